@@ -1,0 +1,107 @@
+"""Alignment of point sets: corresponding ones, and nearest ones (ICP).
+
+Points are rows, N of them; a rotation acts as ``points @ rotation.T``. Lengths
+are pixels unless said otherwise.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from rayboot.errors import DegenerateInputError, ShapeError
+
+__all__ = ["Similarity", "align_nearest", "fit_similarity"]
+
+
+class Similarity(NamedTuple):
+    """``points -> scale * points @ rotation.T + translation``."""
+
+    scale: float
+    rotation: np.ndarray
+    translation: np.ndarray
+
+    def apply(self, points: np.ndarray) -> np.ndarray:
+        """Carries points (N, 3)."""
+        return self.scale * np.asarray(points) @ self.rotation.T + self.translation
+
+    def matrix(self) -> np.ndarray:
+        """The same as an affine (3, 4)."""
+        return np.column_stack([self.scale * self.rotation, self.translation])
+
+
+def fit_similarity(source: np.ndarray, target: np.ndarray, *, scale: bool = True) -> Similarity:
+    """Least-squares similarity that carries ``source`` onto ``target``.
+
+    Reflections are excluded: a mirrored face is a failure.
+
+    Args:
+        source: (N, 3), N >= 3.
+        target: (N, 3), in the same order.
+        scale: False for a rigid motion.
+
+    Raises:
+        ShapeError: the arrays are not both (N, 3) with the same N.
+        DegenerateInputError: the points of either set lie on one line.
+
+    Source:
+        Umeyama, TPAMI 13(4), 1991, with his sign correction.
+    """
+    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    if source.ndim != 2 or source.shape != target.shape or source.shape[1] != 3:
+        raise ShapeError(f"both sets must be (N, 3), got {source.shape} and {target.shape}")
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    centred = source - source_mean
+    u, singular, vt = np.linalg.svd((target - target_mean).T @ centred)
+    if singular[1] <= 1e-9 * max(singular[0], 1e-300):
+        raise DegenerateInputError(f"{len(source)} points on one line fix no rotation")
+    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    rotation = (u * signs) @ vt
+    factor = float((singular * signs).sum() / np.square(centred).sum()) if scale else 1.0
+    return Similarity(factor, rotation, target_mean - factor * rotation @ source_mean)
+
+
+def align_nearest(
+    source: np.ndarray,
+    target: np.ndarray,
+    *,
+    initial: Similarity | None = None,
+    scale: bool = False,
+    keep: float = 1.0,
+    max_iterations: int = 50,
+    tolerance: float = 1e-4,
+    tree: cKDTree | None = None,
+) -> tuple[Similarity, np.ndarray]:
+    """Iterative closest point: carries ``source`` onto the nearest of ``target``.
+
+    Args:
+        source: (N, 3).
+        target: (M, 3), dense on its surface.
+        initial: where to start; by default the identity.
+        scale: whether the scale is free.
+        keep: share of the closest correspondences used in each step.
+        max_iterations: bound on the steps.
+        tolerance: stop when the mean distance changes by less, px.
+        tree: of ``target``, where the caller has it already.
+
+    Returns:
+        The similarity, and each source point's final distance (N,) to the target.
+
+    Source:
+        Besl and McKay, TPAMI 14(2), 1992; trimming after Chetverikov et al., 2002.
+    """
+    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    tree = cKDTree(target) if tree is None else tree
+    fitted = initial or Similarity(1.0, np.eye(3), np.zeros(3))
+    count = max(3, round(keep * len(source)))
+    previous = np.inf
+    distance, nearest = tree.query(fitted.apply(source))
+    for _ in range(max_iterations):
+        best = np.argpartition(distance, count - 1)[:count] if count < len(source) else slice(None)
+        fitted = fit_similarity(source[best], target[nearest[best]], scale=scale)
+        distance, nearest = tree.query(fitted.apply(source))
+        mean = float(np.partition(distance, count - 1)[:count].mean())
+        if abs(previous - mean) < tolerance:
+            break
+        previous = mean
+    return fitted, distance

@@ -1,0 +1,90 @@
+"""The 68-landmark crop: the similarity that VRN-Unguided was trained with.
+
+With the tight box of the landmarks w x h, the photo is scaled by
+``90 / sqrt(w * h)`` for a crop of 192 px (in proportion for others) and the mean of
+the landmarks lands on the crop's centre. Pixel centres are whole numbers.
+"""
+
+import cv2
+import numpy as np
+
+from rayboot.errors import DegenerateInputError, ShapeError
+
+__all__ = ["apply_affine", "invert_affine", "landmark_crop", "warp_photo"]
+
+_REFERENCE_SIZE = 192
+_REFERENCE_BOX = 90.0
+
+
+def landmark_crop(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """Similarity that carries photo pixels to crop pixels.
+
+    Args:
+        landmarks: (68, 2) float, column and row in the photo; any (N, 2) works.
+        size: width and height of the crop, px.
+
+    Returns:
+        (2, 3) float64 affine, without rotation.
+
+    Raises:
+        ShapeError: the landmarks are not (N, 2) with finite values.
+        DegenerateInputError: their box has no area.
+
+    Source:
+        The crop of the VRN author's scripts.
+    """
+    landmarks = np.asarray(landmarks, np.float64)
+    if landmarks.ndim != 2 or landmarks.shape[1] != 2 or not np.isfinite(landmarks).all():
+        raise ShapeError(f"landmarks must be (68, 2) and finite, got shape {landmarks.shape}")
+    width, height = np.ptp(landmarks, axis=0)
+    if width * height <= 1e-6:
+        raise DegenerateInputError(
+            f"landmark box {width:.3g} x {height:.3g} px has no area; check the landmark file"
+        )
+    scale = _REFERENCE_BOX / np.sqrt(width * height) * size / _REFERENCE_SIZE
+    offset = (size - 1) / 2 - scale * landmarks.mean(axis=0)
+    return np.array([[scale, 0.0, offset[0]], [0.0, scale, offset[1]]])
+
+
+def apply_affine(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Applies an affine (2, 3) to points (N, 2); float64."""
+    affine = np.asarray(affine, np.float64)
+    return np.asarray(points, np.float64) @ affine[:, :2].T + affine[:, 2]
+
+
+def invert_affine(affine: np.ndarray) -> np.ndarray:
+    """Inverse (2, 3) of an affine (2, 3)."""
+    linear = np.linalg.inv(np.asarray(affine, np.float64)[:, :2])
+    return np.hstack([linear, -linear @ np.asarray(affine, np.float64)[:, 2:]])
+
+
+def warp_photo(photo: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
+    """Cuts the crop out of a photo.
+
+    A strong reduction is first made by area averaging, since bilinear sampling
+    alone would alias. Outside the photo its border colours continue: black
+    wedges would be a cue that no photograph has.
+
+    Args:
+        photo: (H, W, 3) uint8.
+        affine: (2, 3), photo px to crop px, from :func:`landmark_crop`.
+        size: width and height of the crop.
+
+    Returns:
+        (size, size, 3) uint8.
+    """
+    affine = np.asarray(affine, np.float64)
+    factor = int(1.0 / np.sqrt(abs(np.linalg.det(affine[:, :2]))))
+    if factor >= 2 and min(photo.shape[:2]) >= factor:
+        rows, columns = (length - length % factor for length in photo.shape[:2])
+        photo = cv2.resize(
+            photo[:rows, :columns],
+            (columns // factor, rows // factor),
+            interpolation=cv2.INTER_AREA,
+        )
+        # Reduced pixel j is centred on photo pixel factor * j + (factor - 1) / 2.
+        offset = affine[:, :2] @ np.full(2, (factor - 1) / 2) + affine[:, 2]
+        affine = np.column_stack([affine[:, :2] * factor, offset])
+    return cv2.warpAffine(
+        photo, affine, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )

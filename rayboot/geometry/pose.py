@@ -1,0 +1,260 @@
+"""Pose of a face solid: symmetry plane, gaze and up.
+
+The method takes them from the covariance of the vertices. That fails where the
+solid is about as deep as it is wide: two eigenvalues meet and the axes mix. So
+the covariance only starts the search here; the symmetry plane is then refined
+by registering the solid with its own reflection, and the gaze, of which
+symmetry says nothing but the plane it lies in, by registering a mean face.
+"""
+
+from functools import cache
+from importlib import resources
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from rayboot.errors import DegenerateInputError, ShapeError
+from rayboot.geometry.alignment import Similarity, align_nearest
+
+__all__ = ["FacePose", "MeanFace", "estimate_pose", "mean_face"]
+
+_NUM_POINTS = 1500
+"""Vertices used; more do not move the result by a tenth of a degree."""
+
+
+class FacePose(NamedTuple):
+    """Axes of a face, unit vectors (3,) float64 in the frame of the crop.
+
+    Attributes:
+        symmetry_normal: normal of the plane of bilateral symmetry, towards +x.
+        gaze: straight ahead; the backplane is orthogonal to it.
+        up: ``gaze x symmetry_normal``.
+        centroid: (3,) of the vertices, px.
+        confidence: 0 (axes are arbitrary) to 1.
+    """
+
+    symmetry_normal: np.ndarray
+    gaze: np.ndarray
+    up: np.ndarray
+    centroid: np.ndarray
+    confidence: float
+
+
+class MeanFace(NamedTuple):
+    """The mean synthetic face, looking along +z; outer eye corners 1 apart.
+
+    Attributes:
+        vertices: (N, 3) float64 of the front, without ears and neck.
+        landmarks: (68, 3) float64, iBUG order.
+    """
+
+    vertices: np.ndarray
+    landmarks: np.ndarray
+
+
+@cache
+def mean_face() -> MeanFace:
+    """The mean face shipped with the package."""
+    with resources.files("rayboot.geometry").joinpath("mean_face.npz").open("rb") as file:
+        arrays = np.load(file)
+        return MeanFace(arrays["vertices"].astype(float), arrays["landmarks"].astype(float))
+
+
+def estimate_pose(
+    vertices: np.ndarray, method: Literal["refined", "covariance"] = "refined"
+) -> FacePose:
+    """Pose of a face solid that looks roughly (within 45 degrees) at the camera.
+
+    Args:
+        vertices: (N, 3), px, of the solid's whole surface or of its front.
+        method: ``refined``, or the paper's ``covariance`` alone.
+
+    Returns:
+        The axes, with a confidence from the eigenvalues' gap and, when refined,
+        from how well the solid meets its reflection and the mean face.
+
+    Raises:
+        ShapeError: not (N, 3), or fewer than 50 vertices.
+        DegenerateInputError: the vertices lie on a line or plane.
+    """
+    vertices = np.asarray(vertices, np.float64)
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or len(vertices) < 50:
+        raise ShapeError(f"expected at least 50 vertices (N, 3), got {vertices.shape}")
+    centroid = vertices.mean(axis=0)
+    axes, gap = _principal_axes(vertices - centroid)
+    if method == "covariance":
+        return FacePose(axes[0], axes[2], axes[1], centroid, gap)
+    # An even stride is deterministic and keeps the surface's density.
+    points = (vertices - centroid)[:: max(1, len(vertices) // _NUM_POINTS)]
+    size = float(np.sqrt(np.square(points).sum(axis=1).mean()))
+    tree = cKDTree(points)
+    normal, asymmetry = _refine_normal(points, tree, axes[0])
+    gaze, misfit = _refine_gaze(points, tree, normal, axes)
+    up = np.cross(gaze, normal)
+    # Residuals in units of the solid's size; a tenth of it is no face any more.
+    confidence = float(np.clip(1 - 10 * max(asymmetry, misfit) / size, 0, 1))
+    return FacePose(normal, gaze, up, centroid, confidence)
+
+
+def _principal_axes(centred: np.ndarray) -> tuple[np.ndarray, float]:
+    """Rows normal, up, gaze from the covariance, and how far apart its eigenvalues are.
+
+    Which eigenvector is which follows from the frame: the face looks roughly at
+    the camera, upright.
+    """
+    values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+    if values[0] <= 1e-9 * values[2]:
+        raise DegenerateInputError("the vertices lie on a plane or line; a face solid was expected")
+    gap = float(min(values[1] / values[0], values[2] / values[1]) - 1)
+    rows = vectors.T
+    best = max(
+        ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)),
+        key=lambda order: float(np.abs(rows[list(order)]).trace()),
+    )
+    axes = rows[list(best)]
+    axes = axes * np.where(np.diag(axes) < 0, -1.0, 1.0)[:, None]
+    return axes, min(gap, 1.0)
+
+
+def _refine_normal(
+    points: np.ndarray, tree: cKDTree, start: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Normal of the plane that best carries the solid onto itself, and the residual, px.
+
+    A grid of directions comes first: where the axes have mixed, the covariance's
+    answer lies in no valley of the residual at all.
+    """
+    coarse = points[::4]
+    angles = np.radians(np.arange(-45, 46, 7.5))
+    tilts = np.radians(np.arange(-20, 21, 10.0))
+    grid = [
+        np.array([np.cos(a) * np.cos(b), np.sin(b), -np.sin(a) * np.cos(b)])
+        for a in angles
+        for b in tilts
+    ]
+    candidates = [start, *grid]
+    residuals = [_asymmetry(coarse, tree, normal) for normal in candidates]
+    best = np.argsort(residuals, kind="stable")[:3]
+    refined = [_register_reflection(points, tree, candidates[index]) for index in best]
+    normal, residual = min(refined, key=lambda item: item[1])
+    return normal * (1.0 if normal[0] >= 0 else -1.0), residual
+
+
+def _reflect(points: np.ndarray, normal: np.ndarray, offset: float = 0.0) -> np.ndarray:
+    return points - 2 * np.outer(points @ normal - offset, normal)
+
+
+def _asymmetry(points: np.ndarray, tree: cKDTree, normal: np.ndarray) -> float:
+    distance, _ = tree.query(_reflect(points, normal))
+    return float(distance.mean())
+
+
+def _register_reflection(
+    points: np.ndarray, tree: cKDTree, normal: np.ndarray, num_steps: int = 40
+) -> tuple[np.ndarray, float]:
+    """Alternates nearest points and the best plane for them.
+
+    For pairs (p, q), centred, the plane whose reflection carries p nearest to q
+    has as normal the eigenvector of the smallest eigenvalue of the symmetrised
+    sum of p q^T.
+    """
+    offset, residual = 0.0, np.inf
+    target = tree.data
+    for _ in range(num_steps):
+        distance, nearest = tree.query(_reflect(points, normal, offset))
+        # What has no counterpart (an ear on one side, noise) may not pull.
+        kept = distance <= np.quantile(distance, 0.85)
+        p, q = points[kept], target[nearest[kept]]
+        middle = (p + q).mean(axis=0) / 2
+        cross = (p - p.mean(axis=0)).T @ (q - q.mean(axis=0))
+        turned = np.linalg.eigh(cross + cross.T)[1][:, 0]
+        turned = turned * (1.0 if turned @ normal >= 0 else -1.0)
+        moved = np.degrees(np.arccos(np.clip(turned @ normal, -1, 1)))
+        normal, offset, residual = turned, float(middle @ turned), float(distance[kept].mean())
+        if moved < 0.01:
+            break
+    return normal, residual
+
+
+_GAZE_STARTS_DEG = (-30.0, -15.0, 0.0, 15.0, 30.0)
+_GAZE_KEEP = 0.8
+"""Share of the mean face that takes part: identities and expressions differ most at
+the mouth and the rim."""
+
+
+def _refine_gaze(
+    points: np.ndarray, tree: cKDTree, normal: np.ndarray, axes: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Gaze in the symmetry plane, by registering the mean face, and the residual, px.
+
+    Only what symmetry leaves open is fitted: an angle about ``normal``, a shift in
+    the plane and the scale.
+    """
+    ahead = np.array([0.0, 0.0, 1.0]) - normal[2] * normal
+    ahead = ahead / np.linalg.norm(ahead)
+    upward = np.cross(ahead, normal)
+    frame = np.stack([normal, upward, ahead])
+    local = points @ frame.T
+    local_tree = cKDTree(local)
+    template = mean_face().vertices
+    template = template - template.mean(axis=0)
+    scale = np.sqrt(_spread(local[:, :2]) / _spread(template[:, :2]))
+    fits = [
+        _register_profile(template * scale, local, local_tree, np.radians(start))
+        for start in _GAZE_STARTS_DEG
+    ]
+    angle, residual = min(fits, key=lambda item: item[1])
+    return np.cos(angle) * ahead + np.sin(angle) * upward, residual
+
+
+def _spread(points: np.ndarray) -> float:
+    return float(np.square(np.quantile(points, 0.9, axis=0) - np.quantile(points, 0.1, axis=0)).mean())
+
+
+def _register_profile(
+    template: np.ndarray, target: np.ndarray, tree: cKDTree, angle: float, num_steps: int = 60
+) -> tuple[float, float]:
+    """Angle about x that lays the template onto the target, and the mean distance.
+
+    Args:
+        template: (N, 3), looking along +z.
+        target: (M, 3), symmetric about x = 0.
+        tree: of ``target``.
+        angle: start, radians; positive turns the gaze up.
+        num_steps: bound on the iterations.
+    """
+    front = np.quantile(target[:, 2], 0.95) - np.quantile(template[:, 2], 0.95)
+    scale, shift, residual = 1.0, np.array([0.0, front]), np.inf
+    count = round(_GAZE_KEEP * len(template))
+    for _ in range(num_steps):
+        moved = _turn_profile(template, angle, scale, shift)
+        distance, nearest = tree.query(moved)
+        best = np.argpartition(distance, count - 1)[:count]
+        residual = float(distance[best].mean())
+        before, (angle, scale, shift) = angle, _fit_profile(template[best], target[nearest[best]])
+        if abs(angle - before) < 1e-4:
+            break
+    return angle, residual
+
+
+def _turn_profile(
+    template: np.ndarray, angle: float, scale: float, shift: np.ndarray
+) -> np.ndarray:
+    cos, sin = np.cos(angle), np.sin(angle)
+    y = cos * template[:, 1] + sin * template[:, 2]
+    z = cos * template[:, 2] - sin * template[:, 1]
+    return np.column_stack([scale * template[:, 0], scale * y + shift[0], scale * z + shift[1]])
+
+
+def _fit_profile(source: np.ndarray, target: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """Least-squares angle and shift in (y, z), and a scale that x decides with them."""
+    a, b = source[:, 1:] - source[:, 1:].mean(axis=0), target[:, 1:] - target[:, 1:].mean(axis=0)
+    # As complex numbers y + i z, a turn by -angle is a product.
+    product = (np.conj(a[:, 0] + 1j * a[:, 1]) * (b[:, 0] + 1j * b[:, 1])).sum()
+    angle = -float(np.angle(product))
+    along = float(np.abs(product) + source[:, 0] @ target[:, 0])
+    scale = along / float(np.square(a).sum() + np.square(source[:, 0]).sum())
+    scale = float(np.clip(scale, 0.8, 1.25))
+    turned = _turn_profile(source, angle, scale, np.zeros(2))
+    return angle, scale, (target - turned)[:, 1:].mean(axis=0)

@@ -1,0 +1,121 @@
+"""The photo on the plane behind the face, with the face taken out of it.
+
+Left in, the flat face of the photo looks out from behind the turned head as a
+second one. It is filled from around, smoothly at every scale.
+"""
+
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from rayboot.geometry.pose import FacePose
+from rayboot.render.scene import Backplane
+
+__all__ = ["BackplaneMode", "build_backplane", "fill_from_around", "silhouette"]
+
+BackplaneMode = Literal["filled", "photo", "none"]
+"""``filled``: face removed, smooth colours beyond the photo; ``photo``: the paper's
+plain photograph, with nothing beyond it; ``none``: no plane."""
+
+_GAP = 2.0
+"""Distance between the hindmost vertex and the plane, px."""
+
+_REACH = 8.0
+"""Half the extent of the plane in crops: covers the picture up to 80 degrees."""
+
+_CANVAS = 3
+"""The texture's extent in crops; the photo fills its middle. Mirroring the photo
+instead draws stripes where a turned plane shows many crops side by side."""
+
+_COARSENESS = 4
+"""The colours beyond the photo are made this much coarser, for speed: they are smooth."""
+
+
+def build_backplane(
+    photo: np.ndarray, vertices: np.ndarray, pose: FacePose, mode: BackplaneMode
+) -> Backplane | None:
+    """The plane orthogonal to the gaze behind the solid, with the photo on it.
+
+    The photo is laid on along the camera's axis, so that the unturned view
+    shows it where the photo has it.
+
+    Args:
+        photo: (S, S, 3) uint8 crop.
+        vertices: (N, 3) of the solid, crop frame, px.
+        pose: of the solid.
+        mode: what the texture is.
+    """
+    if mode == "none":
+        return None
+    size = photo.shape[0]
+    behind = ((vertices - pose.centroid) @ pose.gaze).min() - _GAP
+    reach, extent = (_REACH, _CANVAS) if mode == "filled" else (0.5, 1)
+    square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * reach * size
+    # On the plane (p - centroid) . gaze = behind, solved for z at each corner's x, y.
+    rest = behind - (square - pose.centroid[:2]) @ pose.gaze[:2]
+    z = pose.centroid[2] + rest / pose.gaze[2]
+    image = photo
+    if mode == "filled":
+        filled = fill_from_around(photo, silhouette(vertices, size, margin=round(size / 24)))
+        image = _extend(filled)
+    return Backplane(image, np.column_stack([square, z]), square / (extent * size) + 0.5)
+
+
+def _extend(photo: np.ndarray) -> np.ndarray:
+    """The photo in the middle of a canvas ``_CANVAS`` times its size, smooth around it."""
+    size = photo.shape[0]
+    small = cv2.resize(photo, (size // _COARSENESS, size // _COARSENESS), interpolation=cv2.INTER_AREA)
+    margin = small.shape[0] * (_CANVAS - 1) // 2
+    around = ((margin, margin), (margin, margin))
+    hole = np.pad(np.zeros(small.shape[:2], bool), around, constant_values=True)
+    surround = fill_from_around(np.pad(small, (*around, (0, 0))), hole)
+    canvas = cv2.resize(surround, (_CANVAS * size, _CANVAS * size), interpolation=cv2.INTER_LINEAR)
+    middle = slice(size * (_CANVAS - 1) // 2, size * (_CANVAS + 1) // 2)
+    canvas[middle, middle] = photo
+    return canvas
+
+
+def silhouette(vertices: np.ndarray, size: int, margin: int = 0) -> np.ndarray:
+    """Pixels (size, size) bool that the solid covers, grown by ``margin`` px."""
+    columns = np.clip(np.rint(vertices[:, 0] + (size - 1) / 2).astype(int), 0, size - 1)
+    rows = np.clip(np.rint((size - 1) / 2 - vertices[:, 1]).astype(int), 0, size - 1)
+    mask = np.zeros((size, size), np.uint8)
+    mask[rows, columns] = 1
+    diameter = 2 * margin + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter))
+    # Vertices are dense on the surface, so closing leaves no holes inside.
+    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    return cv2.dilate(mask, kernel).astype(bool)
+
+
+def fill_from_around(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """Fills ``hole`` with colours of its surroundings, coarse to fine.
+
+    Args:
+        image: (H, W, 3) uint8.
+        hole: (H, W) bool; its pixels are replaced, all others kept.
+
+    Returns:
+        (H, W, 3) uint8. Where everything is hole, the mean colour.
+
+    Source:
+        The pull-push of Gortler et al., The Lumigraph, SIGGRAPH 1996.
+    """
+    weight = (~hole).astype(np.float32)
+    if not weight.any():
+        return np.broadcast_to(image.mean(axis=(0, 1)).astype(np.uint8), image.shape).copy()
+    filled = _pull_push(image.astype(np.float32) * weight[..., None], weight)
+    return np.where(hole[..., None], np.clip(np.rint(filled), 0, 255).astype(np.uint8), image)
+
+
+def _pull_push(weighted: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    known = weighted / np.maximum(weight, 1e-6)[..., None]
+    if min(weight.shape) <= 2 or weight.min() >= 1.0:
+        mean = weighted.sum(axis=(0, 1)) / max(float(weight.sum()), 1e-6)
+        return np.where(weight[..., None] > 1e-6, known, mean)
+    coarse = _pull_push(cv2.pyrDown(weighted), cv2.pyrDown(weight))
+    height, width = weight.shape
+    below = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    share = np.minimum(weight, 1.0)[..., None]
+    return share * known + (1 - share) * below

@@ -1,0 +1,119 @@
+"""Meshes to images through EGL, unlit, with an orthographic camera.
+
+The only module that imports OpenGL. One :class:`Renderer` a process, kept for
+the process's life: making one costs more than a hundred views.
+"""
+
+import os
+from collections.abc import Sequence
+
+# Both must stand before the import: pyrender opens pyglet's window module, which
+# fails where X11 libraries are missing.
+os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
+
+import pyglet
+
+pyglet.options["headless"] = True
+
+import numpy as np  # noqa: E402
+import pyrender  # noqa: E402
+from OpenGL.GL import GL_CLAMP_TO_EDGE, GL_LINEAR  # noqa: E402
+
+from rayboot.render.scene import Backplane, Scene  # noqa: E402
+
+__all__ = ["Renderer"]
+
+_CLIP = 4000.0
+"""Half of the depth range, px; a turned backplane reaches far."""
+
+_FLAGS = pyrender.RenderFlags.FLAT | pyrender.RenderFlags.SKIP_CULL_FACES
+
+
+class Renderer:
+    """Draws scenes of ``size`` x ``size`` pixels, frame of the crop.
+
+    Args:
+        size: width and height of the images, px.
+        supersample: each pixel is the mean of this many squared; 1 keeps the
+            photo's own pixels.
+    """
+
+    def __init__(self, size: int, supersample: int = 1) -> None:
+        self._size, self._supersample = size, supersample
+        self._renderer = pyrender.OffscreenRenderer(size * supersample, size * supersample)
+        self._scene = pyrender.Scene()
+        camera = pyrender.OrthographicCamera(size / 2, size / 2, znear=1.0, zfar=2 * _CLIP)
+        pose = np.eye(4)
+        pose[2, 3] = _CLIP
+        self._scene.add(camera, pose=pose)
+
+    def render(self, scene: Scene, views: Sequence[np.ndarray]) -> np.ndarray:
+        """Draws one scene from several views; the scene is uploaded once.
+
+        Args:
+            scene: mesh with colours and, where wanted, a backplane.
+            views: (3, 4) transforms from the scene's frame to each view's, px.
+
+        Returns:
+            (V, size, size, 3) uint8 sRGB.
+        """
+        self._scene.bg_color = np.array([*(np.asarray(scene.background) / 255.0), 1.0])
+        nodes = [self._scene.add(_mesh_of(scene))]
+        if scene.backplane is not None:
+            nodes.append(self._scene.add(_plane_of(scene.backplane)))
+        try:
+            images = [self._draw(nodes, view) for view in views]
+        finally:
+            for node in nodes:
+                self._scene.remove_node(node)
+        return np.stack(images) if images else np.zeros((0, self._size, self._size, 3), np.uint8)
+
+    def _draw(self, nodes: list[pyrender.Node], view: np.ndarray) -> np.ndarray:
+        pose = np.vstack([view, [0.0, 0.0, 0.0, 1.0]])
+        for node in nodes:
+            self._scene.set_pose(node, pose)
+        color, _ = self._renderer.render(self._scene, flags=_FLAGS)
+        factor = self._supersample
+        if factor == 1:
+            return color.copy()
+        blocks = color.reshape(self._size, factor, self._size, factor, 3).astype(np.uint16)
+        return ((blocks.sum(axis=(1, 3)) + factor**2 // 2) // factor**2).astype(np.uint8)
+
+
+# Whole numbers would be read as bytes: 1 of 255.
+def _material(**texture: pyrender.Texture) -> pyrender.MetallicRoughnessMaterial:
+    return pyrender.MetallicRoughnessMaterial(baseColorFactor=(1.0, 1.0, 1.0, 1.0), **texture)
+
+
+def _mesh_of(scene: Scene) -> pyrender.Mesh:
+    mesh = scene.mesh
+    if mesh.colors is None:
+        raise ValueError("a mesh is drawn with vertex colours; paint it with render.colors first")
+    # Built from arrays: Mesh.from_trimesh would duplicate every vertex.
+    primitive = pyrender.Primitive(
+        positions=np.asarray(mesh.vertices, np.float32),
+        indices=np.asarray(mesh.faces, np.uint32),
+        color_0=np.asarray(mesh.colors, np.float32) / 255.0,
+        material=_material(),
+    )
+    return pyrender.Mesh([primitive])
+
+
+def _plane_of(plane: Backplane) -> pyrender.Mesh:
+    texture = pyrender.Texture(
+        source=np.ascontiguousarray(plane.image),
+        source_channels="RGB",
+        sampler=pyrender.Sampler(
+            magFilter=GL_LINEAR,
+            minFilter=GL_LINEAR,
+            wrapS=GL_CLAMP_TO_EDGE,
+            wrapT=GL_CLAMP_TO_EDGE,
+        ),
+    )
+    primitive = pyrender.Primitive(
+        positions=plane.corners.astype(np.float32),
+        indices=np.array([[0, 1, 2], [0, 2, 3]], np.uint32),
+        texcoord_0=plane.texture_coordinates.astype(np.float32),
+        material=_material(baseColorTexture=texture),
+    )
+    return pyrender.Mesh([primitive])

@@ -1,0 +1,38 @@
+"""What is drawn: a painted face and the photo on a plane behind it."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rayboot.geometry.mesh import Mesh
+
+__all__ = ["Backplane", "Scene"]
+
+
+class Backplane(NamedTuple):
+    """A textured plane behind the face, orthogonal to the gaze.
+
+    Attributes:
+        image: (H, W, 3) uint8, the texture.
+        corners: (4, 3) float, px, counter-clockwise seen from the front.
+        texture_coordinates: (4, 2) float, origin at the image's lower left;
+            beyond 0 and 1 the border's colours go on.
+    """
+
+    image: np.ndarray
+    corners: np.ndarray
+    texture_coordinates: np.ndarray
+
+
+class Scene(NamedTuple):
+    """A face in the frame of its source crop.
+
+    Attributes:
+        mesh: with vertex colours.
+        backplane: or None for a plain background.
+        background: (r, g, b) in 0..255, where nothing else is.
+    """
+
+    mesh: Mesh
+    backplane: Backplane | None = None
+    background: tuple[int, int, int] = (0, 0, 0)

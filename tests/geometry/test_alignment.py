@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from rayboot.errors import DegenerateInputError, ShapeError
+from rayboot.geometry.alignment import Similarity, align_nearest, fit_similarity
+from rayboot.geometry.camera import rotation_yaw_pitch
+
+MOTION = Similarity(1.7, rotation_yaw_pitch(0.4, -0.2), np.array([3.0, -1.0, 2.0]))
+
+
+def test_a_known_similarity_is_recovered():
+    points = np.random.default_rng(0).normal(size=(30, 3))
+    found = fit_similarity(points, MOTION.apply(points))
+    assert found.scale == pytest.approx(1.7)
+    assert found.rotation == pytest.approx(MOTION.rotation)
+    assert found.translation == pytest.approx(MOTION.translation)
+    assert found.matrix()[:, :3] == pytest.approx(1.7 * MOTION.rotation)
+
+
+def test_a_mirrored_set_is_not_answered_by_a_reflection():
+    points = np.random.default_rng(0).normal(size=(30, 3))
+    found = fit_similarity(points, points * (-1, 1, 1), scale=False)
+    assert np.linalg.det(found.rotation) == pytest.approx(1)
+    assert found.scale == 1
+
+
+def test_points_on_a_line_are_refused():
+    line = np.outer(np.arange(5.0), [1, 2, 3])
+    with pytest.raises(DegenerateInputError, match="line"):
+        fit_similarity(line, line)
+    with pytest.raises(ShapeError):
+        fit_similarity(line, line[:4])
+
+
+def test_icp_takes_back_a_small_motion_without_correspondence():
+    rng = np.random.default_rng(0)
+    surface = rng.normal(size=(4000, 3))
+    surface *= np.array([30, 20, 10]) / np.linalg.norm(surface, axis=1, keepdims=True)
+    moved = Similarity(1.0, rotation_yaw_pitch(0.06, 0.04), np.array([1.0, -0.5, 0.8]))
+    source = moved.apply(surface[::7])
+    found, distance = align_nearest(source, surface, max_iterations=200, tolerance=1e-7)
+    assert found.apply(source) == pytest.approx(surface[::7], abs=0.2)
+    assert distance.mean() < 0.05

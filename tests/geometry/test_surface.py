@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+from tests.geometry.shapes import soft_sphere
+
+from rayboot.errors import DegenerateInputError
+from rayboot.geometry.surface import extract_surface, vertex_normals
+
+SHAPE = (64, 64, 64)
+
+
+def test_a_sphere_keeps_centre_radius_and_volume():
+    centre = np.array([3.0, -4.0, 2.0])
+    mesh = extract_surface(soft_sphere(SHAPE, centre, 12))
+    radius = np.linalg.norm(mesh.vertices - centre, axis=1)
+    assert radius == pytest.approx(12, abs=0.05)
+    corners = mesh.vertices[mesh.faces].astype(float)
+    signed = np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])).sum() / 6
+    assert signed == pytest.approx(4 / 3 * np.pi * 12**3, rel=0.01)  # positive: faces outward
+    assert mesh.vertices.dtype == np.float32 and mesh.faces.dtype == np.int32
+
+
+def test_normals_point_outward():
+    mesh = extract_surface(soft_sphere(SHAPE, np.zeros(3), 12))
+    outward = mesh.vertices / np.linalg.norm(mesh.vertices, axis=1, keepdims=True)
+    assert (vertex_normals(mesh.vertices, mesh.faces) * outward).sum(axis=1).min() > 0.99
+
+
+def test_a_solid_that_meets_the_border_is_closed():
+    mesh = extract_surface(soft_sphere(SHAPE, np.array([28.0, 0, 0]), 12))
+    edges = np.sort(mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    assert (np.unique(edges, axis=0, return_counts=True)[1] == 2).all()
+
+
+def test_an_empty_volume_is_refused():
+    with pytest.raises(DegenerateInputError, match="empty"):
+        extract_surface(np.zeros(SHAPE, np.float32))

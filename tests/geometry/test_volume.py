@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+from tests.geometry.shapes import soft_sphere, voxel_points
+
+from rayboot.errors import DegenerateInputError, ShapeError
+from rayboot.geometry.camera import rotation_yaw_pitch, transform_points
+from rayboot.geometry.surface import extract_surface
+from rayboot.geometry.volume import (
+    front_depth,
+    keep_largest_component,
+    occupied_box,
+    pack_occupancy,
+    share_clipped,
+    transform_volume,
+    unpack_occupancy,
+)
+
+SHAPE = (64, 64, 64)
+
+
+def ellipsoid(shape, centre, rotation, radii):
+    local = (voxel_points(shape) - centre) @ rotation
+    return np.square(local / radii).sum(axis=-1) <= 1
+
+
+def test_a_turned_ellipsoid_is_the_ellipsoid_turned():
+    # Depth at twice the image scale would shear it if indices were rotated.
+    shape, radii = (96, 96, 96), np.array([20.0, 15.0, 10.0])
+    rotation = rotation_yaw_pitch(0.6, -0.2)
+    source = ellipsoid(shape, np.zeros(3), np.eye(3), radii)
+    shift = np.array([3.0, -2.0, 1.0])
+    turned = transform_volume(source, np.column_stack([1.1 * rotation, shift]))
+    truth = ellipsoid(shape, shift, rotation, 1.1 * radii)
+    assert turned.dtype == bool
+    assert (turned & truth).sum() / (turned | truth).sum() > 0.97
+
+
+def test_the_identity_changes_nothing():
+    volume = soft_sphere(SHAPE, np.array([2.0, 1.0, 0.0]), 9)
+    assert transform_volume(volume, np.eye(3, 4)) == pytest.approx(volume, abs=1e-6)
+
+
+def test_a_flat_transform_is_refused():
+    with pytest.raises(DegenerateInputError, match="flattens"):
+        transform_volume(np.zeros(SHAPE, bool), np.zeros((3, 4)))
+    with pytest.raises(ShapeError, match=r"\(3, 4\)"):
+        transform_volume(np.zeros(SHAPE, bool), np.eye(4))
+
+
+def test_half_of_a_sphere_pushed_to_the_border_is_clipped():
+    sphere = soft_sphere(SHAPE, np.zeros(3), 9) >= 0.5
+    aside = np.column_stack([np.eye(3), [32.0, 0, 0]])
+    assert share_clipped(sphere, np.eye(3, 4)) == 0
+    assert share_clipped(sphere, aside, stride=1) == pytest.approx(0.5, abs=0.02)
+    assert share_clipped(sphere, aside) == pytest.approx(0.5, abs=0.06)
+
+
+def test_packing_keeps_every_bit():
+    rng = np.random.default_rng(0)
+    for shape in ((3, 5, 7), (8, 8, 8)):
+        occupied = rng.random(shape) < 0.3
+        assert (unpack_occupancy(pack_occupancy(occupied), shape) == occupied).all()
+
+
+def test_a_payload_of_another_shape_is_refused():
+    payload = pack_occupancy(np.ones((8, 8, 8), bool))
+    with pytest.raises(ShapeError):
+        unpack_occupancy(payload, (9, 9, 9))
+    with pytest.raises(ShapeError):
+        unpack_occupancy(b"nothing of the kind", (8, 8, 8))
+
+
+def test_specks_are_emptied_and_one_component_is_left_alone():
+    sphere = soft_sphere(SHAPE, np.zeros(3), 9)
+    speck = soft_sphere(SHAPE, np.array([25.0, 25.0, 10.0]), 3)
+    cleaned = keep_largest_component(np.maximum(sphere, speck))
+    assert np.abs(extract_surface(cleaned).vertices).max() < 9.5
+    assert keep_largest_component(sphere) is sphere
+
+
+def test_front_depth_is_the_spheres_front():
+    depth = front_depth(soft_sphere((65, 65, 65), np.zeros(3), 12) >= 0.5)
+    assert depth[32, 32] == pytest.approx(12, abs=0.5)
+    assert np.isnan(depth[0, 0])
+
+
+def test_the_box_is_tight():
+    occupied = np.zeros(SHAPE, bool)
+    occupied[3:9, 10:12, 20:40] = True
+    assert occupied_box(occupied) == (slice(3, 9), slice(10, 12), slice(20, 40))
+    with pytest.raises(DegenerateInputError, match="empty"):
+        occupied_box(np.zeros(SHAPE, bool))
+
+
+def test_centroids_move_with_the_transform():
+    volume = soft_sphere(SHAPE, np.array([4.0, -5.0, 3.0]), 8)
+    transform = np.column_stack([rotation_yaw_pitch(0.4, 0.3), [1.0, 2.0, -1.0]])
+    centre = extract_surface(transform_volume(volume, transform)).vertices.mean(axis=0)
+    assert centre == pytest.approx(transform_points(transform, [[4, -5, 3]])[0], abs=0.1)
