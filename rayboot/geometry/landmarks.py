@@ -9,13 +9,15 @@ from scipy import ndimage
 
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.camera import crop_from_pixel
-from rayboot.geometry.pose import mean_face
+from rayboot.geometry.mean_face import fit_mean_face, mean_face
+from rayboot.geometry.pose import FacePose
 
 __all__ = [
     "OUTER_EYE_CORNERS",
     "head_rotation",
     "interocular_distance",
     "lift_landmarks",
+    "place_mean_landmarks",
 ]
 
 OUTER_EYE_CORNERS = (36, 45)
@@ -50,6 +52,21 @@ def lift_landmarks(landmarks: np.ndarray, depth: np.ndarray) -> np.ndarray:
     rows = np.clip(np.rint(landmarks[:, 1]).astype(int), 0, height - 1)
     z = depth[nearest[0][rows, columns], nearest[1][rows, columns]]
     return np.column_stack([crop_from_pixel(landmarks, width, height), z])
+
+
+def place_mean_landmarks(vertices: np.ndarray, pose: FacePose) -> np.ndarray:
+    """The mean face's 68 landmarks laid onto a solid, for photos that come without.
+
+    Args:
+        vertices: (N, 3) of the solid, px.
+        pose: of it.
+
+    Returns:
+        (68, 3) float64, px, frame of the crop.
+    """
+    points = (vertices - pose.centroid)[:: max(1, len(vertices) // 1500)]
+    fitted, _ = fit_mean_face(points, pose.symmetry_normal)
+    return fitted.apply(mean_face().landmarks) + pose.centroid
 
 
 def head_rotation(landmarks: np.ndarray) -> np.ndarray:

@@ -7,17 +7,15 @@ by registering the solid with its own reflection, and the gaze, of which
 symmetry says nothing but the plane it lies in, by registering a mean face.
 """
 
-from functools import cache
-from importlib import resources
 from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from rayboot.errors import DegenerateInputError, ShapeError
-from rayboot.geometry.alignment import Similarity, align_nearest
+from rayboot.geometry.mean_face import fit_mean_face
 
-__all__ = ["FacePose", "MeanFace", "estimate_pose", "mean_face"]
+__all__ = ["FacePose", "estimate_pose"]
 
 _NUM_POINTS = 1500
 """Vertices used; more do not move the result by a tenth of a degree."""
@@ -39,26 +37,6 @@ class FacePose(NamedTuple):
     up: np.ndarray
     centroid: np.ndarray
     confidence: float
-
-
-class MeanFace(NamedTuple):
-    """The mean synthetic face, looking along +z; outer eye corners 1 apart.
-
-    Attributes:
-        vertices: (N, 3) float64 of the front, without ears and neck.
-        landmarks: (68, 3) float64, iBUG order.
-    """
-
-    vertices: np.ndarray
-    landmarks: np.ndarray
-
-
-@cache
-def mean_face() -> MeanFace:
-    """The mean face shipped with the package."""
-    with resources.files("rayboot.geometry").joinpath("mean_face.npz").open("rb") as file:
-        arrays = np.load(file)
-        return MeanFace(arrays["vertices"].astype(float), arrays["landmarks"].astype(float))
 
 
 def estimate_pose(
@@ -90,7 +68,8 @@ def estimate_pose(
     size = float(np.sqrt(np.square(points).sum(axis=1).mean()))
     tree = cKDTree(points)
     normal, asymmetry = _refine_normal(points, tree, axes[0])
-    gaze, misfit = _refine_gaze(points, tree, normal, axes)
+    fitted, misfit = fit_mean_face(points, normal)
+    gaze = fitted.rotation[:, 2]
     up = np.cross(gaze, normal)
     # Residuals in units of the solid's size; a tenth of it is no face any more.
     confidence = float(np.clip(1 - 10 * max(asymmetry, misfit) / size, 0, 1))
@@ -175,86 +154,3 @@ def _register_reflection(
         if moved < 0.01:
             break
     return normal, residual
-
-
-_GAZE_STARTS_DEG = (-30.0, -15.0, 0.0, 15.0, 30.0)
-_GAZE_KEEP = 0.8
-"""Share of the mean face that takes part: identities and expressions differ most at
-the mouth and the rim."""
-
-
-def _refine_gaze(
-    points: np.ndarray, tree: cKDTree, normal: np.ndarray, axes: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """Gaze in the symmetry plane, by registering the mean face, and the residual, px.
-
-    Only what symmetry leaves open is fitted: an angle about ``normal``, a shift in
-    the plane and the scale.
-    """
-    ahead = np.array([0.0, 0.0, 1.0]) - normal[2] * normal
-    ahead = ahead / np.linalg.norm(ahead)
-    upward = np.cross(ahead, normal)
-    frame = np.stack([normal, upward, ahead])
-    local = points @ frame.T
-    local_tree = cKDTree(local)
-    template = mean_face().vertices
-    template = template - template.mean(axis=0)
-    scale = np.sqrt(_spread(local[:, :2]) / _spread(template[:, :2]))
-    fits = [
-        _register_profile(template * scale, local, local_tree, np.radians(start))
-        for start in _GAZE_STARTS_DEG
-    ]
-    angle, residual = min(fits, key=lambda item: item[1])
-    return np.cos(angle) * ahead + np.sin(angle) * upward, residual
-
-
-def _spread(points: np.ndarray) -> float:
-    return float(np.square(np.quantile(points, 0.9, axis=0) - np.quantile(points, 0.1, axis=0)).mean())
-
-
-def _register_profile(
-    template: np.ndarray, target: np.ndarray, tree: cKDTree, angle: float, num_steps: int = 60
-) -> tuple[float, float]:
-    """Angle about x that lays the template onto the target, and the mean distance.
-
-    Args:
-        template: (N, 3), looking along +z.
-        target: (M, 3), symmetric about x = 0.
-        tree: of ``target``.
-        angle: start, radians; positive turns the gaze up.
-        num_steps: bound on the iterations.
-    """
-    front = np.quantile(target[:, 2], 0.95) - np.quantile(template[:, 2], 0.95)
-    scale, shift, residual = 1.0, np.array([0.0, front]), np.inf
-    count = round(_GAZE_KEEP * len(template))
-    for _ in range(num_steps):
-        moved = _turn_profile(template, angle, scale, shift)
-        distance, nearest = tree.query(moved)
-        best = np.argpartition(distance, count - 1)[:count]
-        residual = float(distance[best].mean())
-        before, (angle, scale, shift) = angle, _fit_profile(template[best], target[nearest[best]])
-        if abs(angle - before) < 1e-4:
-            break
-    return angle, residual
-
-
-def _turn_profile(
-    template: np.ndarray, angle: float, scale: float, shift: np.ndarray
-) -> np.ndarray:
-    cos, sin = np.cos(angle), np.sin(angle)
-    y = cos * template[:, 1] + sin * template[:, 2]
-    z = cos * template[:, 2] - sin * template[:, 1]
-    return np.column_stack([scale * template[:, 0], scale * y + shift[0], scale * z + shift[1]])
-
-
-def _fit_profile(source: np.ndarray, target: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """Least-squares angle and shift in (y, z), and a scale that x decides with them."""
-    a, b = source[:, 1:] - source[:, 1:].mean(axis=0), target[:, 1:] - target[:, 1:].mean(axis=0)
-    # As complex numbers y + i z, a turn by -angle is a product.
-    product = (np.conj(a[:, 0] + 1j * a[:, 1]) * (b[:, 0] + 1j * b[:, 1])).sum()
-    angle = -float(np.angle(product))
-    along = float(np.abs(product) + source[:, 0] @ target[:, 0])
-    scale = along / float(np.square(a).sum() + np.square(source[:, 0]).sum())
-    scale = float(np.clip(scale, 0.8, 1.25))
-    turned = _turn_profile(source, angle, scale, np.zeros(2))
-    return angle, scale, (target - turned)[:, 1:].mean(axis=0)

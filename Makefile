@@ -1,0 +1,40 @@
+# Two commands do everything: `make demo` and `make test`. Both prepare the environment first.
+
+VENV := .venv
+PYTEST := $(VENV)/bin/python -m pytest
+# More arguments for rayboot or pytest: make demo ARGS="--out runs/second", make test ARGS="-k crop".
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test slow-test gpu-test lint format clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
+
+env:  ## the environment in .venv, system libraries for EGL included; instant when up to date
+	@bash infra/install.sh
+
+demo: env  ## one whole bootstrap round on this machine; ends with the report's path
+	@$(VENV)/bin/rayboot demo $(ARGS)
+
+test: env  ## the test suite
+	@$(PYTEST) $(ARGS)
+
+slow-test: env  ## the tests that take minutes
+	@$(PYTEST) -m "slow and not gpu" $(ARGS)
+
+gpu-test: env  ## the tests that need a CUDA GPU
+	@$(PYTEST) -m gpu $(ARGS)
+
+lint: env  ## style and types
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+format: env  ## rewrites the layout of the code
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+clean:  ## removes the environment and caches, never data or runs
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

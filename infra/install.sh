@@ -1,0 +1,250 @@
+#!/usr/bin/env bash
+# Makes .venv with the locked versions, and whatever that needs from the system.
+#
+# Called by `make env`. A second run with nothing changed ends at once. Settings:
+#   PYTHON=/path/to/python3.12   the Python to use (otherwise the first that fits)
+#   RAYBOOT_NO_APT=1             install no system package, print the command instead
+#
+# pip's own settings (index, proxy, cache) are the user's and stay untouched.
+set -euo pipefail
+unset PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+
+cd "$(dirname "$0")/.."
+venv=.venv
+log=$venv/install.log
+stamp=$venv/rayboot-stamp
+cpu_index=https://download.pytorch.org/whl/cpu
+egl_packages=(libegl1 libegl-mesa0 libgl1 libglx-mesa0 libgl1-mesa-dri libopengl0 libgles2)
+
+say() { printf '%s\n' "$*" >&2; }
+fail() {
+    say "make env: $1"
+    shift
+    for line in "$@"; do say "    $line"; done
+    exit 1
+}
+
+# watched LABEL COMMAND...: runs it with its output in the log, and tells every 10 seconds where it is.
+watched() {
+    local label=$1 started=$SECONDS told=$SECONDS status=0
+    shift
+    say "  $label"
+    printf '== %s\n' "$*" >>"$log"
+    "$@" >>"$log" 2>&1 </dev/null &
+    local pid=$!
+    trap 'kill "$pid" 2>/dev/null || true; exit 130' INT TERM
+    while kill -0 "$pid" 2>/dev/null; do
+        sleep 0.5
+        if ((SECONDS - told >= 10)); then
+            told=$SECONDS
+            say "    $((SECONDS - started)) s: $(where_it_is)"
+        fi
+    done
+    wait "$pid" || status=$?
+    trap - INT TERM
+    if ((status == 0)); then
+        say "    done in $((SECONDS - started)) s"
+    fi
+    return "$status"
+}
+
+where_it_is() {
+    local line
+    line=$({ grep -E '^ *(Get:|Collecting|Downloading|Building|Installing|Setting up|Unpacking)' "$log" || true; } |
+        tail -n 1 | sed 's/^ *//' | cut -c1-70)
+    case $line in
+    # One line of pip's for all packages, and minutes of work: count what is there.
+    Installing\ collected*)
+        line="installing, $(find "$venv" -maxdepth 5 -name '*.dist-info' | wc -l) packages in place"
+        ;;
+    esac
+    printf '%s' "$line"
+}
+
+# The user may install packages: root, or sudo that asks no password. Sets $as_root.
+may_install() {
+    as_root=()
+    [ -z "${RAYBOOT_NO_APT:-}" ] && command -v apt-get >/dev/null || return 1
+    [ "$(id -u)" -ne 0 ] || return 0
+    as_root=(sudo -n)
+    command -v sudo >/dev/null && sudo -n true 2>/dev/null
+}
+
+apt_install() {
+    watched "apt-get update" "${as_root[@]}" apt-get update &&
+        watched "apt-get install $*" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y --no-install-recommends "$@"
+}
+
+command_for() { printf 'sudo apt-get update && sudo apt-get install -y %s' "$*"; }
+
+fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; }
+makes_venvs() { "$1" -c 'import ensurepip, ssl, sqlite3, venv' 2>/dev/null; }
+
+# Sets $python to the first Python 3.11 or 3.12, one that can make environments before others.
+# A name on PATH proves nothing (version managers leave shims there): each is asked.
+find_python() {
+    python=
+    local candidate lame=
+    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.11 python3.12 \
+        /usr/bin/python3.11 /usr/bin/python3.12 /usr/local/bin/python3.11 /usr/local/bin/python3.12; do
+        command -v "$candidate" >/dev/null && fits "$candidate" || continue
+        if makes_venvs "$candidate"; then
+            python=$candidate
+            return 0
+        fi
+        lame=${lame:-$candidate}
+    done
+    python=$lame
+    return 1
+}
+
+need_python() {
+    find_python && return 0
+    local version packages
+    if [ -n "$python" ]; then
+        version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+        packages=("python$version-venv")
+    elif command -v apt-cache >/dev/null; then
+        may_install && { watched "apt-get update" "${as_root[@]}" apt-get update || true; }
+        for version in 3.12 3.11; do
+            if [ -n "$(apt-cache search --names-only "^python$version-venv\$" 2>/dev/null)" ]; then
+                packages=("python$version" "python$version-venv")
+                break
+            fi
+        done
+    fi
+    if [ -z "${packages+set}" ]; then
+        fail "needs Python 3.11 or 3.12, and neither is on PATH nor in this system's package lists; either" \
+            "uv python install 3.12 && make env PYTHON=\"\$(uv python find 3.12)\"" \
+            "pyenv install 3.12 && make env PYTHON=\"\$(pyenv prefix 3.12)/bin/python3\"" \
+            "sudo apt-get update    (where the lists are empty or old; then the same command again)"
+    fi
+    if may_install; then
+        say "Python: ${packages[*]} missing, installing"
+        apt_install "${packages[@]}" || { tail -n 15 "$log" >&2; }
+        find_python && return 0
+    fi
+    fail "needs Python 3.11 or 3.12 with venv; install it, then run the same command again:" \
+        "$(command_for "${packages[@]}")"
+}
+
+# What is missing for off-screen rendering, a word each; empty where EGL starts.
+egl_problems() {
+    "$python" - <<'PY'
+import ctypes
+import glob
+import os
+
+for name in ("libEGL.so.1", "libGL.so.1", "libOpenGL.so.0", "libGLESv2.so.2"):
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        print(name)
+folders = ("/usr/share/glvnd/egl_vendor.d", "/etc/glvnd/egl_vendor.d")
+vendors = [file for folder in folders for file in glob.glob(f"{folder}/*.json")]
+if not os.path.exists("/dev/nvidia0"):
+    vendors = [file for file in vendors if "nvidia" not in os.path.basename(file)]
+if not vendors and "__EGL_VENDOR_LIBRARY_FILENAMES" not in os.environ:
+    print("Mesa's EGL vendor file")
+try:
+    egl = ctypes.CDLL("libEGL.so.1")
+except OSError:
+    raise SystemExit
+# As the renderer does: a device, no screen. Each device that EGL lists is tried.
+egl.eglGetProcAddress.restype = ctypes.c_void_p
+pointer, number = ctypes.c_void_p, ctypes.c_int
+
+
+def function(name, *types):
+    address = egl.eglGetProcAddress(name)
+    return ctypes.CFUNCTYPE(*types)(address) if address else None
+
+
+query = function(b"eglQueryDevicesEXT", number, number, pointer, pointer)
+display_of = function(b"eglGetPlatformDisplayEXT", pointer, number, pointer, pointer)
+devices, count = (pointer * 16)(), number(0)
+if query and display_of:
+    query(16, devices, ctypes.byref(count))
+egl.eglInitialize.argtypes = [pointer] * 3
+if not any(
+    egl.eglInitialize(display_of(0x313F, device, None), None, None)
+    for device in devices[: count.value]
+):
+    print("a driver that EGL can start without a screen")
+PY
+}
+
+need_egl() {
+    local problems
+    problems=$(egl_problems | paste -sd, -)
+    [ -n "$problems" ] || return 0
+    say "EGL: missing $problems"
+    if may_install; then
+        apt_install "${egl_packages[@]}" || { tail -n 15 "$log" >&2; }
+        problems=$(egl_problems | paste -sd, -)
+        [ -n "$problems" ] || return 0
+    fi
+    fail "off-screen rendering needs EGL, missing: $problems; install it, then run the same command again:" \
+        "$(command_for "${egl_packages[@]}")"
+}
+
+has_gpu() { [ -e /dev/nvidia0 ] || nvidia-smi -L >/dev/null 2>&1; }
+
+# Without a GPU: PyTorch's CPU build from PyTorch's own index, asked once and briefly. Where that
+# cannot be reached the step after this one takes what pip finds for the pinned version.
+need_cpu_torch() {
+    local version
+    version=$(sed -n 's/^torch==//p' constraints.txt)
+    "$venv/bin/python" -c "
+from importlib.metadata import version
+raise SystemExit(version('torch').split('+')[0] != '$version')" 2>/dev/null && return 0
+    watched "PyTorch $version, CPU build (no GPU here)" "$venv/bin/python" -m pip install --no-deps \
+        --timeout 5 --retries 1 --index-url "$cpu_index" "torch==$version" ||
+        say "    PyTorch's CPU index did not answer; taking what pip finds for torch $version"
+}
+
+# The environment there is for this folder (scripts in it hold its path) and the Python asked for.
+identity() { "$1" -c 'import sys; print(sys.base_prefix, *sys.version_info)' 2>/dev/null; }
+venv_is_ours() {
+    [ "$(cat "$venv/rayboot-folder" 2>/dev/null)" = "$PWD" ] && fits "$venv/bin/python" &&
+        { [ -z "${PYTHON:-}" ] || [ "$(identity "$venv/bin/python")" = "$(identity "$PYTHON")" ]; }
+}
+
+if [ -n "${PYTHON:-}" ] && ! fits "$PYTHON"; then
+    fail "PYTHON=$PYTHON is no Python 3.11 or 3.12; name another, or leave PYTHON out"
+fi
+key=$(cat pyproject.toml constraints.txt infra/install.sh | sha256sum | cut -d' ' -f1)
+if [ "$(cat "$stamp" 2>/dev/null)" = "$key" ] && venv_is_ours; then
+    exit 0
+fi
+
+say "Preparing rayboot's environment in $venv (once; log in $log)"
+mkdir -p "$venv"
+: >"$log"
+if venv_is_ours; then
+    python=$venv/bin/python
+    need_egl
+else
+    need_python
+    need_egl
+    say "Python: $(command -v "$python"), $("$python" -V 2>&1)"
+    "$python" -m venv --clear "$venv" || fail "could not make $venv with $python; see the lines above"
+    printf '%s\n' "$PWD" >"$venv/rayboot-folder"
+fi
+
+extras=dev,detect
+if has_gpu; then
+    extras=$extras,gpu
+else
+    need_cpu_torch
+fi
+if ! watched "rayboot and the versions of constraints.txt" \
+    "$venv/bin/python" -m pip install -c constraints.txt -e ".[$extras]"; then
+    tail -n 15 "$log" >&2
+    fail "pip could not install rayboot (the last lines of $log are above); check the network and the disk" \
+        "(at least 5 GB free, 12 GB with a GPU), then run the same command again"
+fi
+printf '%s\n' "$key" >"$stamp"
+say "Ready in $SECONDS s. The command is $venv/bin/rayboot; 'source $venv/bin/activate' puts it on PATH."

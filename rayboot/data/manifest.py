@@ -1,0 +1,61 @@
+"""``manifest.json``: written last, it makes a data set whole."""
+
+import datetime
+import json
+from typing import Any
+
+from rayboot.config import FrozenConfig
+from rayboot.data.schema import SCHEMA_VERSION
+from rayboot.data.storage import exists, join_uri, read_bytes, write_bytes
+from rayboot.errors import UnfinishedDataError
+
+__all__ = ["Manifest", "read_manifest", "require_finished", "write_manifest"]
+
+_NAME = "manifest.json"
+
+
+class Manifest(FrozenConfig):
+    """What a finished data set is, and what made it."""
+
+    schema_version: int = SCHEMA_VERSION
+    config: dict[str, Any]
+    config_digest: str
+    model_digest: str
+    """SHA-256 of the weights file."""
+    code_version: str
+    counts: dict[str, int]
+    """Faces, views, views left out, rejects, and ``reject/STAGE/REASON`` each."""
+    finished_at: str = ""
+    """UTC, ISO 8601."""
+
+
+def write_manifest(uri: str, manifest: Manifest) -> Manifest:
+    """Completes the data set at ``uri``; the time is set here."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    stamped = manifest.replace(finished_at=now)
+    text = json.dumps(stamped.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
+    write_bytes(join_uri(uri, _NAME), text.encode())
+    return stamped
+
+
+def read_manifest(uri: str) -> Manifest | None:
+    """The manifest at ``uri``, or None where the data set is unfinished or absent."""
+    path = join_uri(uri, _NAME)
+    if not exists(path):
+        return None
+    return Manifest.model_validate(json.loads(read_bytes(path)))
+
+
+def require_finished(uri: str) -> Manifest:
+    """The manifest at ``uri``.
+
+    Raises:
+        UnfinishedDataError: there is none, so a run is still writing or was cut off.
+    """
+    manifest = read_manifest(uri)
+    if manifest is None:
+        raise UnfinishedDataError(
+            f"{uri}: no {_NAME}, so this is no finished pairs data set; "
+            "run the same `rayboot generate` again to finish it"
+        )
+    return manifest

@@ -1,0 +1,104 @@
+"""Reading a pairs data set, a row a view."""
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from rayboot.data.images import decode_photo
+from rayboot.data.manifest import require_finished
+from rayboot.data.splits import Split
+from rayboot.data.storage import arrow_filesystem, join_uri
+from rayboot.geometry.volume import transform_volume, unpack_occupancy
+
+if TYPE_CHECKING:
+    import ray.data
+
+__all__ = ["read_pairs"]
+
+_COLUMNS = ["face_id", "image", "occupancy", "shape", "views"]
+
+
+def read_pairs(
+    uri: str,
+    num_views: int | None = None,
+    targets: Literal["packed", "transformed"] = "packed",
+    *,
+    seed: int = 0,
+    split: Split | None = None,
+    include_source: bool = False,
+) -> "ray.data.Dataset":
+    """The views of a finished pairs data set; Ray must be initialised.
+
+    Args:
+        uri: of the data set.
+        num_views: how many of each face's views, drawn by seed; all by default.
+        targets: ``packed`` gives the source's bits (``occupancy``, with ``shape`` and the
+            view's ``transform``); ``transformed`` gives the view's own volume.
+        seed: of the draw; the same views for a face on every worker.
+        split: ``train`` or ``val`` alone.
+        include_source: also a row a face for the unrotated photo (``is_source``).
+
+    Returns:
+        Rows ``face_id``, ``image`` (H, W, 3) uint8, ``yaw_deg``, ``pitch_deg``, ``transform``
+        (12,) float64 row-major (3, 4), ``shape`` (3,), ``is_source``, and ``occupancy``: bytes,
+        or (D, H, W) bool.
+
+    Raises:
+        UnfinishedDataError: the data set has no ``manifest.json``.
+    """
+    import ray.data
+
+    require_finished(uri)
+    filesystem, path = arrow_filesystem(join_uri(uri, "outcome=face"))
+    faces = ray.data.read_parquet(
+        path, filesystem=filesystem, columns=[*_COLUMNS, "split"], partitioning=None
+    )
+    if split is not None:
+        faces = faces.filter(lambda row: row["split"] == split)
+    return faces.flat_map(
+        _Unnest(num_views, seed, include_source, transformed=targets == "transformed")
+    )
+
+
+class _Unnest:
+    """A face to its views."""
+
+    def __init__(
+        self, num_views: int | None, seed: int, include_source: bool, transformed: bool
+    ) -> None:
+        self._num_views, self._seed = num_views, seed
+        self._include_source, self._transformed = include_source, transformed
+
+    def __call__(self, face: dict[str, Any]) -> list[dict[str, Any]]:
+        views = [{**view, "is_source": False} for view in self._draw(face)]
+        if self._include_source:
+            still = {"yaw_deg": 0.0, "pitch_deg": 0.0, "transform": np.eye(3, 4).ravel()}
+            views.append({**still, "image": face["image"], "is_source": True})
+        return [self._row(face, view) for view in views]
+
+    def _draw(self, face: dict[str, Any]) -> list[dict[str, Any]]:
+        views = list(face["views"])
+        if self._num_views is None or self._num_views >= len(views):
+            return views
+        key = hashlib.sha256(f"{self._seed}\0{face['face_id']}".encode()).digest()
+        rng = np.random.default_rng(int.from_bytes(key[:8], "big"))
+        return [views[i] for i in sorted(rng.choice(len(views), self._num_views, replace=False))]
+
+    def _row(self, face: dict[str, Any], view: dict[str, Any]) -> dict[str, Any]:
+        shape = np.asarray(face["shape"], np.int32)
+        transform = np.asarray(view["transform"], np.float64)
+        occupancy: bytes | np.ndarray = face["occupancy"]
+        if self._transformed:
+            volume = unpack_occupancy(face["occupancy"], tuple(int(n) for n in shape))
+            occupancy = transform_volume(volume, transform.reshape(3, 4))
+        return {
+            "face_id": face["face_id"],
+            "image": decode_photo(view["image"]),
+            "occupancy": occupancy,
+            "shape": shape,
+            "yaw_deg": float(view["yaw_deg"]),
+            "pitch_deg": float(view["pitch_deg"]),
+            "transform": transform,
+            "is_source": view["is_source"],
+        }

@@ -1,0 +1,111 @@
+"""What a data set of photos holds: found by its layout, without opening a photo.
+
+Read are LS3D-W as it lies on disk, and any folder of photos with landmark files
+beside them.
+"""
+
+import posixpath
+from collections import defaultdict
+
+import pyarrow as pa
+
+from rayboot.data.landmarks import LANDMARK_SUFFIXES
+from rayboot.data.storage import join_uri, list_sizes
+from rayboot.errors import RequestError
+
+__all__ = ["PHOTO_SCHEMA", "TEST_SUBSETS", "list_photos"]
+
+PHOTO_SCHEMA = pa.schema(
+    [
+        # The photo's path relative to the data set.
+        ("face_id", pa.string()),
+        ("source_uri", pa.string()),
+        ("landmarks_uri", pa.string()),
+        ("num_bytes", pa.int64()),
+        ("dataset", pa.string()),
+        ("group_id", pa.string()),
+    ]
+)
+
+TEST_SUBSETS = ("300W-Testset-3D", "AFLW2000-3D-Reannotated")
+"""Of LS3D-W; kept for testing, so left out here unless asked for."""
+
+_PHOTO_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".gif")
+)
+_VIDEO_SUBSETS = frozenset(("Trainset", "CatA", "CatB", "CatC"))
+
+
+def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
+    """The photos of a data set, by ``face_id``.
+
+    Args:
+        uri: of the data set.
+        include_test: whether LS3D-W's test subsets take part.
+
+    Returns:
+        A table of :data:`PHOTO_SCHEMA`; ``landmarks_uri`` is null where no file stands
+        beside the photo.
+
+    Raises:
+        RequestError: there is no photo.
+    """
+    try:
+        sizes = list_sizes(uri)
+    except (OSError, PermissionError) as error:
+        raise RequestError(f"input {uri}: cannot be listed ({error})") from error
+    stems: dict[str, set[str]] = defaultdict(set)
+    for name in sizes:
+        stem, suffix = posixpath.splitext(name)
+        if suffix.lower() in LANDMARK_SUFFIXES:
+            stems[stem].add(suffix)
+    photos = [
+        name
+        for name in sizes
+        if posixpath.splitext(name)[1].lower() in _PHOTO_SUFFIXES
+        and (include_test or not set(name.split("/")[:-1]) & set(TEST_SUBSETS))
+    ]
+    if not photos:
+        raise RequestError(
+            f"input {uri}: no photo found; expected a folder of {', '.join(sorted(_PHOTO_SUFFIXES))} "
+            "files (LS3D-W's test subsets do not count)"
+        )
+    groups = _group_ids(photos)
+    return pa.table(
+        {
+            "face_id": photos,
+            "source_uri": [join_uri(uri, name) for name in photos],
+            "landmarks_uri": [_landmarks_uri(uri, name, stems) for name in photos],
+            "num_bytes": [sizes[name] for name in photos],
+            "dataset": [_dataset(uri, name) for name in photos],
+            "group_id": groups,
+        },
+        schema=PHOTO_SCHEMA,
+    )
+
+
+def _landmarks_uri(uri: str, name: str, stems: dict[str, set[str]]) -> str | None:
+    stem = posixpath.splitext(name)[0]
+    beside = {suffix.lower(): suffix for suffix in stems.get(stem, ())}
+    for suffix in LANDMARK_SUFFIXES:
+        if suffix in beside:
+            return join_uri(uri, stem + beside[suffix])
+    return None
+
+
+def _dataset(uri: str, name: str) -> str:
+    """The folder that names the data set: the first one below ``uri``, or ``uri``'s own."""
+    first, slash, _ = name.partition("/")
+    return first if slash else posixpath.basename(uri.rstrip("/"))
+
+
+def _group_ids(photos: list[str]) -> list[str]:
+    """The video (LS3D-W) or person (LFW) of each photo where the layout tells, else the photo."""
+    groups = []
+    for name in photos:
+        folders, _, file = name.rpartition("/")
+        last = posixpath.basename(folders)
+        parent = posixpath.basename(posixpath.dirname(folders))
+        is_person = bool(last) and file.startswith(f"{last}_")
+        groups.append(folders if parent in _VIDEO_SUBSETS or is_person else name)
+    return groups

@@ -1,0 +1,34 @@
+"""Checks of what a run needs, with a remedy for each failure.
+
+Every check is one function that returns a :class:`Check` and does not raise; what
+could take the process down with it runs in a child process.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rayboot.doctor.check import Check, format_check
+from rayboot.doctor.machine import (
+    check_disk,
+    check_egl,
+    check_gpu,
+    check_memory,
+    check_shared_memory,
+)
+from rayboot.doctor.needs import Needs, read_needs
+from rayboot.doctor.services import check_mlflow, check_ray, check_storage
+
+__all__ = ["Check", "Needs", "diagnose", "format_check", "read_needs"]
+
+
+def diagnose(needs: Needs) -> Iterator[Check]:
+    """Runs every check that ``needs`` calls for, one after the other."""
+    yield check_egl()
+    yield check_gpu(needed=needs.gpu)
+    yield check_ray(needs.ray_address)
+    for uri in needs.storage_uris:
+        yield check_storage(uri)
+    yield check_mlflow(needs.tracking_uri)
+    yield check_memory()
+    yield check_shared_memory()
+    yield check_disk(Path.cwd())

@@ -1,0 +1,128 @@
+"""Checks of the machine: rendering, GPU, memory, disk."""
+
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from rayboot.doctor.check import Check, last_line, run_child
+
+__all__ = ["check_disk", "check_egl", "check_gpu", "check_memory", "check_shared_memory"]
+
+_GIB = 2**30
+_NEEDED_MEMORY, _NEEDED_DISK, _NEEDED_SHM = 6 * _GIB, 2 * _GIB, _GIB // 2
+"""A demo round keeps under 6 GiB; Ray's object store wants memory-backed files."""
+
+
+def check_egl() -> Check:
+    """Draws a triangle off-screen, in a child process: a driver may crash."""
+    done = run_child(
+        "from rayboot.doctor.machine import _draw_triangle; _draw_triangle()", timeout_s=60
+    )
+    if done.returncode == 0:
+        return Check("EGL", "ok", f"renders a triangle in {done.stdout.strip()} s")
+    return Check(
+        "EGL",
+        "FAIL",
+        f"cannot render off-screen: {last_line(done)}",
+        "sudo apt-get install libegl1 libegl-mesa0 libgl1 libglx-mesa0 libgl1-mesa-dri; "
+        "in a container with a GPU also set NVIDIA_DRIVER_CAPABILITIES=all",
+    )
+
+
+def _draw_triangle() -> None:
+    import numpy as np
+
+    from rayboot.geometry.mesh import Mesh
+    from rayboot.render import Renderer, Scene
+
+    corners = np.array([[-6, -6, 0], [6, -6, 0], [0, 6, 0]], np.float32)
+    red = np.tile(np.array([255, 0, 0], np.uint8), (3, 1))
+    mesh = Mesh(corners, np.array([[0, 1, 2]], np.int32), red)
+    started = time.monotonic()
+    image = Renderer(16).render(Scene(mesh, None, (0, 0, 255)), [np.eye(3, 4)])[0]
+    centre, corner = image[8, 8].tolist(), image[0, 0].tolist()
+    if centre != [255, 0, 0] or corner != [0, 0, 255]:
+        sys.exit(f"a red triangle on blue came out {centre} on {corner}")
+    print(f"{time.monotonic() - started:.1f}")
+
+
+def check_gpu(needed: bool) -> Check:
+    """Looks for a CUDA GPU that PyTorch can use."""
+    code = (
+        "import torch; ok = torch.cuda.is_available(); "
+        "print(torch.cuda.get_device_name() if ok else '', torch.__version__, sep='|')"
+    )
+    done = run_child(code, timeout_s=120)
+    if done.returncode != 0:
+        return Check("GPU", "FAIL", f"PyTorch does not start: {last_line(done)}", "make env")
+    name, version = done.stdout.strip().split("|")
+    if name:
+        return Check("GPU", "ok", f"{name}, PyTorch {version}")
+    if os.path.exists("/dev/nvidia0"):
+        return Check(
+            "GPU",
+            "FAIL" if needed else "note",
+            f"there is one, but PyTorch {version} cannot use it",
+            "make clean env installs the CUDA build; if it is there already, update the driver",
+        )
+    if needed:
+        return Check(
+            "GPU",
+            "FAIL",
+            "none here, and the config asks for one",
+            "run on a machine with one, submit to a cluster, or ask for none in the config",
+        )
+    return Check("GPU", "ok", f"none, none needed (PyTorch {version})")
+
+
+def check_memory() -> Check:
+    """Memory still free, of the machine or of the container, whichever is less."""
+    free = _free_memory()
+    detail = f"{free / _GIB:.1f} GiB free, a demo round needs {_NEEDED_MEMORY / _GIB:.0f}"
+    if free >= _NEEDED_MEMORY:
+        return Check("memory", "ok", detail)
+    return Check("memory", "FAIL", detail, "close other programs, or raise the container's limit")
+
+
+def _free_memory() -> int:
+    meminfo = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    free = int(meminfo["MemAvailable"].split()[0]) * 1024
+    limit = Path("/sys/fs/cgroup/memory.max")
+    try:
+        # What the kernel would give back at once is not in use.
+        usage = Path("/sys/fs/cgroup/memory.current")
+        stat = dict(
+            line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines()
+        )
+        in_use = int(usage.read_text()) - int(stat["inactive_file"])
+        return min(free, int(limit.read_text()) - in_use)
+    except (OSError, ValueError, KeyError):
+        return free
+
+
+def check_shared_memory() -> Check:
+    """Room in /dev/shm, where Ray keeps objects."""
+    try:
+        free = shutil.disk_usage("/dev/shm").free
+    except OSError:
+        free = 0
+    detail = f"{free / _GIB:.1f} GiB free in /dev/shm"
+    if free >= _NEEDED_SHM:
+        return Check("shared memory", "ok", detail)
+    return Check(
+        "shared memory",
+        "note",
+        f"{detail}; Ray falls back to files on disk, slower",
+        "in a container: docker run --shm-size=2g",
+    )
+
+
+def check_disk(folder: Path) -> Check:
+    """Room for outputs."""
+    free = shutil.disk_usage(folder).free
+    detail = f"{free / _GIB:.1f} GiB free in {folder}, a demo round needs {_NEEDED_DISK // _GIB}"
+    if free >= _NEEDED_DISK:
+        return Check("disk", "ok", detail)
+    return Check("disk", "FAIL", detail, "free some, or run from another disk")

@@ -1,0 +1,184 @@
+"""Checks of what a run talks to: Ray, object storage, MLflow."""
+
+import logging
+import os
+import sqlite3
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from rayboot.doctor.check import Check, last_line, run_child
+
+__all__ = ["check_mlflow", "check_ray", "check_storage"]
+
+_TOKEN_REMEDY = (
+    "copy the cluster's token to ~/.ray/auth_token (mode 600), or set RAY_AUTH_MODE=token "
+    "and RAY_AUTH_TOKEN_PATH"
+)
+
+
+def check_ray(address: str | None) -> Check:
+    """Starts a local Ray, or reaches the cluster at ``address``; tells about tokens."""
+    if address is not None and urlsplit(address).scheme in ("http", "https"):
+        return _check_dashboard(address.rstrip("/"))
+    started = time.monotonic()
+    where = address or "local"
+    done = run_child(
+        f"from rayboot.doctor.services import _join_ray; _join_ray({where!r})", timeout_s=120
+    )
+    if done.returncode == 0:
+        took = f"{time.monotonic() - started:.0f} s"
+        outcome = f"starts here in {took}" if address is None else f"joined {address} in {took}"
+        return Check("Ray", "ok", f"{outcome}, {done.stdout.strip().splitlines()[-1]}")
+    reason = last_line(done)
+    if "uthentication" in done.stderr or "UNAUTHENTICATED" in done.stderr:
+        return Check("Ray", "FAIL", f"{where} asks for a token: {reason}", _TOKEN_REMEDY)
+    remedy = (
+        "see the log under /tmp/ray/session_latest/logs"
+        if address is None
+        else "check RAY_ADDRESS or ray_address, and that its port can be reached from here"
+    )
+    return Check("Ray", "FAIL", f"{where}: {reason}", remedy)
+
+
+def _join_ray(address: str) -> None:
+    import ray
+
+    options: dict[str, Any] = {}
+    if address == "local":
+        options = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    ray.get(ray.remote(num_cpus=0.1)(lambda: 1).remote())
+    cpus = ray.cluster_resources().get("CPU", 0)
+    # A local start sets the variable to what it chose.
+    mode = os.environ.get("RAY_AUTH_MODE") or "token if one is there"
+    ray.shutdown()
+    scope = "" if address == "local" else f", {cpus:.0f} CPUs"
+    print(f"Ray {ray.__version__}{scope}, authentication: {mode}")
+
+
+def _check_dashboard(address: str) -> Check:
+    try:
+        status = _http_status(f"{address}/api/version")
+        if status in (401, 403):
+            token = _ray_token()
+            if token is None:
+                return Check("Ray", "FAIL", f"{address} asks for a token", _TOKEN_REMEDY)
+            status = _http_status(f"{address}/api/version", token)
+            if status in (401, 403):
+                return Check("Ray", "FAIL", f"{address} refuses this token", _TOKEN_REMEDY)
+            return Check("Ray", "ok", f"{address} answers and takes the token")
+    except OSError as error:
+        return Check(
+            "Ray",
+            "FAIL",
+            f"{address} does not answer: {error}",
+            "check the address (port 8265 by default), and that it can be reached from here",
+        )
+    if status != 200:
+        return Check("Ray", "FAIL", f"{address} answers {status}", "is this Ray's dashboard?")
+    return Check(
+        "Ray",
+        "note",
+        f"{address} answers and asks for no token",
+        "whoever reaches it can run code there; start the cluster with RAY_AUTH_MODE=token",
+    )
+
+
+def _http_status(url: str, token: str | None = None) -> int:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=5
+        ) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def _ray_token() -> str | None:
+    if token := os.environ.get("RAY_AUTH_TOKEN"):
+        return token.strip()
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    try:
+        return path.read_text().strip() or None
+    except OSError:
+        return None
+
+
+def check_storage(uri: str) -> Check:
+    """Reaches a bucket with the credentials of the environment."""
+    name = f"storage {uri}"
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    where = endpoint or "AWS (AWS_ENDPOINT_URL is not set)"
+    # A child, because an unreachable endpoint is retried for minutes.
+    code = f"from rayboot.doctor.services import _list_bucket; _list_bucket({uri!r})"
+    done = run_child(code, timeout_s=40)
+    if done.returncode == 0:
+        return Check(name, "ok", f"{where} answers, {done.stdout.strip()}")
+    return Check(
+        name,
+        "FAIL",
+        f"{where}: {last_line(done)}",
+        "check the bucket's name, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    )
+
+
+def _list_bucket(uri: str) -> None:
+    import s3fs
+
+    options = {"connect_timeout": 5, "read_timeout": 10, "retries": {"max_attempts": 1}}
+    bucket = urlsplit(uri).netloc
+    found = s3fs.S3FileSystem(config_kwargs=options).ls(bucket)
+    print(f"bucket {bucket} can be listed ({len(found)} entries at its top)")
+
+
+def check_mlflow(tracking_uri: str) -> Check:
+    """Opens the tracking store, without importing MLflow."""
+    parts = urlsplit(tracking_uri)
+    if parts.scheme == "sqlite":
+        return _check_sqlite(tracking_uri, Path(tracking_uri.removeprefix("sqlite:///")))
+    if parts.scheme in ("http", "https"):
+        try:
+            status = _http_status(f"{tracking_uri.rstrip('/')}/health")
+        except OSError as error:
+            return Check(
+                "MLflow",
+                "FAIL",
+                f"{tracking_uri} does not answer: {error}",
+                "start it (mlflow server), or set tracking_uri to sqlite:///mlflow.db",
+            )
+        if status == 200:
+            return Check("MLflow", "ok", f"{tracking_uri} answers")
+        return Check(
+            "MLflow",
+            "FAIL",
+            f"{tracking_uri} answers {status}",
+            "401 or 403: set MLFLOW_TRACKING_TOKEN, or the server's --allowed-hosts",
+        )
+    if parts.scheme in ("", "file"):
+        return Check(
+            "MLflow", "FAIL", f"{tracking_uri} is a folder, which MLflow gave up", "use sqlite:///"
+        )
+    return Check("MLflow", "note", f"{tracking_uri} is not checked")
+
+
+def _check_sqlite(uri: str, path: Path) -> Check:
+    folder = path.resolve().parent
+    if not path.exists():
+        if folder.is_dir() and os.access(folder, os.W_OK):
+            return Check("MLflow", "ok", f"{uri} will be made")
+        return Check("MLflow", "FAIL", f"{uri}: no writable folder {folder}", f"mkdir -p {folder}")
+    try:
+        with sqlite3.connect(path, timeout=2) as store:
+            store.execute("BEGIN IMMEDIATE")
+            rows = store.execute("SELECT count(*) FROM sqlite_master WHERE name = 'experiments'")
+            (known,) = rows.fetchone()
+            store.rollback()
+    except sqlite3.Error as error:
+        remedy = f"end what holds it, or move {path} away: a new one is made"
+        return Check("MLflow", "FAIL", f"{uri}: {error}", remedy)
+    return Check("MLflow", "ok", f"{uri} opens" if known else f"{uri} is empty, will be filled")

@@ -1,0 +1,38 @@
+"""Means with confidence intervals, over faces, by bootstrap."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Interval", "mean_interval", "paired_change"]
+
+_RESAMPLES = 2000
+
+
+class Interval(NamedTuple):
+    """A mean and its 95 % interval, over ``count`` faces."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+
+def mean_interval(values: np.ndarray, seed: int = 0) -> Interval:
+    """Mean of ``values`` (N,) with the percentile bootstrap's 95 % interval.
+
+    Source:
+        Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    values = np.asarray(values, np.float64)
+    if len(values) == 0:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    rng = np.random.default_rng(seed)
+    means = values[rng.integers(0, len(values), (_RESAMPLES, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(float(values.mean()), float(low), float(high), len(values))
+
+
+def paired_change(before: np.ndarray, after: np.ndarray, seed: int = 0) -> Interval:
+    """Mean change ``after - before`` on the same faces, with its interval."""
+    return mean_interval(np.asarray(after) - np.asarray(before), seed)

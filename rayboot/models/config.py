@@ -1,0 +1,56 @@
+"""Members of the VRN family."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from rayboot.config import FrozenConfig
+
+__all__ = ["VRNConfig"]
+
+
+class VRNConfig(FrozenConfig):
+    """Sizes of a network; the defaults are the released VRN-Unguided's."""
+
+    resolution: int = Field(192, ge=32)
+    """Width and height of image and volume, px; a multiple of 8."""
+    slices: int = Field(200, ge=8)
+    """Depth of the volume, half pixels."""
+    stem_channels: int = Field(64, ge=4)
+    """Of the first convolution; doubled once before the modules."""
+    stem_bottleneck: int = Field(64, ge=4)
+    """Of the two residual blocks at the start."""
+    channels: int = Field(256, ge=8)
+    """Of the modules; an even number."""
+    num_modules: int = Field(2, ge=1)
+    levels: int = Field(4, ge=1)
+    """Nested levels of a module."""
+    upper_blocks: int = Field(3, ge=1)
+    """Residual blocks of a level's full-resolution branch."""
+    lower_blocks: int = Field(6, ge=1)
+    """Residual blocks of a level's pooled branch."""
+    deepest_blocks: int = Field(9, ge=1)
+    """The same, of the innermost level."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.resolution % 8:
+            raise ValueError(f"resolution must be a multiple of 8, got {self.resolution}")
+        if self.channels % 2:
+            raise ValueError(f"channels must be even, got {self.channels}")
+        return self
+
+    @classmethod
+    def compact(cls) -> Self:
+        """The member that is shipped: 96 px, 96 slices, made for two CPU cores."""
+        return cls(
+            resolution=96,
+            slices=96,
+            stem_channels=32,
+            stem_bottleneck=16,
+            channels=128,
+            num_modules=2,
+            levels=1,
+            upper_blocks=1,
+            deepest_blocks=6,
+        )

@@ -1,0 +1,31 @@
+"""In which numbers a network computes."""
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+__all__ = ["Precision", "autocast", "resolve_precision"]
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def resolve_precision(device: torch.device, precision: Precision) -> torch.dtype:
+    """``auto`` is bfloat16 where the processor multiplies in it, else float32.
+
+    Elsewhere bfloat16 is emulated, and slower than float32.
+    """
+    if precision == "float32":
+        return torch.float32
+    if precision == "bfloat16":
+        return torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if capable else torch.float32
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
+    """Context in which a network's convolutions run in ``precision``."""
+    dtype = resolve_precision(device, precision)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)

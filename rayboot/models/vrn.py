@@ -1,0 +1,135 @@
+"""The volumetric regression network: a photo in, an occupancy volume out.
+
+The modules nest as in the released VRN-Unguided, so its state dict fits key by
+key. Unlike in the usual stacked hourglass, the nested level sits in the
+full-resolution branch.
+
+Source:
+    Jackson et al., Large Pose 3D Face Reconstruction from a Single Image via
+    Direct Volumetric CNN Regression, ICCV 2017, as released.
+"""
+
+import torch
+from torch import nn
+
+from rayboot.errors import ShapeError
+from rayboot.models.config import VRNConfig
+
+__all__ = ["VRN"]
+
+
+class VRN(nn.Sequential):
+    """A network of the family; keys are those of the released state dict.
+
+    Args:
+        config: sizes; by default the released network's.
+    """
+
+    def __init__(self, config: VRNConfig | None = None) -> None:
+        self_config = config or VRNConfig()
+        width, stem = self_config.channels, self_config.stem_channels
+        bottleneck = self_config.stem_bottleneck
+        # The placeholders keep the positions of Torch7's additions, which hold no weights.
+        super().__init__(
+            nn.Conv2d(3, stem, 7, stride=2, padding=3),
+            nn.BatchNorm2d(stem),
+            nn.ReLU(inplace=True),
+            _residual(stem, bottleneck, 2 * stem),
+            nn.MaxPool2d(2),
+            _residual(2 * stem, bottleneck, 2 * stem),
+            _residual(2 * stem, width // 2, width),
+            *(
+                layer
+                for _ in range(self_config.num_modules)
+                for layer in (_Sum(nn.Identity(), _module(self_config)), nn.Identity())
+            ),
+            nn.Sequential(_head(self_config)),
+        )
+        self.config = self_config
+
+    def forward(self, images: torch.Tensor, *, logits: bool = False) -> torch.Tensor:
+        """Occupancy of a batch of crops.
+
+        Args:
+            images: (B, 3, H, W) float in [0, 1], RGB, H = W = ``config.resolution``.
+            logits: leave out the sigmoid, as training wants it.
+
+        Returns:
+            (B, D, H, W), occupancy in [0, 1] (or logits); slices grow towards the viewer.
+
+        Raises:
+            ShapeError: the images have another shape, or are not floats.
+        """
+        size = self.config.resolution
+        if images.shape[1:] != (3, size, size) or not images.is_floating_point():
+            raise ShapeError(
+                f"images must be float (B, 3, {size}, {size}) in [0, 1], got {images.dtype} "
+                f"{tuple(images.shape)}; crop with geometry.crop first"
+            )
+        volume = super().forward(images)
+        return volume if logits else torch.sigmoid(volume)
+
+
+class _Sum(nn.ModuleList):
+    """Branches of one input, summed."""
+
+    def __init__(self, *branches: nn.Module) -> None:
+        super().__init__(branches)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        first, second = self
+        return first(features) + second(features)
+
+
+def _residual(inputs: int, middle: int, outputs: int) -> nn.Module:
+    """BN, ReLU, 1x1; BN, ReLU, 3x3; BN, ReLU, 1x1; and the input, projected if it must be."""
+    branch = nn.Sequential(
+        nn.BatchNorm2d(inputs),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(inputs, middle, 1),
+        nn.BatchNorm2d(middle),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(middle, middle, 3, padding=1),
+        nn.BatchNorm2d(middle),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(middle, outputs, 1),
+    )
+    projection = nn.Identity() if inputs == outputs else nn.Sequential(nn.Conv2d(inputs, outputs, 1))
+    return nn.Sequential(_Sum(branch, projection))
+
+
+def _level(config: VRNConfig, level: int) -> list[nn.Module]:
+    """One level: a full-resolution branch that holds the next, a pooled branch, a block."""
+    block = (config.channels, config.channels // 2, config.channels)
+    upper = [_residual(*block) for _ in range(config.upper_blocks)]
+    if level > 1:
+        upper.append(nn.Sequential(*_level(config, level - 1)))
+    count = config.lower_blocks if level > 1 else config.deepest_blocks
+    lower = [nn.MaxPool2d(2), *(_residual(*block) for _ in range(count)), nn.Upsample(scale_factor=2)]
+    return [_Sum(nn.Sequential(*upper), nn.Sequential(*lower)), nn.Identity(), _residual(*block)]
+
+
+def _module(config: VRNConfig) -> nn.Module:
+    width = config.channels
+    return nn.Sequential(*_level(config, config.levels), _pointwise(width), _pointwise(width))
+
+
+def _pointwise(width: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(width, width, 1), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+
+
+def _head(config: VRNConfig) -> nn.Module:
+    return nn.Sequential(
+        _pointwise(config.channels), nn.Conv2d(config.channels, config.slices, 1), _Enlarge()
+    )
+
+
+class _Enlarge(nn.Module):
+    """Features at a quarter of the resolution to the volume's."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        # Slice by slice in memory, as volumes are kept: cheaper here than after enlarging.
+        # Torch7's bilinear upsampling maps corner to corner.
+        return nn.functional.interpolate(
+            features.contiguous(), scale_factor=4, mode="bilinear", align_corners=True
+        )

@@ -1,0 +1,71 @@
+"""What decides a generate run, and the pools that carry it."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from rayboot.config import FrozenConfig
+from rayboot.geometry.views import ViewConfig
+from rayboot.models.predictor import InferenceConfig
+from rayboot.registry.models import BUILTIN_COMPACT
+from rayboot.render.backplane import BackplaneMode
+from rayboot.render.colors import ColorMode
+
+__all__ = ["GenerateConfig", "PoolConfig", "SelectionConfig"]
+
+
+class SelectionConfig(FrozenConfig):
+    """Which faces are near enough to frontal for the network to be trusted."""
+
+    max_yaw_deg: float = Field(20.0, gt=0, le=90)
+    max_pitch_deg: float = Field(30.0, gt=0, le=90)
+    min_confidence: float = Field(0.2, ge=0, le=1)
+    """Of the estimated pose; below it the axes are not to be trusted."""
+    detect_faces: bool = True
+    """Look for a face in photos without landmarks (extra ``detect``); otherwise
+    such photos are rejects."""
+
+
+class PoolConfig(FrozenConfig):
+    """Actors, and what each takes; declared, never probed from the driver."""
+
+    num_reconstruct_actors: int = Field(1, ge=1)
+    reconstruct_cpus: float = Field(0.9, gt=0)
+    reconstruct_gpus: float = Field(0.0, ge=0)
+    num_render_actors: int = Field(1, ge=1)
+    """No more than there are cores: a software renderer gains nothing from it."""
+    render_cpus: float = Field(0.9, gt=0)
+    reader_cpus: float = Field(0.1, gt=0)
+    """Below one, since pools that take every CPU would leave the reader none."""
+    batch_size: int = Field(16, ge=1)
+    """Photos that the network takes at once, and rows between stages."""
+
+
+class GenerateConfig(FrozenConfig):
+    """Photographs to bootstrap pairs."""
+
+    input: str | None = None
+    """URI of the photos; ``--input`` overrides it."""
+    output: str | None = None
+    """URI of the pairs data set; ``--output`` overrides it."""
+    model: str = BUILTIN_COMPACT
+    """The network: a weights file, ``builtin:compact`` or ``models:/NAME/VERSION``."""
+    inference: InferenceConfig = InferenceConfig()
+    isovalue: float = Field(0.5, gt=0, lt=1)
+    views: ViewConfig = ViewConfig()
+    selection: SelectionConfig = SelectionConfig()
+    colors: ColorMode = "mirrored"
+    backplane: BackplaneMode = "filled"
+    max_clipped: float = Field(0.02, ge=0, le=1)
+    """A view that puts a larger share of its target outside the volume is left out."""
+    image_format: Literal["jpeg", "png"] = "jpeg"
+    val_share: float = Field(0.1, gt=0, lt=1)
+    """Share of the groups (videos, persons) in the validation split."""
+    seed: int = 0
+    round_index: int = Field(0, ge=0)
+    pools: PoolConfig = PoolConfig()
+
+    def content_digest(self) -> str:
+        """Digest of what decides the rows: not where they lie, nor how many actors made them."""
+        pools = {"batch_size": self.pools.batch_size}
+        return self.replace(input=None, output=None, pools=pools).digest()

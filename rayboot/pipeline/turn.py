@@ -1,0 +1,210 @@
+"""Pose, views and rendering: a reconstructed face to a row of the pairs data set."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from rayboot.data.images import encode_image
+from rayboot.data.schema import PAIRS_SCHEMA
+from rayboot.data.splits import split_of
+from rayboot.errors import DegenerateInputError, FaceRejectedError
+from rayboot.geometry.camera import gaze_angles
+from rayboot.geometry.landmarks import lift_landmarks, place_mean_landmarks
+from rayboot.geometry.mesh import Mesh
+from rayboot.geometry.pose import FacePose, estimate_pose
+from rayboot.geometry.surface import extract_surface
+from rayboot.geometry.views import View, plan_views, turn_transform
+from rayboot.geometry.volume import (
+    front_depth,
+    keep_largest_component,
+    pack_occupancy,
+    share_clipped,
+)
+from rayboot.pipeline.config import GenerateConfig
+from rayboot.pipeline.reconstruct import soft_volume
+from rayboot.pipeline.rows import Row, map_rows, rows_of
+from rayboot.render import Renderer, Scene
+from rayboot.render.backplane import build_backplane
+from rayboot.render.colors import paint_mesh
+
+__all__ = ["TurnFaces", "TurnedFace", "turn_face"]
+
+
+class TurnedFace(NamedTuple):
+    """A face with its views, before they are encoded.
+
+    Attributes:
+        occupied: (D, H, W) bool, the stored target.
+        mesh: painted surface.
+        pose: of it.
+        views: those kept.
+        transforms: (3, 4) of each.
+        clipped: share of each target outside the volume.
+        images: (V, S, S, 3) uint8.
+        num_left_out: views over the bound on clipping.
+    """
+
+    occupied: np.ndarray
+    mesh: Mesh
+    pose: FacePose
+    views: list[View]
+    transforms: list[np.ndarray]
+    clipped: list[float]
+    images: np.ndarray
+    num_left_out: int
+
+
+class TurnFaces:
+    """Volume to pose, views and their renders, one EGL renderer per actor.
+
+    Reads    image, landmarks, occupancy, box
+    Gives    rows of :data:`rayboot.data.schema.PAIRS_SCHEMA`, faces and rejects
+    """
+
+    def __init__(
+        self,
+        config: GenerateConfig,
+        shape: tuple[int, int, int],
+        model_version: str,
+        config_digest: str,
+    ) -> None:
+        self._config, self._shape = config, shape
+        self._stamp = {
+            "model_version": model_version,
+            "round_index": config.round_index,
+            "config_digest": config_digest,
+        }
+        self._renderer = Renderer(shape[2])
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        rows = map_rows(rows_of(table), self._process)
+        return pa.Table.from_pylist([self._finish(row) for row in rows], schema=PAIRS_SCHEMA)
+
+    def _process(self, row: Row) -> Row:
+        size = self._shape[2]
+        photo = np.frombuffer(row["image"], np.uint8).reshape(size, size, 3)
+        landmarks = row["landmarks"]
+        if landmarks is not None:
+            landmarks = np.frombuffer(landmarks, np.float64).reshape(68, 2)
+        volume = soft_volume(row, self._shape)
+        try:
+            face = turn_face(photo, volume, landmarks, self._config, self._renderer)
+        except DegenerateInputError as error:
+            raise FaceRejectedError("pose", "degenerate", str(error)) from error
+        return self._encode(face, photo)
+
+    def _encode(self, face: TurnedFace, photo: np.ndarray) -> Row:
+        image_format = self._config.image_format
+        return {
+            "image": encode_image(photo, image_format),
+            "target_kind": "occupancy",
+            "occupancy": pack_occupancy(face.occupied),
+            "shape": list(face.occupied.shape),
+            "symmetry_normal": face.pose.symmetry_normal,
+            "gaze": face.pose.gaze,
+            "up": face.pose.up,
+            "centroid": face.pose.centroid,
+            "pose_confidence": face.pose.confidence,
+            "num_views_left_out": face.num_left_out,
+            "views": [
+                {
+                    "yaw_deg": view.yaw_deg,
+                    "pitch_deg": view.pitch_deg,
+                    "transform": transform.ravel(),
+                    "view_gaze": view.gaze,
+                    "clipped": clipped,
+                    "image": encode_image(image, image_format),
+                }
+                for view, transform, clipped, image in zip(
+                    face.views, face.transforms, face.clipped, face.images, strict=True
+                )
+            ],
+        }
+
+    def _finish(self, row: Row) -> dict[str, Any]:
+        if row["reason"]:
+            kept = ("face_id", "source_uri", "stage", "reason", "message", "thumbnail")
+            return {"outcome": "reject", **{name: row[name] for name in kept}}
+        split = split_of(row["group_id"], self._config.seed, self._config.val_share)
+        face = {name: value for name, value in row.items() if name in PAIRS_SCHEMA.names}
+        dropped = dict.fromkeys(("stage", "reason", "message", "thumbnail"))
+        return {**face, **dropped, "outcome": "face", "split": split, **self._stamp}
+
+
+def turn_face(
+    photo: np.ndarray,
+    volume: np.ndarray,
+    landmarks: np.ndarray | None,
+    config: GenerateConfig,
+    renderer: Renderer,
+) -> TurnedFace:
+    """All views of one reconstructed face.
+
+    Args:
+        photo: (S, S, 3) uint8 crop.
+        volume: (D, S, S) float32, soft occupancy.
+        landmarks: (68, 2) column and row in the crop; None takes those of the
+            mean face, laid onto the shape.
+        config: of the run.
+        renderer: of S pixels.
+
+    Raises:
+        FaceRejectedError: the pose is not trusted or not near-frontal, or no view is left.
+    """
+    volume = keep_largest_component(volume, config.isovalue)
+    mesh = extract_surface(volume, config.isovalue)
+    pose = estimate_pose(mesh.vertices)
+    _require_frontal(pose, config)
+    occupied = volume >= config.isovalue
+    if landmarks is None:
+        lifted = place_mean_landmarks(mesh.vertices, pose)
+    else:
+        lifted = lift_landmarks(landmarks, front_depth(occupied))
+    views, transforms, clipped = [], [], []
+    planned = plan_views(pose.gaze, config.views)
+    for view in planned:
+        transform = turn_transform(
+            view.rotation(),
+            mesh.vertices,
+            lifted,
+            pose.centroid,
+            photo.shape[0],
+            crop_again=config.views.crop_again,
+        )
+        share = share_clipped(occupied, transform)
+        if share <= config.max_clipped:
+            views.append(view)
+            transforms.append(transform)
+            clipped.append(share)
+    if not views:
+        raise FaceRejectedError(
+            "pose",
+            "no-view",
+            f"none of {len(planned)} planned views stays inside the volume and the angles allowed",
+        )
+    painted = paint_mesh(mesh, photo, pose, config.colors)
+    scene = Scene(painted, build_backplane(photo, mesh.vertices, pose, config.backplane))
+    images = renderer.render(scene, transforms)
+    return TurnedFace(
+        occupied, painted, pose, views, transforms, clipped, images, len(planned) - len(views)
+    )
+
+
+def _require_frontal(pose: FacePose, config: GenerateConfig) -> None:
+    limits = config.selection
+    if pose.confidence < limits.min_confidence:
+        raise FaceRejectedError(
+            "pose",
+            "pose-uncertain",
+            f"pose confidence {pose.confidence:.2f} is below {limits.min_confidence}: the shape "
+            "is not symmetric, or no face",
+        )
+    yaw, pitch = np.degrees(gaze_angles(pose.gaze))
+    if abs(yaw) > limits.max_yaw_deg or abs(pitch) > limits.max_pitch_deg:
+        raise FaceRejectedError(
+            "select",
+            "not-frontal",
+            f"the shape's yaw {yaw:.0f} and pitch {pitch:.0f} degrees exceed "
+            f"{limits.max_yaw_deg:g} and {limits.max_pitch_deg:g}",
+        )

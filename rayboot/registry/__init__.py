@@ -1,0 +1,1 @@
+"""Model versions and runs in MLflow; only here is it imported."""

@@ -1,0 +1,32 @@
+"""What MLflow runs when it serves a VRN: images to occupancy volumes."""
+
+from typing import Any
+
+import mlflow.models
+import numpy as np
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+__all__ = ["ServedVRN"]
+
+
+class ServedVRN(PythonModel):
+    """Images (B, 3, H, W) float32 in [0, 1] to occupancy (B, D, H, W) float32."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Reads the weights; called once a process."""
+        from rayboot.models import load_vrn
+
+        self._network = load_vrn(context.artifacts["weights"])
+
+    def predict(
+        self, context: Any, model_input: Any, params: dict[str, Any] | None = None
+    ) -> np.ndarray:
+        """Occupancy for an array or for ``{"images": array}``."""
+        import torch
+
+        images = model_input["images"] if isinstance(model_input, dict) else model_input
+        with torch.inference_mode():
+            return self._network(torch.from_numpy(np.asarray(images, np.float32))).numpy()
+
+
+mlflow.models.set_model(ServedVRN())

@@ -1,0 +1,14 @@
+"""Faces with known shape: photographs, landmarks, volumes, meshes and poses."""
+
+from rayboot.synthesis.config import SynthesisConfig, YawConfig
+
+__all__ = ["SynthesisConfig", "YawConfig", "synthesize"]
+
+
+def __getattr__(name: str) -> object:
+    # Writing a set opens EGL; reading its config does not.
+    if name == "synthesize":
+        from rayboot.synthesis.dataset import synthesize
+
+        return synthesize
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,190 @@
+"""Chance: everything random about a photo, drawn before any of it is made."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rayboot.geometry.camera import rotation_yaw_pitch
+from rayboot.synthesis.config import SynthesisConfig, YawConfig
+from rayboot.synthesis.head import HeadModel
+
+__all__ = ["Appearance", "FaceSample", "Light", "draw_sample", "sample_rng"]
+
+
+class Appearance(NamedTuple):
+    """Colours are (3,) linear to the image, 0 to 1; strengths 0 to 1."""
+
+    skin: np.ndarray
+    lips: np.ndarray
+    hair: np.ndarray
+    iris: np.ndarray
+    cloth: np.ndarray
+    brow: float
+    beard: float
+    blush: float
+    freckles: float
+    baldness: float
+    hairline: float
+    hair_volume: float
+    long_hair: float
+
+
+class Light(NamedTuple):
+    """A directional light over an ambient one, and the picture's own tint."""
+
+    direction: np.ndarray
+    strength: float
+    ambient: float
+    gloss: float
+    tint: np.ndarray
+
+
+class FaceSample(NamedTuple):
+    """One photo to be made.
+
+    Attributes:
+        identity: (I,) deviations.
+        expression: (E,) strengths.
+        rotation: (3, 3), from the head's frame to the photo's.
+        angles_deg: yaw, pitch, roll.
+        scale: of the face in the photo, in units of the usual.
+        shift: (2,) of the face's centre, shares of the photo's size.
+        appearance: colours and hair.
+        light: of the scene.
+        texture_seed: of skin noise, hair and background.
+        blur: standard deviation, px.
+        noise: standard deviation, of 255.
+        jpeg_quality: 1 to 100.
+    """
+
+    identity: np.ndarray
+    expression: np.ndarray
+    rotation: np.ndarray
+    angles_deg: tuple[float, float, float]
+    scale: float
+    shift: np.ndarray
+    appearance: Appearance
+    light: Light
+    texture_seed: int
+    blur: float
+    noise: float
+    jpeg_quality: int
+
+
+_MOODS = (
+    {"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9, "cheekSquintLeft": 0.5, "cheekSquintRight": 0.5},
+    {"mouthSmileLeft": 0.7, "mouthSmileRight": 0.7, "jawOpen": 0.25},
+    {"jawOpen": 0.6},
+    {"browInnerUp": 0.8, "eyeWideLeft": 0.6, "eyeWideRight": 0.6, "jawOpen": 0.2},
+    {"browDownLeft": 0.8, "browDownRight": 0.8, "mouthPressLeft": 0.6, "mouthPressRight": 0.6},
+    {"mouthFrownLeft": 0.8, "mouthFrownRight": 0.8},
+    {"mouthPucker": 0.8},
+    {"mouthStretchLeft": 0.7, "mouthStretchRight": 0.7},
+    {"eyeSquintLeft": 0.8, "eyeSquintRight": 0.8},
+    {"eyeBlinkLeft": 0.8, "eyeBlinkRight": 0.8},
+)
+_SKIN_TONES = np.array(
+    [[0.30, 0.19, 0.14], [0.48, 0.32, 0.23], [0.66, 0.48, 0.36], [0.80, 0.61, 0.49], [0.90, 0.73, 0.63]]
+)
+_HAIR_TONES = np.array(
+    [[0.05, 0.04, 0.04], [0.14, 0.09, 0.06], [0.30, 0.19, 0.11], [0.55, 0.40, 0.22], [0.55, 0.54, 0.52]]
+)
+_IRIS_TONES = np.array([[0.20, 0.12, 0.07], [0.35, 0.24, 0.12], [0.30, 0.38, 0.25], [0.33, 0.45, 0.58]])
+
+
+def sample_rng(seed: int, key: str, index: int) -> np.random.Generator:
+    """The chance of one sample; depends on no other sample and no worker."""
+    return np.random.default_rng([seed, index, *key.encode()])
+
+
+def draw_sample(config: SynthesisConfig, model: HeadModel, identity: int, photo: int) -> FaceSample:
+    """Everything about photo ``photo`` of identity ``identity``.
+
+    Shape and colours belong to the identity; expression, pose, light and
+    background to the photo.
+    """
+    person = sample_rng(config.seed, "identity", identity)
+    rng = sample_rng(config.seed, "photo", identity * 10_000 + photo)
+    index = (identity - config.first_identity) * config.photos_per_identity + photo
+    yaw = _draw_yaw(rng, config.yaw, index)
+    pitch = rng.uniform(-config.max_pitch_deg, config.max_pitch_deg)
+    roll = rng.uniform(-config.max_roll_deg, config.max_roll_deg)
+    cos, sin = np.cos(np.radians(roll)), np.sin(np.radians(roll))
+    in_plane = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    return FaceSample(
+        identity=np.clip(person.normal(0, 1, len(model.identity)), -2.5, 2.5),
+        expression=_draw_expression(rng, model.expression_names),
+        rotation=in_plane @ rotation_yaw_pitch(np.radians(yaw), np.radians(pitch)),
+        angles_deg=(float(yaw), float(pitch), float(roll)),
+        scale=float(rng.uniform(0.85, 1.1)),
+        shift=rng.uniform(-0.06, 0.06, 2),
+        appearance=_draw_appearance(person),
+        light=_draw_light(rng),
+        texture_seed=int(rng.integers(2**31)),
+        blur=float(rng.choice([0.0, 0.4, 0.7, 1.1], p=[0.3, 0.3, 0.25, 0.15])),
+        noise=float(rng.choice([0.0, 1.5, 4.0, 7.0], p=[0.3, 0.35, 0.25, 0.1])),
+        jpeg_quality=int(rng.integers(60, 97)),
+    )
+
+
+def _draw_yaw(rng: np.random.Generator, config: YawConfig, index: int) -> float:
+    if config.kind == "steps":
+        # In turn, not at random: every step is met equally often.
+        step = config.steps_deg[index % len(config.steps_deg)]
+        return float(step * rng.choice([-1.0, 1.0]))
+    if config.kind == "uniform":
+        return float(rng.uniform(-config.max_deg, config.max_deg))
+    low, high = ((0, 30), (30, 60), (60, 90))[rng.choice(3, p=[0.66, 0.19, 0.15])]
+    return float(min(rng.uniform(low, high), config.max_deg) * rng.choice([-1.0, 1.0]))
+
+
+def _draw_expression(rng: np.random.Generator, names: tuple[str, ...]) -> np.ndarray:
+    strength = np.zeros(len(names))
+    if rng.random() < 0.6:
+        for name, value in _MOODS[rng.integers(len(_MOODS))].items():
+            strength[names.index(name)] += value * rng.uniform(0.3, 1.0)
+    small = rng.random(len(names)) < 0.08
+    strength[small] += rng.uniform(0, 0.35, small.sum())
+    strength[names.index("tongueOut")] = 0.0  # the tongue is not part of the model
+    return np.clip(strength, 0, 1)
+
+
+def _draw_appearance(rng: np.random.Generator) -> Appearance:
+    skin = _between(rng, _SKIN_TONES) * rng.uniform(0.92, 1.08, 3)
+    male = rng.random() < 0.5
+    return Appearance(
+        skin=np.clip(skin, 0, 1),
+        lips=np.clip(skin * [1.05, 0.72, 0.72] * rng.uniform(0.85, 1.1, 3), 0, 1),
+        hair=np.clip(_between(rng, _HAIR_TONES) * rng.uniform(0.85, 1.15), 0, 1),
+        iris=_IRIS_TONES[rng.integers(len(_IRIS_TONES))] * rng.uniform(0.8, 1.2, 3),
+        cloth=rng.uniform(0.05, 0.9, 3),
+        brow=float(rng.uniform(0.35, 0.95)),
+        beard=float(rng.choice([0.0, rng.uniform(0.1, 0.9)], p=[0.55, 0.45])) if male else 0.0,
+        blush=float(rng.uniform(0, 0.6)),
+        freckles=float(rng.uniform(0, 0.5)),
+        baldness=float(rng.random() < (0.15 if male else 0.02)),
+        hairline=float(rng.normal(0, 0.06)),
+        hair_volume=float(rng.uniform(0.03, 0.28)),
+        long_hair=float(rng.random() < (0.08 if male else 0.7)),
+    )
+
+
+def _draw_light(rng: np.random.Generator) -> Light:
+    azimuth, elevation = rng.uniform(-1.3, 1.3), rng.uniform(-0.2, 1.1)
+    direction = np.array(
+        [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
+    )
+    return Light(
+        direction=direction,
+        strength=float(rng.uniform(0.25, 0.95)),
+        ambient=float(rng.uniform(0.35, 0.8)),
+        gloss=float(rng.uniform(0.0, 0.25)),
+        tint=rng.uniform(0.88, 1.1, 3),
+    )
+
+
+def _between(rng: np.random.Generator, tones: np.ndarray) -> np.ndarray:
+    position = rng.uniform(0, len(tones) - 1)
+    low = int(position)
+    share = position - low
+    return (1 - share) * tones[low] + share * tones[min(low + 1, len(tones) - 1)]

@@ -1,0 +1,63 @@
+"""What decides a training run."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from rayboot.config import FrozenConfig
+
+__all__ = ["FinetuneConfig", "OptimizerConfig", "PretrainConfig"]
+
+
+class OptimizerConfig(FrozenConfig):
+    """Adam as the paper has it: batch 64, rate halved every 5 epochs, best epoch kept."""
+
+    batch_size: int = Field(64, ge=1)
+    """Samples a step, over all workers."""
+    learning_rate: float = Field(3e-4, gt=0)
+    """Initial rate. The paper does not print its own."""
+    num_epochs: int = Field(10, ge=1)
+    halve_every: int = Field(5, ge=1)
+    """Epochs between halvings of the rate."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """``auto``: bfloat16 where the processor computes in it, else float32."""
+    flip: bool = False
+    """Mirror a random half of the samples, image and volume alike."""
+    color_jitter: float = Field(0.0, ge=0, lt=1)
+    """Largest relative change of brightness, contrast and each channel."""
+    seed: int = 0
+    """Of order and augmentation."""
+
+
+class PretrainConfig(FrozenConfig):
+    """Training a network from nothing on faces with known shape."""
+
+    data: str
+    """URI of a set written by ``rayboot synthesize``."""
+    output: str
+    """Where the weights (safetensors) and the training record go: a local folder."""
+    val_share: float = Field(0.1, gt=0, lt=1)
+    """Share of the identities held out for validation."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+
+
+class FinetuneConfig(FrozenConfig):
+    """Fine-tuning a network on a pairs data set, with Ray Train."""
+
+    data: str
+    """URI of a pairs data set written by ``rayboot generate``."""
+    model: str
+    """Weights to start from: a file, ``builtin:compact`` or ``models:/NAME/VERSION``."""
+    storage: str = "runs"
+    """Where checkpoints of a run are kept: a local folder or a URI."""
+    name: str = "finetune"
+    """Of the run; the same name again resumes it."""
+    source_share: float = Field(0.0, ge=0, lt=1)
+    """Share of the samples that are unrotated photos with their own predictions."""
+    num_workers: int = Field(1, ge=1)
+    use_gpu: bool = False
+    cpus_per_worker: float = Field(1.0, gt=0)
+    optimizer: OptimizerConfig = OptimizerConfig()
+    tracking_uri: str | None = None
+    """MLflow's; None tracks nothing."""
+    experiment: str = "rayboot"

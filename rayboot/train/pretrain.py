@@ -1,0 +1,97 @@
+"""Training a network from nothing on faces with known shape, in one process."""
+
+import json
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import rayboot
+from rayboot.data.images import decode_photo
+from rayboot.data.splits import split_of
+from rayboot.data.storage import join_uri, read_bytes
+from rayboot.data.truth import truth_table
+from rayboot.geometry.crop import warp_photo
+from rayboot.models import VRN, VRNConfig, save_vrn
+from rayboot.train.config import PretrainConfig
+from rayboot.train.loop import EpochRecord, TrainState, train_epochs
+from rayboot.train.samples import SampleStore
+
+__all__ = ["pretrain", "read_truth_samples"]
+
+
+def pretrain(config: PretrainConfig, network_config: VRNConfig | None = None) -> Path:
+    """Trains the compact network; keeps the epoch with the lowest validation loss.
+
+    Args:
+        config: of the run.
+        network_config: by default the compact member of the family.
+
+    Returns:
+        The weights (safetensors); ``record.json`` beside them tells how they came about.
+    """
+    torch.manual_seed(config.optimizer.seed)
+    network = VRN(network_config or VRNConfig.compact()).to(memory_format=torch.channels_last)
+    train, val = read_truth_samples(config)
+    output = Path(config.output)
+    output.mkdir(parents=True, exist_ok=True)
+    weights = output / "vrn.safetensors"
+    records: list[EpochRecord] = []
+    started = time.time()
+    state = TrainState(network, config.optimizer)
+    for record in train_epochs(state, train, val, on_step=_progress(state)):
+        if not records or record.val_loss < min(former.val_loss for former in records):
+            save_vrn(network, weights)
+        records.append(record)
+        tqdm.write(
+            f"epoch {record.epoch + 1}/{config.optimizer.num_epochs}  train {record.train_loss:.4f}"
+            f"  val {record.val_loss:.4f}  IoU {record.val_iou:.4f}"
+        )
+        _write_record(output / "record.json", config, network, records, time.time() - started)
+    return weights
+
+
+def read_truth_samples(config: PretrainConfig) -> tuple[SampleStore, SampleStore]:
+    """Training and validation samples of a synthesised set, split by identity."""
+    columns = ["face_id", "group_id", "crop", "shape", "occupancy"]
+    samples: dict[str, list[tuple[np.ndarray, bytes]]] = {"train": [], "val": []}
+    shape = (0, 0, 0)
+    for row in tqdm(truth_table(config.data, columns).to_pylist(), desc="read", unit="photo"):
+        shape = tuple(row["shape"])
+        photo = decode_photo(read_bytes(join_uri(config.data, row["face_id"])))
+        image = warp_photo(photo, np.reshape(row["crop"], (2, 3)), shape[2])
+        split = split_of(row["group_id"], config.optimizer.seed, config.val_share)
+        samples[split].append((image, row["occupancy"]))
+    return SampleStore(samples["train"], shape), SampleStore(samples["val"], shape)
+
+
+def _progress(state: TrainState):  # noqa: ANN202
+    bar = tqdm(unit="step", mininterval=2.0, leave=False)
+
+    def on_step(step: int, num_steps: int, loss: float) -> None:
+        if step == 0:
+            bar.reset(total=num_steps)
+            bar.set_description(f"epoch {state.next_epoch + 1}")
+        bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+        bar.update()
+
+    return on_step
+
+
+def _write_record(
+    path: Path, config: PretrainConfig, network: VRN, records: list[EpochRecord], seconds: float
+) -> None:
+    record = {
+        "rayboot": rayboot.__version__,
+        "torch": torch.__version__.split("+")[0],
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "seconds": round(seconds),
+        "config": config.model_dump(mode="json", exclude={"data", "output"}),
+        "network": network.config.model_dump(mode="json"),
+        "epochs": [record._asdict() for record in records],
+    }
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

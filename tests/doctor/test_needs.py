@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+
+from rayboot.doctor import Needs, read_needs
+from rayboot.errors import RequestError
+
+
+def needs_of(tmp_path: Path, text: str, environment: dict[str, str] | None = None) -> Needs:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    return read_needs(path, environment or {})
+
+
+def test_a_laptop_needs_little() -> None:
+    assert read_needs(None, {}) == Needs(False, (), "sqlite:///mlflow.db", None)
+
+
+def test_needs_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    text = """
+        generate:
+          input: s3://photos/ls3d
+          output: s3://pairs/0
+          pools: {reconstruct_gpus: 0.5}
+        finetune: {storage: s3://pairs/0}
+        tracking_uri: http://mlflow:5000
+        ray_address: http://head:8265
+    """
+    assert needs_of(tmp_path, text) == Needs(
+        True, ("s3://pairs/0", "s3://photos/ls3d"), "http://mlflow:5000", "http://head:8265"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "gpu"),
+    [
+        ("use_gpu: true", True),
+        ("use_gpu: false", False),
+        ("num_gpus: 0", False),
+        ("num_gpus: 1", True),
+        ("device: cuda:0", True),
+        ("device: cpu", False),
+        ("", False),
+    ],
+)
+def test_a_gpu_is_needed_when_asked_for(tmp_path: Path, text: str, gpu: bool) -> None:
+    assert needs_of(tmp_path, text).gpu is gpu
+
+
+def test_the_config_is_stronger_than_the_environment(tmp_path: Path) -> None:
+    environment = {"MLFLOW_TRACKING_URI": "http://a", "RAY_ADDRESS": "b:6379"}
+    assert needs_of(tmp_path, "seed: 0", environment)[2:] == ("http://a", "b:6379")
+    found = needs_of(tmp_path, "tracking_uri: sqlite:///c.db\nray_address: auto", environment)
+    assert found[2:] == ("sqlite:///c.db", "auto")
+
+
+@pytest.mark.parametrize("text", ["- a", "a: [", "word"])
+def test_what_is_no_config_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(RequestError, match="run.yaml"):
+        needs_of(tmp_path, text)
+
+
+def test_a_missing_config_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="none.yaml"):
+        read_needs(tmp_path / "none.yaml")

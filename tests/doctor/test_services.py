@@ -1,0 +1,152 @@
+import sqlite3
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayboot.doctor.services import check_mlflow, check_ray, check_storage
+
+CLOSED = "127.0.0.1:9"
+"""The discard port: nothing listens there."""
+
+
+class Dashboard(BaseHTTPRequestHandler):
+    """Answers as Ray's dashboard and as MLflow's server do."""
+
+    token: str | None = None
+
+    def do_GET(self) -> None:
+        sent = self.headers.get("Authorization")
+        allowed = self.token is None or sent == f"Bearer {self.token}"
+        known = self.path in ("/api/version", "/health")
+        self.send_response(200 if allowed and known else 401 if not allowed else 404)
+        self.end_headers()
+
+    def log_message(self, *args: Any) -> None:
+        """Keeps the test's output clean."""
+
+
+@pytest.fixture
+def dashboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(Dashboard, "token", None)
+    server = HTTPServer(("127.0.0.1", 0), Dashboard)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_local_ray_starts() -> None:
+    check = check_ray(None)
+    assert check.status == "ok", check
+    assert "authentication" in check.detail
+
+
+def test_a_cluster_that_is_not_there() -> None:
+    check = check_ray(f"http://{CLOSED}")
+    assert check.status == "FAIL"
+    assert "8265" in check.remedy
+
+
+def test_a_dashboard_without_token_is_noted(dashboard: str) -> None:
+    check = check_ray(dashboard)
+    assert check.status == "note"
+    assert "no token" in check.detail
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "words"),
+    [
+        (None, "FAIL", "asks for a token"),
+        ("wrong", "FAIL", "refuses this token"),
+        ("right", "ok", "takes the token"),
+    ],
+)
+def test_a_dashboard_that_asks_for_a_token(
+    dashboard: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    token: str | None,
+    status: str,
+    words: str,
+) -> None:
+    monkeypatch.setattr(Dashboard, "token", "right")
+    path = tmp_path / "token"
+    path.write_text(f"{token or ''}\n")
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
+    check = check_ray(dashboard)
+    assert check.status == status
+    assert words in check.detail
+    assert ("RAY_AUTH_TOKEN_PATH" in check.remedy) == (status == "FAIL")
+
+
+@pytest.fixture
+def s3_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+
+
+@pytest.mark.usefixtures("s3_environment")
+def test_storage_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{CLOSED}")
+    check = check_storage("s3://bucket/photos")
+    assert check.status == "FAIL"
+    assert CLOSED in check.detail
+    assert "AWS_ENDPOINT_URL" in check.remedy
+
+
+@pytest.mark.s3
+@pytest.mark.usefixtures("s3_environment")
+def test_storage_by_bucket_and_key(s3_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    assert check_storage("s3://ready/photos/not/yet").status == "ok"
+    assert check_storage("s3://missing/photos").status == "FAIL"
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    assert check_storage("s3://ready").status == "FAIL"
+
+
+def test_an_mlflow_server(dashboard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_mlflow(dashboard).status == "ok"
+    assert check_mlflow(f"http://{CLOSED}").status == "FAIL"
+    monkeypatch.setattr(Dashboard, "token", "right")
+    assert "MLFLOW_TRACKING_TOKEN" in check_mlflow(dashboard).remedy
+
+
+def test_an_mlflow_store_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    assert check_mlflow(f"sqlite:///{path}") == (
+        "MLflow",
+        "ok",
+        f"sqlite:///{path} will be made",
+        "",
+    )
+    assert (
+        check_mlflow(f"sqlite:///{tmp_path}/none/mlflow.db").remedy == f"mkdir -p {tmp_path}/none"
+    )
+    path.write_text("these are no pages of a database" * 100)
+    assert check_mlflow(f"sqlite:///{path}").status == "FAIL"
+
+
+def test_a_locked_mlflow_store(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("CREATE TABLE experiments (name TEXT)")
+    assert check_mlflow(f"sqlite:///{path}").detail == f"sqlite:///{path} opens"
+    holder.execute("BEGIN EXCLUSIVE")
+    check = check_mlflow(f"sqlite:///{path}")
+    holder.close()
+    assert check.status == "FAIL"
+    assert "locked" in check.detail
+
+
+def test_a_folder_is_no_mlflow_store() -> None:
+    assert check_mlflow("file:./mlruns").status == "FAIL"
+    assert check_mlflow("mlruns").status == "FAIL"

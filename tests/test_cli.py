@@ -1,0 +1,110 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from rayboot import __version__, cli
+from rayboot.errors import FaceRejectedError, RaybootError, RequestError
+
+
+@pytest.fixture
+def raising(monkeypatch: pytest.MonkeyPatch) -> click.Command:
+    """The command line with one more command, ``fail KIND``."""
+
+    class WorkerError(Exception):
+        """Stands for Ray's own: the worker's error in ``cause``, its traceback as text."""
+
+        def __init__(self, cause: Exception) -> None:
+            super().__init__("Traceback (most recent call last):\n ...")
+            self.cause = cause
+
+    errors = {
+        "request": RequestError("input photos/ does not exist;\n  give --input an existing URI"),
+        "run": FaceRejectedError("read", "undecodable", "a.jpg"),
+        "worker": WorkerError(RaybootError("disk full on n7")),
+        "bug": ZeroDivisionError("division by zero"),
+    }
+
+    @click.command("fail")
+    @click.argument("kind")
+    def fail(kind: str) -> None:
+        raise errors[kind]
+
+    monkeypatch.setitem(cli.main.commands, "fail", fail)
+    return cli.main
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "sentence"),
+    [
+        (
+            "request",
+            2,
+            "rayboot: input photos/ does not exist; give --input an existing URI\n",
+        ),
+        ("run", 1, "rayboot: read: undecodable: a.jpg\n"),
+        ("worker", 1, "rayboot: disk full on n7\n"),
+    ],
+)
+def test_an_error_is_one_sentence(
+    raising: click.Command, kind: str, status: int, sentence: str
+) -> None:
+    result = CliRunner().invoke(raising, ["fail", kind])
+    assert (result.exit_code, result.stderr, result.stdout) == (status, sentence, "")
+
+
+def test_debug_shows_the_traceback(raising: click.Command) -> None:
+    result = CliRunner().invoke(raising, ["--debug", "fail", "request"])
+    assert result.exit_code == 2
+    assert "Traceback (most recent call last)" in result.stderr
+    assert "RequestError" in result.stderr
+
+
+def test_a_broken_program_raises(raising: click.Command) -> None:
+    result = CliRunner().invoke(raising, ["fail", "bug"])
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"], ["doctor", "--nonsense"]])
+def test_an_unknown_word_is_a_wrong_request(arguments: list[str]) -> None:
+    result = CliRunner().invoke(cli.main, arguments)
+    assert result.exit_code == 2
+    assert "onsense" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("name", sorted(cli.main.commands))
+def test_every_command_says_what_it_does(name: str) -> None:
+    result = CliRunner().invoke(cli.main, [name, "--help"])
+    assert result.exit_code == 0
+    assert (cli.main.commands[name].help or "").endswith(".")
+
+
+def test_commands_that_need_a_config_refuse_a_missing_one(tmp_path: Path) -> None:
+    for name, command in cli.main.commands.items():
+        required = [p for p in command.params if isinstance(p, click.Option) and p.required]
+        if [option.name for option in required] != ["config_path"]:
+            continue
+        result = CliRunner().invoke(cli.main, [name, "--config", str(tmp_path / "none.yaml")])
+        assert result.exit_code == 2, (name, result.output, result.exception)
+        assert "none.yaml" in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+def test_the_version_is_the_packages() -> None:
+    result = CliRunner().invoke(cli.main, ["--version"])
+    assert result.stdout == f"rayboot, version {__version__}\n"
+
+
+def test_help_comes_at_once() -> None:
+    started = time.monotonic()
+    code = "from rayboot.cli import main; main(['--help'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "doctor" in done.stdout
+    # Half a second unloaded; Ray or PyTorch alone would take longer than this.
+    assert time.monotonic() - started < 3

@@ -1,0 +1,34 @@
+import pickle
+
+import pytest
+
+from rayboot import errors
+
+
+def test_every_error_is_a_rayboot_error() -> None:
+    for name in errors.__all__:
+        assert issubclass(getattr(errors, name), errors.RaybootError)
+
+
+@pytest.mark.parametrize("cls", [errors.ShapeError, errors.DegenerateInputError])
+def test_bad_values_are_value_errors_too(cls: type[Exception]) -> None:
+    # Callers outside rayboot catch what NumPy would have raised.
+    assert issubclass(cls, ValueError)
+
+
+def test_a_reject_keeps_its_parts() -> None:
+    reject = errors.FaceRejectedError("read", "undecodable", "a.jpg: no image")
+    assert (reject.stage, reject.reason, reject.message) == (
+        "read",
+        "undecodable",
+        "a.jpg: no image",
+    )
+    assert str(reject) == "read: undecodable: a.jpg: no image"
+
+
+def test_a_reject_crosses_process_borders() -> None:
+    reject = errors.FaceRejectedError("pose", "unsure", "b.jpg: eigenvalues are equal")
+    again = pickle.loads(pickle.dumps(reject))
+    assert type(again) is errors.FaceRejectedError
+    assert vars(again) == vars(reject)
+    assert str(again) == str(reject)
