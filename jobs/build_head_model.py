@@ -155,7 +155,9 @@ def _sample_identities(model: torch.nn.Module, rng: np.random.Generator) -> np.n
             _vertices(
                 model,
                 phenotype_kwargs=_tensors(phenotype, model.phenotype_labels),
-                local_changes_kwargs=_tensors(_local_changes(model, rng), model.local_change_labels),
+                local_changes_kwargs=_tensors(
+                    _local_changes(model, rng), model.local_change_labels
+                ),
             )
         )
     return np.concatenate(samples)

@@ -9,18 +9,25 @@ import logging
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rayboot import __version__
 from rayboot.errors import RaybootError, RequestError
 
+if TYPE_CHECKING:
+    from rayboot.rounds.round import RoundResult
+
 __all__ = ["main"]
 
 
 class _Commands(click.Group):
     """Turns rayboot's errors into one sentence and an exit status."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        # In the order of a user's work, not of the alphabet.
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -47,6 +54,28 @@ _config_option = click.option(
 )
 
 
+_input_option = click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="URI",
+    help="Photographs, instead of the config's; may be given several times.",
+)
+
+_ORDER = (
+    "demo",
+    "doctor",
+    "synthesize",
+    "generate",
+    "preview",
+    "finetune",
+    "evaluate",
+    "round",
+    "reconstruct",
+    "import-weights",
+)
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="rayboot")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
@@ -58,6 +87,23 @@ def main(debug: bool) -> None:
         format="%(asctime)s %(message)s",
         datefmt="%H:%M:%S",
     )
+
+
+@main.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs/demo"),
+    metavar="DIR",
+    show_default=True,
+    help="Where everything is written.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Moves every seed of the run.")
+def demo(out: Path, seed: int) -> None:
+    """Run one whole round on made faces: no network, no service, no GPU."""
+    from rayboot.rounds.demo import demo_config, run_demo
+
+    _echo_round(run_demo(out, demo_config(seed)))
 
 
 @main.command()
@@ -78,3 +124,164 @@ def doctor(config_path: Path | None) -> None:
         failed += check.status == "FAIL"
     if failed:
         raise RaybootError(f"{failed} of the checks failed; each has its remedy above")
+
+
+@main.command()
+@_config_option
+@click.option(
+    "--output", "output_uri", required=True, metavar="URI", help="Where the set is written."
+)
+def synthesize(config_path: Path, output_uri: str) -> None:
+    """Make faces with known 3D shape, in the layout of a real data set."""
+    from rayboot.config import load_config
+    from rayboot.data.storage import require_writable
+    from rayboot.synthesis import SynthesisConfig, synthesize
+
+    config = load_config(SynthesisConfig, config_path)
+    require_writable(output_uri)
+    synthesize(config, output_uri)
+    click.echo(output_uri)
+
+
+@main.command()
+@_config_option
+@_input_option
+@click.option(
+    "--output", "output_uri", metavar="URI", help="Pairs data set; instead of the config's."
+)
+def generate(config_path: Path, inputs: tuple[str, ...], output_uri: str | None) -> None:
+    """Make bootstrap pairs from photographs; the same command again resumes."""
+    from rayboot.cluster import connect
+    from rayboot.config import load_config
+    from rayboot.pipeline.config import GenerateConfig
+    from rayboot.pipeline.generate import generate, prepare
+
+    config = load_config(GenerateConfig, config_path)
+    changes = {"input": _one_or_all(inputs), "output": output_uri}
+    plan = prepare(config.replace(**{key: uri for key, uri in changes.items() if uri}))
+    with connect():
+        summary = generate(plan)
+    click.echo(f"{summary.num_faces} faces, {summary.num_views} views", err=True)
+    for (stage, reason), count in sorted(summary.rejects.items()):
+        click.echo(f"{count} rejected: {stage}, {reason}", err=True)
+    click.echo(summary.uri)
+
+
+@main.command()
+@click.argument("uri")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The sheet: .html, .png or .jpg.",
+)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="URI holds photographs: show what this config would make of a few.",
+)
+def preview(uri: str, out: Path, config_path: Path | None) -> None:
+    """Show a pairs data set as a contact sheet."""
+    from rayboot.config import load_config
+    from rayboot.pipeline.config import GenerateConfig
+    from rayboot.pipeline.preview import preview_photos, write_preview
+
+    if config_path is None:
+        click.echo(write_preview(uri, out))
+    else:
+        click.echo(preview_photos(load_config(GenerateConfig, config_path), uri, out))
+
+
+@main.command()
+@_config_option
+def finetune(config_path: Path) -> None:
+    """Fine-tune on a pairs data set, tracked in MLflow."""
+    from rayboot.cluster import connect
+    from rayboot.config import load_config
+    from rayboot.train.config import FinetuneConfig
+    from rayboot.train.finetune import finetune_tracked, prepare_finetune
+
+    plan = prepare_finetune(load_config(FinetuneConfig, config_path))
+    with connect():
+        click.echo(finetune_tracked(plan))
+
+
+@main.command()
+@_config_option
+def evaluate(config_path: Path) -> None:
+    """Measure models on faces with known shape; write table, plots and page."""
+    from rayboot.cluster import connect
+    from rayboot.config import load_config
+    from rayboot.evaluate.config import EvaluateConfig
+    from rayboot.evaluate.experiment import evaluate, prepare_evaluation
+
+    plan = prepare_evaluation(load_config(EvaluateConfig, config_path))
+    with connect():
+        result = evaluate(plan)
+    click.echo(result.table)
+    click.echo(result.report)
+
+
+@main.command("round")
+@_config_option
+@_input_option
+@click.option("--output", "output", metavar="DIR", help="Folder; instead of the config's.")
+def run_round(config_path: Path, inputs: tuple[str, ...], output: str | None) -> None:
+    """Generate, fine-tune, evaluate, gate, register; resumable as one."""
+    from rayboot.config import load_config
+    from rayboot.rounds.config import RoundConfig
+    from rayboot.rounds.round import run_round
+
+    config = load_config(RoundConfig, config_path)
+    changes = {"photos": _one_or_all(inputs), "output": output}
+    _echo_round(run_round(config.replace(**{key: uri for key, uri in changes.items() if uri})))
+
+
+@main.command()
+@click.option("--model", required=True, metavar="M", help="A weights file, or models:/NAME@ALIAS.")
+@click.option("--input", "input_uri", required=True, metavar="URI", help="Photographs.")
+@click.option(
+    "--output", "output_uri", required=True, metavar="URI", help="Where meshes are written."
+)
+def reconstruct(model: str, input_uri: str, output_uri: str) -> None:
+    """Turn photographs into meshes (PLY and GLB, with colours)."""
+    from rayboot.cluster import connect
+    from rayboot.pipeline.meshes import prepare_meshes, reconstruct_photos
+
+    plan = prepare_meshes(model, input_uri, output_uri)
+    with connect():
+        summary = reconstruct_photos(plan)
+    click.echo(f"{summary.num_meshes} meshes", err=True)
+    for (stage, reason), count in sorted(summary.rejects.items()):
+        click.echo(f"{count} without: {stage}, {reason}", err=True)
+    click.echo(output_uri)
+
+
+@main.command("import-weights")
+@click.argument("src", type=click.Path(path_type=Path))
+@click.argument("dst", type=click.Path(path_type=Path))
+def import_weights(src: Path, dst: Path) -> None:
+    """Convert vrn-unguided.t7 or vrn_unguided.pth to safetensors."""
+    from rayboot.models.weights import import_weights
+
+    import_weights(src, dst)
+    click.echo(dst)
+
+
+def _one_or_all(inputs: tuple[str, ...]) -> str | tuple[str, ...]:
+    return inputs[0] if len(inputs) == 1 else inputs
+
+
+def _echo_round(result: "RoundResult") -> None:
+    from rayboot.evaluate.report import format_bands
+
+    click.echo(format_bands(result.rows, ["original", "bootstrapped"]))
+    click.echo(
+        f"gate:   {'passed' if result.verdict.passed else 'not passed'}, {result.verdict.reason}"
+    )
+    click.echo(f"report: {result.report}")
+    click.echo(f"MLflow: {result.tracking_uri}")
+    click.echo(f"        open with: mlflow ui --backend-store-uri {result.tracking_uri}")

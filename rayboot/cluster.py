@@ -4,13 +4,44 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["connect"]
+from rayboot.errors import RaybootError
+
+__all__ = ["connect", "require_room"]
 
 _WORKER_ENVIRONMENT = {
     # Read by OpenGL and by Mesa when they are imported, so they must be there before.
     "PYOPENGL_PLATFORM": "egl",
     "LP_NUM_THREADS": "1",
 }
+
+
+_SPARE_CPUS = 2
+
+
+def require_room(num_cpus: float, num_gpus: float = 0.0) -> None:
+    """Refuses pools that leave a cluster no CPU to read and write with: they would hang.
+
+    Args:
+        num_cpus: that all actors of a run take together.
+        num_gpus: likewise.
+
+    Raises:
+        RaybootError: the cluster that is connected to has fewer, or no CPU more.
+    """
+    import ray
+
+    have = ray.cluster_resources()
+    cpus, gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
+    if num_cpus + 1 > cpus:
+        raise RaybootError(
+            f"the pools take {num_cpus:g} CPUs and one more must stay free to read and write, but "
+            f"the cluster has {cpus:g}; lower `pools` in the config, or add nodes"
+        )
+    if num_gpus > gpus:
+        raise RaybootError(
+            f"the pools take {num_gpus:g} GPUs, but the cluster has {gpus:g}; lower "
+            "`pools.reconstruct_gpus` or `pools.num_reconstruct_actors` in the config, or add nodes"
+        )
 
 
 @contextmanager
@@ -20,7 +51,9 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> Iterator
     Args:
         address: of a cluster; None starts Ray on this machine (or joins the job's
             own cluster where ``RAY_ADDRESS`` is set).
-        num_cpus: that a Ray started here offers; by default what the machine has.
+        num_cpus: that a Ray started here offers; by default two more than there are
+            cores. Reading, filtering and writing wait most of the time, and pools that
+            take every CPU would leave them none: the run would hang without a word.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
@@ -34,7 +67,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> Iterator
         # "local" starts a cluster even where another one runs on this machine.
         ray.init(
             address="local",
-            num_cpus=num_cpus,
+            num_cpus=num_cpus or len(os.sched_getaffinity(0)) + _SPARE_CPUS,
             include_dashboard=False,
             runtime_env=runtime_env,
             log_to_driver=False,

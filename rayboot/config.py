@@ -73,5 +73,7 @@ def load_config(cls: type[ConfigT], path: str | Path) -> ConfigT:
     except UnicodeDecodeError as error:
         raise RequestError(f"config {path}: not a text file in UTF-8") from error
     except yaml.YAMLError as error:
-        raise RequestError(f"config {path}: not valid YAML: {str(error).splitlines()[0]}") from error
+        raise RequestError(
+            f"config {path}: not valid YAML: {str(error).splitlines()[0]}"
+        ) from error
     return parse_config(cls, values or {}, source=f"config {path}")

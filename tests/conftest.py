@@ -163,3 +163,14 @@ def _wait_until_writable(found: S3Server, server: subprocess.Popen, log: Path) -
                 tail = log.read_text(errors="replace")[-2000:]
                 pytest.fail(f"the S3 server did not start: {error}\n{tail}")
             time.sleep(0.3)
+
+
+@pytest.fixture(scope="session")
+def synthetic_set(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A small synthesised set: 12 near-frontal and 12 faces at every yaw, with their truth."""
+    from rayboot.synthesis import SynthesisConfig, synthesize
+
+    uri = str(tmp_path_factory.mktemp("faces") / "set")
+    yaw = {"kind": "steps", "steps_deg": (0, 10, 45, 75)}
+    synthesize(SynthesisConfig(num_identities=24, yaw=yaw, seed=5), uri, num_workers=1)
+    return uri

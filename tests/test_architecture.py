@@ -19,6 +19,7 @@ LEVELS = {
     "errors": 0,
     "config": 1,
     "cluster": 1,
+    "progress": 1,
     "torch7": 1,
     "geometry": 2,
     "render": 3,

@@ -23,12 +23,15 @@ _THUMBNAIL = 64
 def decode_photo(payload: bytes) -> np.ndarray:
     """Decodes a photo: turned as its EXIF says, on white where transparent, in 8 bits.
 
+    A photo that breaks off is refused: its lower part would be grey, and a face there
+    half a face.
+
     Args:
         payload: the file's bytes, any format that Pillow reads; of an animation
             the first frame.
 
     Returns:
-        (H, W, 3) uint8 sRGB.
+        (H, W, 3) uint8 RGB; colour profiles are not applied.
 
     Raises:
         FaceRejectedError: stage ``read``; reason ``empty``, ``undecodable``,
@@ -43,12 +46,17 @@ def decode_photo(payload: bytes) -> np.ndarray:
             image = PIL.Image.open(io.BytesIO(payload))
             _require_size(image)
             image.load()
-    except (PIL.UnidentifiedImageError, PIL.Image.DecompressionBombError) as error:
+    except (FaceRejectedError, MemoryError):
+        raise
+    except PIL.UnidentifiedImageError as error:
         raise FaceRejectedError("read", "undecodable", f"no image format: {error}") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
+    except PIL.Image.DecompressionBombError as error:
+        raise FaceRejectedError("read", "too-large", f"{error}; reduce it first") from error
+    except Exception as error:  # every format's decoder has errors of its own
         # Pillow found the format and then ran out of, or fell over, the data.
-        raise FaceRejectedError("read", "truncated", f"the image breaks off: {error}") from error
-    return _to_rgb(PIL.ImageOps.exif_transpose(image))
+        message = f"the image breaks off or is damaged: {error}"
+        raise FaceRejectedError("read", "truncated", message) from error
+    return _to_rgb(_turned(image))
 
 
 def _require_size(image: PIL.Image.Image) -> None:
@@ -61,24 +69,40 @@ def _require_size(image: PIL.Image.Image) -> None:
         raise FaceRejectedError(
             "read",
             "too-large",
-            f"{width} x {height} px is over {MAX_PIXELS // 10**6} megapixels; reduce the photo first",
+            f"{width} x {height} px is over {MAX_PIXELS // 10**6} megapixels; reduce it first",
         )
+
+
+def _turned(image: PIL.Image.Image) -> PIL.Image.Image:
+    try:
+        return PIL.ImageOps.exif_transpose(image)
+    except Exception:  # of damaged EXIF any; viewers then show the photo as it lies
+        return image
 
 
 def _to_rgb(image: PIL.Image.Image) -> np.ndarray:
     if image.mode.startswith("I") or image.mode == "F":
-        return _from_deep_grey(np.asarray(image))
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        paper = PIL.Image.new("RGBA", image.size, "white")
-        image = PIL.Image.alpha_composite(paper, image)
-    return np.array(image.convert("RGB"))
+        return _from_deep_grey(np.asarray(image), image.mode)
+    try:
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            paper = PIL.Image.new("RGBA", image.size, "white")
+            image = PIL.Image.alpha_composite(paper, image)
+        return np.array(image.convert("RGB"))
+    except ValueError as error:
+        raise FaceRejectedError(
+            "read", "undecodable", f"no way from the colours {image.mode} to RGB; save it as RGB"
+        ) from error
 
 
-def _from_deep_grey(values: np.ndarray) -> np.ndarray:
+def _from_deep_grey(values: np.ndarray, mode: str) -> np.ndarray:
     """16-bit grey keeps its scale, floats in [0, 1] theirs; Pillow would clip both at 255."""
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     highest = float(values.max(initial=0))
-    full = 65535.0 if highest > 255 else 1.0 if values.dtype.kind == "f" and highest <= 1 else 255.0
+    if mode.startswith("I;16") or highest > 255:
+        full = 65535.0
+    else:
+        full = 1.0 if mode == "F" and highest <= 1 else 255.0
     grey = np.clip(np.rint(values / full * 255.0), 0, 255).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
 

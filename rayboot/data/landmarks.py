@@ -6,7 +6,7 @@ import numpy as np
 import scipy.io
 
 from rayboot.errors import FaceRejectedError
-from rayboot.torch7 import Torch7Error, read_torch7
+from rayboot.torch7 import read_torch7
 
 __all__ = ["LANDMARK_SUFFIXES", "read_landmarks"]
 
@@ -36,7 +36,7 @@ def read_landmarks(payload: bytes, suffix: str, image_size: tuple[int, int]) -> 
     readers = {".t7": _read_t7, ".pts": _read_pts, ".mat": _read_mat, ".npy": _read_npy}
     try:
         points = readers[suffix](payload)
-    except (Torch7Error, ValueError, KeyError, OSError, TypeError, EOFError) as error:
+    except Exception as error:  # every reader has errors of its own for a damaged file
         raise FaceRejectedError(
             "landmarks", "unreadable", f"no landmarks in the {suffix} file: {error}"
         ) from error
@@ -67,7 +67,7 @@ def _read_t7(payload: bytes) -> np.ndarray:
 
 
 def _read_pts(payload: bytes) -> np.ndarray:
-    lines = payload.decode("utf-8", errors="strict").splitlines()
+    lines = payload.decode("utf-8-sig").splitlines()
     rows = [line.split() for line in lines if line.strip() not in ("", "{", "}")]
     return np.array([row for row in rows if ":" not in row[0]], np.float64)
 

@@ -4,10 +4,10 @@ import datetime
 import json
 from typing import Any
 
-from rayboot.config import FrozenConfig
+from rayboot.config import FrozenConfig, parse_config
 from rayboot.data.schema import SCHEMA_VERSION
 from rayboot.data.storage import exists, join_uri, read_bytes, write_bytes
-from rayboot.errors import UnfinishedDataError
+from rayboot.errors import RequestError, UnfinishedDataError
 
 __all__ = ["Manifest", "read_manifest", "require_finished", "write_manifest"]
 
@@ -39,11 +39,25 @@ def write_manifest(uri: str, manifest: Manifest) -> Manifest:
 
 
 def read_manifest(uri: str) -> Manifest | None:
-    """The manifest at ``uri``, or None where the data set is unfinished or absent."""
+    """The manifest at ``uri``, or None where the data set is unfinished or absent.
+
+    Raises:
+        RequestError: it is not the manifest of a pairs data set, or of a later schema.
+    """
     path = join_uri(uri, _NAME)
     if not exists(path):
         return None
-    return Manifest.model_validate(json.loads(read_bytes(path)))
+    try:
+        values = json.loads(read_bytes(path))
+    except ValueError as error:
+        raise RequestError(f"{path}: no JSON ({error}); give a pairs data set") from error
+    version = values.get("schema_version", 0) if isinstance(values, dict) else 0
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise RequestError(
+            f"{path}: schema version {version}, this rayboot reads up to {SCHEMA_VERSION}; "
+            "update rayboot"
+        )
+    return parse_config(Manifest, values, source=path)
 
 
 def require_finished(uri: str) -> Manifest:

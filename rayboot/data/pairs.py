@@ -90,7 +90,8 @@ class _Unnest:
         transform = np.asarray(view["transform"], np.float64)
         occupancy: bytes | np.ndarray = face["occupancy"]
         if self._transformed:
-            volume = unpack_occupancy(face["occupancy"], tuple(int(n) for n in shape))
+            depth, height, width = (int(length) for length in shape)
+            volume = unpack_occupancy(face["occupancy"], (depth, height, width))
             occupancy = transform_volume(volume, transform.reshape(3, 4))
         return {
             "face_id": face["face_id"],

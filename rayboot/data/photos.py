@@ -34,6 +34,7 @@ _PHOTO_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".gif")
 )
 _VIDEO_SUBSETS = frozenset(("Trainset", "CatA", "CatB", "CatC"))
+_JUNK_FOLDER = "__MACOSX"
 
 
 def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
@@ -55,22 +56,22 @@ def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
     except (OSError, PermissionError) as error:
         raise RequestError(f"input {uri}: cannot be listed ({error})") from error
     stems: dict[str, set[str]] = defaultdict(set)
-    for name in sizes:
+    names = [name for name in sizes if not _is_junk(name)]
+    for name in names:
         stem, suffix = posixpath.splitext(name)
         if suffix.lower() in LANDMARK_SUFFIXES:
             stems[stem].add(suffix)
     photos = [
         name
-        for name in sizes
+        for name in names
         if posixpath.splitext(name)[1].lower() in _PHOTO_SUFFIXES
         and (include_test or not set(name.split("/")[:-1]) & set(TEST_SUBSETS))
     ]
     if not photos:
         raise RequestError(
-            f"input {uri}: no photo found; expected a folder of {', '.join(sorted(_PHOTO_SUFFIXES))} "
-            "files (LS3D-W's test subsets do not count)"
+            f"input {uri}: no photo found; expected a folder of files ending in "
+            f"{', '.join(sorted(_PHOTO_SUFFIXES))} (LS3D-W's test subsets do not count)"
         )
-    groups = _group_ids(photos)
     return pa.table(
         {
             "face_id": photos,
@@ -78,7 +79,7 @@ def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
             "landmarks_uri": [_landmarks_uri(uri, name, stems) for name in photos],
             "num_bytes": [sizes[name] for name in photos],
             "dataset": [_dataset(uri, name) for name in photos],
-            "group_id": groups,
+            "group_id": [_group_id(uri, name) for name in photos],
         },
         schema=PHOTO_SCHEMA,
     )
@@ -99,13 +100,16 @@ def _dataset(uri: str, name: str) -> str:
     return first if slash else posixpath.basename(uri.rstrip("/"))
 
 
-def _group_ids(photos: list[str]) -> list[str]:
-    """The video (LS3D-W) or person (LFW) of each photo where the layout tells, else the photo."""
-    groups = []
-    for name in photos:
-        folders, _, file = name.rpartition("/")
-        last = posixpath.basename(folders)
-        parent = posixpath.basename(posixpath.dirname(folders))
-        is_person = bool(last) and file.startswith(f"{last}_")
-        groups.append(folders if parent in _VIDEO_SUBSETS or is_person else name)
-    return groups
+def _group_id(uri: str, name: str) -> str:
+    """The video (LS3D-W) or person (LFW) of a photo where the layout tells, else the photo."""
+    folder, _, file = name.rpartition("/")
+    # The data set may be one subset, or one video: then ``uri`` ends in what tells.
+    *_, parent, last = ["", *f"{uri.rstrip('/')}/{folder}".rstrip("/").split("/")]
+    if parent in _VIDEO_SUBSETS:
+        return folder or last
+    return folder if folder and file.startswith(f"{last}_") else name
+
+
+def _is_junk(name: str) -> bool:
+    """Hidden files, and what macOS puts beside each file: photos by name alone."""
+    return any(part.startswith(".") or part == _JUNK_FOLDER for part in name.split("/"))

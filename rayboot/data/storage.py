@@ -9,7 +9,7 @@ import os
 import posixpath
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import fsspec
 from fsspec.core import url_to_fs
@@ -23,6 +23,7 @@ __all__ = [
     "join_uri",
     "list_files",
     "list_sizes",
+    "open_file",
     "read_bytes",
     "require_writable",
     "write_bytes",
@@ -36,7 +37,8 @@ def join_uri(uri: str, *names: str) -> str:
 
 def _open(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
-        return url_to_fs(uri)
+        # Other processes write too: a listing that is kept would hide what they wrote.
+        return url_to_fs(uri, use_listings_cache=False)
     except (ValueError, ImportError) as error:
         raise RequestError(f"{uri}: no such kind of store ({error})") from error
 
@@ -64,7 +66,9 @@ def list_sizes(uri: str, below: str = "") -> dict[str, int]:
     """Files under ``uri``/``below`` with their bytes, by path relative to ``uri``, sorted."""
     filesystem, root = _open(uri)
     found = filesystem.find(posixpath.join(root, below).rstrip("/"), detail=True)
-    sizes = {posixpath.relpath(path, root): int(info["size"]) for path, info in found.items()}
+    # Some S3 servers list the folders that they keep.
+    files = {path: info for path, info in found.items() if info["type"] != "directory"}
+    sizes = {posixpath.relpath(path, root): int(info["size"]) for path, info in files.items()}
     return dict(sorted(sizes.items()))
 
 
@@ -81,6 +85,16 @@ def read_bytes(uri: str) -> bytes:
     """
     filesystem, path = _open(uri)
     return filesystem.cat_file(path)
+
+
+def open_file(uri: str) -> BinaryIO:
+    """An open file, read where it is asked to: a part of a large one costs that part.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    filesystem, path = _open(uri)
+    return filesystem.open(path, "rb")
 
 
 def write_bytes(uri: str, payload: bytes) -> None:

@@ -21,9 +21,7 @@ from rayboot.geometry.landmarks import interocular_distance
 
 __all__ = ["IMPLAUSIBLE", "list_faces", "read_face"]
 
-IMPLAUSIBLE = frozenset(
-    f"image{number}" for number in ("00150", "01530")
-)
+IMPLAUSIBLE = frozenset(f"image{number}" for number in ("00150", "01530"))
 """Published fits whose angles cannot be; left out, and counted by who reports."""
 
 

@@ -8,16 +8,15 @@ import numpy as np
 import pyarrow as pa
 import ray.data
 from ray.data import ActorPoolStrategy
+from tqdm import tqdm
 
-from rayboot.data.images import decode_photo
-from rayboot.data.storage import join_uri, read_bytes
-from rayboot.data.truth import decode_vertices, truth_table
-from rayboot.evaluate.aflw2000 import list_faces, read_face
-from rayboot.evaluate.benchmark import FaceError, TrueFace, measure_face
+from rayboot.errors import RequestError
+from rayboot.evaluate.benchmark import FaceError, measure_face
 from rayboot.evaluate.config import EvaluateConfig
-from rayboot.geometry.crop import warp_photo
+from rayboot.evaluate.faces import list_true_faces, read_true_face
 from rayboot.models import load_vrn
-from rayboot.models.predictor import InferenceConfig, Predictor
+from rayboot.models.config import InferenceConfig
+from rayboot.models.predictor import Predictor
 
 __all__ = ["measure_models"]
 
@@ -44,15 +43,13 @@ def measure_models(
     Returns:
         By model, in the order of ``face_id``.
     """
-    table = truth_table(config.data) if config.kind == "synthetic" else list_faces(config.data)
+    table = list_true_faces(config)
     faces = ray.data.from_arrow(table).repartition(4 * config.num_actors)
     measured = faces.map_batches(
         _MeasureFaces,
         fn_constructor_kwargs={
             "weights": {name: str(path) for name, path in weights.items()},
-            "data": config.data,
-            "kind": config.kind,
-            "batch_size": config.batch_size,
+            "config": config,
         },
         batch_format="pyarrow",
         batch_size=config.batch_size,
@@ -60,7 +57,8 @@ def measure_models(
         compute=ActorPoolStrategy(size=config.num_actors),
     )
     errors: dict[str, list[FaceError]] = {name: [] for name in weights}
-    for row in measured.iter_rows():
+    total = len(table) * len(weights)
+    for row in tqdm(measured.iter_rows(), total=total, desc="evaluate", unit="face"):
         errors[row.pop("model")].append(FaceError(**row))
     return {name: sorted(found, key=lambda e: e.face_id) for name, found in errors.items()}
 
@@ -68,21 +66,21 @@ def measure_models(
 class _MeasureFaces:
     """Faces with their truth to errors, one row a face and model."""
 
-    def __init__(self, weights: Mapping[str, str], data: str, kind: str, batch_size: int) -> None:
-        self._networks = {name: load_vrn(path) for name, path in weights.items()}
-        sizes = {network.config.resolution for network in self._networks.values()}
+    def __init__(self, weights: Mapping[str, str], config: EvaluateConfig) -> None:
+        networks = {name: load_vrn(path) for name, path in weights.items()}
+        sizes = {network.config.resolution for network in networks.values()}
         if len(sizes) != 1:
-            raise ValueError(f"models of one resolution can be compared, got {sorted(sizes)}")
-        self._size = sizes.pop()
-        self._data, self._kind = data, kind
+            raise RequestError(
+                f"models of one resolution can be compared, got {sorted(sizes)}; name others"
+            )
+        self._size, self._config = sizes.pop(), config
         self._predictors = {
-            name: Predictor(network, InferenceConfig(), batch_size=batch_size)
-            for name, network in self._networks.items()
+            name: Predictor(network, InferenceConfig(), batch_size=config.batch_size)
+            for name, network in networks.items()
         }
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        read = self._read_synthetic if self._kind == "synthetic" else self._read_photo
-        faces = [read(row) for row in table.to_pylist()]
+        faces = [read_true_face(self._config, row, self._size) for row in table.to_pylist()]
         images = np.stack([face.image for face in faces])
         rows: list[dict[str, Any]] = []
         for name, predictor in self._predictors.items():
@@ -92,17 +90,3 @@ class _MeasureFaces:
                 for face, volume in zip(faces, volumes, strict=True)
             ]
         return pa.Table.from_pylist(rows, schema=_SCHEMA)
-
-    def _read_synthetic(self, row: dict[str, Any]) -> TrueFace:
-        photo = decode_photo(read_bytes(join_uri(self._data, row["face_id"])))
-        affine = np.reshape(row["crop"], (2, 3))
-        return TrueFace(
-            row["face_id"],
-            warp_photo(photo, affine, self._size),
-            decode_vertices(row["vertices"]),
-            row["interocular"],
-            row["yaw_deg"],
-        )
-
-    def _read_photo(self, row: dict[str, Any]) -> TrueFace:
-        return read_face(self._data, row["face_id"], self._size)

@@ -59,7 +59,9 @@ def surface_distances(
         return tree.query(truth)[0]
     sample = truth[:: max(1, len(truth) // _ICP_POINTS)]
     # The depth of a solid is arbitrary: start with the fronts at one depth.
-    start = np.array([0.0, 0.0, np.quantile(predicted[:, 2], 0.98) - np.quantile(truth[:, 2], 0.98)])
+    start = np.array(
+        [0.0, 0.0, np.quantile(predicted[:, 2], 0.98) - np.quantile(truth[:, 2], 0.98)]
+    )
     motion, _ = align_nearest(
         sample, predicted, initial=Similarity(1.0, np.eye(3), start), tree=tree
     )

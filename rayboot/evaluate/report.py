@@ -10,19 +10,25 @@ import jinja2
 import numpy as np
 
 from rayboot.evaluate.benchmark import FaceError, select_band
-from rayboot.evaluate.statistics import Interval, mean_interval
+from rayboot.evaluate.statistics import Interval, mean_interval, paired_change
 
-__all__ = ["BandRow", "Figure", "RejectCount", "tabulate_bands", "write_report"]
+__all__ = ["BandRow", "Figure", "RejectCount", "format_bands", "tabulate_bands", "write_report"]
 
 
 class BandRow(NamedTuple):
-    """One band of |yaw|: its name, faces, each model's error in %, and the last
-    model's change against the first in % of it."""
+    """One band of |yaw|.
+
+    Attributes:
+        band: its name.
+        num_faces: in it.
+        cells: error of each model, %.
+        change: of the last model against the first on the same faces, % of the first's error.
+    """
 
     band: str
-    count: int
+    num_faces: int
     cells: list[Interval]
-    change: float
+    change: Interval
 
 
 class Figure(NamedTuple):
@@ -38,7 +44,7 @@ class RejectCount(NamedTuple):
 
     stage: str
     reason: str
-    count: int
+    num_photos: int
 
 
 def tabulate_bands(
@@ -53,16 +59,35 @@ def tabulate_bands(
     rows = []
     for low, high in bands:
         values = np.array(
-            [[100 * face.nme_icp for face in select_band(faces, low, high)] for faces in errors.values()]
+            [
+                [100 * face.nme_icp for face in select_band(faces, low, high)]
+                for faces in errors.values()
+            ]
         )
         values = values[:, np.isfinite(values).all(axis=0)]
         if values.shape[1] == 0:
             continue
         cells = [mean_interval(row) for row in values]
-        change = 100 * (cells[-1].mean / cells[0].mean - 1)
+        change = paired_change(values[0] / cells[0].mean, values[-1] / cells[0].mean)
+        change = Interval(100 * change.mean, 100 * change.low, 100 * change.high, change.num_faces)
         name = f"{low:g} to {high:g}" if low != high else f"{low:g}"
         rows.append(BandRow(name, values.shape[1], cells, change))
     return rows
+
+
+def format_bands(rows: Sequence[BandRow], columns: Sequence[str]) -> str:
+    """The table as text, for a terminal."""
+    lines = [["|yaw|", "faces", *columns, "change"]]
+    for row in rows:
+        errors = [f"{cell.mean:.2f} %" for cell in row.cells]
+        low, high = row.change.low, row.change.high
+        change = f"{row.change.mean:+.1f} % [{low:+.1f}, {high:+.1f}]"
+        lines.append([row.band, str(row.num_faces), *errors, change])
+    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
+    text = [
+        "  ".join(cell.rjust(n) for cell, n in zip(line, widths, strict=True)) for line in lines
+    ]
+    return "\n".join(["NME after ICP, % of the outer eye distance", *text])
 
 
 def write_report(
@@ -73,10 +98,20 @@ def write_report(
     columns: Sequence[str],
     rows: Sequence[BandRow],
     figures: Sequence[Figure],
-    rejects: Sequence[RejectCount],
+    rejects: Sequence[RejectCount] | None,
     facts: Mapping[str, str],
 ) -> Path:
     """Writes the page; pictures are inside it, names from outside are escaped.
+
+    Args:
+        path: of the page.
+        title: of the page.
+        summary: one or two sentences.
+        columns: names of the models, in the order of the rows' cells.
+        rows: of the table.
+        figures: in order.
+        rejects: photographs left out; None leaves the section out.
+        facts: how this was made.
 
     Returns:
         ``path``.

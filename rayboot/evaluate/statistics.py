@@ -10,12 +10,12 @@ _RESAMPLES = 2000
 
 
 class Interval(NamedTuple):
-    """A mean and its 95 % interval, over ``count`` faces."""
+    """A mean and its 95 % interval, over ``num_faces`` faces."""
 
     mean: float
     low: float
     high: float
-    count: int
+    num_faces: int
 
 
 def mean_interval(values: np.ndarray, seed: int = 0) -> Interval:

@@ -50,17 +50,13 @@ def gaze_angles(gaze: np.ndarray) -> tuple[float, float]:
 def crop_from_pixel(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     """(N, 2) column, row of a crop to (N, 2) x, y of the frame."""
     pixels = np.asarray(pixels, np.float64)
-    return np.stack(
-        [pixels[..., 0] - (width - 1) / 2, (height - 1) / 2 - pixels[..., 1]], axis=-1
-    )
+    return np.stack([pixels[..., 0] - (width - 1) / 2, (height - 1) / 2 - pixels[..., 1]], axis=-1)
 
 
 def pixel_from_crop(points: np.ndarray, width: int, height: int) -> np.ndarray:
     """(N, 2 or 3) x, y (z) of the frame to (N, 2) column, row of the crop."""
     points = np.asarray(points, np.float64)
-    return np.stack(
-        [points[..., 0] + (width - 1) / 2, (height - 1) / 2 - points[..., 1]], axis=-1
-    )
+    return np.stack([points[..., 0] + (width - 1) / 2, (height - 1) / 2 - points[..., 1]], axis=-1)
 
 
 def crop_from_voxel(shape: tuple[int, int, int]) -> np.ndarray:

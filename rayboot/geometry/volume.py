@@ -90,8 +90,8 @@ def occupied_box(occupied: np.ndarray) -> tuple[slice, slice, slice]:
         DegenerateInputError: nothing is occupied.
     """
     box = []
-    rows = occupied.any(axis=0)
-    for profile in (occupied.any(axis=(1, 2)), rows.any(axis=1), rows.any(axis=0)):
+    plane = np.asarray(occupied.any(axis=0))
+    for profile in (occupied.any(axis=(1, 2)), plane.any(axis=1), plane.any(axis=0)):
         filled = np.flatnonzero(profile)
         if len(filled) == 0:
             raise DegenerateInputError("the volume is empty: no voxel reaches the isovalue")

@@ -1,7 +1,32 @@
 """The VRN network, its loss and its weights: torch, no Ray."""
 
-from rayboot.models.config import VRNConfig
-from rayboot.models.vrn import VRN
-from rayboot.models.weights import load_vrn, read_config, save_vrn
+from typing import TYPE_CHECKING
 
-__all__ = ["VRN", "VRNConfig", "load_vrn", "read_config", "save_vrn"]
+from rayboot.models.config import InferenceConfig, VRNConfig
+
+if TYPE_CHECKING:
+    from rayboot.models.vrn import VRN
+    from rayboot.models.weights import import_weights, load_vrn, read_config, save_vrn
+
+__all__ = [
+    "VRN",
+    "InferenceConfig",
+    "VRNConfig",
+    "import_weights",
+    "load_vrn",
+    "read_config",
+    "save_vrn",
+]
+
+
+def __getattr__(name: str) -> object:
+    # A config names a network without PyTorch, which takes seconds and 200 MB to load.
+    if name == "VRN":
+        from rayboot.models.vrn import VRN
+
+        return VRN
+    if name in __all__:
+        from rayboot.models import weights
+
+        return getattr(weights, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,13 +1,12 @@
 """In which numbers a network computes."""
 
 from contextlib import AbstractContextManager
-from typing import Literal
 
 import torch
 
-__all__ = ["Precision", "autocast", "resolve_precision"]
+from rayboot.models.config import Precision
 
-Precision = Literal["auto", "float32", "bfloat16"]
+__all__ = ["autocast", "resolve_precision"]
 
 
 def resolve_precision(device: torch.device, precision: Precision) -> torch.dtype:

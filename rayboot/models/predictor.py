@@ -1,32 +1,17 @@
 """Inference: photos in bytes to volumes, in batches of one fixed size."""
 
 import contextlib
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from pydantic import Field
 
-from rayboot.config import FrozenConfig
 from rayboot.errors import ShapeError
-from rayboot.models.precision import Precision, autocast
+from rayboot.models.config import InferenceConfig
+from rayboot.models.precision import autocast
 from rayboot.models.vrn import VRN
 
-__all__ = ["InferenceConfig", "Predictor"]
-
-
-class InferenceConfig(FrozenConfig):
-    """The fast path; the defaults are fast on every machine.
-
-    bfloat16 moves occupancy by less than 0.03 (tested), the surface by less than
-    a tenth of a voxel.
-    """
-
-    precision: Precision = "auto"
-    channels_last: bool = True
-    compile: bool = False
-    """Compile the network; on a GPU only, where it takes about a minute once."""
-    num_threads: int | None = Field(None, ge=1)
-    """Of PyTorch on a CPU; None leaves what the process has."""
+__all__ = ["Predictor"]
 
 
 class Predictor:
@@ -45,11 +30,11 @@ class Predictor:
         if config.num_threads is not None and self._device.type == "cpu":
             torch.set_num_threads(config.num_threads)
         if config.channels_last:
-            network = network.to(memory_format=torch.channels_last)
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._config, self._batch_size = config, batch_size
         self._network = network.eval()
         self._size = network.config.resolution
-        self._forward = network
+        self._forward: Callable[[torch.Tensor], torch.Tensor] = network
         if config.compile and self._device.type == "cuda":
             self._forward = torch.compile(network)
 

@@ -15,7 +15,7 @@ from torch import nn
 from rayboot.errors import ShapeError
 from rayboot.models.config import VRNConfig
 
-__all__ = ["VRN"]
+__all__ = ["VRN", "BranchSum", "Enlarge"]
 
 
 class VRN(nn.Sequential):
@@ -41,7 +41,7 @@ class VRN(nn.Sequential):
             *(
                 layer
                 for _ in range(self_config.num_modules)
-                for layer in (_Sum(nn.Identity(), _module(self_config)), nn.Identity())
+                for layer in (BranchSum(nn.Identity(), _module(self_config)), nn.Identity())
             ),
             nn.Sequential(_head(self_config)),
         )
@@ -70,13 +70,14 @@ class VRN(nn.Sequential):
         return volume if logits else torch.sigmoid(volume)
 
 
-class _Sum(nn.ModuleList):
+class BranchSum(nn.ModuleList):
     """Branches of one input, summed."""
 
     def __init__(self, *branches: nn.Module) -> None:
         super().__init__(branches)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """The sum of what both branches make of ``features``."""
         first, second = self
         return first(features) + second(features)
 
@@ -94,8 +95,10 @@ def _residual(inputs: int, middle: int, outputs: int) -> nn.Module:
         nn.ReLU(inplace=True),
         nn.Conv2d(middle, outputs, 1),
     )
-    projection = nn.Identity() if inputs == outputs else nn.Sequential(nn.Conv2d(inputs, outputs, 1))
-    return nn.Sequential(_Sum(branch, projection))
+    projection = (
+        nn.Identity() if inputs == outputs else nn.Sequential(nn.Conv2d(inputs, outputs, 1))
+    )
+    return nn.Sequential(BranchSum(branch, projection))
 
 
 def _level(config: VRNConfig, level: int) -> list[nn.Module]:
@@ -105,8 +108,16 @@ def _level(config: VRNConfig, level: int) -> list[nn.Module]:
     if level > 1:
         upper.append(nn.Sequential(*_level(config, level - 1)))
     count = config.lower_blocks if level > 1 else config.deepest_blocks
-    lower = [nn.MaxPool2d(2), *(_residual(*block) for _ in range(count)), nn.Upsample(scale_factor=2)]
-    return [_Sum(nn.Sequential(*upper), nn.Sequential(*lower)), nn.Identity(), _residual(*block)]
+    lower = [
+        nn.MaxPool2d(2),
+        *(_residual(*block) for _ in range(count)),
+        nn.Upsample(scale_factor=2),
+    ]
+    return [
+        BranchSum(nn.Sequential(*upper), nn.Sequential(*lower)),
+        nn.Identity(),
+        _residual(*block),
+    ]
 
 
 def _module(config: VRNConfig) -> nn.Module:
@@ -120,14 +131,15 @@ def _pointwise(width: int) -> nn.Module:
 
 def _head(config: VRNConfig) -> nn.Module:
     return nn.Sequential(
-        _pointwise(config.channels), nn.Conv2d(config.channels, config.slices, 1), _Enlarge()
+        _pointwise(config.channels), nn.Conv2d(config.channels, config.slices, 1), Enlarge()
     )
 
 
-class _Enlarge(nn.Module):
+class Enlarge(nn.Module):
     """Features at a quarter of the resolution to the volume's."""
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """``features`` (B, C, H, W) at four times their height and width."""
         # Slice by slice in memory, as volumes are kept: cheaper here than after enlarging.
         # Torch7's bilinear upsampling maps corner to corner.
         return nn.functional.interpolate(

@@ -6,8 +6,8 @@ from pydantic import Field
 
 from rayboot.config import FrozenConfig
 from rayboot.geometry.views import ViewConfig
-from rayboot.models.predictor import InferenceConfig
-from rayboot.registry.models import BUILTIN_COMPACT
+from rayboot.models.config import InferenceConfig
+from rayboot.registry.names import BUILTIN_COMPACT
 from rayboot.render.backplane import BackplaneMode
 from rayboot.render.colors import ColorMode
 
@@ -35,21 +35,37 @@ class PoolConfig(FrozenConfig):
     num_render_actors: int = Field(1, ge=1)
     """No more than there are cores: a software renderer gains nothing from it."""
     render_cpus: float = Field(0.9, gt=0)
+    num_readers: int = Field(2, ge=1)
+    """Processes that fetch, decode and crop photos, and look for faces."""
     reader_cpus: float = Field(0.1, gt=0)
     """Below one, since pools that take every CPU would leave the reader none."""
     batch_size: int = Field(16, ge=1)
     """Photos that the network takes at once, and rows between stages."""
 
+    def total_cpus(self) -> float:
+        """What the actors take together."""
+        return (
+            self.num_reconstruct_actors * self.reconstruct_cpus
+            + self.num_render_actors * self.render_cpus
+        )
+
+    def total_gpus(self) -> float:
+        """Likewise."""
+        return self.num_reconstruct_actors * self.reconstruct_gpus
+
 
 class GenerateConfig(FrozenConfig):
     """Photographs to bootstrap pairs."""
 
-    input: str | None = None
-    """URI of the photos; ``--input`` overrides it."""
+    input: str | tuple[str, ...] | None = None
+    """URI of the photos, or several: their names then come first in every ``face_id``.
+    ``--input`` overrides it."""
     output: str | None = None
     """URI of the pairs data set; ``--output`` overrides it."""
     model: str = BUILTIN_COMPACT
     """The network: a weights file, ``builtin:compact`` or ``models:/NAME/VERSION``."""
+    tracking_uri: str | None = None
+    """Of the registry that a ``models:/`` name is looked up in; None is MLflow's own setting."""
     inference: InferenceConfig = InferenceConfig()
     isovalue: float = Field(0.5, gt=0, lt=1)
     views: ViewConfig = ViewConfig()
@@ -66,6 +82,10 @@ class GenerateConfig(FrozenConfig):
     pools: PoolConfig = PoolConfig()
 
     def content_digest(self) -> str:
-        """Digest of what decides the rows: not where they lie, nor how many actors made them."""
+        """Digest of what decides the rows: not where they lie, nor how many actors made them.
+
+        Of the model its content counts, which the manifest keeps as ``model_digest``.
+        """
         pools = {"batch_size": self.pools.batch_size}
-        return self.replace(input=None, output=None, pools=pools).digest()
+        changes = {"input": None, "output": None, "model": "", "tracking_uri": None}
+        return self.replace(**changes, pools=pools).digest()

@@ -10,23 +10,26 @@ import io
 import json
 import logging
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray.data
-from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 from ray.data.checkpoint import CheckpointConfig
 
 import rayboot
+from rayboot.cluster import require_room
 from rayboot.data.manifest import Manifest, read_manifest, write_manifest
-from rayboot.data.photos import list_photos
 from rayboot.data.storage import (
     arrow_filesystem,
     exists,
     join_uri,
     list_files,
+    open_file,
     read_bytes,
     require_writable,
     write_bytes,
@@ -34,10 +37,11 @@ from rayboot.data.storage import (
 from rayboot.errors import RaybootError, RequestError
 from rayboot.models import VRNConfig, read_config
 from rayboot.pipeline.config import GenerateConfig
-from rayboot.pipeline.listing import mark_duplicates
+from rayboot.pipeline.listing import list_inputs, mark_duplicates
 from rayboot.pipeline.read import ReadPhotos
 from rayboot.pipeline.reconstruct import ReconstructFaces
 from rayboot.pipeline.turn import TurnFaces
+from rayboot.progress import Counting, follow_progress
 from rayboot.registry.models import resolve_weights
 
 __all__ = ["GeneratePlan", "GenerateSummary", "generate", "prepare", "summarize"]
@@ -47,6 +51,10 @@ _LOG = logging.getLogger(__name__)
 _LISTING, _STAMP, _CHECKPOINT = "_run/listing.parquet", "_run/stamp.json", "_run/checkpoint"
 
 _ROWS_PER_BLOCK = 32
+
+_RETRIES: dict[str, Any] = {"max_restarts": 4, "max_task_retries": 2}
+"""Of an actor. Ray's default is for ever: a photo that crashes the process would then be
+tried without end, instead of failing the run."""
 
 
 class GenerateSummary(NamedTuple):
@@ -80,14 +88,14 @@ def prepare(config: GenerateConfig) -> GeneratePlan:
     """
     if config.input is None or config.output is None:
         raise RequestError("generate needs an input and an output: in the config, or as flags")
-    weights = resolve_weights(config.model)
+    weights = resolve_weights(config.model, config.tracking_uri)
     model_digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     stamp = {
         "config_digest": config.content_digest(),
         "model_digest": model_digest,
         "code_version": rayboot.__version__,
     }
-    photos = mark_duplicates(list_photos(config.input))
+    photos = mark_duplicates(list_inputs(config.input))
     require_writable(config.output)
     _require_same(config.output, stamp)
     if not exists(join_uri(config.output, _LISTING)):
@@ -122,26 +130,47 @@ def generate(plan: GeneratePlan) -> GenerateSummary:
     if read_manifest(plan.output) is not None:
         _LOG.info("%s is finished already", plan.output)
         return summarize(plan.output)
+    pools = plan.config.pools
+    require_room(pools.total_cpus(), pools.total_gpus())
     filesystem, path = arrow_filesystem(plan.output)
+    with _checkpointed(join_uri(path, _CHECKPOINT), filesystem):
+        left = plan.num_photos - _count_rows(plan.output)
+        with follow_progress("generate", "photo", left) as board:
+            rows = _stages(plan, board)
+            rows.write_parquet(path, filesystem=filesystem, partition_cols=["outcome"])
+    return _finish(plan)
+
+
+@contextmanager
+def _checkpointed(path: str, filesystem: Any) -> Iterator[None]:
     context = DataContext.get_current()
-    former = context.checkpoint_config
+    former = (context.checkpoint_config, context.enable_progress_bars)
     context.checkpoint_config = CheckpointConfig(
         id_column="face_id",
-        checkpoint_path=join_uri(path, _CHECKPOINT),
+        checkpoint_path=path,
         override_filesystem=filesystem,
         # Kept until the manifest stands: without it a rerun would start anew.
         delete_checkpoint_on_success=False,
     )
+    # One bar over photos says more than one for each operator.
+    context.enable_progress_bars = False
     try:
-        _stages(plan).write_parquet(path, filesystem=filesystem, partition_cols=["outcome"])
+        yield
     finally:
-        context.checkpoint_config = former
+        context.checkpoint_config, context.enable_progress_bars = former
         # A failed run's actors keep their CPUs until its exception's cycle is collected.
         gc.collect()
-    return _finish(plan)
 
 
-def _stages(plan: GeneratePlan) -> Dataset:
+def _count_rows(output: str) -> int:
+    return sum(
+        pq.read_metadata(open_file(join_uri(output, name))).num_rows
+        for name in list_files(output)
+        if name.startswith("outcome=") and name.endswith(".parquet")
+    )
+
+
+def _stages(plan: GeneratePlan, board: Any) -> Dataset:
     config, pools = plan.config, plan.config.pools
     shape = (plan.network.slices, plan.network.resolution, plan.network.resolution)
     filesystem, path = arrow_filesystem(join_uri(plan.output, _LISTING))
@@ -154,6 +183,8 @@ def _stages(plan: GeneratePlan) -> Dataset:
         batch_format="pyarrow",
         batch_size=pools.batch_size,
         num_cpus=pools.reader_cpus,
+        # At a tenth of a CPU each, Ray would start ten a core, each a process of its own.
+        compute=TaskPoolStrategy(size=pools.num_readers),
     )
     reconstructed = cropped.map_batches(
         ReconstructFaces,
@@ -167,6 +198,7 @@ def _stages(plan: GeneratePlan) -> Dataset:
         batch_size=pools.batch_size,
         num_cpus=pools.reconstruct_cpus,
         num_gpus=pools.reconstruct_gpus or None,
+        **_RETRIES,
         compute=ActorPoolStrategy(size=pools.num_reconstruct_actors),
     )
     return reconstructed.map_batches(
@@ -176,10 +208,12 @@ def _stages(plan: GeneratePlan) -> Dataset:
             "shape": shape,
             "model_version": plan.model_digest,
             "config_digest": plan.stamp["config_digest"],
+            "on_rows": Counting(board),
         },
         batch_format="pyarrow",
         batch_size=pools.batch_size,
         num_cpus=pools.render_cpus,
+        **_RETRIES,
         compute=ActorPoolStrategy(size=pools.num_render_actors),
     )
 
@@ -213,11 +247,15 @@ def summarize(output: str) -> GenerateSummary:
             continue
         source = pa.BufferReader(read_bytes(join_uri(output, name)))
         if name.startswith("outcome=face/"):
-            table = pq.read_table(source, columns=["num_views_left_out", "views.list.element.yaw_deg"])
+            table = pq.read_table(
+                source, columns=["num_views_left_out", "views.list.element.yaw_deg"]
+            )
             faces += len(table)
             left_out += sum(table["num_views_left_out"].to_pylist())
             views += sum(len(row) for row in table["views"].to_pylist())
         else:
             table = pq.read_table(source, columns=["stage", "reason"])
-            rejects.update(zip(*(table[key].to_pylist() for key in ("stage", "reason")), strict=True))
+            rejects.update(
+                zip(*(table[key].to_pylist() for key in ("stage", "reason")), strict=True)
+            )
     return GenerateSummary(output, faces, views, left_out, dict(rejects))

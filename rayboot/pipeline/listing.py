@@ -1,13 +1,43 @@
-"""Photos that are met twice."""
+"""What a run takes part in: the photos of its inputs, and which are met twice."""
 
 import hashlib
+import posixpath
 from collections import defaultdict
+from collections.abc import Sequence
 
 import pyarrow as pa
 
+from rayboot.data.photos import list_photos
 from rayboot.data.storage import read_bytes
+from rayboot.errors import RequestError
 
-__all__ = ["mark_duplicates"]
+__all__ = ["list_inputs", "mark_duplicates"]
+
+
+def list_inputs(inputs: str | Sequence[str]) -> pa.Table:
+    """The photos of one data set, or of several under their folders' names.
+
+    Raises:
+        RequestError: one has no photo, or two have the same name.
+    """
+    if isinstance(inputs, str):
+        return list_photos(inputs)
+    names = [posixpath.basename(uri.rstrip("/")) for uri in inputs]
+    if len(set(names)) != len(names) or not names:
+        raise RequestError(
+            f"several inputs need folders of different names, since these begin every face_id; "
+            f"got {', '.join(inputs) or 'none'}"
+        )
+    tables = [_prefixed(list_photos(uri), name) for uri, name in zip(inputs, names, strict=True)]
+    return pa.concat_tables(tables)
+
+
+def _prefixed(photos: pa.Table, name: str) -> pa.Table:
+    for column in ("face_id", "group_id"):
+        values = [f"{name}/{value}" for value in photos[column].to_pylist()]
+        photos = photos.set_column(photos.schema.get_field_index(column), column, pa.array(values))
+    dataset = pa.array([name] * len(photos), pa.string())
+    return photos.set_column(photos.schema.get_field_index("dataset"), "dataset", dataset)
 
 
 def mark_duplicates(photos: pa.Table) -> pa.Table:

@@ -1,7 +1,7 @@
 """Reading: a photo's bytes and landmarks to the crop that the network takes."""
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,9 @@ from rayboot.geometry.crop import apply_affine, landmark_crop, warp_photo
 from rayboot.geometry.landmarks import head_rotation
 from rayboot.pipeline.config import SelectionConfig
 from rayboot.pipeline.rows import Row, map_rows, rows_of, table_of
+
+if TYPE_CHECKING:
+    from rayboot.data.detector import FaceDetector
 
 __all__ = ["ReadPhotos"]
 
@@ -36,9 +39,11 @@ class ReadPhotos:
 
     def __init__(self, size: int, selection: SelectionConfig | None, detect_faces: bool) -> None:
         self._size, self._selection = size, selection
-        self._detect_faces, self._detector = detect_faces, None
+        self._detect_faces = detect_faces
+        self._detector: FaceDetector | None = None
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        """One batch of listed photos."""
         return table_of(map_rows(rows_of(table), self._process))
 
     def _process(self, row: Row) -> Row:

@@ -5,10 +5,11 @@ import pyarrow as pa
 
 from rayboot.geometry.volume import occupied_box
 from rayboot.models import load_vrn
-from rayboot.models.predictor import InferenceConfig, Predictor
+from rayboot.models.config import InferenceConfig
+from rayboot.models.predictor import Predictor
 from rayboot.pipeline.rows import Row, rows_of, table_of
 
-__all__ = ["ReconstructFaces", "soft_volume"]
+__all__ = ["ReconstructFaces"]
 
 _RIM = 0.02
 """Occupancy below this is left out of the box: too faint to move the isosurface."""
@@ -23,12 +24,15 @@ class ReconstructFaces:
              reject     reason ``empty-volume`` where nothing is occupied
     """
 
-    def __init__(self, weights: str, config: InferenceConfig, batch_size: int, use_gpu: bool) -> None:
+    def __init__(
+        self, weights: str, config: InferenceConfig, batch_size: int, use_gpu: bool
+    ) -> None:
         network = load_vrn(weights, device="cuda" if use_gpu else "cpu")
         self._size = network.config.resolution
         self._predictor = Predictor(network, config, batch_size=batch_size)
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        """One batch; rejects pass through."""
         rows = rows_of(table)
         alive = [row for row in rows if not row["reason"]]
         if alive:
@@ -52,13 +56,3 @@ def _boxed(volume: np.ndarray) -> Row:
         "box": [edge for side in box for edge in (side.start, side.stop)],
         "occupancy": values.tobytes(),
     }
-
-
-def soft_volume(row: Row, shape: tuple[int, int, int]) -> np.ndarray:
-    """The soft volume (D, H, W) float32 in [0, 1] of a reconstructed row."""
-    edges = row["box"]
-    box = tuple(slice(edges[2 * k], edges[2 * k + 1]) for k in range(3))
-    volume = np.zeros(shape, np.float32)
-    sides = [side.stop - side.start for side in box]
-    volume[box] = np.frombuffer(row["occupancy"], np.uint8).reshape(sides) / np.float32(255)
-    return volume

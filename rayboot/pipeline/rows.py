@@ -8,11 +8,12 @@ stages let it pass. A broken program raises, and stops the run.
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from rayboot.errors import FaceRejectedError
 
-__all__ = ["Row", "STAGE_SCHEMA", "map_rows", "rows_of", "table_of"]
+__all__ = ["Row", "STAGE_SCHEMA", "map_rows", "rows_of", "soft_volume", "table_of"]
 
 Row = dict[str, Any]
 
@@ -66,3 +67,13 @@ def _attempt(row: Row, process: Callable[[Row], Row]) -> Row:
             "reason": error.reason,
             "message": error.message,
         }
+
+
+def soft_volume(row: Row, shape: tuple[int, int, int]) -> np.ndarray:
+    """The soft volume (D, H, W) float32 in [0, 1] of a reconstructed row."""
+    edges = row["box"]
+    box = tuple(slice(edges[2 * k], edges[2 * k + 1]) for k in range(3))
+    volume = np.zeros(shape, np.float32)
+    sides = [side.stop - side.start for side in box]
+    volume[box] = np.frombuffer(row["occupancy"], np.uint8).reshape(sides) / np.float32(255)
+    return volume

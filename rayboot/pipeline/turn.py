@@ -1,5 +1,6 @@
 """Pose, views and rendering: a reconstructed face to a row of the pairs data set."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +23,7 @@ from rayboot.geometry.volume import (
     share_clipped,
 )
 from rayboot.pipeline.config import GenerateConfig
-from rayboot.pipeline.reconstruct import soft_volume
-from rayboot.pipeline.rows import Row, map_rows, rows_of
+from rayboot.pipeline.rows import Row, map_rows, rows_of, soft_volume
 from rayboot.render import Renderer, Scene
 from rayboot.render.backplane import build_backplane
 from rayboot.render.colors import paint_mesh
@@ -60,6 +60,8 @@ class TurnFaces:
 
     Reads    image, landmarks, occupancy, box
     Gives    rows of :data:`rayboot.data.schema.PAIRS_SCHEMA`, faces and rejects
+
+    ``on_rows`` is told how many rows each batch had.
     """
 
     def __init__(
@@ -68,8 +70,9 @@ class TurnFaces:
         shape: tuple[int, int, int],
         model_version: str,
         config_digest: str,
+        on_rows: Callable[[int], None] | None = None,
     ) -> None:
-        self._config, self._shape = config, shape
+        self._config, self._shape, self._on_rows = config, shape, on_rows
         self._stamp = {
             "model_version": model_version,
             "round_index": config.round_index,
@@ -78,7 +81,10 @@ class TurnFaces:
         self._renderer = Renderer(shape[2])
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        """One batch of reconstructed faces."""
         rows = map_rows(rows_of(table), self._process)
+        if self._on_rows is not None:
+            self._on_rows(len(rows))
         return pa.Table.from_pylist([self._finish(row) for row in rows], schema=PAIRS_SCHEMA)
 
     def _process(self, row: Row) -> Row:

@@ -16,12 +16,16 @@ from mlflow.tracking import MlflowClient
 from mlflow.types import Schema, TensorSpec
 
 from rayboot.errors import RequestError
+from rayboot.registry.names import BUILTIN_COMPACT
 from rayboot.registry.tracking import Run
 
-__all__ = ["BUILTIN_COMPACT", "champion_version", "promote", "register_weights", "resolve_weights"]
-
-BUILTIN_COMPACT = "builtin:compact"
-"""Names the compact baseline that is shipped with the package."""
+__all__ = [
+    "champion_version",
+    "pin_model",
+    "promote",
+    "register_weights",
+    "resolve_weights",
+]
 
 CHAMPION, PREVIOUS = "champion", "previous"
 
@@ -51,6 +55,29 @@ def resolve_weights(model: str, tracking_uri: str | None = None) -> Path:
             "models:/NAME@ALIAS"
         )
     return path
+
+
+def pin_model(model: str, tracking_uri: str | None = None) -> str:
+    """``model`` with an alias replaced by the version that it names now.
+
+    A run is made with versions: an alias would change under it.
+
+    Raises:
+        RequestError: there is no such model or alias.
+    """
+    named = _MODEL_URI.fullmatch(model)
+    if named is None or named["alias"] is None:
+        return model
+    client = MlflowClient(tracking_uri=tracking_uri)
+    try:
+        version = client.get_model_version_by_alias(named["name"], named["alias"]).version
+    except MlflowException as error:
+        raise RequestError(
+            f"model {model}: no such alias in the registry "
+            f"{tracking_uri or mlflow.get_tracking_uri()}; set MLFLOW_TRACKING_URI to the store "
+            "that has it, or name a version"
+        ) from error
+    return f"models:/{named['name']}/{version}"
 
 
 def _download(model: str, tracking_uri: str | None) -> Path:

@@ -1,12 +1,13 @@
 """Runs in MLflow: opened by the driver, written to by whoever has the id."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mlflow.tracking import MlflowClient
 
-__all__ = ["Run", "open_run"]
+__all__ = ["Run", "default_tracking_uri", "open_run"]
 
 
 class Run:
@@ -43,6 +44,11 @@ class Run:
     def close(self, status: str = "FINISHED") -> None:
         """Ends the run with ``FINISHED`` or ``FAILED``."""
         self._client.set_terminated(self.run_id, status)
+
+
+def default_tracking_uri() -> str:
+    """MLflow's own setting: ``MLFLOW_TRACKING_URI``, or a SQLite store in this folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
 
 
 def open_run(tracking_uri: str, experiment: str, name: str, artifacts: str | None = None) -> Run:

@@ -1,6 +1,11 @@
 """Meshes and views to images through EGL; only here is OpenGL imported."""
 
+from typing import TYPE_CHECKING
+
 from rayboot.render.scene import Backplane, Scene
+
+if TYPE_CHECKING:
+    from rayboot.render.renderer import Renderer
 
 __all__ = ["Backplane", "Renderer", "Scene"]
 

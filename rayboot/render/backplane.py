@@ -65,7 +65,9 @@ def build_backplane(
 def _extend(photo: np.ndarray) -> np.ndarray:
     """The photo in the middle of a canvas ``_CANVAS`` times its size, smooth around it."""
     size = photo.shape[0]
-    small = cv2.resize(photo, (size // _COARSENESS, size // _COARSENESS), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        photo, (size // _COARSENESS, size // _COARSENESS), interpolation=cv2.INTER_AREA
+    )
     margin = small.shape[0] * (_CANVAS - 1) // 2
     around = ((margin, margin), (margin, margin))
     hole = np.pad(np.zeros(small.shape[:2], bool), around, constant_values=True)
@@ -80,7 +82,7 @@ def silhouette(vertices: np.ndarray, size: int, margin: int = 0) -> np.ndarray:
     """Pixels (size, size) bool that the solid covers, grown by ``margin`` px."""
     columns = np.clip(np.rint(vertices[:, 0] + (size - 1) / 2).astype(int), 0, size - 1)
     rows = np.clip(np.rint((size - 1) / 2 - vertices[:, 1]).astype(int), 0, size - 1)
-    mask = np.zeros((size, size), np.uint8)
+    mask: np.ndarray = np.zeros((size, size), np.uint8)
     mask[rows, columns] = 1
     diameter = 2 * margin + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter))

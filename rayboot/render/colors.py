@@ -35,13 +35,14 @@ _SEEN_REACH = 1.5
 amid a seen region would else stand out as speckles of the other side's light."""
 
 
-def paint_mesh(mesh: Mesh, photo: np.ndarray, pose: FacePose, mode: ColorMode) -> Mesh:
+def paint_mesh(mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: ColorMode) -> Mesh:
     """The mesh with the photo's colours.
 
     Args:
         mesh: in the frame of the crop.
         photo: (S, S, 3) uint8 crop.
-        pose: of the mesh; its symmetry plane mirrors.
+        pose: of the mesh; its symmetry plane mirrors. None where it is not known: what
+            was hidden then takes its nearest seen neighbour's colour.
         mode: ``mirrored``, or the paper's ``projected``.
     """
     colors = project_colors(mesh.vertices, photo)
@@ -55,14 +56,19 @@ def paint_mesh(mesh: Mesh, photo: np.ndarray, pose: FacePose, mode: ColorMode) -
     gap, neighbour = tree.query(mesh.vertices[hidden])
     far = gap > _SEEN_REACH
     hidden, neighbour = hidden[far], neighbour[far]
-    offset = mesh.vertices[hidden] - pose.centroid
-    images = offset - 2 * np.outer(offset @ pose.symmetry_normal, pose.symmetry_normal)
-    reach = _MIRROR_REACH * photo.shape[0] / 96
-    distance, donor = tree.query(images + pose.centroid, distance_upper_bound=reach)
-    lost = ~np.isfinite(distance)
-    donor[lost] = neighbour[lost]
+    donor = neighbour
+    if pose is not None:
+        images = _mirror(mesh.vertices[hidden], pose)
+        reach = _MIRROR_REACH * photo.shape[0] / 96
+        distance, mirrored = tree.query(images, distance_upper_bound=reach)
+        donor = np.where(np.isfinite(distance), mirrored, neighbour)
     colors[hidden] = colors[seen_index[donor]]
     return mesh._replace(colors=colors)
+
+
+def _mirror(points: np.ndarray, pose: FacePose) -> np.ndarray:
+    offset = points - pose.centroid
+    return points - 2 * np.outer(offset @ pose.symmetry_normal, pose.symmetry_normal)
 
 
 def project_colors(vertices: np.ndarray, photo: np.ndarray) -> np.ndarray:

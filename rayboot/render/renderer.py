@@ -6,6 +6,7 @@ the process's life: making one costs more than a hundred views.
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 # Both must stand before the import: pyrender opens pyglet's window module, which
 # fails where X11 libraries are missing.
@@ -40,7 +41,12 @@ class Renderer:
 
     def __init__(self, size: int, supersample: int = 1) -> None:
         self._size, self._supersample = size, supersample
-        self._renderer = pyrender.OffscreenRenderer(size * supersample, size * supersample)
+        # An OpenGL context belongs to the thread that made it, and Ray calls a stage
+        # from a thread other than the one that constructed it.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="render")
+        self._renderer = self._thread.submit(
+            pyrender.OffscreenRenderer, size * supersample, size * supersample
+        ).result()
         self._scene = pyrender.Scene()
         camera = pyrender.OrthographicCamera(size / 2, size / 2, znear=1.0, zfar=2 * _CLIP)
         pose = np.eye(4)
@@ -57,6 +63,9 @@ class Renderer:
         Returns:
             (V, size, size, 3) uint8 sRGB.
         """
+        return self._thread.submit(self._render, scene, views).result()
+
+    def _render(self, scene: Scene, views: Sequence[np.ndarray]) -> np.ndarray:
         self._scene.bg_color = np.array([*(np.asarray(scene.background) / 255.0), 1.0])
         nodes = [self._scene.add(_mesh_of(scene))]
         if scene.backplane is not None:

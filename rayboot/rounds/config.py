@@ -5,7 +5,7 @@ from pydantic import Field
 from rayboot.config import FrozenConfig
 from rayboot.evaluate.config import EvaluateConfig
 from rayboot.pipeline.config import GenerateConfig
-from rayboot.registry.models import BUILTIN_COMPACT
+from rayboot.registry.names import BUILTIN_COMPACT
 from rayboot.rounds.gate import GateConfig
 from rayboot.train.config import OptimizerConfig
 
@@ -25,8 +25,8 @@ class RoundTraining(FrozenConfig):
 class RoundConfig(FrozenConfig):
     """Generate, fine-tune, evaluate, gate, register."""
 
-    photos: str
-    """URI of the photographs to learn from."""
+    photos: str | tuple[str, ...]
+    """URI, or several, of the photographs to learn from."""
     evaluation: EvaluateConfig
     """Faces with known shape, on which before and after are compared."""
     output: str

@@ -49,10 +49,12 @@ def judge(
     """
     profile = _relative_change(champion, candidate, config.profile_from_deg, 90.0)
     front = _relative_change(champion, candidate, 0.0, config.front_to_deg)
-    if not profile.count or not front.count:
+    if not profile.num_faces or not front.num_faces:
         return Verdict(False, profile, front, "no face in the profile band or at the front")
     if not profile.high < -config.min_profile_gain:
-        reason = f"profiles changed by {profile.mean:+.1%} [{profile.low:+.1%}, {profile.high:+.1%}]"
+        reason = (
+            f"profiles changed by {profile.mean:+.1%} [{profile.low:+.1%}, {profile.high:+.1%}]"
+        )
         return Verdict(False, profile, front, f"{reason}, no clear gain")
     if front.mean > config.max_front_loss:
         reason = f"the front lost {front.mean:+.1%}, more than {config.max_front_loss:.0%}"
@@ -71,4 +73,4 @@ def _relative_change(
         return Interval(np.nan, np.nan, np.nan, 0)
     change = paired_change(before[both], after[both])
     base = before[both].mean()
-    return Interval(change.mean / base, change.low / base, change.high / base, change.count)
+    return Interval(change.mean / base, change.low / base, change.high / base, change.num_faces)

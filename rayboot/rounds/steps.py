@@ -2,71 +2,90 @@
 
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from rayboot.data.storage import write_bytes
 from rayboot.evaluate.benchmark import FaceError
+from rayboot.evaluate.faces import pick_by_yaw
 from rayboot.evaluate.measure import measure_models
-from rayboot.pipeline.generate import GenerateSummary, generate, prepare
-from rayboot.registry.models import resolve_weights
+from rayboot.models import load_vrn
+from rayboot.models.config import InferenceConfig
+from rayboot.models.predictor import Predictor
+from rayboot.pipeline.generate import GeneratePlan, prepare
+from rayboot.registry.models import register_weights, resolve_weights
 from rayboot.registry.tracking import Run
 from rayboot.rounds.config import RoundConfig
 from rayboot.train.config import FinetuneConfig
 from rayboot.train.finetune import finetune
 
-__all__ = ["BEFORE", "AFTER", "evaluate_step", "finetune_step", "generate_step"]
+__all__ = [
+    "AFTER",
+    "BEFORE",
+    "Errors",
+    "evaluate_step",
+    "finetune_step",
+    "plan_pairs",
+    "register_step",
+]
 
 _LOG = logging.getLogger(__name__)
 
 BEFORE, AFTER = "original", "bootstrapped"
 
+Errors = dict[str, list[FaceError]]
 
-def generate_step(config: RoundConfig, output: Path) -> GenerateSummary:
-    """The pairs data set at ``output/pairs``."""
-    request = config.generate.replace(
-        input=config.photos, output=str(output / "pairs"), model=config.model
+
+def plan_pairs(config: RoundConfig, model: str) -> GeneratePlan:
+    """The checked request for the pairs data set at ``output/pairs``; needs no Ray."""
+    return prepare(
+        config.generate.replace(
+            input=config.photos,
+            output=str(Path(config.output) / "pairs"),
+            model=model,
+            tracking_uri=config.tracking_uri,
+        )
     )
-    return generate(prepare(request))
 
 
-def finetune_step(config: RoundConfig, output: Path, run: Run) -> Path:
+def finetune_step(config: RoundConfig, model: str, run: Run) -> Path:
     """The candidate's weights at ``output/candidate.safetensors``."""
+    output = Path(config.output)
     target = output / "candidate.safetensors"
     if target.exists():
         _LOG.info("%s is there already", target)
         return target
-    result = finetune(
-        FinetuneConfig(
-            data=str(output / "pairs"),
-            model=config.model,
-            storage=str(output / "training"),
-            **config.finetune.model_dump(),
-        ),
-        run,
+    settings = FinetuneConfig(
+        data=str(output / "pairs"),
+        model=model,
+        storage=str(output / "training"),
+        tracking_uri=config.tracking_uri,
+        **config.finetune.model_dump(),
     )
-    aside = target.with_suffix(".part")
-    aside.write_bytes(result.weights.read_bytes())
-    aside.replace(target)
+    result = finetune(settings, run)
+    write_bytes(str(target), result.weights)
     return target
 
 
-def evaluate_step(
-    config: RoundConfig, output: Path, candidate: Path
-) -> dict[str, list[FaceError]]:
+def evaluate_step(config: RoundConfig, model: str, candidate: Path) -> Errors:
     """Errors of the network before and after, kept in ``output/errors.json``."""
-    kept = output / "errors.json"
+    kept = Path(config.output) / "errors.json"
     if kept.exists():
         stored = json.loads(kept.read_text("utf-8"))
         return {name: [FaceError(*row) for row in rows] for name, rows in stored.items()}
-    weights = {BEFORE: resolve_weights(config.model, config.tracking_uri), AFTER: candidate}
+    weights = {BEFORE: resolve_weights(model, config.tracking_uri), AFTER: candidate}
     errors = measure_models(weights, config.evaluation)
-    kept.write_text(json.dumps(errors), encoding="utf-8")
+    write_bytes(str(kept), json.dumps(errors).encode())
     return errors
 
 
-def mean_error(errors: Sequence[FaceError], low: float, high: float) -> float:
-    """Mean ICP NME of a band of |yaw|, over faces that were reconstructed."""
-    values = [e.nme_icp for e in errors if low <= abs(e.yaw_deg) <= high]
-    return float(np.nanmean(values)) if values else float("nan")
+def register_step(config: RoundConfig, run: Run, candidate: Path) -> str:
+    """Registers the candidate, with two evaluation faces as its example; its version."""
+    network = load_vrn(candidate)
+    size = network.config.resolution
+    faces = pick_by_yaw(config.evaluation, size, 2)
+    photos = np.stack([face.image for face in faces])
+    occupancy = Predictor(network, InferenceConfig(precision="float32"), 2).predict(photos)
+    images = photos.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    return register_weights(run, config.registered_model, candidate, images, occupancy)

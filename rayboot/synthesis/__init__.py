@@ -1,6 +1,11 @@
 """Faces with known shape: photographs, landmarks, volumes, meshes and poses."""
 
+from typing import TYPE_CHECKING
+
 from rayboot.synthesis.config import SynthesisConfig, YawConfig
+
+if TYPE_CHECKING:
+    from rayboot.synthesis.dataset import synthesize
 
 __all__ = ["SynthesisConfig", "YawConfig", "synthesize"]
 

@@ -127,7 +127,9 @@ def _paint_eye(
     # Both eyes look the same way, a little off straight ahead.
     radius = np.linalg.norm((points - front)[:, :2], axis=1)
     white = np.array([0.86, 0.84, 0.82])
-    painted = _blend(np.tile(white, (len(points), 1)), iris, 1 - _ramp(radius, _IRIS - 0.02, _IRIS + 0.02))
+    painted = _blend(
+        np.tile(white, (len(points), 1)), iris, 1 - _ramp(radius, _IRIS - 0.02, _IRIS + 0.02)
+    )
     color[eye] = _blend(painted, np.full(3, 0.03), 1 - _ramp(radius, _PUPIL, _PUPIL + 0.03))
 
 

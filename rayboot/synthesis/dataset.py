@@ -26,7 +26,7 @@ from rayboot.synthesis.head import head_model
 from rayboot.synthesis.photo import Photo, take_photo
 from rayboot.synthesis.sampling import FaceSample, draw_sample
 from rayboot.synthesis.truth import build_solid, fill_volume, solid_extent
-from rayboot.torch7 import write_tensor
+from rayboot.torch7 import write_torch7
 
 __all__ = ["synthesize"]
 
@@ -87,7 +87,7 @@ def _make_part(work: tuple[SynthesisConfig, str, int, range]) -> int:
         photo = take_photo(sample, head_model(), _renderer(config.photo_size), config.photo_size)
         stem = f"{_FOLDER}/{number:06d}"
         write_bytes(join_uri(output_uri, f"{stem}.jpg"), photo.jpeg)
-        write_bytes(join_uri(output_uri, f"{stem}.t7"), write_tensor(photo.landmarks))
+        write_bytes(join_uri(output_uri, f"{stem}.t7"), write_torch7(photo.landmarks))
         rows.append(_truth(f"{stem}.jpg", f"identity-{identity:06d}", config, sample, photo))
     write_truth(output_uri, part, pa.Table.from_pylist(rows, schema=TRUTH_SCHEMA))
     return len(numbers)

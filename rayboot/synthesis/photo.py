@@ -65,7 +65,7 @@ def take_photo(sample: FaceSample, model: HeadModel, renderer: Renderer, size: i
 
 
 def _develop(image: np.ndarray, sample: FaceSample, rng: np.random.Generator) -> bytes:
-    picture = image.astype(np.float32)
+    picture: np.ndarray = image.astype(np.float32)
     if sample.blur > 0:
         picture = cv2.GaussianBlur(picture, (0, 0), sample.blur)
     if sample.noise > 0:
@@ -77,7 +77,7 @@ def _develop(image: np.ndarray, sample: FaceSample, rng: np.random.Generator) ->
 
 def _backdrop(rng: np.random.Generator, size: int) -> np.ndarray:
     """A blurred something: noise at several scales, sometimes bars, over a gradient."""
-    picture = np.zeros((size, size, 3), np.float32)
+    picture: np.ndarray = np.zeros((size, size, 3), np.float32)
     for cells in (2, 4, 9, 24):
         layer = rng.random((cells, cells, 3)).astype(np.float32) - 0.5
         # Rooms and streets are mostly grey.
@@ -94,9 +94,7 @@ def _backdrop(rng: np.random.Generator, size: int) -> np.ndarray:
     return np.clip(255 * picture, 0, 255).astype(np.uint8)
 
 
-def _shoulders(
-    rng: np.random.Generator, sample: FaceSample, photo_from_head: np.ndarray
-) -> Mesh:
+def _shoulders(rng: np.random.Generator, sample: FaceSample, photo_from_head: np.ndarray) -> Mesh:
     """A dressed torso below the neck, half as turned as the head is."""
     across, up = np.meshgrid(np.linspace(0, 2 * np.pi, 25), np.linspace(0, 1, 9))
     radius = np.sin(np.pi / 2 * np.clip(up * 1.02, 0, 1))

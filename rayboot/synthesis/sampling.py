@@ -72,7 +72,12 @@ class FaceSample(NamedTuple):
 
 
 _MOODS = (
-    {"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9, "cheekSquintLeft": 0.5, "cheekSquintRight": 0.5},
+    {
+        "mouthSmileLeft": 0.9,
+        "mouthSmileRight": 0.9,
+        "cheekSquintLeft": 0.5,
+        "cheekSquintRight": 0.5,
+    },
     {"mouthSmileLeft": 0.7, "mouthSmileRight": 0.7, "jawOpen": 0.25},
     {"jawOpen": 0.6},
     {"browInnerUp": 0.8, "eyeWideLeft": 0.6, "eyeWideRight": 0.6, "jawOpen": 0.2},
@@ -84,12 +89,31 @@ _MOODS = (
     {"eyeBlinkLeft": 0.8, "eyeBlinkRight": 0.8},
 )
 _SKIN_TONES = np.array(
-    [[0.30, 0.19, 0.14], [0.48, 0.32, 0.23], [0.66, 0.48, 0.36], [0.80, 0.61, 0.49], [0.90, 0.73, 0.63]]
+    [
+        [0.30, 0.19, 0.14],
+        [0.48, 0.32, 0.23],
+        [0.66, 0.48, 0.36],
+        [0.80, 0.61, 0.49],
+        [0.90, 0.73, 0.63],
+    ]
 )
 _HAIR_TONES = np.array(
-    [[0.05, 0.04, 0.04], [0.14, 0.09, 0.06], [0.30, 0.19, 0.11], [0.55, 0.40, 0.22], [0.55, 0.54, 0.52]]
+    [
+        [0.05, 0.04, 0.04],
+        [0.14, 0.09, 0.06],
+        [0.30, 0.19, 0.11],
+        [0.55, 0.40, 0.22],
+        [0.55, 0.54, 0.52],
+    ]
 )
-_IRIS_TONES = np.array([[0.20, 0.12, 0.07], [0.35, 0.24, 0.12], [0.30, 0.38, 0.25], [0.33, 0.45, 0.58]])
+_IRIS_TONES = np.array(
+    [
+        [0.20, 0.12, 0.07],
+        [0.35, 0.24, 0.12],
+        [0.30, 0.38, 0.25],
+        [0.33, 0.45, 0.58],
+    ]
+)
 
 
 def sample_rng(seed: int, key: str, index: int) -> np.random.Generator:
@@ -172,7 +196,11 @@ def _draw_appearance(rng: np.random.Generator) -> Appearance:
 def _draw_light(rng: np.random.Generator) -> Light:
     azimuth, elevation = rng.uniform(-1.3, 1.3), rng.uniform(-0.2, 1.1)
     direction = np.array(
-        [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
+        [
+            np.sin(azimuth) * np.cos(elevation),
+            np.sin(elevation),
+            np.cos(azimuth) * np.cos(elevation),
+        ]
     )
     return Light(
         direction=direction,

@@ -59,5 +59,5 @@ class FinetuneConfig(FrozenConfig):
     cpus_per_worker: float = Field(1.0, gt=0)
     optimizer: OptimizerConfig = OptimizerConfig()
     tracking_uri: str | None = None
-    """MLflow's; None tracks nothing."""
+    """MLflow's; None is MLflow's own setting, ``MLFLOW_TRACKING_URI`` or a local SQLite."""
     experiment: str = "rayboot"

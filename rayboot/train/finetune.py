@@ -4,7 +4,9 @@ The driver names data and settings; each worker reads its share, turns the
 targets once, and trains. The epoch with the lowest validation loss is kept.
 """
 
+import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,25 +16,35 @@ import ray.train
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from rayboot.data.manifest import require_finished
 from rayboot.data.pairs import read_pairs
+from rayboot.data.splits import Split
+from rayboot.data.storage import join_uri, require_writable, write_bytes
 from rayboot.errors import RaybootError
-from rayboot.models import load_vrn, save_vrn
-from rayboot.registry.models import resolve_weights
-from rayboot.registry.tracking import Run
+from rayboot.models import VRN, load_vrn, save_vrn
+from rayboot.progress import Progress, follow_progress
+from rayboot.registry.models import pin_model, resolve_weights
+from rayboot.registry.tracking import Run, default_tracking_uri, open_run
 from rayboot.train.config import FinetuneConfig
 from rayboot.train.loop import EpochRecord, TrainState, train_epochs
 from rayboot.train.samples import SampleStore
 from rayboot.train.targets import TurnTargets, repeat_source
 
-__all__ = ["FinetuneResult", "finetune"]
+__all__ = [
+    "FinetunePlan",
+    "FinetuneResult",
+    "finetune",
+    "finetune_tracked",
+    "prepare_finetune",
+]
 
 _WEIGHTS, _STATE = "vrn.safetensors", "state.pt"
 
 
 class FinetuneResult(NamedTuple):
-    """Where the best epoch's weights are, and what every epoch reached."""
+    """The best epoch's weights (the bytes of a safetensors file), and what every epoch reached."""
 
-    weights: Path
+    weights: bytes
     epochs: list[EpochRecord]
     best_epoch: int
 
@@ -49,12 +61,75 @@ def finetune(config: FinetuneConfig, run: Run | None = None) -> FinetuneResult:
         RaybootError: no epoch was completed.
     """
     weights = str(resolve_weights(config.model, config.tracking_uri))
-    trainer = TorchTrainer(
+    with follow_progress("fine-tune", "step") as board:
+        result = _trainer(config, weights, run, board).fit()
+    best = result.get_best_checkpoint("val_loss", "min")
+    if best is None:
+        raise RaybootError(f"run {config.name}: no epoch ended; see its log under {result.path}")
+    frame = result.metrics_dataframe
+    assert frame is not None  # there is a checkpoint, so an epoch was reported
+    epochs = [
+        EpochRecord(**{field: row[field] for field in EpochRecord._fields})
+        for row in frame.to_dict("records")
+    ]
+    with best.as_directory() as folder:
+        weights_bytes = (Path(folder) / _WEIGHTS).read_bytes()
+    return FinetuneResult(
+        weights_bytes, epochs, int(np.argmin([epoch.val_loss for epoch in epochs]))
+    )
+
+
+class FinetunePlan(NamedTuple):
+    """A checked request, the model's alias pinned to its version."""
+
+    config: FinetuneConfig
+    tracking_uri: str
+
+
+def prepare_finetune(config: FinetuneConfig) -> FinetunePlan:
+    """Checks a request; needs no Ray.
+
+    Raises:
+        RequestError: the model is missing, or the storage cannot be written.
+        UnfinishedDataError: the data set has no manifest.
+    """
+    tracking_uri = config.tracking_uri or default_tracking_uri()
+    config = config.replace(model=pin_model(config.model, tracking_uri), tracking_uri=tracking_uri)
+    resolve_weights(config.model, tracking_uri)
+    require_finished(config.data)
+    require_writable(config.storage)
+    return FinetunePlan(config, tracking_uri)
+
+
+def finetune_tracked(plan: FinetunePlan) -> str:
+    """Fine-tunes within a new MLflow run; Ray must be initialised.
+
+    Returns:
+        URI of the best epoch's weights, ``STORAGE/NAME.safetensors``.
+    """
+    config = plan.config
+    run = open_run(plan.tracking_uri, config.experiment, config.name)
+    run.log_params(config.model_dump(mode="json"))
+    try:
+        result = finetune(config, run)
+        target = join_uri(config.storage, f"{config.name}.safetensors")
+        write_bytes(target, result.weights)
+        run.set_tags({"weights": target, "best_epoch": str(result.best_epoch)})
+    except BaseException:
+        run.close("FAILED")
+        raise
+    run.close()
+    return target
+
+
+def _trainer(config: FinetuneConfig, weights: str, run: Run | None, board: Any) -> TorchTrainer:
+    return TorchTrainer(
         _train_worker,
         train_loop_config={
             "config": config.model_dump(mode="json"),
             "weights": weights,
             "run": None if run is None else (run.tracking_uri, run.run_id),
+            "board": board,
         },
         datasets={
             "train": training_rows(config, "train"),
@@ -77,21 +152,9 @@ def finetune(config: FinetuneConfig, run: Run | None = None) -> FinetuneResult:
             ),
         ),
     )
-    result = trainer.fit()
-    best = result.get_best_checkpoint("val_loss", "min")
-    if best is None:
-        raise RaybootError(f"run {config.name}: no epoch ended; see its log under {result.path}")
-    epochs = [
-        EpochRecord(**{field: row[field] for field in EpochRecord._fields})
-        for row in result.metrics_dataframe.to_dict("records")
-    ]
-    target = Path(tempfile.mkdtemp(prefix="rayboot-")) / _WEIGHTS
-    with best.as_directory() as folder:
-        target.write_bytes((Path(folder) / _WEIGHTS).read_bytes())
-    return FinetuneResult(target, epochs, int(np.argmin([epoch.val_loss for epoch in epochs])))
 
 
-def training_rows(config: FinetuneConfig, split: str) -> ray.data.Dataset:
+def training_rows(config: FinetuneConfig, split: Split) -> ray.data.Dataset:
     """Samples of one split: image, shape and turned target, one row each.
 
     The photos' own copies come in as ``config.source_share`` says.
@@ -118,24 +181,24 @@ def _train_worker(settings: dict[str, Any]) -> None:
     network = load_vrn(settings["weights"])
     state = TrainState(ray.train.torch.prepare_model(network), config.optimizer)
     _restore(state, network, ray.train.get_checkpoint())
+    on_step = _progress_teller(settings["board"], state, context.get_world_rank())
     run = Run(*settings["run"]) if settings["run"] and context.get_world_rank() == 0 else None
-    for record in train_epochs(state, train, val, on_step=_print_progress(context)):
+    for record in train_epochs(state, train, val, on_step=on_step):
         if run is not None:
             run.log_metrics(record._asdict(), step=record.epoch)
         _report(state, network, record, context.get_world_rank())
 
 
 def _cores() -> int:
-    import os
-
     return len(os.sched_getaffinity(0))
 
 
 def _read_store(shard: ray.data.DataIterator) -> SampleStore:
     samples: list[tuple[np.ndarray, bytes]] = []
-    shape = None
+    shape: tuple[int, int, int] | None = None
     for batch in shard.iter_batches(batch_size=64, batch_format="numpy"):
-        shape = shape or tuple(int(length) for length in batch["shape"][0])
+        depth, height, width = (int(length) for length in batch["shape"][0])
+        shape = (depth, height, width)
         samples += zip(batch["image"], batch["target"], strict=True)
     return SampleStore(samples, shape or (0, 0, 0))
 
@@ -152,9 +215,7 @@ def _restore(
     state.next_epoch = saved["next_epoch"]
 
 
-def _report(
-    state: TrainState, network: torch.nn.Module, record: EpochRecord, rank: int
-) -> None:
+def _report(state: TrainState, network: VRN, record: EpochRecord, rank: int) -> None:
     if rank != 0:
         ray.train.report(record._asdict())
         return
@@ -164,17 +225,20 @@ def _report(
             {"optimizer": state.optimizer.state_dict(), "next_epoch": state.next_epoch},
             Path(folder) / _STATE,
         )
-        ray.train.report(
-            record._asdict(), checkpoint=ray.train.Checkpoint.from_directory(folder)
-        )
+        ray.train.report(record._asdict(), checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 
-def _print_progress(context: ray.train.TrainContext):  # noqa: ANN202
-    def on_step(step: int, num_steps: int, loss: float) -> None:
-        if context.get_world_rank() == 0 and (step % 20 == 0 or step == num_steps - 1):
-            print(f"  step {step + 1}/{num_steps}  loss {loss:.4f}", flush=True)
+def _progress_teller(
+    board: Any, state: TrainState, rank: int
+) -> Callable[[int, int, float], None] | None:
+    if rank != 0:
+        return None
 
-    return on_step
+    def tell(step: int, num_steps: int, loss: float) -> None:
+        done = state.next_epoch * num_steps + step + 1
+        board.tell.remote(Progress(done, state.config.num_epochs * num_steps, f"loss {loss:.4f}"))
+
+    return tell
 
 
 def _storage_path(storage: str) -> str:

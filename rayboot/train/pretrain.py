@@ -3,6 +3,7 @@
 import json
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,8 @@ def pretrain(config: PretrainConfig, network_config: VRNConfig | None = None) ->
         The weights (safetensors); ``record.json`` beside them tells how they came about.
     """
     torch.manual_seed(config.optimizer.seed)
-    network = VRN(network_config or VRNConfig.compact()).to(memory_format=torch.channels_last)
+    network = VRN(network_config or VRNConfig.compact())
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train, val = read_truth_samples(config)
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -68,7 +70,7 @@ def read_truth_samples(config: PretrainConfig) -> tuple[SampleStore, SampleStore
     return SampleStore(samples["train"], shape), SampleStore(samples["val"], shape)
 
 
-def _progress(state: TrainState):  # noqa: ANN202
+def _progress(state: TrainState) -> Callable[[int, int, float], None]:
     bar = tqdm(unit="step", mininterval=2.0, leave=False)
 
     def on_step(step: int, num_steps: int, loss: float) -> None:

@@ -34,7 +34,8 @@ class SampleStore:
     def __init__(
         self, samples: Iterable[tuple[np.ndarray, bytes]], shape: tuple[int, int, int]
     ) -> None:
-        images, self._targets = [], []
+        images: list[np.ndarray] = []
+        self._targets: list[bytes] = []
         for image, target in samples:
             if image.shape != (shape[1], shape[2], 3) or image.dtype != np.uint8:
                 raise ShapeError(

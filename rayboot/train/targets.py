@@ -23,6 +23,7 @@ class TurnTargets:
     """
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        """One batch of views."""
         targets = [_turned(row) for row in table.select(_NEEDED).to_pylist()]
         kept = table.select(["face_id", "image", "shape"])
         return kept.append_column("target", pa.array(targets, pa.binary()))

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from tests.geometry.shapes import soft_sphere
 
 from rayboot.errors import DegenerateInputError
 from rayboot.geometry.surface import extract_surface, vertex_normals
+from tests.geometry.shapes import soft_sphere
 
 SHAPE = (64, 64, 64)
 

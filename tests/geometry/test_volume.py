@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from tests.geometry.shapes import soft_sphere, voxel_points
 
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.camera import rotation_yaw_pitch, transform_points
@@ -14,6 +13,7 @@ from rayboot.geometry.volume import (
     transform_volume,
     unpack_occupancy,
 )
+from tests.geometry.shapes import soft_sphere, voxel_points
 
 SHAPE = (64, 64, 64)
 

@@ -1,0 +1,5 @@
+"""A bootstrap round as one resumable run."""
+
+from rayboot.rounds.config import RoundConfig
+
+__all__ = ["RoundConfig"]

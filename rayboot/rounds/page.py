@@ -1,0 +1,84 @@
+"""A round's ``report.html``: what it did, in one file."""
+
+from pathlib import Path
+
+import rayboot
+from rayboot.data.images import encode_image
+from rayboot.evaluate.examples import draw_examples
+from rayboot.evaluate.plots import plot_nme_against_yaw
+from rayboot.evaluate.report import BandRow, Figure, RejectCount, write_report
+from rayboot.pipeline.generate import GenerateSummary
+from rayboot.pipeline.preview import pairs_sheet
+from rayboot.registry.models import resolve_weights
+from rayboot.rounds.config import RoundConfig
+from rayboot.rounds.gate import Verdict
+from rayboot.rounds.state import RoundState
+from rayboot.rounds.steps import AFTER, BEFORE, Errors
+
+__all__ = ["write_page"]
+
+
+def write_page(
+    config: RoundConfig,
+    state: RoundState,
+    candidate: Path,
+    summary: GenerateSummary,
+    errors: Errors,
+    rows: list[BandRow],
+    verdict: Verdict,
+) -> Path:
+    """Writes ``output/report.html`` and returns its path."""
+    weights = {BEFORE: resolve_weights(state.model, config.tracking_uri), AFTER: candidate}
+    figures = [
+        Figure(
+            "Error against yaw",
+            "Shaded: the 95 % interval over faces.",
+            plot_nme_against_yaw(errors),
+        ),
+        Figure(
+            "Source photos and their views",
+            "First the photo as the network sees it, then the renders of the reconstructed "
+            "shape, turned away from the camera and cropped again.",
+            encode_image(pairs_sheet(summary.uri), "jpeg"),
+        ),
+        Figure(
+            "Shapes before and after",
+            "Faces of the evaluation set from frontal to profile, as the camera sees them and "
+            "turned back to the front.",
+            draw_examples(weights, config.evaluation),
+        ),
+    ]
+    passed = "passed, so it is the champion" if verdict.passed else "did not pass"
+    return write_report(
+        Path(config.output) / "report.html",
+        title="One bootstrap round",
+        summary=(
+            f"{summary.num_faces} photographs became {summary.num_views} pairs; the network "
+            f"fine-tuned on them is version {state.version} of {config.registered_model} and "
+            f"{passed} the gate: {verdict.reason}."
+        ),
+        columns=[BEFORE, AFTER],
+        rows=rows,
+        figures=figures,
+        rejects=[RejectCount(*key, count) for key, count in sorted(summary.rejects.items())],
+        facts=_facts(config, state, summary),
+    )
+
+
+def _facts(config: RoundConfig, state: RoundState, summary: GenerateSummary) -> dict[str, str]:
+    optimizer = config.finetune.optimizer
+    views, photos = config.generate.views, config.photos
+    return {
+        "photographs": photos if isinstance(photos, str) else ", ".join(photos),
+        "evaluated on": config.evaluation.data,
+        "network before": state.model,
+        "turns in yaw": ", ".join(f"±{step:g}°" for step in views.yaw_steps()),
+        "views left out": f"{summary.num_left_out} that would leave the volume",
+        "training": f"{optimizer.num_epochs} epochs, batch {optimizer.batch_size}, rate "
+        f"{optimizer.learning_rate:g}, halved every {optimizer.halve_every}; "
+        f"{config.finetune.source_share:.0%} unrotated photos",
+        "time": ", ".join(f"{name} {spent:.0f} s" for name, spent in state.seconds.items()),
+        "MLflow": f"{config.tracking_uri}, run {state.run_id}",
+        "config": state.config_digest[:12],
+        "rayboot": rayboot.__version__,
+    }

@@ -1,0 +1,54 @@
+"""What a round has done so far, kept beside its results so that it can go on."""
+
+import json
+from pathlib import Path
+
+from rayboot.config import FrozenConfig
+from rayboot.data.storage import write_bytes
+from rayboot.errors import RequestError
+
+__all__ = ["RoundState", "load_state", "save_state"]
+
+_NAME = "round.json"
+
+
+class RoundState(FrozenConfig):
+    """Written after every step."""
+
+    config_digest: str
+    """Of the round's config, output and store apart: another request never mixes in."""
+    model: str
+    """The network to improve, an alias pinned to its version."""
+    run_id: str
+    """Of the MLflow run."""
+    seconds: dict[str, float] = {}
+    """Of each step that is done, all its attempts together."""
+    version: str | None = None
+    """Of the registered candidate."""
+    promoted: bool | None = None
+
+
+def load_state(output: Path, config_digest: str) -> RoundState | None:
+    """The state of the round at ``output``, or None where none was begun.
+
+    Raises:
+        RequestError: the folder holds a round of another config.
+    """
+    path = output / _NAME
+    if not path.exists():
+        return None
+    state = RoundState.model_validate(json.loads(path.read_text("utf-8")))
+    if state.config_digest != config_digest:
+        raise RequestError(
+            f"output {output}: holds a round of another config (digest "
+            f"{state.config_digest[:12]}, this one has {config_digest[:12]}); choose a new "
+            "output, or remove the old one"
+        )
+    return state
+
+
+def save_state(output: Path, state: RoundState) -> RoundState:
+    """Writes the state as a whole; returns it."""
+    text = json.dumps(state.model_dump(mode="json"), indent=1) + "\n"
+    write_bytes(str(output / _NAME), text.encode())
+    return state

@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+
+from rayboot.errors import DegenerateInputError, ShapeError
+from rayboot.geometry.camera import rotation_yaw_pitch
+from rayboot.geometry.landmarks import head_rotation, lift_landmarks, place_mean_landmarks
+from rayboot.geometry.mean_face import fit_mean_face, mean_face
+from rayboot.geometry.pose import estimate_pose
+
+
+def angle_deg(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.degrees(np.arccos(np.clip(a @ b, -1, 1))))
+
+
+def mean_solid(depth: float = 1.0) -> np.ndarray:
+    """The mean face, closed by a plane behind it; outer eye corners 40 px apart."""
+    front = mean_face().vertices
+    back = front.copy()
+    back[:, 2] = front[:, 2].max() - depth
+    return 40 * np.concatenate([front, back])
+
+
+@pytest.mark.parametrize("yaw_deg", [-30, 0, 12, 30])
+@pytest.mark.parametrize("pitch_deg", [-15, 0, 15])
+def test_a_turned_mean_face_is_found(yaw_deg: float, pitch_deg: float) -> None:
+    rotation = rotation_yaw_pitch(np.radians(yaw_deg), np.radians(pitch_deg))
+    pose = estimate_pose(mean_solid() @ rotation.T + [3.0, -5.0, 7.0])
+    assert angle_deg(pose.symmetry_normal, rotation[:, 0]) < 1.0
+    assert angle_deg(pose.gaze, rotation[:, 2]) < 1.5
+    assert angle_deg(pose.up, rotation[:, 1]) < 1.5
+    assert pose.confidence > 0.5
+
+
+def test_axes_are_orthonormal_and_right_handed() -> None:
+    rotation = rotation_yaw_pitch(0.3, -0.1)
+    pose = estimate_pose(mean_solid() @ rotation.T)
+    axes = np.stack([pose.symmetry_normal, pose.up, pose.gaze])
+    assert np.allclose(axes @ axes.T, np.eye(3), atol=1e-9)
+    assert np.linalg.det(axes) == pytest.approx(1.0)
+
+
+def test_covariance_fails_where_depth_equals_width_and_refinement_does_not() -> None:
+    rotation = rotation_yaw_pitch(np.radians(20), 0)
+    # At this depth the spread along the gaze equals that across the face.
+    depths = np.arange(0.6, 2.4, 0.05)
+    spread = [np.ptp(np.linalg.eigvalsh(np.cov(mean_solid(d).T))[1:]) for d in depths]
+    solid = mean_solid(float(depths[int(np.argmin(spread))])) @ rotation.T
+    paper = estimate_pose(solid, "covariance")
+    refined = estimate_pose(solid)
+    assert angle_deg(refined.symmetry_normal, rotation[:, 0]) < 1.0
+    assert paper.confidence < 0.2
+    assert angle_deg(paper.symmetry_normal, rotation[:, 0]) > angle_deg(
+        refined.symmetry_normal, rotation[:, 0]
+    )
+
+
+def test_no_face_has_no_confidence() -> None:
+    rng = np.random.default_rng(0)
+    blob = rng.normal(0, 30, (2000, 3)) * [1.0, 0.6, 0.8]
+    assert estimate_pose(blob).confidence < 0.5 * estimate_pose(mean_solid()).confidence
+
+
+def test_input_is_checked() -> None:
+    with pytest.raises(ShapeError, match="at least 50"):
+        estimate_pose(np.zeros((10, 3)))
+    with pytest.raises(ShapeError):
+        estimate_pose(np.zeros((100, 2)))
+    flat = np.random.default_rng(0).normal(size=(100, 3)) * [1, 1, 0]
+    with pytest.raises(DegenerateInputError, match="plane or line"):
+        estimate_pose(flat)
+
+
+def test_mean_face_is_laid_onto_a_scaled_face() -> None:
+    points = 40 * mean_face().vertices
+    fitted, residual = fit_mean_face(points, np.array([1.0, 0.0, 0.0]))
+    assert fitted.scale == pytest.approx(40, rel=0.02)
+    assert np.allclose(fitted.rotation, np.eye(3), atol=0.01)
+    assert residual < 0.5
+
+
+def test_mean_landmarks_lie_where_the_face_has_them() -> None:
+    rotation = rotation_yaw_pitch(0.2, 0.1)
+    solid = mean_solid() @ rotation.T + [2.0, 1.0, 0.0]
+    placed = place_mean_landmarks(solid, estimate_pose(solid))
+    true = 40 * mean_face().landmarks @ rotation.T + [2.0, 1.0, 0.0]
+    assert np.linalg.norm(placed - true, axis=1).mean() < 1.0
+
+
+@pytest.mark.parametrize("yaw_deg", [-60, -20, 0, 45, 80])
+def test_head_rotation_of_projected_landmarks(yaw_deg: float) -> None:
+    rotation = rotation_yaw_pitch(np.radians(yaw_deg), np.radians(10))
+    turned = 50 * mean_face().landmarks @ rotation.T
+    pixels = turned[:, :2] * (1, -1) + 100
+    assert np.allclose(head_rotation(pixels), rotation, atol=1e-6)
+
+
+def test_head_rotation_refuses_a_line() -> None:
+    line = np.column_stack([np.arange(68.0), np.arange(68.0)])
+    with pytest.raises(DegenerateInputError, match="line"):
+        head_rotation(line)
+    with pytest.raises(ShapeError):
+        head_rotation(np.zeros((51, 2)))
+
+
+def test_landmarks_are_lifted_to_the_nearest_covered_pixel() -> None:
+    depth = np.full((9, 9), np.nan)
+    depth[3:6, 3:6] = np.arange(9).reshape(3, 3)
+    landmarks = np.tile([[4.0, 4.0]], (68, 1))
+    landmarks[0], landmarks[1] = (0.0, 4.0), (100.0, 5.0)
+    lifted = lift_landmarks(landmarks, depth)
+    assert lifted[2].tolist() == [0.0, 0.0, 4.0]
+    assert lifted[0, 2] == 3.0
+    assert lifted[1, 2] == 8.0
+    with pytest.raises(DegenerateInputError):
+        lift_landmarks(landmarks, np.full((9, 9), np.nan))

@@ -1,0 +1,74 @@
+"""The demo at a tenth of its size: every part real, only less of it."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rayboot.cli import main
+from rayboot.rounds.demo import DemoConfig, demo_config, run_demo
+from rayboot.rounds.round import RoundResult
+
+pytestmark = pytest.mark.egl
+
+
+def small() -> DemoConfig:
+    config = demo_config()
+    optimizer = config.finetune.optimizer.replace(num_epochs=1, batch_size=8)
+    return config.replace(
+        photos=config.photos.replace(num_identities=24),
+        test_photos=config.test_photos.replace(num_identities=16),
+        finetune=config.finetune.replace(optimizer=optimizer),
+        generate=config.generate.replace(pools=config.generate.pools.replace(num_render_actors=1)),
+        evaluation={"num_actors": 1},
+    )
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def result(out: Path, ray_local: object) -> RoundResult:
+    return run_demo(out, small())
+
+
+def test_a_round_leaves_everything_behind(result: RoundResult, out: Path) -> None:
+    assert result.summary.num_faces > 12
+    assert result.summary.num_views > 3 * result.summary.num_faces
+    assert (out / "round/candidate.safetensors").stat().st_size < 5_000_000
+    assert (out / "round/pairs/manifest.json").exists()
+    assert len(json.loads((out / "round/errors.json").read_text())["bootstrapped"]) == 16
+    page = result.report.read_text("utf-8")
+    assert page.count("data:image/") == 3
+    assert {"generate", "finetune", "evaluate", "register", "report"} <= set(result.seconds)
+
+
+def test_the_candidate_is_registered(result: RoundResult, out: Path) -> None:
+    assert result.version == "1"
+    with sqlite3.connect(out / "round/mlflow.db") as store:
+        aliases = store.execute("select alias, version from registered_model_aliases").fetchall()
+        metrics = {row[0] for row in store.execute("select distinct key from metrics")}
+    assert aliases == ([("champion", 1)] if result.verdict.passed else [])
+    assert {"val_loss", "faces", "views"} <= metrics
+
+
+def test_the_same_call_again_is_done_already(result: RoundResult, out: Path) -> None:
+    again = run_demo(out, small())
+    assert again.version == result.version
+    assert again.rows == result.rows
+    assert again.seconds.keys() == result.seconds.keys()
+
+
+def test_meshes_from_the_registered_version(result: RoundResult, out: Path, tmp_path: Path) -> None:
+    environment = {"MLFLOW_TRACKING_URI": result.tracking_uri}
+    command = [
+        "reconstruct", "--model", "models:/rayboot-vrn/1",
+        "--input", str(out / "test-photos"), "--output", str(tmp_path / "meshes"),
+    ]  # fmt: skip
+    done = CliRunner().invoke(main, command, env=environment)
+    assert done.exit_code == 0, done.output
+    assert len(list(tmp_path.rglob("*.glb"))) == len(list(tmp_path.rglob("*.ply"))) >= 14

@@ -1,0 +1,63 @@
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from rayboot.models.losses import voxel_cross_entropy
+
+SHAPE = (3, 5, 8, 8)
+
+
+def both(logits: torch.Tensor, targets: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Value and gradient of ours and of PyTorch's loss."""
+    results = []
+    for loss in (voxel_cross_entropy, binary_cross_entropy_with_logits):
+        leaf = logits.clone().requires_grad_()
+        value = loss(leaf, targets if loss is voxel_cross_entropy else targets.to(leaf.dtype))
+        # A factor, as a sum of losses or a scaler would put there.
+        (3 * value).backward()
+        results.append((value.detach(), leaf.grad))
+    return results
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_value_and_gradient_are_the_textbooks(soft: bool) -> None:
+    rng = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(SHAPE, generator=rng)
+    draw = torch.rand(SHAPE, generator=rng)
+    ours, theirs = both(logits, draw if soft else draw < 0.2)
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
+
+
+def test_certainty_stays_finite() -> None:
+    # The probability of what is there is 0 in float32, and its logarithm infinite.
+    logits = torch.tensor([[[[-200.0, 200.0, -200.0, 200.0]]]])
+    ours, theirs = both(logits, torch.tensor([[[[True, False, False, True]]]]))
+    assert ours[0] == theirs[0] == 100
+    torch.testing.assert_close(ours[1], theirs[1])
+    assert ours[1].isfinite().all()
+
+
+def test_half_precision_logits_keep_a_float32_value() -> None:
+    rng = torch.Generator().manual_seed(1)
+    logits = torch.randn(SHAPE, generator=rng).bfloat16()
+    targets = torch.rand(SHAPE, generator=rng) < 0.5
+    (value, gradient), _ = both(logits, targets)
+    exact = binary_cross_entropy_with_logits(logits.float(), targets.float())
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, exact, rtol=1e-6, atol=0)
+    assert gradient.dtype == torch.bfloat16
+
+
+def test_channels_last_changes_nothing() -> None:
+    rng = torch.Generator().manual_seed(2)
+    logits, targets = torch.randn(SHAPE, generator=rng), torch.rand(SHAPE, generator=rng)
+    plain, _ = both(logits, targets)
+    turned, _ = both(logits.contiguous(memory_format=torch.channels_last), targets)
+    torch.testing.assert_close(plain, turned)
+
+
+def test_shapes_must_agree() -> None:
+    with pytest.raises(ValueError, match="size"):
+        voxel_cross_entropy(torch.zeros(SHAPE), torch.zeros(3, 5, 8, 9))
+    with pytest.raises(ValueError, match="shorter|longer"):
+        voxel_cross_entropy(torch.zeros(SHAPE), torch.zeros(2, 5, 8, 8))

@@ -1,0 +1,43 @@
+"""A folder of good and bad photos, and what must become of each."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from rayboot.data.photos import list_photos
+from rayboot.torch7 import write_torch7
+
+BAD = {
+    "empty.jpg": ("read", None),
+    "truncated.jpg": ("read", None),
+    "text.png": ("read", None),
+    "wrong-size.jpg": ("landmarks", None),
+    "outside.jpg": ("landmarks", None),
+    "no-tensor.jpg": ("landmarks", None),
+    "again.jpg": ("read", "duplicate"),
+}
+
+
+def mixed_folder(folder: Path, synthetic_set: str, num_good: int = 8) -> Path:
+    """Near-frontal and profile photos of a synthesised set, and every kind of bad file."""
+    folder.mkdir()
+    photos = list_photos(synthetic_set).to_pylist()[:num_good]
+    for photo in photos:
+        for uri in (photo["source_uri"], photo["landmarks_uri"]):
+            shutil.copy(uri, folder)
+    source, landmarks = Path(photos[0]["source_uri"]), Path(photos[0]["landmarks_uri"])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "truncated.jpg").write_bytes(source.read_bytes()[:700])
+    (folder / "text.png").write_bytes(b"this is no picture")
+    shutil.copy(source, folder / "again.jpg")
+    shutil.copy(landmarks, folder / "again.t7")
+    for name, payload in (
+        ("wrong-size", write_torch7(np.zeros((51, 2)))),
+        ("outside", write_torch7(np.random.default_rng(0).uniform(5000, 6000, (68, 2)))),
+        ("no-tensor", write_torch7("a string")),
+    ):
+        # Other bytes, so that they are no duplicates.
+        (folder / f"{name}.jpg").write_bytes(source.read_bytes() + name.encode())
+        (folder / f"{name}.t7").write_bytes(payload)
+    return folder

@@ -1,0 +1,133 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from rayboot.data.manifest import require_finished
+from rayboot.data.pairs import read_pairs
+from rayboot.errors import RequestError, UnfinishedDataError
+from rayboot.pipeline.config import GenerateConfig, PoolConfig, SelectionConfig
+from rayboot.pipeline.generate import generate, prepare, summarize
+from rayboot.pipeline.preview import pairs_sheet, write_preview
+from tests.pipeline.photos import BAD, mixed_folder
+
+pytestmark = pytest.mark.egl
+
+
+def request(folder: Path, output: Path, **changes: object) -> GenerateConfig:
+    return GenerateConfig(
+        input=str(folder),
+        output=str(output),
+        selection=SelectionConfig(detect_faces=False),
+        views={"preset": "small"},
+        pools=PoolConfig(batch_size=4),
+        **changes,
+    )
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory, synthetic_set: str) -> Path:
+    return mixed_folder(tmp_path_factory.mktemp("generate") / "photos", synthetic_set)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory, photos: Path, ray_local: object) -> Path:
+    output = tmp_path_factory.mktemp("generate") / "pairs"
+    generate(prepare(request(photos, output)))
+    return output
+
+
+def test_every_photo_ends_in_exactly_one_row(pairs: Path, photos: Path) -> None:
+    import pyarrow.parquet as pq
+
+    ids = Counter()
+    for part in pairs.glob("outcome=*/*.parquet"):
+        ids.update(
+            pq.read_table(part, columns=["face_id"], partitioning=None)["face_id"].to_pylist()
+        )
+    expected = {p.name for p in photos.iterdir() if p.suffix in (".jpg", ".png")}
+    assert set(ids) == expected
+    assert set(ids.values()) == {1}
+
+
+def test_manifest_counts_what_is_there(pairs: Path) -> None:
+    manifest = require_finished(str(pairs))
+    summary = summarize(str(pairs))
+    assert manifest.counts["faces"] == summary.num_faces > 0
+    assert manifest.counts["views"] == summary.num_views
+    assert manifest.counts["rejects"] == sum(summary.rejects.values()) >= len(BAD)
+    assert manifest.config["views"]["preset"] == "small"
+    assert len(manifest.model_digest) == 64
+
+
+def test_the_same_request_again_changes_nothing(pairs: Path, photos: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in pairs.rglob("*") if path.is_file()}
+    generate(prepare(request(photos, pairs)))
+    assert before == {path: path.stat().st_mtime_ns for path in pairs.rglob("*") if path.is_file()}
+
+
+def test_another_request_never_mixes_in(pairs: Path, photos: Path) -> None:
+    with pytest.raises(RequestError, match="config_digest"):
+        prepare(request(photos, pairs, seed=1))
+
+
+def test_views_are_read_back(pairs: Path) -> None:
+    rows = read_pairs(str(pairs)).take_all()
+    assert len(rows) == summarize(str(pairs)).num_views
+    assert {abs(round(row["yaw_deg"])) for row in rows} == {20}
+
+
+def test_preview_shows_faces(pairs: Path, tmp_path: Path) -> None:
+    sheet = pairs_sheet(str(pairs), 3)
+    assert sheet.shape[1] >= 3 * 96
+    page = write_preview(str(pairs), tmp_path / "sheet.html").read_text("utf-8")
+    assert "data:image/jpeg;base64," in page
+    assert write_preview(str(pairs), tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(RequestError, match="suffix"):
+        write_preview(str(pairs), tmp_path / "sheet.tiff")
+
+
+def test_bad_requests_are_refused_before_ray(tmp_path: Path, photos: Path) -> None:
+    with pytest.raises(RequestError, match="no photo"):
+        prepare(request(tmp_path, tmp_path / "out"))
+    with pytest.raises(RequestError, match="no such file"):
+        prepare(request(photos, tmp_path / "out", model="missing.safetensors"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequestError, match="cannot be written"):
+        prepare(request(photos, tmp_path / "file/out"))
+    with pytest.raises(RequestError, match="an input and an output"):
+        prepare(GenerateConfig(input=str(photos)))
+
+
+def test_an_unfinished_data_set_is_not_read(tmp_path: Path, photos: Path) -> None:
+    prepare(request(photos, tmp_path / "out"))
+    with pytest.raises(UnfinishedDataError, match="again to finish"):
+        read_pairs(str(tmp_path / "out"))
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_finished_by_the_same_command(tmp_path: Path, synthetic_set: str) -> None:
+    config = tmp_path / "generate.yaml"
+    config.write_text(
+        json.dumps({"selection": {"detect_faces": False}, "pools": {"batch_size": 2}})
+    )
+    command = [
+        sys.executable, "-c", "from rayboot.cli import main; main()", "generate",
+        "--config", str(config), "--input", synthetic_set, "--output", str(tmp_path / "pairs"),
+    ]  # fmt: skip
+    first = subprocess.Popen(command, start_new_session=True, env=os.environ)
+    deadline = time.monotonic() + 240
+    while not list((tmp_path / "pairs").glob("outcome=*/*.parquet")):
+        assert first.poll() is None and time.monotonic() < deadline
+        time.sleep(0.2)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    subprocess.run(command, check=True)
+    summary = summarize(str(tmp_path / "pairs"))
+    assert summary.num_faces + sum(summary.rejects.values()) == 24

@@ -1,0 +1,54 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import trimesh
+
+from rayboot.errors import RequestError
+from rayboot.geometry.mesh import Mesh
+from rayboot.pipeline.meshes import encode_mesh, prepare_meshes, reconstruct_photos
+from tests.pipeline.photos import BAD, mixed_folder
+
+TETRAHEDRON = Mesh(
+    np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32),
+    np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32),
+    np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 8, 7]], np.uint8),
+)
+
+
+@pytest.mark.parametrize("kind", ["ply", "glb"])
+def test_vertices_and_colours_survive(kind: str) -> None:
+    payload = encode_mesh(TETRAHEDRON)[kind]
+    mesh = trimesh.load(io.BytesIO(payload), file_type=kind, force="mesh", process=False)
+    assert np.allclose(mesh.vertices, TETRAHEDRON.vertices)
+    assert np.array_equal(mesh.faces, TETRAHEDRON.faces)
+    assert np.array_equal(np.asarray(mesh.visual.vertex_colors)[:, :3], TETRAHEDRON.colors)
+
+
+def test_photos_become_meshes_and_bad_ones_reasons(
+    ray_local: object, synthetic_set: str, tmp_path: Path
+) -> None:
+    folder = mixed_folder(tmp_path / "photos", synthetic_set, num_good=4)
+    output = tmp_path / "meshes"
+    summary = reconstruct_photos(prepare_meshes("builtin:compact", str(folder), str(output)))
+    rows = {row["face_id"]: row for row in pq.read_table(output / "index.parquet").to_pylist()}
+    assert len(rows) == 4 + len(BAD)
+    assert summary.num_meshes == 4
+    assert sum(summary.rejects.values()) == len(BAD)
+    for name, row in rows.items():
+        if row["reason"]:
+            assert name in BAD and row["ply"] is None
+            continue
+        for kind in ("ply", "glb"):
+            mesh = trimesh.load(output / row[kind], force="mesh", process=False)
+            assert len(mesh.vertices) > 1000
+            assert np.abs(mesh.vertices[:, :2]).max() <= 48
+
+
+def test_requests_are_checked(tmp_path: Path, synthetic_set: str) -> None:
+    with pytest.raises(RequestError, match="no such file"):
+        prepare_meshes("missing.t7", synthetic_set, str(tmp_path))
+    with pytest.raises(RequestError, match="no photo"):
+        prepare_meshes("builtin:compact", str(tmp_path), str(tmp_path / "out"))

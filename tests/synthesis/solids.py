@@ -1,0 +1,48 @@
+"""Synthetic solids of any depth and pose, as soft volumes."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from rayboot.geometry.crop import landmark_crop
+from rayboot.synthesis import SynthesisConfig
+from rayboot.synthesis.head import head_model
+from rayboot.synthesis.sampling import FaceSample, draw_sample
+from rayboot.synthesis.truth import FrontSolid, build_solid, fill_volume, solid_extent
+
+
+class SoftSolid(NamedTuple):
+    """A volume (D, H, W) float32 and the pose that it has."""
+
+    volume: np.ndarray
+    sample: FaceSample
+
+
+def soft_solid(identity: int, depth: float, max_yaw_deg: float = 30.0) -> SoftSolid:
+    """A head of seed 77 as a solid ``depth`` px deep (of a 192 px crop), 96 px wide crop."""
+    size, slices = 96, 100
+    config = SynthesisConfig(
+        num_identities=100, yaw={"kind": "uniform", "max_deg": max_yaw_deg}, seed=77
+    )
+    model = head_model()
+    sample = draw_sample(config, model, identity, 0)
+    head = model.vertices(sample.identity, sample.expression)
+    points = (head @ sample.rotation.T)[model.landmarks]
+    # The scale that the crop of a photo of this pose would have.
+    scale = landmark_crop(points[:, :2] * (1, -1), size)[0, 0]
+    solid = build_solid(head, model.faces, head[model.landmarks[:17]], depth * size / 192 / scale)
+    shift = np.append(-scale * points[:, :2].mean(axis=0), 0.0)
+    transform = np.column_stack([scale * sample.rotation, shift])
+    return SoftSolid(soften(solid, transform, (slices, size, size)), sample)
+
+
+def soften(solid: FrontSolid, transform: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """The solid in the middle of the depth, soft over about a pixel as a network's output is."""
+    transform = transform.copy()
+    transform[2, 3] = -solid_extent(solid, np.column_stack([transform[:, :3], np.zeros(3)]))[
+        :, 2
+    ].mean()
+    occupied = fill_volume(solid, transform, shape).astype(np.float32)
+    # Depth has two slices to a pixel.
+    return ndimage.gaussian_filter(occupied, (1.2, 0.6, 0.6))

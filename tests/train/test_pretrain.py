@@ -1,0 +1,34 @@
+import json
+from pathlib import Path
+
+import torch
+
+from rayboot.models import VRNConfig, load_vrn
+from rayboot.train.config import OptimizerConfig, PretrainConfig
+from rayboot.train.pretrain import pretrain, read_truth_samples
+
+TINY = VRNConfig.compact().replace(channels=16, stem_channels=8, stem_bottleneck=4)
+
+
+def config(data: str, output: Path) -> PretrainConfig:
+    optimizer = OptimizerConfig(batch_size=8, num_epochs=1, precision="float32", seed=3)
+    return PretrainConfig(data=data, output=str(output), val_share=0.3, optimizer=optimizer)
+
+
+def test_splits_share_no_photo(synthetic_set: str, tmp_path: Path) -> None:
+    train, val = read_truth_samples(config(synthetic_set, tmp_path))
+    assert len(train) + len(val) == 24
+    assert len(val) > 0
+    assert train.shape == (96, 96, 96)
+
+
+def test_a_config_makes_the_same_weights_again(synthetic_set: str, tmp_path: Path) -> None:
+    first, second = (
+        load_vrn(pretrain(config(synthetic_set, tmp_path / name), TINY)).state_dict()
+        for name in ("one", "two")
+    )
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    record = json.loads((tmp_path / "one/record.json").read_text())
+    assert record["config"]["optimizer"]["seed"] == 3
+    assert len(record["epochs"]) == 1
+    assert record["network"]["channels"] == 16
