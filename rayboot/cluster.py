@@ -1,5 +1,6 @@
 """Joining a Ray cluster, or starting one on this machine."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ _WORKER_ENVIRONMENT = {
 }
 
 
-_SPARE_CPUS = 2
+_SPARE_CPUS = 3
 
 
 def require_room(num_cpus: float, num_gpus: float = 0.0) -> None:
@@ -26,16 +27,16 @@ def require_room(num_cpus: float, num_gpus: float = 0.0) -> None:
         num_gpus: likewise.
 
     Raises:
-        RaybootError: the cluster that is connected to has fewer, or no CPU more.
+        RaybootError: the cluster that is connected to has fewer, or less than two CPUs more.
     """
     import ray
 
     have = ray.cluster_resources()
     cpus, gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
-    if num_cpus + 1 > cpus:
+    if num_cpus + 2 > cpus:
         raise RaybootError(
-            f"the pools take {num_cpus:g} CPUs and one more must stay free to read and write, but "
-            f"the cluster has {cpus:g}; lower `pools` in the config, or add nodes"
+            f"the pools take {num_cpus:g} CPUs and two more must stay free to read, filter and "
+            f"write, but the cluster has {cpus:g}; lower `pools` in the config, or add nodes"
         )
     if num_gpus > gpus:
         raise RaybootError(
@@ -51,13 +52,15 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> Iterator
     Args:
         address: of a cluster; None starts Ray on this machine (or joins the job's
             own cluster where ``RAY_ADDRESS`` is set).
-        num_cpus: that a Ray started here offers; by default two more than there are
+        num_cpus: that a Ray started here offers; by default three more than there are
             cores. Reading, filtering and writing wait most of the time, and pools that
             take every CPU would leave them none: the run would hang without a word.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
+    # Its plans and hints would bury the progress of the run; they stay in Ray's own logs.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     if ray.is_initialized():
         yield
         return
@@ -71,9 +74,15 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> Iterator
             include_dashboard=False,
             runtime_env=runtime_env,
             log_to_driver=False,
+            logging_level=logging.ERROR,
         )
     else:
-        ray.init(address=address, runtime_env=runtime_env, log_to_driver=False)
+        ray.init(
+            address=address,
+            runtime_env=runtime_env,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
     try:
         yield
     finally:

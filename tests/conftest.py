@@ -51,7 +51,7 @@ def shared_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def ray_local() -> Iterator[Any]:
-    """One local Ray for the whole run, of 4 logical CPUs.
+    """One local Ray for the whole run, of 5 logical CPUs.
 
     More than the machine's cores may be: two pools, the reader and the checkpoint
     filter each hold one, and a pool that takes them all waits for ever.
@@ -60,7 +60,7 @@ def ray_local() -> Iterator[Any]:
 
     ray.init(
         address="local",
-        num_cpus=4,
+        num_cpus=5,
         include_dashboard=False,
         object_store_memory=200 * 2**20,
         log_to_driver=False,

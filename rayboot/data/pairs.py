@@ -8,7 +8,8 @@ import numpy as np
 from rayboot.data.images import decode_photo
 from rayboot.data.manifest import require_finished
 from rayboot.data.splits import Split
-from rayboot.data.storage import arrow_filesystem, join_uri
+from rayboot.data.storage import arrow_filesystem, join_uri, list_files
+from rayboot.errors import RequestError
 from rayboot.geometry.volume import transform_volume, unpack_occupancy
 
 if TYPE_CHECKING:
@@ -46,16 +47,21 @@ def read_pairs(
 
     Raises:
         UnfinishedDataError: the data set has no ``manifest.json``.
+        RequestError: it holds no face, or ``num_views`` is no number of views.
     """
     import ray.data
+    from ray.data.expressions import col
 
+    if num_views is not None and num_views < 1:
+        raise RequestError(f"num_views must be 1 or more, or None for all; got {num_views}")
     require_finished(uri)
+    if not list_files(uri, "outcome=face"):
+        raise RequestError(f"{uri}: every photo was rejected, there is no face to read")
     filesystem, path = arrow_filesystem(join_uri(uri, "outcome=face"))
-    faces = ray.data.read_parquet(
-        path, filesystem=filesystem, columns=[*_COLUMNS, "split"], partitioning=None
-    )
+    faces = ray.data.read_parquet(path, filesystem=filesystem, partitioning=None)
+    faces = faces.select_columns([*_COLUMNS, "split"])
     if split is not None:
-        faces = faces.filter(lambda row: row["split"] == split)
+        faces = faces.filter(expr=col("split") == split)
     return faces.flat_map(
         _Unnest(num_views, seed, include_source, transformed=targets == "transformed")
     )

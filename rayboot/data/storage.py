@@ -63,13 +63,47 @@ def exists(uri: str) -> bool:
 
 
 def list_sizes(uri: str, below: str = "") -> dict[str, int]:
-    """Files under ``uri``/``below`` with their bytes, by path relative to ``uri``, sorted."""
+    """Files under ``uri``/``below`` with their bytes, by path relative to ``uri``, sorted.
+
+    Links to folders are followed; what is not there has no files.
+
+    Raises:
+        OSError: a folder may not be read.
+    """
     filesystem, root = _open(uri)
-    found = filesystem.find(posixpath.join(root, below).rstrip("/"), detail=True)
-    # Some S3 servers list the folders that they keep.
-    files = {path: info for path, info in found.items() if info["type"] != "directory"}
-    sizes = {posixpath.relpath(path, root): int(info["size"]) for path, info in files.items()}
-    return dict(sorted(sizes.items()))
+    folder = posixpath.join(root, below).rstrip("/")
+    if "file" in _protocols(filesystem):
+        sizes = _local_sizes(folder)
+    else:
+        found = filesystem.find(folder, detail=True)
+        # Some S3 servers list the folders that they keep.
+        sizes = {
+            path: int(info["size"]) for path, info in found.items() if info["type"] != "directory"
+        }
+    return {posixpath.relpath(path, root): sizes[path] for path in sorted(sizes)}
+
+
+def _local_sizes(folder: str) -> dict[str, int]:
+    """fsspec would take a link to a folder for a file, and skip folders that it may not read."""
+
+    def complain(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    sizes, seen = {}, set()
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=complain):
+        real = os.path.realpath(parent)
+        if real in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
+        for path in (os.path.join(parent, name) for name in files):
+            try:
+                sizes[path] = os.stat(path).st_size
+            except FileNotFoundError:  # a broken link is listed; a file just removed is not
+                if os.path.islink(path):
+                    sizes[path] = 0
+    return sizes
 
 
 def list_files(uri: str, below: str = "") -> list[str]:

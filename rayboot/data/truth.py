@@ -51,7 +51,7 @@ _TOPOLOGY = "truth/topology.npz"
 
 
 def truth_table(uri: str, columns: list[str] | None = None) -> pa.Table:
-    """The rows of a set's truth, by ``face_id``.
+    """The rows of a set's truth, sorted by ``face_id``, which is always among ``columns``.
 
     Raises:
         RequestError: there is no truth at ``uri``.
@@ -61,6 +61,8 @@ def truth_table(uri: str, columns: list[str] | None = None) -> pa.Table:
         raise RequestError(
             f"{uri}: no truth/*.parquet; give a set that `rayboot synthesize` has written"
         )
+    if columns is not None and "face_id" not in columns:
+        columns = ["face_id", *columns]
     parts = [
         pq.read_table(io.BytesIO(read_bytes(join_uri(uri, name))), columns=columns)
         for name in names

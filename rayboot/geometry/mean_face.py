@@ -22,6 +22,10 @@ _KEEP = 0.8
 the mouth and the rim."""
 
 
+_COARSENESS = 4
+"""Of the template, while it is tried from several starts."""
+
+
 class MeanFace(NamedTuple):
     """The mean synthetic face, looking along +z; outer eye corners 1 apart.
 
@@ -62,8 +66,13 @@ def fit_mean_face(points: np.ndarray, normal: np.ndarray) -> tuple[Similarity, f
     centre = template.mean(axis=0)
     scale = np.sqrt(_spread(local[:, :2]) / _spread(template[:, :2]))
     scaled = (template - centre) * scale
-    fits = [_register(scaled, local, tree, np.radians(start)) for start in _STARTS_DEG]
-    fit = min(fits, key=lambda found: found.residual)
+    start = _starting_fit(scaled, local)
+    coarse = scaled[::_COARSENESS]
+    rough = [
+        _register(coarse, local, tree, start._replace(angle=np.radians(angle)))
+        for angle in _STARTS_DEG
+    ]
+    fit = _register(scaled, local, tree, min(rough, key=lambda found: found.residual))
     cos, sin = np.cos(fit.angle), np.sin(fit.angle)
     within = np.array([[1.0, 0.0, 0.0], [0.0, cos, sin], [0.0, -sin, cos]])
     rotation = frame.T @ within
@@ -86,12 +95,15 @@ def _spread(points: np.ndarray) -> float:
     return float(np.square(reach).mean())
 
 
-def _register(
-    template: np.ndarray, target: np.ndarray, tree: cKDTree, angle: float, num_steps: int = 60
-) -> _Fit:
-    """Alternates nearest points and the best placement for them, from ``angle`` on."""
+def _starting_fit(template: np.ndarray, target: np.ndarray) -> _Fit:
     front = np.quantile(target[:, 2], 0.95) - np.quantile(template[:, 2], 0.95)
-    fit = _Fit(angle, 1.0, np.array([0.0, front]), np.inf)
+    return _Fit(0.0, 1.0, np.array([0.0, front]), np.inf)
+
+
+def _register(
+    template: np.ndarray, target: np.ndarray, tree: cKDTree, fit: _Fit, num_steps: int = 60
+) -> _Fit:
+    """Alternates nearest points and the best placement for them, from ``fit`` on."""
     count = round(_KEEP * len(template))
     for _ in range(num_steps):
         distance, nearest = tree.query(_place(template, fit.angle, fit.scale, fit.shift))

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
@@ -51,10 +50,6 @@ _LOG = logging.getLogger(__name__)
 _LISTING, _STAMP, _CHECKPOINT = "_run/listing.parquet", "_run/stamp.json", "_run/checkpoint"
 
 _ROWS_PER_BLOCK = 32
-
-_RETRIES: dict[str, Any] = {"max_restarts": 4, "max_task_retries": 2}
-"""Of an actor. Ray's default is for ever: a photo that crashes the process would then be
-tried without end, instead of failing the run."""
 
 
 class GenerateSummary(NamedTuple):
@@ -130,15 +125,26 @@ def generate(plan: GeneratePlan) -> GenerateSummary:
     if read_manifest(plan.output) is not None:
         _LOG.info("%s is finished already", plan.output)
         return summarize(plan.output)
-    pools = plan.config.pools
-    require_room(pools.total_cpus(), pools.total_gpus())
-    filesystem, path = arrow_filesystem(plan.output)
-    with _checkpointed(join_uri(path, _CHECKPOINT), filesystem):
-        left = plan.num_photos - _count_rows(plan.output)
-        with follow_progress("generate", "photo", left) as board:
+    if num_left := plan.num_photos - _count_rows(plan.output):
+        pools = plan.config.pools
+        require_room(pools.total_cpus(), pools.total_gpus())
+        filesystem, path = arrow_filesystem(plan.output)
+        with (
+            _checkpointed(join_uri(path, _CHECKPOINT), filesystem),
+            follow_progress("generate", "photo", num_left) as board,
+        ):
             rows = _stages(plan, board)
             rows.write_parquet(path, filesystem=filesystem, partition_cols=["outcome"])
     return _finish(plan)
+
+
+def _retries() -> dict[str, int]:
+    """Of an actor; Ray's default is for ever.
+
+    A photo that crashes the process would then be tried without end, instead of
+    failing the run.
+    """
+    return {"max_restarts": 4, "max_task_retries": 2}
 
 
 @contextmanager
@@ -175,9 +181,8 @@ def _stages(plan: GeneratePlan, board: Any) -> Dataset:
     shape = (plan.network.slices, plan.network.resolution, plan.network.resolution)
     filesystem, path = arrow_filesystem(join_uri(plan.output, _LISTING))
     # Finished photos are filtered right after this read, before a byte of them is fetched.
-    listing = ray.data.read_parquet(
-        path, filesystem=filesystem, ray_remote_args={"num_cpus": pools.reader_cpus}
-    ).repartition(max(1, plan.num_photos // _ROWS_PER_BLOCK))
+    listing = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=pools.reader_cpus)
+    listing = listing.repartition(max(1, plan.num_photos // _ROWS_PER_BLOCK))
     cropped = listing.map_batches(
         ReadPhotos(plan.network.resolution, config.selection, config.selection.detect_faces),
         batch_format="pyarrow",
@@ -198,7 +203,7 @@ def _stages(plan: GeneratePlan, board: Any) -> Dataset:
         batch_size=pools.batch_size,
         num_cpus=pools.reconstruct_cpus,
         num_gpus=pools.reconstruct_gpus or None,
-        **_RETRIES,
+        ray_remote_args_fn=_retries,
         compute=ActorPoolStrategy(size=pools.num_reconstruct_actors),
     )
     return reconstructed.map_batches(
@@ -213,7 +218,7 @@ def _stages(plan: GeneratePlan, board: Any) -> Dataset:
         batch_format="pyarrow",
         batch_size=pools.batch_size,
         num_cpus=pools.render_cpus,
-        **_RETRIES,
+        ray_remote_args_fn=_retries,
         compute=ActorPoolStrategy(size=pools.num_render_actors),
     )
 
@@ -245,17 +250,16 @@ def summarize(output: str) -> GenerateSummary:
     for name in list_files(output):
         if not name.endswith(".parquet") or not name.startswith("outcome="):
             continue
-        source = pa.BufferReader(read_bytes(join_uri(output, name)))
-        if name.startswith("outcome=face/"):
-            table = pq.read_table(
-                source, columns=["num_views_left_out", "views.list.element.yaw_deg"]
-            )
-            faces += len(table)
-            left_out += sum(table["num_views_left_out"].to_pylist())
-            views += sum(len(row) for row in table["views"].to_pylist())
-        else:
-            table = pq.read_table(source, columns=["stage", "reason"])
-            rejects.update(
-                zip(*(table[key].to_pylist() for key in ("stage", "reason")), strict=True)
-            )
+        # Only the columns counted are fetched, not the images beside them.
+        with open_file(join_uri(output, name)) as file:
+            part = pq.ParquetFile(file)
+            if name.startswith("outcome=face/"):
+                table = part.read(columns=["num_views_left_out", "views.list.element.yaw_deg"])
+                faces += len(table)
+                left_out += sum(table["num_views_left_out"].to_pylist())
+                views += sum(len(row) for row in table["views"].to_pylist())
+            else:
+                table = part.read(columns=["stage", "reason"])
+                pairs = (table[key].to_pylist() for key in ("stage", "reason"))
+                rejects.update(zip(*pairs, strict=True))
     return GenerateSummary(output, faces, views, left_out, dict(rejects))

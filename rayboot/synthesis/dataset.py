@@ -31,7 +31,7 @@ from rayboot.torch7 import write_torch7
 __all__ = ["synthesize"]
 
 _FOLDER = "Synthetic-3D"
-_PART = 250
+_PART = 50
 """Photos in one file of the truth table, and the work of one process at a time."""
 
 

@@ -161,10 +161,9 @@ def training_rows(config: FinetuneConfig, split: Split) -> ray.data.Dataset:
     """
     rows = read_pairs(config.data, split=split, include_source=config.source_share > 0)
     if config.source_share > 0:
-        sources = rows.filter(lambda row: row["is_source"]).count()
-        views = rows.count() - sources
+        counts = require_finished(config.data).counts
         share = config.source_share
-        copies = share / (1 - share) * views / max(1, sources)
+        copies = share / (1 - share) * counts["views"] / max(1, counts["faces"])
         rows = rows.flat_map(
             lambda row: [row] * (repeat_source(row["face_id"], copies) if row["is_source"] else 1)
         )

@@ -1,0 +1,50 @@
+"""The three variants of the paper's Table 1 on made faces: ``python jobs/table1.py``.
+
+Small yaw; small and middle; small, middle and large: one round each from the same
+photos and the same network, measured together over a uniform distribution of yaw.
+"""
+
+from pathlib import Path
+
+import click
+
+from rayboot.cluster import connect
+from rayboot.data.storage import exists, join_uri
+from rayboot.evaluate.config import EvaluateConfig
+from rayboot.evaluate.experiment import evaluate, prepare_evaluation
+from rayboot.rounds.demo import demo_config
+from rayboot.rounds.round import run_round
+from rayboot.synthesis import synthesize
+
+VARIANTS = ("small", "middle", "large")
+BANDS = ((0, 75), (0, 15), (15, 30), (30, 45), (45, 60), (60, 75))
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/table1"))
+@click.option("--seed", type=int, default=0, help="Moves every seed.")
+def main(out: Path, seed: int) -> None:
+    """Runs the variants and writes ``OUT/report.html``."""
+    config = demo_config(seed)
+    for name, faces in (("photos", config.photos), ("test-photos", config.test_photos)):
+        if not exists(join_uri(str(out / name), "truth/topology.npz")):
+            synthesize(faces, str(out / name))
+    models = {"original": "builtin:compact"}
+    for variant in VARIANTS:
+        views = config.generate.views.replace(preset=variant)
+        request = config.round_config(out).replace(
+            output=str(out / variant), generate=config.generate.replace(views=views)
+        )
+        run_round(request)
+        models[variant] = str(out / variant / "candidate.safetensors")
+    plan = prepare_evaluation(
+        EvaluateConfig(data=str(out / "test-photos"), models=models, output=str(out), bands=BANDS)
+    )
+    with connect():
+        result = evaluate(plan)
+    click.echo(result.table)
+    click.echo(result.report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+import io
+
+import numpy as np
+import PIL.Image
+import pytest
+import scipy.io
+
+from rayboot.data.landmarks import LANDMARK_SUFFIXES, read_landmarks
+from rayboot.errors import FaceRejectedError
+from rayboot.torch7 import write_torch7
+from tests.legacy_torch7 import legacy_torch7
+
+SIZE = (200, 160)
+POINTS = np.random.default_rng(0).uniform(20, 140, (68, 2)).round(3)
+
+
+def pts(points, header=True, ending="\n"):
+    rows = [f"{x:.3f} {y:.3f}" for x, y in points]
+    if header:
+        rows = ["version: 1", f"n_points:  {len(points)}", "{", *rows, "}"]
+    return (ending.join(rows) + ending).encode()
+
+
+def npy(points):
+    buffer = io.BytesIO()
+    np.save(buffer, points)
+    return buffer.getvalue()
+
+
+def mat(**values):
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, values)
+    return buffer.getvalue()
+
+
+def file_of(suffix, points):
+    """The points as each format holds them."""
+    if suffix == ".mat":
+        # MATLAB counts from 1; the third row is depth.
+        return mat(pt3d_68=np.vstack([np.asarray(points).T + 1, np.zeros(len(points))]))
+    return {".t7": write_torch7, ".pts": pts, ".npy": npy}[suffix](points)
+
+
+def refusal(payload, suffix, size=SIZE):
+    with pytest.raises(FaceRejectedError) as caught:
+        read_landmarks(payload, suffix, size)
+    assert caught.value.stage == "landmarks"
+    assert caught.value.message
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("suffix", LANDMARK_SUFFIXES)
+def test_every_format_gives_its_points(suffix):
+    landmarks = read_landmarks(file_of(suffix, POINTS), suffix, SIZE)
+    assert landmarks.shape == (68, 2) and landmarks.dtype == np.float64
+    assert landmarks == pytest.approx(POINTS, abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4"])
+def test_tensors_of_every_type_are_read(dtype):
+    points = POINTS.astype(dtype)
+    assert (read_landmarks(write_torch7(points), ".t7", SIZE) == points).all()
+    assert (read_landmarks(npy(points), ".npy", SIZE) == points).all()
+
+
+def test_a_tensor_of_an_old_torch_is_read():
+    assert (read_landmarks(legacy_torch7(POINTS), ".t7", SIZE) == POINTS).all()
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\n\n"])
+def test_pts_come_with_and_without_header(header, ending):
+    landmarks = read_landmarks(pts(POINTS, header, ending), ".pts", SIZE)
+    assert landmarks == pytest.approx(POINTS)
+
+
+def test_pts_may_begin_with_a_byte_order_mark():
+    payload = b"\xef\xbb\xbf" + pts(POINTS, header=False)
+    assert read_landmarks(payload, ".pts", SIZE) == pytest.approx(POINTS)
+
+
+def test_mat_counts_from_one_in_any_dtype():
+    whole = np.vstack([POINTS.T.round(), np.zeros(68)]).astype(np.uint8)
+    landmarks = read_landmarks(mat(pt3d_68=whole), ".mat", SIZE)
+    assert (landmarks == POINTS.round() - 1).all()
+
+
+def test_points_in_columns_are_turned():
+    assert (read_landmarks(npy(POINTS.T), ".npy", SIZE) == POINTS).all()
+
+
+@pytest.mark.parametrize("suffix", LANDMARK_SUFFIXES)
+@pytest.mark.parametrize("count", [5, 51, 69])
+def test_another_number_of_points_is_refused(suffix, count):
+    assert refusal(file_of(suffix, np.resize(POINTS, (count, 2))), suffix) == "wrong-shape"
+
+
+def test_another_shape_is_refused():
+    assert refusal(write_torch7(POINTS.ravel()), ".t7") == "wrong-shape"
+    assert refusal(npy(np.zeros((68, 3))), ".npy") == "wrong-shape"
+    assert refusal(npy(np.zeros((1, 68, 2))), ".npy") == "wrong-shape"
+    assert refusal(pts(POINTS[:0]), ".pts") == "wrong-shape"
+    assert refusal(mat(pt3d_68=np.zeros((68, 3))), ".mat") == "wrong-shape"
+
+
+def test_what_holds_no_points_is_refused():
+    # 300W-LP's landmark files hold a table; LS3D-W's a tensor.
+    assert refusal(write_torch7({"2D": POINTS, "3D": POINTS}), ".t7") == "unreadable"
+    assert refusal(write_torch7("a sentence"), ".t7") == "unreadable"
+    assert refusal(mat(pt2d=POINTS), ".mat") == "unreadable"
+    assert refusal(pts(POINTS).replace(b".", b","), ".pts") == "unreadable"
+    assert refusal(pts(POINTS) + b"1 2 3\n", ".pts") == "unreadable"
+
+
+def test_a_pickle_is_refused_unopened():
+    class Trap:
+        def __reduce__(self):
+            return pytest.fail, ("the pickle was opened",)
+
+    payload = io.BytesIO()
+    np.save(payload, np.array([Trap()], object), allow_pickle=True)
+    assert refusal(payload.getvalue(), ".npy") == "unreadable"
+
+
+@pytest.mark.parametrize("suffix", LANDMARK_SUFFIXES)
+def test_damaged_files_are_refused_or_read_but_never_end_a_run(suffix):
+    rng = np.random.default_rng(0)
+    whole = file_of(suffix, POINTS)
+    assert refusal(b"", suffix) in ("unreadable", "wrong-shape")
+    assert refusal(whole[: len(whole) // 2], suffix) in ("unreadable", "wrong-shape")
+    assert refusal(rng.bytes(500), suffix) == "unreadable"
+    for _ in range(100):
+        payload = bytearray(whole)
+        for place in rng.integers(0, len(payload), 3):
+            payload[place] = rng.integers(0, 256)
+        try:
+            landmarks = read_landmarks(bytes(payload), suffix, SIZE)
+        except FaceRejectedError as error:
+            assert error.stage == "landmarks"
+        else:
+            assert landmarks.shape == (68, 2) and np.isfinite(landmarks).all()
+
+
+@pytest.mark.parametrize("suffix", LANDMARK_SUFFIXES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_point_that_is_no_number_is_refused(suffix, bad):
+    points = POINTS.copy()
+    points[33, 1] = bad
+    assert refusal(file_of(suffix, points), suffix) == "not-finite"
+
+
+def test_landmarks_of_another_photo_are_refused():
+    assert refusal(npy(POINTS + 1000), ".npy") == "outside-image"
+    assert refusal(npy(-POINTS), ".npy") == "outside-image"
+
+
+def test_a_jaw_may_leave_the_photo():
+    points = POINTS.copy()
+    points[:17, 0] -= 300
+    assert (read_landmarks(npy(points), ".npy", SIZE) == points).all()
+
+
+@pytest.mark.parametrize(("folder", "suffix"), [("300W", ".pts"), ("AFLW2000", ".mat")])
+def test_real_files_are_read(shared_dir, folder, suffix):
+    files = sorted((shared_dir / "faces" / folder).rglob(f"*{suffix}"))[:120]
+    assert len(files) > 100
+    for file in files:
+        photo = next(
+            file.with_suffix(end) for end in (".jpg", ".png") if file.with_suffix(end).exists()
+        )
+        with PIL.Image.open(photo) as image:
+            landmarks = read_landmarks(file.read_bytes(), suffix, image.size)
+        eyes, mouth = landmarks[36:48].mean(axis=0), landmarks[48:].mean(axis=0)
+        # In a profile the eyes are near the mouth's column, so only lying heads are near its row.
+        assert np.linalg.norm(mouth - eyes) > 0.2 * np.ptp(landmarks, axis=0).max(), file

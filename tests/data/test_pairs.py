@@ -1,0 +1,177 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rayboot.data import read_pairs
+from rayboot.data.images import encode_image
+from rayboot.data.manifest import Manifest, write_manifest
+from rayboot.data.schema import FACE_COLUMNS, PAIRS_SCHEMA, SCHEMA_VERSION
+from rayboot.errors import RequestError, UnfinishedDataError
+from rayboot.geometry.camera import rotation_yaw_pitch
+from rayboot.geometry.volume import pack_occupancy, transform_volume, unpack_occupancy
+
+SHAPE = (20, 24, 24)
+YAWS = (-60.0, -20.0, 0.0, 20.0, 60.0)
+NUM_FACES = 6
+
+
+def plain_image(value):
+    return np.full((24, 24, 3), value, np.uint8)
+
+
+def transform_of(yaw_deg):
+    shift = [[1.0], [-0.5], [0.25]]
+    return np.hstack([0.9 * rotation_yaw_pitch(np.radians(yaw_deg), 0.0), shift])
+
+
+def solid(index):
+    """A box in the middle, another for every face."""
+    occupied = np.zeros(SHAPE, bool)
+    occupied[4 : 14 + index, 6:17, 8 : 15 + index % 3] = True
+    return occupied
+
+
+def face(index):
+    views = [
+        {
+            "yaw_deg": yaw,
+            "pitch_deg": 0.0,
+            "transform": transform_of(yaw).ravel().tolist(),
+            "view_gaze": [0.0, 0.0, 1.0],
+            "clipped": 0.0,
+            "image": encode_image(plain_image(10 * index + place), "png"),
+        }
+        for place, yaw in enumerate(YAWS)
+    ]
+    known = {
+        "face_id": f"photos/{index}.jpg",
+        "split": "val" if index % 3 == 0 else "train",
+        "image": encode_image(plain_image(200 + index), "png"),
+        "target_kind": "occupancy",
+        "occupancy": pack_occupancy(solid(index)),
+        "shape": list(SHAPE),
+        "views": views,
+    }
+    return {name: known.get(name) for name in FACE_COLUMNS}
+
+
+def write_pairs(folder, faces, rows_a_file=2):
+    """A pairs data set as its schema says, without the pipeline that makes one."""
+    schema = pa.schema([PAIRS_SCHEMA.field(name) for name in FACE_COLUMNS])
+    (folder / "outcome=face").mkdir(parents=True)
+    for start in range(0, len(faces), rows_a_file):
+        table = pa.Table.from_pylist(faces[start : start + rows_a_file], schema)
+        pq.write_table(table, folder / "outcome=face" / f"{start:03d}.parquet")
+    manifest = Manifest(
+        config={},
+        config_digest="",
+        model_digest="",
+        code_version="",
+        counts={"faces": len(faces)},
+    )
+    write_manifest(str(folder), manifest)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    return write_pairs(
+        tmp_path_factory.mktemp("pairs") / "set", list(map(face, range(NUM_FACES))), 3
+    )
+
+
+def views_of(dataset):
+    """Which views came, by face."""
+    found = {}
+    for row in dataset.take_all():
+        found.setdefault(row["face_id"], []).append(row["yaw_deg"])
+    return {key: sorted(found[key]) for key in sorted(found)}
+
+
+@pytest.fixture(scope="module")
+def drawn(ray_local, pairs):
+    """Two views of each face, by seed 0."""
+    return views_of(read_pairs(pairs, num_views=2, seed=0))
+
+
+def test_every_view_comes_with_the_bits_of_its_source(ray_local, pairs):
+    # More than there are is all of them.
+    rows = read_pairs(pairs, num_views=99).take_all()
+    assert len(rows) == NUM_FACES * len(YAWS)
+    assert len({(row["face_id"], row["yaw_deg"]) for row in rows}) == len(rows)
+    for row in rows:
+        index, place = int(row["face_id"][7]), YAWS.index(row["yaw_deg"])
+        assert (row["image"] == plain_image(10 * index + place)).all()
+        assert row["image"].dtype == np.uint8
+        assert tuple(row["shape"]) == SHAPE
+        assert (unpack_occupancy(row["occupancy"], SHAPE) == solid(index)).all()
+        transform = np.reshape(row["transform"], (3, 4))
+        assert transform == pytest.approx(transform_of(row["yaw_deg"]), abs=1e-6)
+        assert row["pitch_deg"] == 0.0 and not row["is_source"]
+
+
+def test_transformed_targets_are_the_views_own(ray_local, pairs, drawn):
+    dataset = read_pairs(pairs, 2, "transformed", seed=1, split="train", include_source=True)
+    rows = dataset.take_all()
+    assert {row["face_id"] for row in rows} == {f"photos/{index}.jpg" for index in (1, 2, 4, 5)}
+    assert len(rows) == 4 * (2 + 1)
+    for row in rows:
+        index = int(row["face_id"][7])
+        assert row["occupancy"].shape == SHAPE and row["occupancy"].dtype == bool
+        if row["is_source"]:
+            assert (row["image"] == plain_image(200 + index)).all()
+            assert (row["occupancy"] == solid(index)).all()
+            assert row["yaw_deg"] == 0.0
+        else:
+            stored = np.float32(transform_of(row["yaw_deg"])).astype(np.float64)
+            expected = transform_volume(solid(index), stored)
+            assert (row["occupancy"] == expected).all()
+            assert expected.any()
+    # The other seed draws others.
+    pairs_drawn = {(row["face_id"], row["yaw_deg"]) for row in rows if not row["is_source"]}
+    assert pairs_drawn - {(key, yaw) for key, yaws in drawn.items() for yaw in yaws}
+
+
+def test_views_are_drawn_by_seed_and_face_alone(drawn, tmp_path):
+    assert len(drawn) == NUM_FACES
+    assert {len(yaws) for yaws in drawn.values()} == {2}
+    assert all(set(yaws) < set(YAWS) for yaws in drawn.values())
+    # Not the same for every face.
+    assert len(set(map(tuple, drawn.values()))) > 1
+    # Neither order nor files matter, nor which other faces there are.
+    some = write_pairs(tmp_path / "set", [face(index) for index in (4, 1, 3, 5)], rows_a_file=4)
+    again = views_of(read_pairs(some, num_views=2, seed=0))
+    assert again == {key: drawn[key] for key in again} and len(again) == 4
+
+
+def test_an_unfinished_set_is_refused(tmp_path):
+    uri = write_pairs(tmp_path / "set", [face(0)])
+    (tmp_path / "set" / "manifest.json").unlink()
+    with pytest.raises(UnfinishedDataError, match="generate` again"):
+        read_pairs(uri)
+    with pytest.raises(UnfinishedDataError):
+        read_pairs(str(tmp_path / "nothing"))
+
+
+def test_a_set_without_a_face_is_refused(tmp_path):
+    with pytest.raises(RequestError, match="every photo was rejected"):
+        read_pairs(write_pairs(tmp_path / "set", []))
+
+
+@pytest.mark.parametrize("num_views", [0, -1])
+def test_no_number_of_views_is_refused(pairs, num_views):
+    with pytest.raises(RequestError, match="num_views"):
+        read_pairs(pairs, num_views=num_views)
+
+
+def test_the_schema_keeps_what_readers_hold_on_to():
+    assert SCHEMA_VERSION == 1
+    columns = (
+        "face_id content_hash group_id source_uri dataset split crop image target_kind occupancy "
+        "shape symmetry_normal gaze up centroid pose_confidence views model_version round_index "
+        "config_digest"
+    )
+    assert set(columns.split()) <= set(FACE_COLUMNS)
+    fields = {field.name for field in PAIRS_SCHEMA.field("views").type.value_type}
+    assert {"yaw_deg", "pitch_deg", "transform", "view_gaze", "clipped", "image"} <= fields
