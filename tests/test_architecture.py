@@ -99,7 +99,9 @@ def faults_of(path: Path, source: str) -> list[str]:
                 faults.append(f"{where}, which lies beside or above {room}")
         elif top == "jobs" and relative.parts[0] == "rayboot":
             faults.append(f"{where}; jobs call rayboot, never the other way")
-        if top in ONLY_IN and room not in ONLY_IN[top]:
+        # A benchmark may do with a library what the package would not.
+        apart = relative.parts[0] == "benchmarks"
+        if top in ONLY_IN and room not in ONLY_IN[top] and not apart:
             faults.append(f"{where}, which only {', '.join(sorted(ONLY_IN[top]))} may")
         if top in NEVER_IN.get(room or "", ()):
             faults.append(f"{where}, which {room} must work without")

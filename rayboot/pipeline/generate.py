@@ -22,6 +22,7 @@ from ray.data.checkpoint import CheckpointConfig
 
 import rayboot
 from rayboot.cluster import require_room
+from rayboot.data.detector import FaceDetector
 from rayboot.data.manifest import Manifest, read_manifest, write_manifest
 from rayboot.data.storage import (
     arrow_filesystem,
@@ -91,6 +92,8 @@ def prepare(config: GenerateConfig) -> GeneratePlan:
         "code_version": rayboot.__version__,
     }
     photos = mark_duplicates(list_inputs(config.input))
+    if config.selection.detect_faces and photos["landmarks_uri"].null_count:
+        FaceDetector()  # refuses where the extra is not installed, before Ray starts
     require_writable(config.output)
     _require_same(config.output, stamp)
     if not exists(join_uri(config.output, _LISTING)):

@@ -51,7 +51,7 @@ class ReadPhotos:
             raise FaceRejectedError(
                 "read", "duplicate", f"same bytes and landmarks as {row['duplicate_of']}"
             )
-        payload = read_bytes(row["source_uri"])
+        payload = _fetch(row["source_uri"], "read")
         found: dict[str, Any] = {"content_hash": hashlib.sha256(payload).hexdigest()}
         try:
             photo = decode_photo(payload)
@@ -74,7 +74,7 @@ class ReadPhotos:
             return self._detect(photo), None
         uri = row["landmarks_uri"]
         size = (photo.shape[1], photo.shape[0])
-        landmarks = read_landmarks(read_bytes(uri), "." + uri.rsplit(".", 1)[-1].lower(), size)
+        landmarks = read_landmarks(_fetch(uri, "landmarks"), "." + uri.rsplit(".", 1)[-1].lower(), size)
         try:
             affine = landmark_crop(landmarks, self._size)
             self._require_frontal(landmarks)
@@ -104,6 +104,15 @@ class ReadPhotos:
 
         self._detector = self._detector or FaceDetector()
         return crop_from_detection(self._detector.detect(photo)[0], self._size)
+
+
+def _fetch(uri: str, stage: str) -> bytes:
+    try:
+        return read_bytes(uri)
+    except FileNotFoundError as error:
+        raise FaceRejectedError(
+            stage, "missing", f"{uri} was listed, but is not there any more, or is a broken link"
+        ) from error
 
 
 def _rejected(error: FaceRejectedError) -> Row:

@@ -39,7 +39,9 @@ class TrainState:
     """
 
     def __init__(self, network: torch.nn.Module, config: OptimizerConfig) -> None:
-        self.network, self.config = network, config
+        # Twice as fast on a CPU, and on a GPU in bfloat16.
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.config = config
         self.optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
         self.next_epoch = 0
 

@@ -36,7 +36,6 @@ def pretrain(config: PretrainConfig, network_config: VRNConfig | None = None) ->
     """
     torch.manual_seed(config.optimizer.seed)
     network = VRN(network_config or VRNConfig.compact())
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train, val = read_truth_samples(config)
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)

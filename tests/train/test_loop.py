@@ -36,7 +36,7 @@ def disc_samples(count: int, seed: int = 0) -> SampleStore:
 
 def fresh(config: OptimizerConfig, seed: int = 0) -> TrainState:
     torch.manual_seed(seed)
-    return TrainState(VRN(TINY).to(memory_format=torch.channels_last), config)
+    return TrainState(VRN(TINY), config)
 
 
 CONFIG = OptimizerConfig(
