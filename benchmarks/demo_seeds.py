@@ -1,6 +1,6 @@
 """The demo with several seeds, and the medians of what it gained and lost.
 
-    python benchmarks/demo_seeds.py --out runs/demo-seeds --seeds 3
+python benchmarks/demo_seeds.py --out runs/demo-seeds --seeds 3
 """
 
 import json

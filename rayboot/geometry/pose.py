@@ -10,9 +10,9 @@ symmetry says nothing but the plane it lies in, by registering a mean face.
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from rayboot.errors import DegenerateInputError, ShapeError
+from rayboot.geometry.alignment import PointSurface, surface_of_points
 from rayboot.geometry.mean_face import fit_mean_face
 
 __all__ = ["FacePose", "estimate_pose"]
@@ -22,6 +22,10 @@ _NUM_POINTS = 1500
 
 _COARSENESS = 4
 """The search looks at every fourth of them; the end at all."""
+
+
+_SLIDE = 0.1
+"""Weight of an error along the surface against one across it."""
 
 
 class FacePose(NamedTuple):
@@ -69,8 +73,7 @@ def estimate_pose(
     # An even stride is deterministic and keeps the surface's density.
     points = (vertices - centroid)[:: max(1, len(vertices) // _NUM_POINTS)]
     size = float(np.sqrt(np.square(points).sum(axis=1).mean()))
-    tree = cKDTree(points)
-    normal, asymmetry = _refine_normal(points, tree, axes[0])
+    normal, asymmetry = _refine_normal(points, surface_of_points(points), axes[0])
     fitted, misfit = fit_mean_face(points, normal)
     gaze = fitted.rotation[:, 2]
     up = np.cross(gaze, normal)
@@ -100,7 +103,7 @@ def _principal_axes(centred: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _refine_normal(
-    points: np.ndarray, tree: cKDTree, start: np.ndarray
+    points: np.ndarray, surface: PointSurface, start: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """Normal of the plane that best carries the solid onto itself, and the residual, px.
 
@@ -116,11 +119,11 @@ def _refine_normal(
         for b in tilts
     ]
     candidates = [start, *grid]
-    residuals = [_asymmetry(coarse, tree, normal) for normal in candidates]
+    residuals = [_asymmetry(coarse, surface, normal) for normal in candidates]
     best = np.argsort(residuals, kind="stable")[:3]
-    rough = [_register_reflection(coarse, tree, candidates[index])[0] for index in best]
-    start = min(rough, key=lambda normal: _asymmetry(coarse, tree, normal))
-    normal, residual = _register_reflection(points, tree, start)
+    rough = [_register_reflection(coarse, surface, candidates[index]) for index in best]
+    start, _ = min(rough, key=lambda found: found[1])
+    normal, residual = _register_reflection(points, surface, start)
     return normal * (1.0 if normal[0] >= 0 else -1.0), residual
 
 
@@ -128,33 +131,42 @@ def _reflect(points: np.ndarray, normal: np.ndarray, offset: float = 0.0) -> np.
     return points - 2 * np.outer(points @ normal - offset, normal)
 
 
-def _asymmetry(points: np.ndarray, tree: cKDTree, normal: np.ndarray) -> float:
-    distance, _ = tree.query(_reflect(points, normal))
+def _asymmetry(points: np.ndarray, surface: PointSurface, normal: np.ndarray) -> float:
+    distance, _ = surface.tree.query(_reflect(points, normal))
     return float(distance.mean())
 
 
 def _register_reflection(
-    points: np.ndarray, tree: cKDTree, normal: np.ndarray, num_steps: int = 40
+    points: np.ndarray, surface: PointSurface, normal: np.ndarray, num_steps: int = 40
 ) -> tuple[np.ndarray, float]:
-    """Alternates nearest points and the best plane for them.
+    """Alternates nearest points and the plane that best reflects the solid onto itself.
 
-    For pairs (p, q), centred, the plane whose reflection carries p nearest to q
-    has as normal the eigenvector of the smallest eigenvalue of the symmetrised
-    sum of p q^T.
+    One Gauss-Newton step each, over the two directions in which the normal can
+    turn and the plane's offset; errors across the surface count most.
     """
     offset, residual = 0.0, np.inf
-    target = tree.data
     for _ in range(num_steps):
-        distance, nearest = tree.query(_reflect(points, normal, offset))
+        reflected = _reflect(points, normal, offset)
+        distance, nearest = surface.tree.query(reflected)
         # What has no counterpart (an ear on one side, noise) may not pull.
         kept = distance <= np.quantile(distance, 0.85)
-        p, q = points[kept], target[nearest[kept]]
-        middle = (p + q).mean(axis=0) / 2
-        cross = (p - p.mean(axis=0)).T @ (q - q.mean(axis=0))
-        turned = np.linalg.eigh(cross + cross.T)[1][:, 0]
-        turned = turned * (1.0 if turned @ normal >= 0 else -1.0)
-        moved = np.degrees(np.arccos(np.clip(turned @ normal, -1, 1)))
-        normal, offset, residual = turned, float(middle @ turned), float(distance[kept].mean())
-        if moved < 0.01:
+        residual = float(distance[kept].mean())
+        error = surface.points[nearest[kept]] - reflected[kept]
+        facing = surface.normals[nearest[kept]]
+        sides = np.linalg.svd(normal[None])[2][1:]
+        moved = np.empty((3, kept.sum(), 3))
+        for index, side in enumerate(sides):
+            turned = np.outer(points[kept] @ side, normal)
+            moved[index] = -2 * (turned + np.outer(points[kept] @ normal - offset, side))
+        moved[2] = 2 * normal
+        across, along = np.einsum("kni,ni->kn", moved, facing), moved.reshape(3, -1)
+        step = np.linalg.lstsq(
+            across @ across.T + _SLIDE**2 * along @ along.T,
+            across @ np.einsum("ni,ni->n", error, facing) + _SLIDE**2 * along @ error.ravel(),
+            rcond=None,
+        )[0]
+        normal = normal + step[:2] @ sides
+        normal, offset = normal / np.linalg.norm(normal), offset + float(step[2])
+        if np.degrees(np.abs(step[:2]).max()) < 0.01:
             break
     return normal, residual

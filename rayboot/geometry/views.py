@@ -112,21 +112,23 @@ def turn_transform(
     vertices: np.ndarray,
     landmarks: np.ndarray,
     centroid: np.ndarray,
-    size: int,
+    shape: tuple[int, int, int],
     *,
     crop_again: bool = True,
 ) -> np.ndarray:
     """From the source crop's frame to the view's: the turn, then the crop of the turned face.
 
     In depth the solid is then put in the middle: the centre of its extent lies
-    at z = 0, which leaves a turned face the most room.
+    at z = 0, which leaves a turned face the most room. One deeper than the volume
+    has its front put inside: what is cut off then is the back, which is arbitrary
+    anyway, and never the face.
 
     Args:
         rotation: (3, 3) of the turn.
         vertices: (N, 3) of the solid, px.
         landmarks: (68, 3) on it, px.
         centroid: (3,) that the plain mode turns about.
-        size: of the crop, px.
+        shape: (D, S, S) of the volume.
         crop_again: False for the plain mode, which only turns.
 
     Returns:
@@ -137,8 +139,8 @@ def turn_transform(
     """
     scale, shift = 1.0, centroid[:2] - (rotation @ centroid)[:2]
     if crop_again:
-        pixels = pixel_from_crop(landmarks @ rotation.T, size, size)
-        affine = landmark_crop(pixels, size)
+        pixels = pixel_from_crop(landmarks @ rotation.T, shape[2], shape[1])
+        affine = landmark_crop(pixels, shape[2])
         scale = affine[0, 0]
         centre = (landmarks @ rotation.T)[:, :2].mean(axis=0)
         # The crop puts the mean landmark on its centre, the frame's origin.
@@ -146,4 +148,7 @@ def turn_transform(
     if not np.isfinite(scale) or scale <= 0:
         raise DegenerateInputError("the turned landmarks have no area")
     z = scale * vertices @ rotation[2]
-    return np.column_stack([scale * rotation, [*shift, -(z.min() + z.max()) / 2]])
+    # Slices are half a pixel; the last stays empty, so that the surface closes.
+    foremost = (shape[0] - 1) / 4 - 0.5
+    depth_shift = min(-(z.min() + z.max()) / 2, foremost - z.max())
+    return np.column_stack([scale * rotation, [*shift, depth_shift]])

@@ -72,7 +72,7 @@ class GenerateConfig(FrozenConfig):
     selection: SelectionConfig = SelectionConfig()
     colors: ColorMode = "mirrored"
     backplane: BackplaneMode = "filled"
-    max_clipped: float = Field(0.02, ge=0, le=1)
+    max_clipped: float = Field(0.05, ge=0, le=1)
     """A view that puts a larger share of its target outside the volume is left out."""
     image_format: Literal["jpeg", "png"] = "jpeg"
     val_share: float = Field(0.1, gt=0, lt=1)

@@ -74,7 +74,9 @@ class ReadPhotos:
             return self._detect(photo), None
         uri = row["landmarks_uri"]
         size = (photo.shape[1], photo.shape[0])
-        landmarks = read_landmarks(_fetch(uri, "landmarks"), "." + uri.rsplit(".", 1)[-1].lower(), size)
+        landmarks = read_landmarks(
+            _fetch(uri, "landmarks"), "." + uri.rsplit(".", 1)[-1].lower(), size
+        )
         try:
             affine = landmark_crop(landmarks, self._size)
             self._require_frontal(landmarks)

@@ -175,7 +175,7 @@ def turn_face(
             mesh.vertices,
             lifted,
             pose.centroid,
-            photo.shape[0],
+            occupied.shape,
             crop_again=config.views.crop_again,
         )
         share = share_clipped(occupied, transform)

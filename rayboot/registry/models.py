@@ -5,6 +5,8 @@ safetensors: nothing in it is a pickle.
 """
 
 import re
+import shutil
+import tempfile
 from importlib import resources
 from pathlib import Path
 
@@ -26,6 +28,8 @@ __all__ = [
     "register_weights",
     "resolve_weights",
 ]
+
+_WEIGHTS = "vrn.safetensors"
 
 CHAMPION, PREVIOUS = "champion", "previous"
 
@@ -90,7 +94,7 @@ def _download(model: str, tracking_uri: str | None) -> Path:
             f"model {model}: not in the registry {tracking_uri or mlflow.get_tracking_uri()} "
             f"({error}); set MLFLOW_TRACKING_URI to the store that has it"
         ) from error
-    return Path(folder) / "artifacts" / "vrn.safetensors"
+    return Path(folder) / "artifacts" / _WEIGHTS
 
 
 def register_weights(
@@ -115,11 +119,16 @@ def register_weights(
     )
     mlflow.set_tracking_uri(run.tracking_uri)
     mlflow.set_registry_uri(run.tracking_uri)
-    with mlflow.start_run(run_id=run.run_id, nested=True):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mlflow.start_run(run_id=run.run_id, nested=True),
+    ):
+        # MLflow keeps a file's own name, by which it is found again.
+        named = Path(shutil.copy(weights, Path(folder) / _WEIGHTS))
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("served.py")),
-            artifacts={"weights": str(weights)},
+            artifacts={"weights": str(named)},
             signature=signature,
             input_example={"images": example},
             registered_model_name=name,

@@ -120,7 +120,7 @@ def test_the_target_covers_what_the_view_shows(finished: pa.Table) -> None:
         assert abs(rows.mean() - 47.5) < 12
         assert abs(columns.mean() - 47.5) < 14
         depth = np.flatnonzero(target.any(axis=(1, 2)))
-        assert depth[0] > 0 and depth[-1] < SHAPE[0] - 1
+        assert depth[-1] < SHAPE[0] - 1, "the face itself is cut off"
 
 
 def test_soft_volumes_survive_the_way_between_stages(reconstructed: pa.Table) -> None:

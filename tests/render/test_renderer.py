@@ -2,6 +2,7 @@ import threading
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from rayboot.geometry.camera import pixel_from_crop, rotation_yaw_pitch
 from rayboot.geometry.mesh import Mesh
@@ -35,6 +36,8 @@ def test_unturned_view_reproduces_the_photo(renderer: Renderer) -> None:
     columns, rows = np.rint(pixel_from_crop(mesh.vertices[seen], SIZE, SIZE)).astype(int).T
     visible = np.zeros((SIZE, SIZE), bool)
     visible[rows, columns] = True
+    # A pixel of the rim shows the oblique side too, which the camera did not see well.
+    visible = ndimage.binary_erosion(visible, np.ones((3, 3)))
     difference = np.abs(image.astype(int) - photo)[visible]
     assert visible.sum() > 1500
     assert np.median(difference) <= 1

@@ -50,7 +50,7 @@ def test_rate_is_halved_every_so_many_epochs() -> None:
 
 
 def test_the_loss_falls_and_the_overlap_rises() -> None:
-    state, val = fresh(CONFIG.replace(num_epochs=6, halve_every=3)), disc_samples(8, seed=1)
+    state, val = fresh(CONFIG.replace(num_epochs=10, halve_every=6)), disc_samples(8, seed=1)
     before = validate(state.network, val, CONFIG)
     records = list(train_epochs(state, disc_samples(64), val))
     assert records[-1].val_loss < 0.5 * before[0]
