@@ -1,7 +1,5 @@
 """What MLflow runs when it serves a VRN: images to occupancy volumes."""
 
-from typing import Any
-
 import mlflow.models
 import numpy as np
 from mlflow.pyfunc import PythonModel, PythonModelContext
@@ -18,9 +16,8 @@ class ServedVRN(PythonModel):
 
         self._network = load_vrn(context.artifacts["weights"])
 
-    def predict(
-        self, context: Any, model_input: Any, params: dict[str, Any] | None = None
-    ) -> np.ndarray:
+    # Unannotated: MLflow would take hints for a schema, and there is a signature already.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Occupancy for an array or for ``{"images": array}``."""
         import torch
 

@@ -3,8 +3,8 @@
 The paper's plain projection gives every vertex the pixel it falls on, seen or
 not: features bleed onto the sides and a second mouth shows on the cheek. By
 default a vertex that the camera did not see takes its mirror image's colour
-through the plane of symmetry or, where that was hidden too, its nearest seen
-neighbour's.
+through the plane of symmetry, in the light of its own side, or, where that was
+hidden too, its nearest seen neighbour's.
 """
 
 from typing import Literal
@@ -29,6 +29,9 @@ more oblique ones show a streak of the silhouette's mixed colours."""
 
 _MIRROR_REACH = 2.5
 """A mirror image counts as found within this distance, px of a 96 px crop."""
+
+_LIGHT_NEIGHBOURS = 24
+"""Vertices whose median is the ratio of light: light is smooth, features are not."""
 
 _SEEN_REACH = 1.5
 """A vertex this near (px) to a seen one keeps its own pixel: single steep vertices
@@ -56,14 +59,45 @@ def paint_mesh(mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: Color
     gap, neighbour = tree.query(mesh.vertices[hidden])
     far = gap > _SEEN_REACH
     hidden, neighbour = hidden[far], neighbour[far]
-    donor = neighbour
+    found = colors[seen_index[neighbour]].astype(np.float64)
     if pose is not None:
-        images = _mirror(mesh.vertices[hidden], pose)
-        reach = _MIRROR_REACH * photo.shape[0] / 96
-        distance, mirrored = tree.query(images, distance_upper_bound=reach)
-        donor = np.where(np.isfinite(distance), mirrored, neighbour)
-    colors[hidden] = colors[seen_index[donor]]
+        donor, has_mirror = _mirrored_donors(tree, mesh.vertices[hidden], pose, photo.shape[0])
+        light = _light_of_this_side(tree, colors[seen_index], pose, photo.shape[0], neighbour)
+        mirrored = colors[seen_index[donor[has_mirror]]] * light[has_mirror]
+        found[has_mirror] = np.clip(mirrored, 0, 255)
+    colors[hidden] = np.rint(found).astype(np.uint8)
     return mesh._replace(colors=colors)
+
+
+def _mirrored_donors(
+    tree: cKDTree, points: np.ndarray, pose: FacePose, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The seen vertex at each point's mirror image, and whether there is one."""
+    reach = _MIRROR_REACH * size / 96
+    distance, donor = tree.query(_mirror(points, pose), distance_upper_bound=reach)
+    found = np.isfinite(distance)
+    return np.where(found, donor, 0), found
+
+
+def _light_of_this_side(
+    tree: cKDTree, seen_colors: np.ndarray, pose: FacePose, size: int, neighbour: np.ndarray
+) -> np.ndarray:
+    """By how much this side is brighter than its mirror image, (H, 3), near each hidden vertex.
+
+    The other cheek has the right features and the wrong light: without this a lit
+    patch with a hard edge stands on the dark side of the face.
+    """
+    rim, of_hidden = np.unique(neighbour, return_inverse=True)
+    donor, found = _mirrored_donors(tree, tree.data[rim], pose, size)
+    if not found.any():
+        return np.ones((len(neighbour), 3))
+    # An offset, so that black does not divide.
+    here, there = seen_colors[rim[found]] + 10.0, seen_colors[donor[found]] + 10.0
+    ratio = np.log(here / there)
+    rim_tree = cKDTree(tree.data[rim[found]])
+    count = min(_LIGHT_NEIGHBOURS, len(ratio))
+    _, around = rim_tree.query(tree.data[rim], k=[*range(1, count + 1)])
+    return np.exp(np.clip(np.median(ratio[around], axis=1), -1.5, 1.5))[of_hidden]
 
 
 def _mirror(points: np.ndarray, pose: FacePose) -> np.ndarray:

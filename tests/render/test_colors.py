@@ -1,9 +1,11 @@
 import numpy as np
+from scipy.spatial import cKDTree
 
-from rayboot.geometry.camera import rotation_yaw_pitch
+from rayboot.geometry.camera import pixel_from_crop, rotation_yaw_pitch
+from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose
 from rayboot.render.colors import paint_mesh, project_colors, visible_vertices
-from tests.render.solids import SIZE, ellipsoid, frontal_pose, smooth_photo
+from tests.render.solids import SIZE, ellipsoid, smooth_photo
 
 
 def test_seen_vertices_face_the_camera_and_are_in_front() -> None:
@@ -42,26 +44,51 @@ def test_the_plain_mode_bleeds_and_the_mirrored_one_does_not() -> None:
     assert np.isfinite(side).all()
 
 
+def turned_solid(yaw_deg: float) -> tuple[Mesh, FacePose]:
+    rotation = rotation_yaw_pitch(np.radians(yaw_deg), 0)
+    mesh = ellipsoid((24.0, 30.0, 40.0))
+    mesh = mesh._replace(vertices=(mesh.vertices @ rotation.T).astype(np.float32))
+    return mesh, FacePose(rotation[:, 0], rotation[:, 2], rotation[:, 1], np.zeros(3), 1.0)
+
+
+def hidden_cheek(mesh: Mesh, pose: FacePose) -> tuple[np.ndarray, np.ndarray]:
+    """Hidden vertices whose mirror image was seen, and the seen vertices there."""
+    seen = np.flatnonzero(visible_vertices(mesh, SIZE))
+    hidden = np.setdiff1d(np.flatnonzero(mesh.vertices @ pose.gaze > 8), seen)
+    points = mesh.vertices[hidden]
+    images = points - 2 * np.outer(points @ pose.symmetry_normal, pose.symmetry_normal)
+    tree = cKDTree(mesh.vertices[seen])
+    distance, donor = tree.query(images)
+    kept = (distance < 1) & (tree.query(points)[0] > 1.6)
+    return hidden[kept], seen[donor[kept]]
+
+
 def test_a_hidden_cheek_takes_its_mirror_images_colour() -> None:
-    mesh, pose = ellipsoid((24.0, 30.0, 40.0)), frontal_pose()
-    rotation = rotation_yaw_pitch(np.radians(35), 0)
-    turned = mesh._replace(vertices=(mesh.vertices @ rotation.T).astype(np.float32))
-    pose = FacePose(rotation[:, 0], rotation[:, 2], rotation[:, 1], np.zeros(3), 1.0)
-    photo = smooth_photo(3)
-    painted = paint_mesh(turned, photo, pose, "mirrored")
-    offset = turned.vertices @ pose.symmetry_normal
-    images = turned.vertices - 2 * np.outer(offset, pose.symmetry_normal)
-    seen = visible_vertices(turned, SIZE)
-    hidden = np.flatnonzero(~seen & (turned.vertices @ pose.gaze > 8))
-    checked = 0
-    for index in hidden:
-        distance = np.linalg.norm(turned.vertices[seen] - images[index], axis=1)
-        nearest_seen = np.linalg.norm(turned.vertices[seen] - turned.vertices[index], axis=1).min()
-        if distance.min() < 1.0 and nearest_seen > 1.5:
-            donor = painted.colors[seen][np.argmin(distance)]
-            assert np.array_equal(painted.colors[index], donor)
-            checked += 1
-    assert checked > 50
+    mesh, pose = turned_solid(35)
+    # Skin of one light all over, and a mark on the seen cheek.
+    photo = np.full((SIZE, SIZE, 3), 120, np.uint8)
+    hidden, donors = hidden_cheek(mesh, pose)
+    middle = pixel_from_crop(mesh.vertices[donors], SIZE, SIZE).mean(axis=0)
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    photo[np.hypot(columns - middle[0], rows - middle[1]) < 3] = (200, 60, 60)
+    colors = paint_mesh(mesh, photo, pose, "mirrored").colors
+    assert len(hidden) > 50
+    difference = np.abs(colors[hidden].astype(int) - colors[donors])
+    assert np.median(difference) <= 2
+    assert (colors[hidden, 0] > 180).any()
+
+
+def test_a_hidden_cheek_keeps_the_light_of_its_side() -> None:
+    mesh, pose = turned_solid(30)
+    photo = np.full((SIZE, SIZE, 3), 200, np.uint8)
+    lit = np.linspace(0.3, 1.0, SIZE)[None, :, None]
+    colors = paint_mesh(mesh, (photo * lit).astype(np.uint8), pose, "mirrored").colors
+    hidden, donors = hidden_cheek(mesh, pose)
+    seen = np.flatnonzero(visible_vertices(mesh, SIZE))
+    beside = seen[cKDTree(mesh.vertices[seen]).query(mesh.vertices[hidden])[1]]
+    to_rim = np.abs(colors[hidden].astype(int) - colors[beside]).mean()
+    to_donor = np.abs(colors[hidden].astype(int) - colors[donors]).mean()
+    assert to_rim < 0.6 * to_donor
 
 
 def test_without_a_pose_the_nearest_seen_colour_is_taken() -> None:
