@@ -1,5 +1,6 @@
 """Fixtures that more than one room's tests use."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -14,6 +15,11 @@ from typing import Any, NamedTuple
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
+
+# Triton (in CUDA builds of torch) and Mesa's renderer each bring an LLVM. Loaded after Mesa's,
+# Triton's crashes the process; only tests render and train in one.
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401
 
 import pytest
 

@@ -167,7 +167,10 @@ def training_rows(config: FinetuneConfig, split: Split) -> ray.data.Dataset:
         rows = rows.flat_map(
             lambda row: [row] * (repeat_source(row["face_id"], copies) if row["is_source"] else 1)
         )
-    return rows.map_batches(TurnTargets(), batch_format="pyarrow", batch_size=32)
+    # A small data set is one block, whose targets one process would turn alone.
+    return rows.repartition(target_num_rows_per_block=128).map_batches(
+        TurnTargets(), batch_format="pyarrow", batch_size=32
+    )
 
 
 def _train_worker(settings: dict[str, Any]) -> None:
