@@ -100,6 +100,9 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
                 "-ip=127.0.0.1",
                 "-ip.bind=127.0.0.1",
                 "-s3",
+                # Catalogs on fixed ports, which a second server could not have.
+                "-s3.port.iceberg=0",
+                "-s3.port.lance=0",
                 f"-s3.config={identity}",
                 # A bucket takes 7 volumes; the default number ends at the second bucket.
                 "-volume.max=200",
