@@ -129,7 +129,7 @@ def validate(
         with autocast(device, config.precision):
             logits = network(images, logits=True)
         loss_sum += float(voxel_cross_entropy(logits, targets)) * len(indices)
-        predicted, true = logits > 0, targets > 0.5
+        predicted, true = logits > 0, targets
         union = (predicted | true).sum(dim=(1, 2, 3)).clamp(min=1)
         iou_sum += float(((predicted & true).sum(dim=(1, 2, 3)) / union).sum())
     return loss_sum / len(val), iou_sum / len(val)
@@ -140,7 +140,7 @@ def _to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.
     # NHWC bytes seen as NCHW are channels-last already.
     images = images.permute(0, 3, 1, 2).float().div_(255)
     targets = torch.from_numpy(np.ascontiguousarray(batch.targets)).to(device)
-    return images, targets.float()
+    return images, targets
 
 
 def _rank_and_size() -> tuple[int, int]:
