@@ -10,11 +10,19 @@ from rayboot.errors import RaybootError
 __all__ = ["connect", "require_room"]
 
 _WORKER_ENVIRONMENT = {
-    # Read by OpenGL and by Mesa when they are imported, so they must be there before.
+    # Read by OpenGL, Mesa and OpenCV when they are imported, so they must be there before.
     "PYOPENGL_PLATFORM": "egl",
     "LP_NUM_THREADS": "1",
+    # Ray bounds the threads of NumPy and PyTorch to an actor's CPUs, but not OpenCV's.
+    "OPENCV_FOR_THREADS_NUM": "1",
 }
 
+
+_LOCAL_ENVIRONMENT = {
+    # Ray Data starts 32 processes by default to read the footers of Parquet files, for
+    # every read: half a minute on two cores, before the first row.
+    "RAY_DATA_PARQUET_FOOTER_NUM_ACTORS": "1",
+}
 
 _SPARE_CPUS = 3
 
@@ -64,9 +72,11 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> Iterator
     if ray.is_initialized():
         yield
         return
-    runtime_env = {"env_vars": _WORKER_ENVIRONMENT}
+    runtime_env = {"env_vars": dict(_WORKER_ENVIRONMENT)}
     address = address or os.environ.get("RAY_ADDRESS")
     if address is None:
+        for name, value in _LOCAL_ENVIRONMENT.items():
+            runtime_env["env_vars"][name] = os.environ.setdefault(name, value)
         # "local" starts a cluster even where another one runs on this machine.
         ray.init(
             address="local",

@@ -155,7 +155,5 @@ class Enlarge(nn.Module):
 def _corner_aligned(length: int, like: torch.Tensor) -> torch.Tensor:
     """Weights (4 * length, length) of linear interpolation from end to end."""
     unit = torch.eye(length, device=like.device)[None]
-    weights = nn.functional.interpolate(
-        unit, size=4 * length, mode="linear", align_corners=True
-    )
+    weights = nn.functional.interpolate(unit, size=4 * length, mode="linear", align_corners=True)
     return weights[0].T.to(like.dtype)

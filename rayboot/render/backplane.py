@@ -11,8 +11,9 @@ import numpy as np
 
 from rayboot.geometry.pose import FacePose
 from rayboot.render.scene import Backplane
+from rayboot.render.silhouette import silhouette
 
-__all__ = ["BackplaneMode", "build_backplane", "fill_from_around", "silhouette"]
+__all__ = ["BackplaneMode", "build_backplane", "fill_from_around"]
 
 BackplaneMode = Literal["filled", "photo", "none"]
 """``filled``: face removed, smooth colours beyond the photo; ``photo``: the paper's
@@ -76,19 +77,6 @@ def _extend(photo: np.ndarray) -> np.ndarray:
     middle = slice(size * (_CANVAS - 1) // 2, size * (_CANVAS + 1) // 2)
     canvas[middle, middle] = photo
     return canvas
-
-
-def silhouette(vertices: np.ndarray, size: int, margin: int = 0) -> np.ndarray:
-    """Pixels (size, size) bool that the solid covers, grown by ``margin`` px."""
-    columns = np.clip(np.rint(vertices[:, 0] + (size - 1) / 2).astype(int), 0, size - 1)
-    rows = np.clip(np.rint((size - 1) / 2 - vertices[:, 1]).astype(int), 0, size - 1)
-    mask: np.ndarray = np.zeros((size, size), np.uint8)
-    mask[rows, columns] = 1
-    diameter = 2 * margin + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter))
-    # Vertices are dense on the surface, so closing leaves no holes inside.
-    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    return cv2.dilate(mask, kernel).astype(bool)
 
 
 def fill_from_around(image: np.ndarray, hole: np.ndarray) -> np.ndarray:

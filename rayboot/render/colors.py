@@ -17,6 +17,7 @@ from rayboot.geometry.camera import pixel_from_crop
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose
 from rayboot.geometry.surface import vertex_normals
+from rayboot.render.silhouette import distance_inside
 
 __all__ = ["ColorMode", "paint_mesh", "project_colors", "visible_vertices"]
 
@@ -37,6 +38,24 @@ _SEEN_REACH = 1.5
 """A vertex this near (px) to a seen one keeps its own pixel: single steep vertices
 amid a seen region would else stand out as speckles of the other side's light."""
 
+_RIM = 3.0
+"""Within this distance of the outline (px of a 96 px crop) a pixel may show the background,
+where the network drew the face too wide. No other vertex takes its colour from there."""
+
+_OUTERMOST = 1.0
+"""Within this distance a pixel is always part background."""
+
+_FOREIGN = 36
+"""A pixel of the rim that differs by more (of 255, in any channel) from the face beside
+it is background."""
+
+_BLENDED = 8
+"""Vertices that a hidden one's colour is the mean of; the nearest alone leaves patches."""
+
+
+_NEARLY = 0.1
+"""By this share the neighbours found may be farther than the nearest: three times as fast."""
+
 
 def paint_mesh(mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: ColorMode) -> Mesh:
     """The mesh with the photo's colours.
@@ -45,42 +64,53 @@ def paint_mesh(mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: Color
         mesh: in the frame of the crop.
         photo: (S, S, 3) uint8 crop.
         pose: of the mesh; its symmetry plane mirrors. None where it is not known: what
-            was hidden then takes its nearest seen neighbour's colour.
+            was hidden then takes the colours of its nearest seen neighbours.
         mode: ``mirrored``, or the paper's ``projected``.
     """
+    size = photo.shape[0]
     colors = project_colors(mesh.vertices, photo)
     if mode == "projected":
         return mesh._replace(colors=colors)
-    seen = visible_vertices(mesh, photo.shape[0])
-    if not seen.any() or seen.all():
+    seen = visible_vertices(mesh, size)
+    inside = distance_inside(mesh.vertices, size) * 96 / size
+    donors = np.flatnonzero(seen & (inside > _RIM))
+    if len(donors) < _BLENDED:
         return mesh._replace(colors=colors)
-    tree, seen_index = cKDTree(mesh.vertices[seen]), np.flatnonzero(seen)
-    hidden = np.flatnonzero(~seen)
-    gap, neighbour = tree.query(mesh.vertices[hidden])
-    far = gap > _SEEN_REACH
-    hidden, neighbour = hidden[far], neighbour[far]
-    found = colors[seen_index[neighbour]].astype(np.float64)
+    tree, donor_colors = cKDTree(mesh.vertices[donors]), colors[donors].astype(np.float64)
+    others = np.setdiff1d(np.arange(len(colors)), donors, assume_unique=True)
+    gap, neighbour = tree.query(mesh.vertices[others], k=_BLENDED, eps=_NEARLY)
+    found = _blend(gap, neighbour, donor_colors)
+    foreign = (np.abs(found - colors[others]) > _FOREIGN).any(axis=1)
+    own = _has_own_pixel(mesh.vertices, seen, others) & (
+        (inside[others] > _RIM) | ((inside[others] > _OUTERMOST) & ~foreign)
+    )
+    hidden, found, neighbour = others[~own], found[~own], neighbour[~own]
     if pose is not None:
-        donor, has_mirror = _mirrored_donors(tree, mesh.vertices[hidden], pose, photo.shape[0])
-        light = _light_of_this_side(tree, colors[seen_index], pose, photo.shape[0], neighbour)
-        mirrored = colors[seen_index[donor[has_mirror]]] * light[has_mirror]
-        found[has_mirror] = np.clip(mirrored, 0, 255)
-    colors[hidden] = np.rint(found).astype(np.uint8)
+        reach = _MIRROR_REACH * size / 96
+        images = _mirror(mesh.vertices[hidden], pose)
+        gap, mirrored = tree.query(images, k=3, distance_upper_bound=reach)
+        has_mirror = np.isfinite(gap[:, 0])
+        light = _light_of_this_side(tree, donor_colors, pose, reach, neighbour[has_mirror, 0])
+        found[has_mirror] = light * _blend(gap[has_mirror], mirrored[has_mirror], donor_colors)
+    colors[hidden] = np.rint(np.clip(found, 0, 255)).astype(np.uint8)
     return mesh._replace(colors=colors)
 
 
-def _mirrored_donors(
-    tree: cKDTree, points: np.ndarray, pose: FacePose, size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The seen vertex at each point's mirror image, and whether there is one."""
-    reach = _MIRROR_REACH * size / 96
-    distance, donor = tree.query(_mirror(points, pose), distance_upper_bound=reach)
-    found = np.isfinite(distance)
-    return np.where(found, donor, 0), found
+def _has_own_pixel(vertices: np.ndarray, seen: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Which of ``chosen`` were seen, or lie beside one that was."""
+    gap, _ = cKDTree(vertices[seen]).query(vertices[chosen], distance_upper_bound=_SEEN_REACH)
+    return np.isfinite(gap)
+
+
+def _blend(gap: np.ndarray, neighbour: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Mean (H, 3) of the neighbours' (H, K) colours, the nearer the heavier; inf is none."""
+    weight = 1.0 / (gap + 0.5)
+    weight /= weight.sum(axis=1, keepdims=True)
+    return np.einsum("hk,hkc->hc", weight, colors[np.minimum(neighbour, len(colors) - 1)])
 
 
 def _light_of_this_side(
-    tree: cKDTree, seen_colors: np.ndarray, pose: FacePose, size: int, neighbour: np.ndarray
+    tree: cKDTree, colors: np.ndarray, pose: FacePose, reach: float, neighbour: np.ndarray
 ) -> np.ndarray:
     """By how much this side is brighter than its mirror image, (H, 3), near each hidden vertex.
 
@@ -88,11 +118,12 @@ def _light_of_this_side(
     patch with a hard edge stands on the dark side of the face.
     """
     rim, of_hidden = np.unique(neighbour, return_inverse=True)
-    donor, found = _mirrored_donors(tree, tree.data[rim], pose, size)
+    gap, donor = tree.query(_mirror(tree.data[rim], pose), distance_upper_bound=reach)
+    found = np.isfinite(gap)
     if not found.any():
         return np.ones((len(neighbour), 3))
     # An offset, so that black does not divide.
-    here, there = seen_colors[rim[found]] + 10.0, seen_colors[donor[found]] + 10.0
+    here, there = colors[rim[found]] + 10.0, colors[donor[found]] + 10.0
     ratio = np.log(here / there)
     rim_tree = cKDTree(tree.data[rim[found]])
     count = min(_LIGHT_NEIGHBOURS, len(ratio))

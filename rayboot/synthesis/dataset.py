@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 
+import cv2
 import numpy as np
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from rayboot.data.storage import join_uri, write_bytes
@@ -68,8 +70,14 @@ def _run(parts: list[tuple], num_workers: int) -> Iterator[int]:
         return
     # Spawned, not forked: an OpenGL context does not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(num_workers, context, initializer=_compute_alone) as pool:
         yield from pool.map(_make_part, parts)
+
+
+def _compute_alone() -> None:
+    # With a process on every core, threads of their own only get in each other's way.
+    threadpool_limits(1)
+    cv2.setNumThreads(1)
 
 
 @cache

@@ -7,6 +7,7 @@ targets once, and trains. The epoch with the lowest validation loss is kept.
 import os
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -179,7 +180,10 @@ def _train_worker(settings: dict[str, Any]) -> None:
     torch.manual_seed(config.optimizer.seed)
     if not config.use_gpu:
         torch.set_num_threads(max(1, _cores() // context.get_world_size()))
-    train, val = (_read_store(ray.train.get_dataset_shard(name)) for name in ("train", "val"))
+    shards = [ray.train.get_dataset_shard(name) for name in ("train", "val")]
+    # Side by side: starting to read takes longer than reading a small data set.
+    with ThreadPoolExecutor(len(shards)) as pool:
+        train, val = pool.map(_read_store, shards)
     network = load_vrn(settings["weights"])
     state = TrainState(ray.train.torch.prepare_model(network), config.optimizer)
     _restore(state, network, ray.train.get_checkpoint())

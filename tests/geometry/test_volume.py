@@ -35,6 +35,19 @@ def test_a_turned_ellipsoid_is_the_ellipsoid_turned():
     assert (turned & truth).sum() / (turned | truth).sum() > 0.97
 
 
+def test_a_turn_about_the_vertical_is_what_the_general_way_makes_of_it():
+    # A hair of pitch makes the volume be resampled the general way.
+    solid = soft_sphere(SHAPE, np.array([4.0, -3.0, 2.0]), 9) * np.linspace(0.5, 1, 64)
+    shift = np.array([3.25, -2.5, 1.75])
+    turns = [rotation_yaw_pitch(0.7, pitch) for pitch in (0.0, 1e-7)]
+    rows, general = (
+        transform_volume(solid.astype(np.float32), np.column_stack([1.05 * turn, shift]))
+        for turn in turns
+    )
+    assert rows.max() > 0.9
+    assert rows == pytest.approx(general, abs=1e-4)
+
+
 def test_the_identity_changes_nothing():
     volume = soft_sphere(SHAPE, np.array([2.0, 1.0, 0.0]), 9)
     assert transform_volume(volume, np.eye(3, 4)) == pytest.approx(volume, abs=1e-6)

@@ -3,8 +3,9 @@ import pytest
 
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.pose import FacePose
-from rayboot.render.backplane import build_backplane, fill_from_around, silhouette
+from rayboot.render.backplane import build_backplane, fill_from_around
 from rayboot.render.sheet import contact_sheet
+from rayboot.render.silhouette import silhouette
 from tests.render.solids import SIZE, ellipsoid, frontal_pose, smooth_photo
 
 
@@ -46,12 +47,6 @@ def test_a_picture_that_is_all_hole_gets_its_mean() -> None:
     image = np.zeros((8, 8, 3), np.uint8)
     image[:4] = 100
     assert (fill_from_around(image, np.ones((8, 8), bool)) == 50).all()
-
-
-def test_silhouette_of_a_known_ellipse() -> None:
-    mask = silhouette(ellipsoid().vertices, SIZE)
-    assert mask.sum() == pytest.approx(np.pi * 24 * 30, rel=0.05)
-    assert silhouette(ellipsoid().vertices, SIZE, margin=3).sum() > mask.sum()
 
 
 def test_contact_sheet_puts_rows_below_each_other() -> None:
