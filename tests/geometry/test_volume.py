@@ -44,7 +44,7 @@ def test_a_turn_about_the_vertical_is_what_the_general_way_makes_of_it():
         transform_volume(solid.astype(np.float32), np.column_stack([1.05 * turn, shift]))
         for turn in turns
     )
-    assert rows.max() > 0.9
+    assert rows.max() > 0.7
     assert rows == pytest.approx(general, abs=1e-4)
 
 
