@@ -6,6 +6,7 @@ neither Ray nor PyTorch. Results go to stdout, logs to stderr. Exit status: 0 do
 """
 
 import logging
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -87,6 +88,10 @@ def main(debug: bool) -> None:
         format="%(asctime)s %(message)s",
         datefmt="%H:%M:%S",
     )
+    if not debug:
+        # What they tell at INFO (tables made, an accelerator not found) is of no use to users.
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        logging.getLogger("OpenGL").setLevel(logging.WARNING)
 
 
 @main.command()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from rayboot.errors import RaybootError
 
-__all__ = ["connect", "require_room"]
+__all__ = ["LOCAL_ENVIRONMENT", "connect", "require_room"]
 
 _WORKER_ENVIRONMENT = {
     # Read by OpenGL, Mesa and OpenCV when they are imported, so they must be there before.
@@ -18,9 +18,9 @@ _WORKER_ENVIRONMENT = {
 }
 
 
-_LOCAL_ENVIRONMENT = {
-    # Ray Data starts 32 processes by default to read the footers of Parquet files, for
-    # every read: half a minute on two cores, before the first row.
+LOCAL_ENVIRONMENT = {
+    # Of a Ray on one machine. Ray Data starts 32 processes by default to read the footers
+    # of Parquet files, for every read: half a minute on two cores, before the first row.
     "RAY_DATA_PARQUET_FOOTER_NUM_ACTORS": "1",
 }
 
@@ -75,7 +75,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> Iterator
     runtime_env = {"env_vars": dict(_WORKER_ENVIRONMENT)}
     address = address or os.environ.get("RAY_ADDRESS")
     if address is None:
-        for name, value in _LOCAL_ENVIRONMENT.items():
+        for name, value in LOCAL_ENVIRONMENT.items():
             runtime_env["env_vars"][name] = os.environ.setdefault(name, value)
         # "local" starts a cluster even where another one runs on this machine.
         ray.init(

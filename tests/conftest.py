@@ -23,6 +23,8 @@ with contextlib.suppress(ImportError):
 
 import pytest
 
+from rayboot.cluster import LOCAL_ENVIRONMENT
+
 SHARED = Path(__file__).resolve().parents[1] / "../shared"
 
 
@@ -64,6 +66,7 @@ def ray_local() -> Iterator[Any]:
     """
     import ray
 
+    os.environ.update(LOCAL_ENVIRONMENT)
     ray.init(
         address="local",
         num_cpus=5,

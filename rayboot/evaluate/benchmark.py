@@ -1,6 +1,6 @@
 """Errors of a network on faces whose shape is known."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +54,3 @@ def measure_face(face: TrueFace, occupancy: np.ndarray) -> FaceError:
 def select_band(errors: Iterable[FaceError], low: float, high: float) -> list[FaceError]:
     """Those with ``low <= |yaw| <= high``, degrees."""
     return [error for error in errors if low <= abs(error.yaw_deg) <= high]
-
-
-Measure = Callable[[Sequence[TrueFace]], list[FaceError]]

@@ -15,7 +15,14 @@ from rayboot.evaluate.examples import draw_examples
 from rayboot.evaluate.faces import check_faces
 from rayboot.evaluate.measure import measure_models
 from rayboot.evaluate.plots import plot_nme_against_yaw
-from rayboot.evaluate.report import BandRow, Figure, format_bands, tabulate_bands, write_report
+from rayboot.evaluate.report import (
+    BandRow,
+    Figure,
+    format_bands,
+    tabulate_bands,
+    tabulate_both,
+    write_report,
+)
 from rayboot.registry.models import pin_model, resolve_weights
 
 __all__ = ["EvaluationPlan", "EvaluationResult", "evaluate", "prepare_evaluation"]
@@ -84,7 +91,7 @@ def evaluate(plan: EvaluationPlan) -> EvaluationResult:
         title="Evaluation",
         summary=f"{len(names)} models on {config.data}.",
         columns=names,
-        rows=rows,
+        tables=tabulate_both(errors, config.bands),
         figures=figures,
         rejects=None,
         facts={**plan.models, "faces": config.data, "rayboot": rayboot.__version__},
@@ -99,5 +106,5 @@ def _csv(rows: list[BandRow], names: list[str]) -> str:
     for row in rows:
         for name, cell in zip(names, row.cells, strict=True):
             figures = (f"{value:.4f}" for value in (cell.mean, cell.low, cell.high))
-            writer.writerow([row.band, row.count, name, *figures])
+            writer.writerow([row.band, row.num_faces, name, *figures])
     return buffer.getvalue()

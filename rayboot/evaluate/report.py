@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jinja2
 import numpy as np
@@ -12,7 +12,16 @@ import numpy as np
 from rayboot.evaluate.benchmark import FaceError, select_band
 from rayboot.evaluate.statistics import Interval, mean_interval, paired_change
 
-__all__ = ["BandRow", "Figure", "RejectCount", "format_bands", "tabulate_bands", "write_report"]
+__all__ = [
+    "BandRow",
+    "Figure",
+    "RejectCount",
+    "Table",
+    "format_bands",
+    "tabulate_bands",
+    "tabulate_both",
+    "write_report",
+]
 
 
 class BandRow(NamedTuple):
@@ -29,6 +38,13 @@ class BandRow(NamedTuple):
     num_faces: int
     cells: list[Interval]
     change: Interval
+
+
+class Table(NamedTuple):
+    """Rows of the page under a title of their own."""
+
+    title: str
+    rows: list[BandRow]
 
 
 class Figure(NamedTuple):
@@ -48,19 +64,23 @@ class RejectCount(NamedTuple):
 
 
 def tabulate_bands(
-    errors: Mapping[str, Sequence[FaceError]], bands: Sequence[tuple[float, float]]
+    errors: Mapping[str, Sequence[FaceError]],
+    bands: Sequence[tuple[float, float]],
+    align: Literal["icp", "none"] = "icp",
 ) -> list[BandRow]:
-    """Mean ICP NME in % by band of |yaw|, for the faces that every model reconstructed.
+    """Mean NME in % by band of |yaw|, for the faces that every model reconstructed.
 
     Args:
         errors: by model, in the same order of faces.
         bands: (low, high) of |yaw|, degrees, both ends included.
+        align: after rigid ICP, or as the network placed the shape.
     """
+    field = f"nme_{align}"
     rows = []
     for low, high in bands:
         values = np.array(
             [
-                [100 * face.nme_icp for face in select_band(faces, low, high)]
+                [100 * getattr(face, field) for face in select_band(faces, low, high)]
                 for faces in errors.values()
             ]
         )
@@ -73,6 +93,16 @@ def tabulate_bands(
         name = f"{low:g} to {high:g}" if low != high else f"{low:g}"
         rows.append(BandRow(name, values.shape[1], cells, change))
     return rows
+
+
+def tabulate_both(
+    errors: Mapping[str, Sequence[FaceError]], bands: Sequence[tuple[float, float]]
+) -> list[Table]:
+    """The page's tables: after rigid ICP, and without any alignment."""
+    return [
+        Table("Error by yaw, after rigid ICP", tabulate_bands(errors, bands)),
+        Table("Error by yaw, as the network places it", tabulate_bands(errors, bands, "none")),
+    ]
 
 
 def format_bands(rows: Sequence[BandRow], columns: Sequence[str]) -> str:
@@ -96,7 +126,7 @@ def write_report(
     title: str,
     summary: str,
     columns: Sequence[str],
-    rows: Sequence[BandRow],
+    tables: Sequence[Table],
     figures: Sequence[Figure],
     rejects: Sequence[RejectCount] | None,
     facts: Mapping[str, str],
@@ -108,7 +138,7 @@ def write_report(
         title: of the page.
         summary: one or two sentences.
         columns: names of the models, in the order of the rows' cells.
-        rows: of the table.
+        tables: in order.
         figures: in order.
         rejects: photographs left out; None leaves the section out.
         facts: how this was made.
@@ -131,7 +161,7 @@ def write_report(
         title=title,
         summary=summary,
         columns=columns,
-        rows=rows,
+        tables=tables,
         figures=pictures,
         rejects=rejects,
         facts=facts,

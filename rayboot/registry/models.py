@@ -4,9 +4,11 @@ A version is logged as code (``served.py`` beside this module) with its weights 
 safetensors: nothing in it is a pickle.
 """
 
+import os
 import re
 import shutil
 import tempfile
+import warnings
 from importlib import resources
 from pathlib import Path
 
@@ -28,6 +30,9 @@ __all__ = [
     "register_weights",
     "resolve_weights",
 ]
+
+# One file of a few megabytes: a bar for it only breaks other bars.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 _WEIGHTS = "vrn.safetensors"
 
@@ -121,6 +126,8 @@ def register_weights(
     mlflow.set_registry_uri(run.tracking_uri)
     with (
         tempfile.TemporaryDirectory() as folder,
+        # Type hints would be taken for a schema, and there is a signature already.
+        warnings.catch_warnings(action="ignore", category=UserWarning),
         mlflow.start_run(run_id=run.run_id, nested=True),
     ):
         # MLflow keeps a file's own name, by which it is found again.

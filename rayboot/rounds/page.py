@@ -6,7 +6,7 @@ import rayboot
 from rayboot.data.images import encode_image
 from rayboot.evaluate.examples import draw_examples
 from rayboot.evaluate.plots import plot_nme_against_yaw
-from rayboot.evaluate.report import BandRow, Figure, RejectCount, write_report
+from rayboot.evaluate.report import Figure, RejectCount, tabulate_both, write_report
 from rayboot.pipeline.generate import GenerateSummary
 from rayboot.pipeline.preview import pairs_sheet
 from rayboot.registry.models import resolve_weights
@@ -24,7 +24,6 @@ def write_page(
     candidate: Path,
     summary: GenerateSummary,
     errors: Errors,
-    rows: list[BandRow],
     verdict: Verdict,
 ) -> Path:
     """Writes ``output/report.html`` and returns its path."""
@@ -48,17 +47,17 @@ def write_page(
             draw_examples(weights, config.evaluation),
         ),
     ]
-    passed = "passed, so it is the champion" if verdict.passed else "did not pass"
+    decision = "passed the gate and is the champion" if verdict.passed else "did not pass the gate"
     return write_report(
         Path(config.output) / "report.html",
         title="One bootstrap round",
         summary=(
             f"{summary.num_faces} photographs became {summary.num_views} pairs; the network "
             f"fine-tuned on them is version {state.version} of {config.registered_model} and "
-            f"{passed} the gate: {verdict.reason}."
+            f"{decision}: {verdict.reason}."
         ),
         columns=[BEFORE, AFTER],
-        rows=rows,
+        tables=tabulate_both(errors, config.evaluation.bands),
         figures=figures,
         rejects=[RejectCount(*key, count) for key, count in sorted(summary.rejects.items())],
         facts=_facts(config, state, summary),

@@ -94,7 +94,7 @@ def run_round(config: RoundConfig) -> RoundResult:
             version = _register(config, run, steps, candidate, verdict)
         rows = tabulate_bands(errors, config.evaluation.bands)
         with steps.timed("report"):
-            report = write_page(config, steps.state, candidate, summary, errors, rows, verdict)
+            report = write_page(config, steps.state, candidate, summary, errors, verdict)
         _record(run, summary, errors, rows, report)
     return RoundResult(report, tracking_uri, rows, summary, verdict, version, steps.state.seconds)
 

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from rayboot.data.truth import truth_table
 from rayboot.errors import RequestError
@@ -10,11 +9,9 @@ from rayboot.evaluate.aflw2000 import IMPLAUSIBLE, list_faces, read_face
 from rayboot.evaluate.benchmark import TrueFace, measure_face
 from rayboot.evaluate.config import EvaluateConfig
 from rayboot.evaluate.examples import surface_depth
-from rayboot.evaluate.experiment import evaluate, prepare_evaluation
-from rayboot.evaluate.faces import check_faces, list_true_faces, pick_by_yaw, read_true_face
+from rayboot.evaluate.faces import check_faces, pick_by_yaw, read_true_face
 from rayboot.geometry.surface import extract_surface
 from rayboot.geometry.volume import unpack_occupancy
-from rayboot.models import VRN, VRNConfig, save_vrn
 
 
 def test_the_true_volume_measures_small(synthetic_set: str) -> None:
@@ -77,38 +74,3 @@ def test_depth_of_a_surface_is_where_the_surface_is(synthetic_set: str) -> None:
     covered = volume.any(axis=0)
     assert (np.isfinite(depth) & covered).sum() > 0.97 * covered.sum()
     assert np.isnan(surface_depth(None, 96)).all()
-
-
-@pytest.fixture(scope="module")
-def two_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    folder = tmp_path_factory.mktemp("models")
-    config = VRNConfig.compact().replace(channels=16, stem_channels=8, stem_bottleneck=4)
-    paths = {}
-    for seed, name in enumerate(("first", "second")):
-        torch.manual_seed(seed)
-        save_vrn(VRN(config), folder / f"{name}.safetensors")
-        paths[name] = str(folder / f"{name}.safetensors")
-    return paths
-
-
-def test_an_evaluation_writes_table_and_page(
-    ray_local: object, synthetic_set: str, two_models: dict[str, str], tmp_path: Path
-) -> None:
-    config = EvaluateConfig(
-        data=synthetic_set, models=two_models, output=str(tmp_path / "out"), num_actors=1
-    )
-    result = evaluate(prepare_evaluation(config))
-    names = list_true_faces(config)["face_id"].to_pylist()
-    for found in result.errors.values():
-        assert [error.face_id for error in found] == names
-    assert result.report.exists()
-    assert (tmp_path / "out/table.csv").read_text().startswith("band_deg,faces,model")
-    assert "first" in result.table or result.rows == []
-
-
-def test_requests_are_checked(two_models: dict[str, str], synthetic_set: str) -> None:
-    with pytest.raises(RequestError, match="models"):
-        prepare_evaluation(EvaluateConfig(data=synthetic_set, output="somewhere"))
-    wrong = EvaluateConfig(data=synthetic_set, models={"a": "no/file"}, output="somewhere")
-    with pytest.raises(RequestError, match="no such file"):
-        prepare_evaluation(wrong)

@@ -11,6 +11,7 @@ from rayboot.evaluate.report import (
     RejectCount,
     format_bands,
     tabulate_bands,
+    tabulate_both,
     write_report,
 )
 from rayboot.evaluate.statistics import mean_interval, paired_change
@@ -48,6 +49,11 @@ def test_a_face_that_one_model_missed_counts_for_none() -> None:
     assert np.isfinite(rows[0].change.mean)
 
 
+def test_without_alignment_the_other_error_is_shown() -> None:
+    rows = tabulate_bands({"a": errors(0.06), "b": errors(0.03)}, [(0, 90)], "none")
+    assert [cell.mean for cell in rows[0].cells] == pytest.approx([10, 10])
+
+
 def test_an_empty_band_is_left_out() -> None:
     assert tabulate_bands({"a": errors(0.1)}, [(200, 300)]) == []
 
@@ -83,7 +89,7 @@ def test_page_is_one_file_without_network(tmp_path: Path) -> None:
         title="A <b>round</b>",
         summary="What came of it.",
         columns=list(both),
-        rows=tabulate_bands(both, BANDS),
+        tables=tabulate_both(both, BANDS),
         figures=figures,
         rejects=[RejectCount("read", "undecodable", 3)],
         facts={"config": "<script>"},
@@ -93,3 +99,4 @@ def test_page_is_one_file_without_network(tmp_path: Path) -> None:
     assert page.count("data:image/png;base64,") == 2
     assert not re.search(r"""(src|href)=["']?https?:""", page)
     assert "undecodable" in page
+    assert "as the network places it" in page
