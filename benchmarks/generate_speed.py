@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import statistics
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -72,7 +73,8 @@ def main(num_faces: int, num_turns: int, output: str) -> None:
                 turns.append(_compare(script, num_script, seconds, num_faces, views))
                 click.echo(json.dumps(turns[-1]))
         record = {
-            "commit_of": rayboot.__version__,
+            "rayboot": rayboot.__version__,
+            "commit": _commit(),
             "versions": {
                 "torch": torch.__version__,
                 "ray": ray.__version__,
@@ -91,6 +93,12 @@ def main(num_faces: int, num_turns: int, output: str) -> None:
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     Path(output).write_text(json.dumps(record, indent=1) + "\n")
     click.echo(json.dumps(record["median"], indent=1))
+
+
+def _commit() -> str:
+    """Of the checkout that is timed; empty outside of one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _generate(faces: str, weights: Path, output: Path, num_faces: int) -> tuple[float, int]:

@@ -40,10 +40,7 @@ def run_plain_script(
         output: folder.
         volumes: whether rotated volumes are made and written.
     """
-    spent: dict[str, float] = dict.fromkeys(
-        ("read", "network", "surface", "pose and colours", "render", "rotate and write", "save"),
-        0.0,
-    )
+    spent: dict[str, float] = dict.fromkeys(_STEPS, 0.0)
     output.mkdir(parents=True, exist_ok=True)
     for path in photos:
         clock = _Clock(spent)
