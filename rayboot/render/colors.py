@@ -53,6 +53,8 @@ _BLENDED = 8
 """Vertices that a hidden one's colour is the mean of; the nearest alone leaves patches."""
 
 
+_LINE = 1024
+
 _NEARLY = 0.1
 """By this share the neighbours found may be farther than the nearest: three times as fast."""
 
@@ -140,14 +142,16 @@ def project_colors(vertices: np.ndarray, photo: np.ndarray) -> np.ndarray:
     """The photo's colour (N, 3) uint8 at each vertex's x, y, bilinearly."""
     size = photo.shape[0]
     pixels = pixel_from_crop(vertices, size, size).astype(np.float32)
+    # In lines of a picture: OpenCV takes no more than 32,767 rows, a full-size mesh has 73,000.
+    lines = np.resize(pixels, (-(-len(pixels) // _LINE), _LINE, 2))
     colors = cv2.remap(
         photo,
-        np.ascontiguousarray(pixels[:, :1]),
-        np.ascontiguousarray(pixels[:, 1:]),
+        np.ascontiguousarray(lines[..., 0]),
+        np.ascontiguousarray(lines[..., 1]),
         interpolation=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return colors[:, 0]
+    return colors.reshape(-1, 3)[: len(pixels)]
 
 
 def visible_vertices(mesh: Mesh, size: int) -> np.ndarray:

@@ -24,6 +24,15 @@ def test_projection_samples_the_photo_between_pixels() -> None:
     assert colors[1].tolist() == [58, 58, 58]
 
 
+def test_meshes_of_the_released_network_have_more_vertices_than_a_picture_rows() -> None:
+    photo = smooth_photo(2)
+    one = np.array([[10.5, -3.0, 0.0], [-20.25, 8.0, 1.0]])
+    many = np.tile(one, (40_001, 1))
+    colors = project_colors(many, photo)
+    assert colors.shape == (80_002, 3)
+    assert np.array_equal(colors, np.tile(project_colors(one, photo), (40_001, 1)))
+
+
 def test_the_plain_mode_bleeds_and_the_mirrored_one_does_not() -> None:
     """Half the face is dark by its own; its hidden side must take the mirror's colour."""
     yaw = np.radians(30)
