@@ -21,16 +21,17 @@ BANDS = ((0, 15), (15, 30), (30, 45), (45, 60), (60, 90))
 @click.option("--seeds", "num_seeds", default=3, show_default=True)
 def main(out: Path, num_seeds: int) -> None:
     """Runs the demo once a seed; prints one line each, then the medians."""
-    records = []
+    records, changes_by_seed = [], []
     for seed in range(num_seeds):
         result = run_demo(out / f"seed-{seed}", demo_config(seed))
         stored = json.loads((out / f"seed-{seed}/round/errors.json").read_text("utf-8"))
         errors = {name: [FaceError(*face) for face in faces] for name, faces in stored.items()}
         changes = {row.band: row.change.mean for row in tabulate_bands(errors, BANDS)}
+        changes_by_seed.append(changes)
         records.append({"seed": seed, "seconds": result.seconds, "change_percent": changes})
         click.echo(json.dumps(records[-1]))
-    for band in records[0]["change_percent"]:
-        values = [record["change_percent"][band] for record in records]
+    for band in changes_by_seed[0]:
+        values = [changes[band] for changes in changes_by_seed]
         spread = ", ".join(f"{value:+.1f}" for value in values)
         click.echo(f"|yaw| {band}: median {statistics.median(values):+.1f} % ({spread})")
     (out / "seeds.json").write_text(json.dumps(records, indent=1) + "\n")

@@ -45,11 +45,11 @@ def run_plain_script(
     for path in photos:
         clock = _Clock(spent)
         photo = Image.open(path).convert("RGB")
-        landmarks = read_landmarks(path.with_suffix(".t7").read_bytes(), ".t7")
+        landmarks = read_landmarks(path.with_suffix(".t7").read_bytes(), ".t7", photo.size)
         affine = landmark_crop(landmarks, 192)
         inverse = np.linalg.inv(np.vstack([affine, [0, 0, 1]]))[:2]
         crop = photo.transform(
-            (192, 192), Image.Transform.AFFINE, inverse.ravel(), Image.Resampling.BILINEAR
+            (192, 192), Image.Transform.AFFINE, inverse.ravel().tolist(), Image.Resampling.BILINEAR
         )
         image = np.asarray(crop)
         clock.stop("read")

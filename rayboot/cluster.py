@@ -15,6 +15,10 @@ _WORKER_ENVIRONMENT = {
     "LP_NUM_THREADS": "1",
     # Ray bounds the threads of NumPy and PyTorch to an actor's CPUs, but not OpenCV's.
     "OPENCV_FOR_THREADS_NUM": "1",
+    # The C library hands memory of this size back to the system when it is freed, and a
+    # network's next layer has it cleared page by page again: a tenth of its time.
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from rayboot.errors import DegenerateInputError, ShapeError
-from rayboot.geometry.camera import crop_from_pixel
+from rayboot.geometry.camera import SLICES_PER_PIXEL, crop_from_pixel
 from rayboot.geometry.mean_face import fit_mean_face, mean_face
 from rayboot.geometry.pose import FacePose
 
@@ -29,7 +29,7 @@ def interocular_distance(landmarks: np.ndarray) -> float:
     return float(np.linalg.norm(landmarks[left] - landmarks[right]))
 
 
-def lift_landmarks(landmarks: np.ndarray, depth: np.ndarray) -> np.ndarray:
+def lift_landmarks(landmarks: np.ndarray, occupied: np.ndarray) -> np.ndarray:
     """Landmarks of the crop lifted to the front of the solid.
 
     A landmark beside the silhouette (the jaw often is) takes the depth of the
@@ -37,20 +37,24 @@ def lift_landmarks(landmarks: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
     Args:
         landmarks: (68, 2), column and row of the crop.
-        depth: (H, W) z of the front surface, NaN where there is none
-            (:func:`rayboot.geometry.volume.front_depth`).
+        occupied: (D, H, W) bool.
 
     Returns:
         (68, 3) float64, px, frame of the crop.
+
+    Raises:
+        DegenerateInputError: nothing is occupied.
     """
-    height, width = depth.shape
-    covered = np.isfinite(depth)
+    depth, height, width = occupied.shape
+    covered = occupied.any(axis=0)
     if not covered.any():
         raise DegenerateInputError("the solid covers no pixel, so no landmark can be lifted")
     nearest = ndimage.distance_transform_edt(~covered, return_distances=False, return_indices=True)
     columns = np.clip(np.rint(landmarks[:, 0]).astype(int), 0, width - 1)
     rows = np.clip(np.rint(landmarks[:, 1]).astype(int), 0, height - 1)
-    z = depth[nearest[0][rows, columns], nearest[1][rows, columns]]
+    row, column = nearest[:, rows, columns]
+    front = depth - 1 - np.argmax(occupied[::-1, row, column], axis=0)
+    z = (front - (depth - 1) / 2) / SLICES_PER_PIXEL
     return np.column_stack([crop_from_pixel(landmarks, width, height), z])
 
 

@@ -34,6 +34,11 @@ _SLIDE = 0.1
 """Weight of an error along the surface against one across it: nearest points hold a
 smooth surface back from sliding to where it belongs."""
 
+_NUM_STEPS = 60
+
+_ROUGH, _FINE = 1e-3, 1e-4
+"""A search ends with a step smaller than this, radians."""
+
 _SCALE_SPREAD = 0.1
 """Of a face's true size about the one that its extent tells."""
 
@@ -85,10 +90,11 @@ def fit_mean_face(points: np.ndarray, normal: np.ndarray) -> tuple[Similarity, f
     start = _starting_fit(scaled, local)
     coarse, coarse_modes = scaled[::_COARSENESS], modes[:, ::_COARSENESS]
     rough = [
-        _register(coarse, coarse_modes, target, start._replace(angle=np.radians(angle)))
+        _register(coarse, coarse_modes, target, start._replace(angle=np.radians(angle)), _ROUGH)
         for angle in _STARTS_DEG
     ]
-    fit = _register(scaled, modes, target, min(rough, key=lambda found: found.residual))
+    best = min(rough, key=lambda found: found.residual)
+    fit = _register(scaled, modes, target, best, _FINE)
     rotation = frame.T @ _turn(fit.angle)
     factor = scale * fit.scale
     shift = frame.T @ np.array([0.0, *fit.shift]) - factor * rotation @ centre
@@ -122,12 +128,12 @@ def _register(
     modes: np.ndarray,
     target: PointSurface,
     fit: _Fit,
-    num_steps: int = 60,
+    tolerance: float,
 ) -> _Fit:
     """Alternates nearest points and the best placement for them, from ``fit`` on."""
     count = round(_KEEP * len(template))
     noise = _NOISE * float(np.ptp(template[:, 0]))
-    for _ in range(num_steps):
+    for _ in range(_NUM_STEPS):
         bent = template + np.tensordot(fit.weights, modes, 1)
         turned = bent @ _turn(fit.angle).T
         placed = fit.scale * turned + [0.0, *fit.shift]
@@ -148,7 +154,7 @@ def _register(
             fit.weights + step[4:],
             float(distance[best].mean()),
         )
-        if abs(step[0]) < 1e-4:
+        if abs(step[0]) < tolerance:
             break
     return fit
 
@@ -177,11 +183,11 @@ def _solve(
         The point-to-plane metric is that of Chen and Medioni, Image and Vision
         Computing 10(3), 1992.
     """
-    across = np.einsum("kni,ni->kn", moved, normals)
+    across = (moved * normals).sum(axis=-1)
     along = moved.reshape(len(moved), -1)
     precision = np.zeros(len(moved))
     precision[1], precision[4:] = (noise / _SCALE_SPREAD) ** 2, noise**2
     prior = np.concatenate([[0.0, 1.0 - fit.scale, 0.0, 0.0], -fit.weights])
     normal = across @ across.T + _SLIDE**2 * along @ along.T + np.diag(precision)
-    pull = across @ np.einsum("ni,ni->n", residual, normals) + _SLIDE**2 * along @ residual.ravel()
+    pull = across @ (residual * normals).sum(axis=-1) + _SLIDE**2 * along @ residual.ravel()
     return np.linalg.solve(normal, pull + precision * prior)

@@ -27,6 +27,15 @@ _COARSENESS = 4
 _SLIDE = 0.1
 """Weight of an error along the surface against one across it."""
 
+_KEEP = 0.85
+"""Share of the points that takes part in a step: what has no counterpart (an ear on one
+side, noise) may not pull."""
+
+_NUM_STEPS = 40
+
+_ROUGH_DEG, _FINE_DEG = 0.1, 0.01
+"""A search ends with a step smaller than this."""
+
 
 class FacePose(NamedTuple):
     """Axes of a face, unit vectors (3,) float64 in the frame of the crop.
@@ -118,12 +127,11 @@ def _refine_normal(
         for a in angles
         for b in tilts
     ]
-    candidates = [start, *grid]
-    residuals = [_asymmetry(coarse, surface, normal) for normal in candidates]
-    best = np.argsort(residuals, kind="stable")[:3]
-    rough = [_register_reflection(coarse, surface, candidates[index]) for index in best]
+    candidates = np.stack([start, *grid])
+    best = np.argsort(_asymmetries(coarse[::2], surface, candidates), kind="stable")[:3]
+    rough = [_register_reflection(coarse, surface, candidates[index], _ROUGH_DEG) for index in best]
     start, _ = min(rough, key=lambda found: found[1])
-    normal, residual = _register_reflection(points, surface, start)
+    normal, residual = _register_reflection(points, surface, start, _FINE_DEG)
     return normal * (1.0 if normal[0] >= 0 else -1.0), residual
 
 
@@ -131,13 +139,16 @@ def _reflect(points: np.ndarray, normal: np.ndarray, offset: float = 0.0) -> np.
     return points - 2 * np.outer(points @ normal - offset, normal)
 
 
-def _asymmetry(points: np.ndarray, surface: PointSurface, normal: np.ndarray) -> float:
-    distance, _ = surface.tree.query(_reflect(points, normal))
-    return float(distance.mean())
+def _asymmetries(points: np.ndarray, surface: PointSurface, normals: np.ndarray) -> np.ndarray:
+    """Mean distance (K,) of the points' reflections to the solid, for each of K normals."""
+    across = points @ normals.T
+    reflected = points[:, None] - 2 * across[..., None] * normals
+    distance, _ = surface.tree.query(reflected)
+    return distance.mean(axis=0)
 
 
 def _register_reflection(
-    points: np.ndarray, surface: PointSurface, normal: np.ndarray, num_steps: int = 40
+    points: np.ndarray, surface: PointSurface, normal: np.ndarray, tolerance_deg: float
 ) -> tuple[np.ndarray, float]:
     """Alternates nearest points and the plane that best reflects the solid onto itself.
 
@@ -145,28 +156,28 @@ def _register_reflection(
     turn and the plane's offset; errors across the surface count most.
     """
     offset, residual = 0.0, np.inf
-    for _ in range(num_steps):
+    count = round(_KEEP * len(points))
+    for _ in range(_NUM_STEPS):
         reflected = _reflect(points, normal, offset)
         distance, nearest = surface.tree.query(reflected)
-        # What has no counterpart (an ear on one side, noise) may not pull.
-        kept = distance <= np.quantile(distance, 0.85)
+        kept = np.argpartition(distance, count - 1)[:count]
         residual = float(distance[kept].mean())
         error = surface.points[nearest[kept]] - reflected[kept]
         facing = surface.normals[nearest[kept]]
         sides = np.linalg.svd(normal[None])[2][1:]
-        moved = np.empty((3, kept.sum(), 3))
+        moved = np.empty((3, count, 3))
         for index, side in enumerate(sides):
             turned = np.outer(points[kept] @ side, normal)
             moved[index] = -2 * (turned + np.outer(points[kept] @ normal - offset, side))
         moved[2] = 2 * normal
-        across, along = np.einsum("kni,ni->kn", moved, facing), moved.reshape(3, -1)
+        across, along = (moved * facing).sum(axis=-1), moved.reshape(3, -1)
         step = np.linalg.lstsq(
             across @ across.T + _SLIDE**2 * along @ along.T,
-            across @ np.einsum("ni,ni->n", error, facing) + _SLIDE**2 * along @ error.ravel(),
+            across @ (error * facing).sum(axis=-1) + _SLIDE**2 * along @ error.ravel(),
             rcond=None,
         )[0]
         normal = normal + step[:2] @ sides
         normal, offset = normal / np.linalg.norm(normal), offset + float(step[2])
-        if np.degrees(np.abs(step[:2]).max()) < 0.01:
+        if np.degrees(np.abs(step[:2]).max()) < tolerance_deg:
             break
     return normal, residual

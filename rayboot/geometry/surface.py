@@ -6,12 +6,12 @@ from skimage.measure import marching_cubes
 from rayboot.errors import ShapeError
 from rayboot.geometry.camera import crop_from_voxel, transform_points
 from rayboot.geometry.mesh import Mesh
-from rayboot.geometry.volume import occupied_box
+from rayboot.geometry.volume import cell_steps, coarsen, occupied_box
 
-__all__ = ["extract_surface", "vertex_normals"]
+__all__ = ["extract_surface", "surface_of_cells", "vertex_normals"]
 
 
-def extract_surface(occupancy: np.ndarray, isovalue: float = 0.5) -> Mesh:
+def extract_surface(occupancy: np.ndarray, isovalue: float = 0.5, *, cell: int = 0) -> Mesh:
     """Isosurface of a soft volume, closed where the solid meets the volume's border.
 
     Pass soft values: a surface drawn from bits is blocky (normals off by 20
@@ -20,28 +20,49 @@ def extract_surface(occupancy: np.ndarray, isovalue: float = 0.5) -> Mesh:
     Args:
         occupancy: (D, H, W) float in [0, 1].
         isovalue: level of the surface, in (0, 1).
+        cell: edge of the cubes that the surface is drawn on, px; 0 draws it on the
+            volume's own voxels, half a pixel deep.
 
     Returns:
         Mesh in the frame of :mod:`rayboot.geometry.camera`, px; faces outward.
 
     Raises:
         ShapeError: not a volume.
-        DegenerateInputError: no voxel reaches the isovalue.
+        DegenerateInputError: no voxel (or cube) reaches the isovalue.
+    """
+    if occupancy.ndim != 3:
+        raise ShapeError(f"expected a volume (D, H, W), got {occupancy.shape}")
+    return surface_of_cells(coarsen(occupancy, cell), occupancy.shape, cell, isovalue)
+
+
+def surface_of_cells(
+    cells: np.ndarray, shape: tuple[int, int, int], cell: int, isovalue: float = 0.5
+) -> Mesh:
+    """Isosurface of what :func:`rayboot.geometry.volume.coarsen` made of a volume.
+
+    Args:
+        cells: (D', H', W') float in [0, 1].
+        shape: (D, H, W) of the volume.
+        cell: edge of a cell, px; 0 where ``cells`` is the volume itself.
+        isovalue: level of the surface.
+
+    Raises:
+        DegenerateInputError: no cell reaches the isovalue.
 
     Source:
         Lewiner et al., Journal of Graphics Tools 8(2), 2003, as in scikit-image.
     """
-    if occupancy.ndim != 3:
-        raise ShapeError(f"expected a volume (D, H, W), got {occupancy.shape}")
-    box = occupied_box(occupancy >= isovalue)
-    # One voxel more on each side holds the soft rim; zeros close the border.
+    box = occupied_box(cells >= isovalue)
+    # One cell more on each side holds the soft rim; zeros close the border.
     low = [max(side.start - 1, 0) for side in box]
-    high = [min(side.stop + 1, length) for side, length in zip(box, occupancy.shape, strict=True)]
-    part = occupancy[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    high = [min(side.stop + 1, length) for side, length in zip(box, cells.shape, strict=True)]
+    part = cells[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
     padded = np.pad(part.astype(np.float32, copy=False), 1)
     indices, faces, _, _ = marching_cubes(padded, isovalue, gradient_direction="ascent")
-    indices = indices + (np.array(low) - 1)
-    vertices = transform_points(crop_from_voxel(occupancy.shape), indices)
+    steps = np.array(cell_steps(cell))
+    # A cell's centre lies in the middle of its voxels.
+    voxels = (indices + (np.array(low) - 1)) * steps + (steps - 1) / 2
+    vertices = transform_points(crop_from_voxel(shape), voxels)
     return Mesh(vertices.astype(np.float32), faces.astype(np.int32))
 
 

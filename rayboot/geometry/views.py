@@ -84,7 +84,8 @@ def plan_views(gaze: np.ndarray, config: ViewConfig) -> list[View]:
     A turn is kept if it leads away from the camera, the resulting gaze stays
     within ``max_gaze_deg`` of the camera's axis and its pitch inside the interval.
     """
-    yaw_now = np.degrees(gaze_angles(gaze)[0])
+    # Seen from above: what a turn about the vertical adds to.
+    yaw_now = float(np.degrees(np.arctan2(gaze[0], gaze[2])))
     signed = [sign * step for step in config.yaw_steps() for sign in (-1.0, 1.0)]
     views = []
     for yaw in signed:

@@ -1,12 +1,13 @@
 """Inference: photos in bytes to volumes, in batches of one fixed size."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
 from rayboot.errors import ShapeError
+from rayboot.models.compress import mean_of_cells, pack_bits
 from rayboot.models.config import InferenceConfig
 from rayboot.models.precision import autocast
 from rayboot.models.vrn import VRN
@@ -34,7 +35,7 @@ class Predictor:
         self._config, self._batch_size = config, batch_size
         self._network = network.eval()
         self._size = network.config.resolution
-        self._forward: Callable[[torch.Tensor], torch.Tensor] = network
+        self._forward: Callable[..., torch.Tensor] = network
         if config.compile and self._device.type == "cuda":
             self._forward = torch.compile(network)
 
@@ -44,18 +45,47 @@ class Predictor:
         Raises:
             ShapeError: the images are not uint8 of that shape.
         """
-        size = self._size
+        volumes = [volume.float().cpu().numpy() for volume in self._batches(images)]
+        if not volumes:
+            size = self._size
+            return np.zeros((0, self._network.config.slices, size, size), np.float32)
+        return np.concatenate(volumes)
+
+    @torch.inference_mode()
+    def predict_small(
+        self, images: np.ndarray, isovalue: float, cell: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same volumes as bits and as means of cells: what later stages need of them.
+
+        Args:
+            images: (N, S, S, 3) uint8 RGB, N at least 1.
+            isovalue: voxels at or above it are set.
+            cell: edge of a cell, px; 0 for voxels.
+
+        Returns:
+            :func:`~rayboot.models.compress.pack_bits` and
+            :func:`~rayboot.models.compress.mean_of_cells` of them.
+        """
+        # One volume at a time where that keeps it in the processor's cache.
+        at_once = 1 if self._device.type == "cpu" else self._batch_size
+        small = []
+        for logits in self._batches(images, logits=True):
+            for part in logits.split(at_once):
+                volumes = part.sigmoid_()
+                small.append((pack_bits(volumes, isovalue), mean_of_cells(volumes, cell)))
+        bits, cells = zip(*small, strict=True)
+        return np.concatenate(bits), np.concatenate(cells)
+
+    def _batches(self, images: np.ndarray, *, logits: bool = False) -> Iterator[torch.Tensor]:
+        size, step = self._size, self._batch_size
         if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
             raise ShapeError(
                 f"images must be uint8 (N, {size}, {size}, 3), got {images.dtype} {images.shape}"
             )
-        step = self._batch_size
-        volumes = [self._run(images[start : start + step]) for start in range(0, len(images), step)]
-        if not volumes:
-            return np.zeros((0, self._network.config.slices, size, size), np.float32)
-        return np.concatenate(volumes)
+        for start in range(0, len(images), step):
+            yield self._run(images[start : start + step], logits)
 
-    def _run(self, images: np.ndarray) -> np.ndarray:
+    def _run(self, images: np.ndarray, logits: bool) -> torch.Tensor:
         padded = np.zeros((self._batch_size, *images.shape[1:]), np.uint8)
         padded[: len(images)] = images
         # Bytes in NHWC, seen as NCHW, are channels-last already.
@@ -64,4 +94,4 @@ class Predictor:
             tensor = tensor.contiguous()
         with torch.inference_mode(), contextlib.ExitStack() as stack:
             stack.enter_context(autocast(self._device, self._config.precision))
-            return self._forward(tensor)[: len(images)].float().cpu().numpy()
+            return self._forward(tensor, logits=logits)[: len(images)]

@@ -10,6 +10,7 @@ from rayboot.models.config import InferenceConfig
 from rayboot.registry.names import BUILTIN_COMPACT
 from rayboot.render.backplane import BackplaneMode
 from rayboot.render.colors import ColorMode
+from rayboot.render.visibility import cell_size
 
 __all__ = ["GenerateConfig", "PoolConfig", "SelectionConfig"]
 
@@ -68,6 +69,9 @@ class GenerateConfig(FrozenConfig):
     """Of the registry that a ``models:/`` name is looked up in; None is MLflow's own setting."""
     inference: InferenceConfig = InferenceConfig()
     isovalue: float = Field(0.5, gt=0, lt=1)
+    mesh: Literal["thinned", "full"] = "thinned"
+    """``thinned``: what is drawn has about 96 cubes across the crop, in depth as well, and the
+    photo as its texture; ``full``: every voxel of the volume, several times slower."""
     views: ViewConfig = ViewConfig()
     selection: SelectionConfig = SelectionConfig()
     colors: ColorMode = "mirrored"
@@ -80,6 +84,10 @@ class GenerateConfig(FrozenConfig):
     seed: int = 0
     round_index: int = Field(0, ge=0)
     pools: PoolConfig = PoolConfig()
+
+    def cell_px(self, size: int) -> int:
+        """Edge of the cubes that the surface of a crop of ``size`` px is drawn on; 0: voxels."""
+        return cell_size(size) if self.mesh == "thinned" else 0
 
     def content_digest(self) -> str:
         """Digest of what decides the rows: not where they lie, nor how many actors made them.

@@ -210,6 +210,8 @@ def _map_stages(plan: GeneratePlan, board: Any, listing: Dataset) -> Dataset:
             "config": config.inference,
             "batch_size": pools.batch_size,
             "use_gpu": pools.reconstruct_gpus > 0,
+            "isovalue": config.isovalue,
+            "cell": config.cell_px(plan.network.resolution),
         },
         batch_format="pyarrow",
         batch_size=pools.batch_size,

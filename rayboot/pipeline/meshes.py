@@ -20,14 +20,13 @@ from rayboot.data.photos import list_photos
 from rayboot.data.storage import join_uri, require_writable, write_bytes
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.mesh import Mesh
-from rayboot.geometry.surface import extract_surface
-from rayboot.geometry.volume import keep_largest_component
+from rayboot.geometry.surface import surface_of_cells
 from rayboot.models import VRNConfig, read_config
 from rayboot.models.config import InferenceConfig
 from rayboot.pipeline.listing import mark_duplicates
 from rayboot.pipeline.read import ReadPhotos
 from rayboot.pipeline.reconstruct import ReconstructFaces
-from rayboot.pipeline.rows import Row, map_rows, rows_of, soft_volume
+from rayboot.pipeline.rows import Row, map_rows, rows_of, solid_of
 from rayboot.registry.models import resolve_weights
 from rayboot.render.colors import paint_mesh
 
@@ -138,7 +137,7 @@ def reconstruct_photos(plan: MeshPlan, *, gpus: float = 0.0, batch_size: int = 1
 class WriteMeshes:
     """Volume to a coloured mesh, written as PLY and GLB.
 
-    Reads    image, occupancy, box
+    Reads    image, occupancy, cells, box
     Gives    rows of the index: files written, or the reason
     """
 
@@ -155,9 +154,9 @@ class WriteMeshes:
     def _process(self, row: Row) -> Row:
         size = self._shape[2]
         photo = np.frombuffer(row["image"], np.uint8).reshape(size, size, 3)
-        volume = soft_volume(row, self._shape)
+        solid = solid_of(row, self._shape, 0).without_specks()
         try:
-            mesh = extract_surface(keep_largest_component(volume))
+            mesh = surface_of_cells(solid.cells, self._shape, 0)
         except DegenerateInputError as error:
             raise FaceRejectedError("reconstruct", "degenerate", str(error)) from error
         # Any pose may come here, so no plane of symmetry is asked for.

@@ -67,7 +67,14 @@ def preview_photos(config: GenerateConfig, uri: str, out: Path, num_faces: int =
     network = read_config(weights)
     shape = (network.slices, network.resolution, network.resolution)
     read = ReadPhotos(network.resolution, config.selection, config.selection.detect_faces)
-    reconstruct = ReconstructFaces(str(weights), config.inference, 4, use_gpu=False)
+    reconstruct = ReconstructFaces(
+        str(weights),
+        config.inference,
+        4,
+        use_gpu=False,
+        isovalue=config.isovalue,
+        cell=config.cell_px(network.resolution),
+    )
     turn = TurnFaces(config, shape, "", "")
     photos = photos.append_column("duplicate_of", pa.nulls(len(photos), pa.string()))
     tried = np.unique(np.linspace(0, len(photos) - 1, 4 * num_faces).round().astype(int))

@@ -1,4 +1,4 @@
-"""Reconstruction: crops to soft occupancy volumes, one network an actor."""
+"""Reconstruction: crops to occupancy volumes, one network an actor."""
 
 import numpy as np
 import pyarrow as pa
@@ -11,25 +11,33 @@ from rayboot.pipeline.rows import Row, rows_of, table_of
 
 __all__ = ["ReconstructFaces"]
 
-_RIM = 0.02
-"""Occupancy below this is left out of the box: too faint to move the isosurface."""
+_RIM = 5
+"""Of 255: fainter occupancy is left out of the box, too faint to move the isosurface."""
 
 
 class ReconstructFaces:
     """Face crop to occupancy volume, one network per actor.
 
     Reads    image      raw bytes (S, S, 3) uint8 RGB
-    Adds     occupancy  raw bytes of the occupied box, occupancy times 255
-             box        (6,) start and stop of slices, rows, columns
+    Adds     occupancy  raw bytes, the volume's bits
+             cells      raw bytes, the soft volume in cubes of ``cell`` px, of its box
+             box        (6,) start and stop of the cells' slices, rows, columns
              reject     reason ``empty-volume`` where nothing is occupied
     """
 
     def __init__(
-        self, weights: str, config: InferenceConfig, batch_size: int, use_gpu: bool
+        self,
+        weights: str,
+        config: InferenceConfig,
+        batch_size: int,
+        use_gpu: bool,
+        isovalue: float = 0.5,
+        cell: int = 0,
     ) -> None:
         network = load_vrn(weights, device="cuda" if use_gpu else "cpu")
         self._size = network.config.resolution
         self._predictor = Predictor(network, config, batch_size=batch_size)
+        self._isovalue, self._cell = isovalue, cell
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """One batch; rejects pass through."""
@@ -38,21 +46,23 @@ class ReconstructFaces:
         if alive:
             shape = (self._size, self._size, 3)
             images = np.stack([np.frombuffer(r["image"], np.uint8).reshape(shape) for r in alive])
-            for row, volume in zip(alive, self._predictor.predict(images), strict=True):
-                row.update(_boxed(volume))
+            small = self._predictor.predict_small(images, self._isovalue, self._cell)
+            for row, bits, cells in zip(alive, *small, strict=True):
+                row.update(_boxed(bits, cells, self._isovalue))
         return table_of(rows)
 
 
-def _boxed(volume: np.ndarray) -> Row:
-    if not (volume >= 0.5).any():
+def _boxed(bits: np.ndarray, cells: np.ndarray, isovalue: float) -> Row:
+    if not bits.any():
         return {
             "stage": "reconstruct",
             "reason": "empty-volume",
-            "message": "the network sees no face here: no voxel reaches 0.5; check the crop",
+            "message": f"the network sees no face here: no voxel reaches {isovalue:g}; "
+            "check the crop",
         }
-    box = occupied_box(volume >= _RIM)
-    values = np.rint(volume[box] * 255).astype(np.uint8)
+    box = occupied_box(cells >= min(_RIM, cells.max()))
     return {
+        "occupancy": bits.tobytes(),
         "box": [edge for side in box for edge in (side.start, side.stop)],
-        "occupancy": values.tobytes(),
+        "cells": cells[box].tobytes(),
     }

@@ -6,14 +6,15 @@ stages let it pass. A broken program raises, and stops the run.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from rayboot.errors import FaceRejectedError
+from rayboot.geometry.volume import any_of_cells, cell_steps, find_specks
 
-__all__ = ["Row", "STAGE_SCHEMA", "map_rows", "rows_of", "soft_volume", "table_of"]
+__all__ = ["STAGE_SCHEMA", "Row", "Solid", "map_rows", "rows_of", "solid_of", "table_of"]
 
 Row = dict[str, Any]
 
@@ -30,9 +31,10 @@ STAGE_SCHEMA = pa.schema(
         # Raw bytes of the crop (S, S, 3) and of its landmarks (68, 2) float64, if any.
         ("image", pa.binary()),
         ("landmarks", pa.binary()),
-        # Soft occupancy in bytes, only inside the box that holds it.
-        ("box", pa.list_(pa.int32())),
+        # The volume's bits; and its soft values in bytes, inside the box that holds them.
         ("occupancy", pa.binary()),
+        ("cells", pa.binary()),
+        ("box", pa.list_(pa.int32())),
         ("stage", pa.string()),
         ("reason", pa.string()),
         ("message", pa.string()),
@@ -69,11 +71,38 @@ def _attempt(row: Row, process: Callable[[Row], Row]) -> Row:
         }
 
 
-def soft_volume(row: Row, shape: tuple[int, int, int]) -> np.ndarray:
-    """The soft volume (D, H, W) float32 in [0, 1] of a reconstructed row."""
+class Solid(NamedTuple):
+    """A reconstructed shape.
+
+    Attributes:
+        occupied: (D, H, W) bool, which voxels reach the isovalue.
+        cells: (D', H', W') float32, the soft volume in cubes of ``cell`` px.
+        cell: their edge; 0 where they are the voxels.
+    """
+
+    occupied: np.ndarray
+    cells: np.ndarray
+    cell: int
+
+    def without_specks(self) -> "Solid":
+        """Its largest component; specks would tilt pose and extents."""
+        specks = find_specks(self.occupied)
+        if specks is None:
+            return self
+        touched = any_of_cells(specks, self.cell)
+        return self._replace(
+            occupied=self.occupied & ~specks, cells=np.where(touched, np.float32(0), self.cells)
+        )
+
+
+def solid_of(row: Row, shape: tuple[int, int, int], cell: int) -> Solid:
+    """The shape of a reconstructed row; ``shape`` (D, H, W) is the volume's."""
+    bits = np.frombuffer(row["occupancy"], np.uint8)
+    occupied = np.unpackbits(bits).reshape(shape).view(bool)
     edges = row["box"]
     box = tuple(slice(edges[2 * k], edges[2 * k + 1]) for k in range(3))
-    volume = np.zeros(shape, np.float32)
+    counts = [-(-length // step) for length, step in zip(shape, cell_steps(cell), strict=True)]
+    cells = np.zeros(counts, np.float32)
     sides = [side.stop - side.start for side in box]
-    volume[box] = np.frombuffer(row["occupancy"], np.uint8).reshape(sides) / np.float32(255)
-    return volume
+    cells[box] = np.frombuffer(row["cells"], np.uint8).reshape(sides) / np.float32(255)
+    return Solid(occupied, cells, cell)

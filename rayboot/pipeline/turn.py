@@ -14,19 +14,14 @@ from rayboot.geometry.camera import gaze_angles
 from rayboot.geometry.landmarks import lift_landmarks, place_mean_landmarks
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose, estimate_pose
-from rayboot.geometry.surface import extract_surface
+from rayboot.geometry.surface import surface_of_cells
 from rayboot.geometry.views import View, plan_views, turn_transform
-from rayboot.geometry.volume import (
-    front_depth,
-    keep_largest_component,
-    pack_occupancy,
-    share_clipped,
-)
+from rayboot.geometry.volume import inner_points, pack_occupancy, share_clipped
 from rayboot.pipeline.config import GenerateConfig
-from rayboot.pipeline.rows import Row, map_rows, rows_of, soft_volume
+from rayboot.pipeline.rows import Row, Solid, map_rows, rows_of, solid_of
 from rayboot.render import Renderer, Scene
 from rayboot.render.backplane import build_backplane
-from rayboot.render.colors import paint_mesh
+from rayboot.render.colors import drape_photo
 
 __all__ = ["TurnFaces", "TurnedFace", "turn_face"]
 
@@ -36,7 +31,7 @@ class TurnedFace(NamedTuple):
 
     Attributes:
         occupied: (D, H, W) bool, the stored target.
-        mesh: painted surface.
+        mesh: its surface, as drawn.
         pose: of it.
         views: those kept.
         transforms: (3, 4) of each.
@@ -58,7 +53,7 @@ class TurnedFace(NamedTuple):
 class TurnFaces:
     """Volume to pose, views and their renders, one EGL renderer per actor.
 
-    Reads    image, landmarks, occupancy, box
+    Reads    image, landmarks, occupancy, cells, box
     Gives    rows of :data:`rayboot.data.schema.PAIRS_SCHEMA`, faces and rejects
 
     ``on_rows`` is told how many rows each batch had.
@@ -93,9 +88,9 @@ class TurnFaces:
         landmarks = row["landmarks"]
         if landmarks is not None:
             landmarks = np.frombuffer(landmarks, np.float64).reshape(68, 2)
-        volume = soft_volume(row, self._shape)
+        solid = solid_of(row, self._shape, self._config.cell_px(size))
         try:
-            face = turn_face(photo, volume, landmarks, self._config, self._renderer)
+            face = turn_face(photo, solid, landmarks, self._config, self._renderer)
         except DegenerateInputError as error:
             raise FaceRejectedError("pose", "degenerate", str(error)) from error
         return self._encode(face, photo)
@@ -140,7 +135,7 @@ class TurnFaces:
 
 def turn_face(
     photo: np.ndarray,
-    volume: np.ndarray,
+    solid: Solid,
     landmarks: np.ndarray | None,
     config: GenerateConfig,
     renderer: Renderer,
@@ -149,7 +144,7 @@ def turn_face(
 
     Args:
         photo: (S, S, 3) uint8 crop.
-        volume: (D, S, S) float32, soft occupancy.
+        solid: its reconstruction.
         landmarks: (68, 2) column and row in the crop; None takes those of the
             mean face, laid onto the shape.
         config: of the run.
@@ -158,15 +153,16 @@ def turn_face(
     Raises:
         FaceRejectedError: the pose is not trusted or not near-frontal, or no view is left.
     """
-    volume = keep_largest_component(volume, config.isovalue)
-    mesh = extract_surface(volume, config.isovalue)
+    solid = solid.without_specks()
+    occupied = solid.occupied
+    mesh = surface_of_cells(solid.cells, occupied.shape, solid.cell, config.isovalue)
     pose = estimate_pose(mesh.vertices)
     _require_frontal(pose, config)
-    occupied = volume >= config.isovalue
     if landmarks is None:
         lifted = place_mean_landmarks(mesh.vertices, pose)
     else:
-        lifted = lift_landmarks(landmarks, front_depth(occupied))
+        lifted = lift_landmarks(landmarks, occupied)
+    inside = inner_points(occupied, stride=2 * max(solid.cell, 1))
     views, transforms, clipped = [], [], []
     planned = plan_views(pose.gaze, config.views)
     for view in planned:
@@ -178,7 +174,7 @@ def turn_face(
             occupied.shape,
             crop_again=config.views.crop_again,
         )
-        share = share_clipped(occupied, transform)
+        share = share_clipped(inside, transform, occupied.shape)
         if share <= config.max_clipped:
             views.append(view)
             transforms.append(transform)
@@ -189,11 +185,13 @@ def turn_face(
             "no-view",
             f"none of {len(planned)} planned views stays inside the volume and the angles allowed",
         )
-    painted = paint_mesh(mesh, photo, pose, config.colors)
-    scene = Scene(painted, build_backplane(photo, mesh.vertices, pose, config.backplane))
+    scene = Scene(
+        drape_photo(mesh, photo, pose, config.colors),
+        build_backplane(photo, mesh.vertices, pose, config.backplane),
+    )
     images = renderer.render(scene, transforms)
     return TurnedFace(
-        occupied, painted, pose, views, transforms, clipped, images, len(planned) - len(views)
+        occupied, mesh, pose, views, transforms, clipped, images, len(planned) - len(views)
     )
 
 

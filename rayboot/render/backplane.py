@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 
 from rayboot.geometry.pose import FacePose
+from rayboot.render.fill import fill_from_around
 from rayboot.render.scene import Backplane
-from rayboot.render.silhouette import silhouette
+from rayboot.render.visibility import silhouette
 
-__all__ = ["BackplaneMode", "build_backplane", "fill_from_around"]
+__all__ = ["BackplaneMode", "build_backplane"]
 
 BackplaneMode = Literal["filled", "photo", "none"]
 """``filled``: face removed, smooth colours beyond the photo; ``photo``: the paper's
@@ -77,35 +78,3 @@ def _extend(photo: np.ndarray) -> np.ndarray:
     middle = slice(size * (_CANVAS - 1) // 2, size * (_CANVAS + 1) // 2)
     canvas[middle, middle] = photo
     return canvas
-
-
-def fill_from_around(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """Fills ``hole`` with colours of its surroundings, coarse to fine.
-
-    Args:
-        image: (H, W, 3) uint8.
-        hole: (H, W) bool; its pixels are replaced, all others kept.
-
-    Returns:
-        (H, W, 3) uint8. Where everything is hole, the mean colour.
-
-    Source:
-        The pull-push of Gortler et al., The Lumigraph, SIGGRAPH 1996.
-    """
-    weight = (~hole).astype(np.float32)
-    if not weight.any():
-        return np.broadcast_to(image.mean(axis=(0, 1)).astype(np.uint8), image.shape).copy()
-    filled = _pull_push(image.astype(np.float32) * weight[..., None], weight)
-    return np.where(hole[..., None], np.clip(np.rint(filled), 0, 255).astype(np.uint8), image)
-
-
-def _pull_push(weighted: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    known = weighted / np.maximum(weight, 1e-6)[..., None]
-    if min(weight.shape) <= 2 or weight.min() >= 1.0:
-        mean = weighted.sum(axis=(0, 1)) / max(float(weight.sum()), 1e-6)
-        return np.where(weight[..., None] > 1e-6, known, mean)
-    coarse = _pull_push(cv2.pyrDown(weighted), cv2.pyrDown(weight))
-    height, width = weight.shape
-    below = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-    share = np.minimum(weight, 1.0)[..., None]
-    return share * known + (1 - share) * below

@@ -1,46 +1,37 @@
-"""The photo's colours on the vertices of a reconstructed solid.
+"""The photo's colours on a reconstructed solid.
 
 The paper's plain projection gives every vertex the pixel it falls on, seen or
 not: features bleed onto the sides and a second mouth shows on the cheek. By
-default a vertex that the camera did not see takes its mirror image's colour
-through the plane of symmetry, in the light of its own side, or, where that was
-hidden too, its nearest seen neighbour's.
+default what the camera did not see takes its mirror image's colour through the
+plane of symmetry, in the light of its own side, or, where that was hidden too,
+the nearest seen colours.
+
+Where the photo shows the surface itself or its mirror image, the mesh carries the
+photo as a texture: a mesh thinner than the photo then loses nothing of it.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
-from scipy.spatial import cKDTree
 
 from rayboot.geometry.camera import pixel_from_crop
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose
-from rayboot.geometry.surface import vertex_normals
-from rayboot.render.silhouette import distance_inside
+from rayboot.render.fill import extend_nearest, nearest_known
+from rayboot.render.scene import DrapedMesh
+from rayboot.render.visibility import Sight, look_at
 
-__all__ = ["ColorMode", "paint_mesh", "project_colors", "visible_vertices"]
+__all__ = ["ColorMode", "drape_photo", "paint_mesh", "sample_photo"]
 
 ColorMode = Literal["mirrored", "projected"]
 
-_DEPTH_TOLERANCE = 1.5
-_MIN_FACING = 0.25
-"""A vertex counts as seen where its normal is within 75 degrees of the camera;
-more oblique ones show a streak of the silhouette's mixed colours."""
-
 _MIRROR_REACH = 2.5
-"""A mirror image counts as found within this distance, px of a 96 px crop."""
-
-_LIGHT_NEIGHBOURS = 24
-"""Vertices whose median is the ratio of light: light is smooth, features are not."""
-
-_SEEN_REACH = 1.5
-"""A vertex this near (px) to a seen one keeps its own pixel: single steep vertices
-amid a seen region would else stand out as speckles of the other side's light."""
+"""A mirror image counts as found within this distance of the front, px of a 96 px crop."""
 
 _RIM = 3.0
 """Within this distance of the outline (px of a 96 px crop) a pixel may show the background,
-where the network drew the face too wide. No other vertex takes its colour from there."""
+where the network drew the face too wide. Nothing else takes its colour from there."""
 
 _OUTERMOST = 1.0
 """Within this distance a pixel is always part background."""
@@ -49,117 +40,212 @@ _FOREIGN = 36
 """A pixel of the rim that differs by more (of 255, in any channel) from the face beside
 it is background."""
 
-_BLENDED = 8
-"""Vertices that a hidden one's colour is the mean of; the nearest alone leaves patches."""
+_RING = 2.0
+"""Width of the ring inside the rim whose colours the back takes, px of a 96 px crop."""
 
+_BEHIND = 5.0
+"""What lies this far behind the front (px of a 96 px crop) is back, not the hidden side of
+a nose: it may not show the face that is before it."""
+
+_MIN_DONORS = 64
+"""Pixels; a face of which less is seen is no face, and is painted plainly."""
+
+_LIGHT_CELLS = 24
+"""Light is smooth: its ratio is taken on a grid this coarse."""
+
+_LIGHT_REACH = 2
+"""Cells to each side whose median is the ratio: features are smaller than that."""
+
+_LIGHT_LIMIT = 0.8
+"""Of the logarithm of that ratio."""
 
 _LINE = 1024
 
-_NEARLY = 0.1
-"""By this share the neighbours found may be farther than the nearest: three times as fast."""
+_OWN, _MIRRORED, _BLENDED = range(3)
+"""Where a vertex takes its colour: its own pixel, its mirror image's, or colours of its own."""
+
+
+class _Paint(NamedTuple):
+    """Where N vertices take their colours.
+
+    Attributes:
+        texture: (S, S, 3) uint8, the photo without background on the face's rim.
+        source: (N,) of ``_OWN``, ``_MIRRORED``, ``_BLENDED``.
+        pixels: (N, 2) column and row in the texture.
+        factors: (N, 3) float32 on the texture's colour.
+        colors: (N, 3) float32 in 0..255 that result.
+    """
+
+    texture: np.ndarray
+    source: np.ndarray
+    pixels: np.ndarray
+    factors: np.ndarray
+    colors: np.ndarray
 
 
 def paint_mesh(mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: ColorMode) -> Mesh:
-    """The mesh with the photo's colours.
+    """The mesh with a colour at every vertex.
 
     Args:
         mesh: in the frame of the crop.
         photo: (S, S, 3) uint8 crop.
         pose: of the mesh; its symmetry plane mirrors. None where it is not known: what
-            was hidden then takes the colours of its nearest seen neighbours.
+            was hidden then takes the nearest seen colours.
         mode: ``mirrored``, or the paper's ``projected``.
     """
+    colors = _paint(mesh, photo, pose, mode).colors
+    return mesh._replace(colors=np.rint(np.clip(colors, 0, 255)).astype(np.uint8))
+
+
+def drape_photo(
+    mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: ColorMode
+) -> DrapedMesh:
+    """The mesh with the photo as its texture; the same arguments as :func:`paint_mesh`.
+
+    Triangles whose corners all take their own pixel, or all their mirror image's, are
+    textured; the few between them and those that nothing was seen of have vertex colours.
+    """
+    paint = _paint(mesh, photo, pose, mode)
+    corners = paint.source[mesh.faces]
+    layer = np.where((corners == corners[:, :1]).all(axis=1), corners[:, 0], _BLENDED)
+    # A vertex is repeated for every layer whose triangles meet in it.
+    count = len(mesh.vertices)
+    corner = layer[:, None] * count + mesh.faces
+    used = np.zeros(3 * count, bool)
+    used[corner.ravel()] = True
+    kept = np.flatnonzero(used)
+    vertex, of_layer = kept % count, kept // count
+    blended = of_layer == _BLENDED
     size = photo.shape[0]
-    colors = project_colors(mesh.vertices, photo)
-    if mode == "projected":
-        return mesh._replace(colors=colors)
-    seen = visible_vertices(mesh, size)
-    inside = distance_inside(mesh.vertices, size) * 96 / size
-    donors = np.flatnonzero(seen & (inside > _RIM))
-    if len(donors) < _BLENDED:
-        return mesh._replace(colors=colors)
-    tree, donor_colors = cKDTree(mesh.vertices[donors]), colors[donors].astype(np.float64)
-    others = np.setdiff1d(np.arange(len(colors)), donors, assume_unique=True)
-    gap, neighbour = tree.query(mesh.vertices[others], k=_BLENDED, eps=_NEARLY)
-    found = _blend(gap, neighbour, donor_colors)
-    foreign = (np.abs(found - colors[others]) > _FOREIGN).any(axis=1)
-    own = _has_own_pixel(mesh.vertices, seen, others) & (
-        (inside[others] > _RIM) | ((inside[others] > _OUTERMOST) & ~foreign)
+    # Two white rows below the photo: what has colours of its own looks there.
+    image = np.concatenate([paint.texture, np.full((2, size, 3), 255, np.uint8)])
+    pixels = np.where(blended[:, None], (0.5, size + 0.5), paint.pixels[vertex])
+    coordinates = (pixels + 0.5) / (size, size + 2) * (1, -1) + (0, 1)
+    factors = np.where(blended[:, None], paint.colors[vertex] / 255, paint.factors[vertex])
+    return DrapedMesh(
+        mesh.vertices[vertex],
+        (np.cumsum(used) - 1)[corner].astype(np.int32),
+        factors.astype(np.float32),
+        image,
+        coordinates.astype(np.float32),
     )
-    hidden, found, neighbour = others[~own], found[~own], neighbour[~own]
+
+
+def _paint(mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: ColorMode) -> _Paint:
+    size, count = photo.shape[0], len(mesh.vertices)
+    pixels = pixel_from_crop(mesh.vertices, size, size)
+    sight = look_at(mesh, size) if mode == "mirrored" else None
+    if sight is None or (sight.pixels & (sight.inside > _RIM)).sum() < _MIN_DONORS:
+        source, plain = np.full(count, _OWN), np.ones((count, 3), np.float32)
+        return _Paint(photo, source, pixels, plain, sample_photo(photo, pixels))
+    donors = sight.pixels & (sight.inside > _RIM)
+    filled = extend_nearest(photo, donors)
+    texture = _without_background(photo, filled, sight)
+    factors = np.ones((count, 3), np.float32)
+    # A vertex beside a seen one keeps its own pixel: single steep vertices amid a seen
+    # region would else stand out as speckles of the other side's light.
+    own = _spread(mesh.faces, sight.seen)
+    back = ~own & (sight.depth(mesh.vertices) > _BEHIND)
+    ring = extend_nearest(photo, donors & (sight.inside <= _RIM + _RING))
+    source = np.where(own, _OWN, _BLENDED)
+    colors = sample_photo(filled, pixels)
+    colors[own] = sample_photo(texture, pixels[own])
+    colors[back] = sample_photo(ring, pixels[back])
     if pose is not None:
-        reach = _MIRROR_REACH * size / 96
-        images = _mirror(mesh.vertices[hidden], pose)
-        gap, mirrored = tree.query(images, k=3, distance_upper_bound=reach)
-        has_mirror = np.isfinite(gap[:, 0])
-        light = _light_of_this_side(tree, donor_colors, pose, reach, neighbour[has_mirror, 0])
-        found[has_mirror] = light * _blend(gap[has_mirror], mirrored[has_mirror], donor_colors)
-    colors[hidden] = np.rint(np.clip(found, 0, 255)).astype(np.uint8)
-    return mesh._replace(colors=colors)
+        images, found = _mirror_images(mesh, pose, sight)
+        hidden = found & ~own
+        source[hidden] = _MIRRORED
+        beside = _spread(mesh.faces, _spread(mesh.faces, hidden)) & own
+        light = _light_of_this_side(mesh.vertices, images, found & beside, texture)
+        cells = (pixels[hidden] + 0.5) * len(light) / size - 0.5
+        factors[hidden] = np.exp(sample_photo(light, cells))
+        pixels = np.where(hidden[:, None], pixel_from_crop(images, size, size), pixels)
+        colors[hidden] = factors[hidden] * sample_photo(texture, pixels[hidden])
+    return _Paint(texture, source, pixels, factors, colors)
 
 
-def _has_own_pixel(vertices: np.ndarray, seen: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Which of ``chosen`` were seen, or lie beside one that was."""
-    gap, _ = cKDTree(vertices[seen]).query(vertices[chosen], distance_upper_bound=_SEEN_REACH)
-    return np.isfinite(gap)
+def _spread(faces: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The chosen vertices (N,) bool and those that share a triangle with one."""
+    spread = np.zeros(len(chosen), bool)
+    spread[faces[chosen[faces].any(axis=1)].ravel()] = True
+    return spread
 
 
-def _blend(gap: np.ndarray, neighbour: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """Mean (H, 3) of the neighbours' (H, K) colours, the nearer the heavier; inf is none."""
-    weight = 1.0 / (gap + 0.5)
-    weight /= weight.sum(axis=1, keepdims=True)
-    return np.einsum("hk,hkc->hc", weight, colors[np.minimum(neighbour, len(colors) - 1)])
+def _without_background(photo: np.ndarray, filled: np.ndarray, sight: Sight) -> np.ndarray:
+    """The photo, its pixels of the rim that are no face replaced by the face beside them."""
+    foreign = (cv2.absdiff(photo, filled) > _FOREIGN).any(axis=-1)
+    own = (sight.inside > _RIM) | ((sight.inside > _OUTERMOST) & ~foreign)
+    return np.where(own[..., None], photo, filled)
+
+
+def _mirror_images(mesh: Mesh, pose: FacePose, sight: Sight) -> tuple[np.ndarray, np.ndarray]:
+    """Every vertex's mirror image (N, 3), and whether (N,) the camera saw the surface there."""
+    normal = pose.symmetry_normal
+    images = mesh.vertices - 2 * np.outer((mesh.vertices - pose.centroid) @ normal, normal)
+    facing = sight.normals - 2 * np.outer(sight.normals @ normal, normal)
+    found = sight.looks_at(images, facing, _MIRROR_REACH)
+    size = len(sight.inside)
+    column, row = np.rint(pixel_from_crop(images[found], size, size)).astype(int).T
+    found[found] = sight.inside[row, column] > _RIM
+    return images, found
 
 
 def _light_of_this_side(
-    tree: cKDTree, colors: np.ndarray, pose: FacePose, reach: float, neighbour: np.ndarray
+    vertices: np.ndarray, images: np.ndarray, both: np.ndarray, texture: np.ndarray
 ) -> np.ndarray:
-    """By how much this side is brighter than its mirror image, (H, 3), near each hidden vertex.
+    """By how much each place is brighter than its mirror image: a small picture of logarithms.
 
     The other cheek has the right features and the wrong light: without this a lit
     patch with a hard edge stands on the dark side of the face.
+
+    Args:
+        vertices: (N, 3).
+        images: (N, 3), their mirror images.
+        both: (N,) bool, where both are to be had; beside what was hidden, since it is there
+            that the light must go on.
+        texture: (S, S, 3) uint8.
     """
-    rim, of_hidden = np.unique(neighbour, return_inverse=True)
-    gap, donor = tree.query(_mirror(tree.data[rim], pose), distance_upper_bound=reach)
-    found = np.isfinite(gap)
-    if not found.any():
-        return np.ones((len(neighbour), 3))
+    size = texture.shape[0]
+    here, there = (pixel_from_crop(points[both], size, size) for points in (vertices, images))
     # An offset, so that black does not divide.
-    here, there = colors[rim[found]] + 10.0, colors[donor[found]] + 10.0
-    ratio = np.log(here / there)
-    rim_tree = cKDTree(tree.data[rim[found]])
-    count = min(_LIGHT_NEIGHBOURS, len(ratio))
-    _, around = rim_tree.query(tree.data[rim], k=[*range(1, count + 1)])
-    return np.exp(np.clip(np.median(ratio[around], axis=1), -1.5, 1.5))[of_hidden]
+    ratio = np.log((sample_photo(texture, here) + 10) / (sample_photo(texture, there) + 10))
+    column, row = np.clip(here * _LIGHT_CELLS / size, 0, _LIGHT_CELLS - 1).astype(int).T
+    index, count = row * _LIGHT_CELLS + column, _LIGHT_CELLS**2
+    weight = np.bincount(index, minlength=count)
+    summed = np.stack([np.bincount(index, ratio[:, k], count) for k in range(3)], axis=-1)
+    known = weight > 0
+    field = np.full((count, 3), np.nan, np.float32)
+    field[known] = summed[known] / weight[known, None]
+    shape = (_LIGHT_CELLS, _LIGHT_CELLS)
+    around = [(_LIGHT_REACH, _LIGHT_REACH), (_LIGHT_REACH, _LIGHT_REACH), (0, 0)]
+    window = (2 * _LIGHT_REACH + 1, 2 * _LIGHT_REACH + 1)
+    padded = np.pad(field.reshape(*shape, 3), around, constant_values=np.nan)
+    near = np.lib.stride_tricks.sliding_window_view(padded, window, axis=(0, 1))
+    there_is = known.reshape(shape)
+    if not there_is.any():
+        return np.zeros((*shape, 3), np.float32)
+    smooth = np.zeros((*shape, 3), np.float32)
+    smooth[there_is] = np.nanmedian(near[there_is], axis=(-2, -1))
+    return np.clip(smooth[nearest_known(there_is)], -_LIGHT_LIMIT, _LIGHT_LIMIT)
 
 
-def _mirror(points: np.ndarray, pose: FacePose) -> np.ndarray:
-    offset = points - pose.centroid
-    return points - 2 * np.outer(offset @ pose.symmetry_normal, pose.symmetry_normal)
+def sample_photo(photo: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """The picture's values (N, 3) float32 at (N, 2) columns and rows, bilinearly.
 
-
-def project_colors(vertices: np.ndarray, photo: np.ndarray) -> np.ndarray:
-    """The photo's colour (N, 3) uint8 at each vertex's x, y, bilinearly."""
-    size = photo.shape[0]
-    pixels = pixel_from_crop(vertices, size, size).astype(np.float32)
+    Args:
+        photo: (H, W, 3) uint8 or float32; beyond it the border's values go on.
+        pixels: (N, 2).
+    """
+    count = len(pixels)
+    if count == 0:
+        return np.zeros((0, 3), np.float32)
     # In lines of a picture: OpenCV takes no more than 32,767 rows, a full-size mesh has 73,000.
-    lines = np.resize(pixels, (-(-len(pixels) // _LINE), _LINE, 2))
+    lines = np.resize(pixels.astype(np.float32), (-(-count // _LINE), _LINE, 2))
     colors = cv2.remap(
-        photo,
+        photo.astype(np.float32),
         np.ascontiguousarray(lines[..., 0]),
         np.ascontiguousarray(lines[..., 1]),
         interpolation=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return colors.reshape(-1, 3)[: len(pixels)]
-
-
-def visible_vertices(mesh: Mesh, size: int) -> np.ndarray:
-    """Vertices (N,) bool that the camera of the crop saw at a useful angle."""
-    pixels = np.rint(pixel_from_crop(mesh.vertices, size, size)).astype(int)
-    inside = ((pixels >= 0) & (pixels < size)).all(axis=1)
-    columns, rows = np.clip(pixels, 0, size - 1).T
-    front = np.full((size, size), -np.inf)
-    np.maximum.at(front, (rows, columns), mesh.vertices[:, 2])
-    facing = vertex_normals(mesh.vertices, mesh.faces)[:, 2] > _MIN_FACING
-    return inside & facing & (mesh.vertices[:, 2] > front[rows, columns] - _DEPTH_TOLERANCE)
+    return colors.reshape(-1, 3)[:count]

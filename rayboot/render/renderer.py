@@ -7,6 +7,7 @@ the process's life: making one costs more than a hundred views.
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 # Both must stand before the import: pyrender opens pyglet's window module, which
 # fails where X11 libraries are missing.
@@ -20,14 +21,16 @@ import numpy as np  # noqa: E402
 import pyrender  # noqa: E402
 from OpenGL.GL import GL_CLAMP_TO_EDGE, GL_LINEAR  # noqa: E402
 
-from rayboot.render.scene import Backplane, Scene  # noqa: E402
+from rayboot.render.scene import Backplane, DrapedMesh, Scene  # noqa: E402
 
 __all__ = ["Renderer"]
 
 _CLIP = 4000.0
 """Half of the depth range, px; a turned backplane reaches far."""
 
-_FLAGS = pyrender.RenderFlags.FLAT | pyrender.RenderFlags.SKIP_CULL_FACES
+_TWO_SIDED = pyrender.RenderFlags.FLAT | pyrender.RenderFlags.SKIP_CULL_FACES
+_ONE_SIDED = pyrender.RenderFlags.FLAT
+"""Half of the time, for a closed mesh: no triangle is set up that another one hides."""
 
 
 class Renderer:
@@ -71,17 +74,18 @@ class Renderer:
         if scene.backplane is not None:
             nodes.append(self._scene.add(_plane_of(scene.backplane)))
         try:
-            images = [self._draw(nodes, view) for view in views]
+            flags = _ONE_SIDED if isinstance(scene.mesh, DrapedMesh) else _TWO_SIDED
+            images = [self._draw(nodes, view, flags) for view in views]
         finally:
             for node in nodes:
                 self._scene.remove_node(node)
         return np.stack(images) if images else np.zeros((0, self._size, self._size, 3), np.uint8)
 
-    def _draw(self, nodes: list[pyrender.Node], view: np.ndarray) -> np.ndarray:
+    def _draw(self, nodes: list[pyrender.Node], view: np.ndarray, flags: int) -> np.ndarray:
         pose = np.vstack([view, [0.0, 0.0, 0.0, 1.0]])
         for node in nodes:
             self._scene.set_pose(node, pose)
-        color, _ = self._renderer.render(self._scene, flags=_FLAGS)
+        color, _ = self._renderer.render(self._scene, flags=flags)
         factor = self._supersample
         if factor == 1:
             return color.copy()
@@ -96,33 +100,43 @@ def _material(**texture: pyrender.Texture) -> pyrender.MetallicRoughnessMaterial
 
 def _mesh_of(scene: Scene) -> pyrender.Mesh:
     mesh = scene.mesh
-    if mesh.colors is None:
-        raise ValueError("a mesh is drawn with vertex colours; paint it with render.colors first")
     # Built from arrays: Mesh.from_trimesh would duplicate every vertex.
-    primitive = pyrender.Primitive(
-        positions=np.asarray(mesh.vertices, np.float32),
-        indices=np.asarray(mesh.faces, np.uint32),
-        color_0=np.asarray(mesh.colors, np.float32) / 255.0,
-        material=_material(),
-    )
+    arrays: dict[str, Any] = {
+        "positions": np.asarray(mesh.vertices, np.float32),
+        "indices": np.asarray(mesh.faces, np.uint32),
+    }
+    if isinstance(mesh, DrapedMesh):
+        primitive = pyrender.Primitive(
+            **arrays,
+            color_0=mesh.factors,
+            texcoord_0=mesh.texture_coordinates,
+            material=_material(baseColorTexture=_texture(mesh.image)),
+        )
+    elif mesh.colors is None:
+        raise ValueError("a mesh is drawn with colours; paint it with render.colors first")
+    else:
+        colors = np.asarray(mesh.colors, np.float32) / 255.0
+        primitive = pyrender.Primitive(**arrays, color_0=colors, material=_material())
     return pyrender.Mesh([primitive])
 
 
 def _plane_of(plane: Backplane) -> pyrender.Mesh:
-    texture = pyrender.Texture(
-        source=np.ascontiguousarray(plane.image),
-        source_channels="RGB",
-        sampler=pyrender.Sampler(
-            magFilter=GL_LINEAR,
-            minFilter=GL_LINEAR,
-            wrapS=GL_CLAMP_TO_EDGE,
-            wrapT=GL_CLAMP_TO_EDGE,
-        ),
-    )
     primitive = pyrender.Primitive(
         positions=plane.corners.astype(np.float32),
         indices=np.array([[0, 1, 2], [0, 2, 3]], np.uint32),
         texcoord_0=plane.texture_coordinates.astype(np.float32),
-        material=_material(baseColorTexture=texture),
+        material=_material(baseColorTexture=_texture(plane.image)),
     )
     return pyrender.Mesh([primitive])
+
+
+def _texture(image: np.ndarray) -> pyrender.Texture:
+    sampler = pyrender.Sampler(
+        magFilter=GL_LINEAR,
+        minFilter=GL_LINEAR,
+        wrapS=GL_CLAMP_TO_EDGE,
+        wrapT=GL_CLAMP_TO_EDGE,
+    )
+    return pyrender.Texture(
+        source=np.ascontiguousarray(image), source_channels="RGB", sampler=sampler
+    )

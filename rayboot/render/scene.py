@@ -6,7 +6,7 @@ import numpy as np
 
 from rayboot.geometry.mesh import Mesh
 
-__all__ = ["Backplane", "Scene"]
+__all__ = ["Backplane", "DrapedMesh", "Scene"]
 
 
 class Backplane(NamedTuple):
@@ -24,15 +24,34 @@ class Backplane(NamedTuple):
     texture_coordinates: np.ndarray
 
 
+class DrapedMesh(NamedTuple):
+    """A closed mesh with a picture as its texture.
+
+    Attributes:
+        vertices: (N, 3) float32, px.
+        faces: (F, 3) int32, counter-clockwise seen from outside.
+        factors: (N, 3) float32 that multiply the texture's colours.
+        image: (H, W, 3) uint8, the texture.
+        texture_coordinates: (N, 2) float32, origin at the image's lower left.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    factors: np.ndarray
+    image: np.ndarray
+    texture_coordinates: np.ndarray
+
+
 class Scene(NamedTuple):
     """A face in the frame of its source crop.
 
     Attributes:
-        mesh: with vertex colours.
+        mesh: with vertex colours, or with a texture; of the latter only what faces the
+            camera is drawn.
         backplane: or None for a plain background.
         background: (r, g, b) in 0..255, where nothing else is.
     """
 
-    mesh: Mesh
+    mesh: Mesh | DrapedMesh
     backplane: Backplane | None = None
     background: tuple[int, int, int] = (0, 0, 0)

@@ -103,13 +103,15 @@ def test_head_rotation_refuses_a_line() -> None:
 
 
 def test_landmarks_are_lifted_to_the_nearest_covered_pixel() -> None:
-    depth = np.full((9, 9), np.nan)
-    depth[3:6, 3:6] = np.arange(9).reshape(3, 3)
+    occupied = np.zeros((17, 9, 9), bool)
+    for index, (row, column) in enumerate(np.ndindex(3, 3)):
+        # Down to slice 2, up to 8 to 16: z is 0 to 4.
+        occupied[2 : 9 + index, 3 + row, 3 + column] = True
     landmarks = np.tile([[4.0, 4.0]], (68, 1))
     landmarks[0], landmarks[1] = (0.0, 4.0), (100.0, 5.0)
-    lifted = lift_landmarks(landmarks, depth)
-    assert lifted[2].tolist() == [0.0, 0.0, 4.0]
-    assert lifted[0, 2] == 3.0
-    assert lifted[1, 2] == 8.0
+    lifted = lift_landmarks(landmarks, occupied)
+    assert lifted[2].tolist() == [0.0, 0.0, 2.0]
+    assert lifted[0, 2] == 1.5
+    assert lifted[1, 2] == 4.0
     with pytest.raises(DegenerateInputError):
-        lift_landmarks(landmarks, np.full((9, 9), np.nan))
+        lift_landmarks(landmarks, np.zeros((17, 9, 9), bool))

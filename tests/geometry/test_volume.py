@@ -5,7 +5,9 @@ from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.camera import rotation_yaw_pitch, transform_points
 from rayboot.geometry.surface import extract_surface
 from rayboot.geometry.volume import (
-    front_depth,
+    any_of_cells,
+    coarsen,
+    inner_points,
     keep_largest_component,
     occupied_box,
     pack_occupancy,
@@ -63,9 +65,11 @@ def test_a_flat_transform_is_refused():
 def test_half_of_a_sphere_pushed_to_the_border_is_clipped():
     sphere = soft_sphere(SHAPE, np.zeros(3), 9) >= 0.5
     aside = np.column_stack([np.eye(3), [32.0, 0, 0]])
-    assert share_clipped(sphere, np.eye(3, 4)) == 0
-    assert share_clipped(sphere, aside, stride=1) == pytest.approx(0.5, abs=0.02)
-    assert share_clipped(sphere, aside) == pytest.approx(0.5, abs=0.06)
+    inside, every = inner_points(sphere, 2), inner_points(sphere, 1)
+    assert share_clipped(every, np.eye(3, 4), SHAPE) == 0
+    assert share_clipped(every, aside, SHAPE) == pytest.approx(0.5, abs=0.02)
+    assert share_clipped(inside, aside, SHAPE) == pytest.approx(0.5, abs=0.06)
+    assert share_clipped(inside[:0], aside, SHAPE) == 0
 
 
 def test_packing_keeps_every_bit():
@@ -91,10 +95,15 @@ def test_specks_are_emptied_and_one_component_is_left_alone():
     assert keep_largest_component(sphere) is sphere
 
 
-def test_front_depth_is_the_spheres_front():
-    depth = front_depth(soft_sphere((65, 65, 65), np.zeros(3), 12) >= 0.5)
-    assert depth[32, 32] == pytest.approx(12, abs=0.5)
-    assert np.isnan(depth[0, 0])
+def test_cells_are_means_of_their_voxels():
+    volume = np.random.default_rng(0).random((9, 5, 6)).astype(np.float32)
+    cells = coarsen(volume, 2)
+    assert cells.shape == (3, 3, 3)
+    assert cells[0, 1, 2] == pytest.approx(volume[:4, 2:4, 4:6].mean())
+    # Beyond the end there is nothing.
+    assert cells[2, 2, 0] == pytest.approx(volume[8, 4, :2].sum() / 16)
+    assert coarsen(volume, 0) is volume
+    assert np.array_equal(any_of_cells(volume > 0.9, 2), coarsen(volume > 0.9, 2) > 0)
 
 
 def test_the_box_is_tight():

@@ -8,8 +8,9 @@ from rayboot.data.images import decode_photo
 from rayboot.data.storage import join_uri, read_bytes
 from rayboot.data.truth import truth_table
 from rayboot.geometry.crop import warp_photo
-from rayboot.geometry.volume import transform_volume, unpack_occupancy
+from rayboot.geometry.volume import coarsen, transform_volume, unpack_occupancy
 from rayboot.pipeline.config import GenerateConfig
+from rayboot.pipeline.rows import Solid
 from rayboot.pipeline.turn import TurnedFace, turn_face
 from rayboot.render import Renderer
 from rayboot.synthesis import SynthesisConfig, synthesize
@@ -20,7 +21,8 @@ SIZE, SLICES = 192, 200
 
 
 @pytest.fixture(scope="module")
-def turned(tmp_path_factory: pytest.TempPathFactory) -> TurnedFace:
+def faces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TurnedFace]:
+    """The same face with its mesh thinned, and in full."""
     uri = str(tmp_path_factory.mktemp("full"))
     config = SynthesisConfig(
         num_identities=1,
@@ -36,21 +38,41 @@ def turned(tmp_path_factory: pytest.TempPathFactory) -> TurnedFace:
     image = warp_photo(photo, np.reshape(row["crop"], (2, 3)), SIZE)
     occupied = unpack_occupancy(row["occupancy"], (SLICES, SIZE, SIZE))
     volume = ndimage.gaussian_filter(occupied.astype(np.float32), 1.5)
-    return turn_face(image, volume, None, GenerateConfig(), Renderer(SIZE))
+    renderer = Renderer(SIZE)
+    turned = {}
+    for mesh in ("thinned", "full"):
+        run = GenerateConfig(mesh=mesh)
+        cell = run.cell_px(SIZE)
+        solid = Solid(volume >= run.isovalue, coarsen(volume, cell), cell)
+        turned[mesh] = turn_face(image, solid, None, run, renderer)
+    return turned
 
 
-def test_all_views_are_made(turned: TurnedFace) -> None:
+@pytest.mark.parametrize("mesh", ["thinned", "full"])
+def test_all_views_are_made(faces: dict[str, TurnedFace], mesh: str) -> None:
+    face = faces[mesh]
+    assert sorted(view.yaw_deg for view in face.views) == [-60, -40, -20, 20, 40, 60]
+    assert face.images.shape == (6, SIZE, SIZE, 3)
+    assert face.num_left_out == 0
+
+
+def test_a_thinned_mesh_draws_the_same_pictures(faces: dict[str, TurnedFace]) -> None:
+    thinned, full = faces["thinned"], faces["full"]
     # More vertices than OpenCV takes rows.
-    assert len(turned.mesh.vertices) > 40_000
-    assert sorted(view.yaw_deg for view in turned.views) == [-60, -40, -20, 20, 40, 60]
-    assert turned.images.shape == (6, SIZE, SIZE, 3)
-    assert turned.num_left_out == 0
+    assert len(full.mesh.vertices) > 40_000
+    assert len(thinned.mesh.faces) < 0.2 * len(full.mesh.faces)
+    difference = np.abs(thinned.images.astype(int) - full.images).max(axis=-1)
+    assert np.median(difference) <= 2
+    assert (difference <= 16).mean() > 0.9
+    normals = (face.pose.symmetry_normal for face in (thinned, full))
+    assert np.degrees(np.arccos(min(1.0, np.dot(*normals)))) < 0.5
 
 
-def test_turned_targets_keep_the_solid(turned: TurnedFace) -> None:
-    for transform, clipped in zip(turned.transforms, turned.clipped, strict=True):
-        target = transform_volume(turned.occupied, transform)
+def test_turned_targets_keep_the_solid(faces: dict[str, TurnedFace]) -> None:
+    face = faces["thinned"]
+    for transform, clipped in zip(face.transforms, face.clipped, strict=True):
+        target = transform_volume(face.occupied, transform)
         # Cropping again changes the scale, and with it the volume by its cube.
         scale = np.linalg.norm(transform[:, 0])
-        expected = turned.occupied.sum() * scale**3 * (1 - clipped)
+        expected = face.occupied.sum() * scale**3 * (1 - clipped)
         assert target.sum() == pytest.approx(expected, rel=0.02)

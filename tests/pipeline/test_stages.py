@@ -5,16 +5,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from rayboot.data.images import decode_photo
 from rayboot.data.schema import PAIRS_SCHEMA
 from rayboot.data.truth import truth_table
-from rayboot.geometry.volume import transform_volume, unpack_occupancy
+from rayboot.geometry.volume import coarsen, transform_volume, unpack_occupancy
+from rayboot.models import load_vrn, save_vrn
+from rayboot.models.predictor import Predictor
 from rayboot.pipeline.config import GenerateConfig, SelectionConfig
 from rayboot.pipeline.listing import list_inputs, mark_duplicates
 from rayboot.pipeline.read import ReadPhotos
 from rayboot.pipeline.reconstruct import ReconstructFaces
-from rayboot.pipeline.rows import soft_volume
+from rayboot.pipeline.rows import Solid, solid_of
 from rayboot.pipeline.turn import TurnFaces
 from rayboot.registry.models import resolve_weights
 from tests.pipeline.photos import BAD, mixed_folder
@@ -39,7 +42,10 @@ def cropped(listing: pa.Table) -> pa.Table:
 @pytest.fixture(scope="module")
 def reconstructed(cropped: pa.Table) -> pa.Table:
     weights = str(resolve_weights("builtin:compact"))
-    return ReconstructFaces(weights, CONFIG.inference, batch_size=8, use_gpu=False)(cropped)
+    reconstruct = ReconstructFaces(
+        weights, CONFIG.inference, batch_size=8, use_gpu=False, cell=CONFIG.cell_px(96)
+    )
+    return reconstruct(cropped)
 
 
 @pytest.fixture(scope="module")
@@ -123,12 +129,29 @@ def test_the_target_covers_what_the_view_shows(finished: pa.Table) -> None:
         assert depth[-1] < SHAPE[0] - 1, "the face itself is cut off"
 
 
-def test_soft_volumes_survive_the_way_between_stages(reconstructed: pa.Table) -> None:
+def test_solids_survive_the_way_between_stages(cropped: pa.Table, reconstructed: pa.Table) -> None:
     row = next(r for r in reconstructed.to_pylist() if not r["reason"])
-    volume = soft_volume(row, SHAPE)
-    assert volume.shape == SHAPE
-    soft = (volume > 0.05) & (volume < 0.95)
-    assert soft.sum() > 1000
+    solid = solid_of(row, SHAPE, CONFIG.cell_px(96))
+    predictor = Predictor(
+        load_vrn(resolve_weights("builtin:compact")), CONFIG.inference, batch_size=8
+    )
+    (photo,) = [r["image"] for r in cropped.to_pylist() if r["face_id"] == row["face_id"]]
+    (volume,) = predictor.predict(np.frombuffer(photo, np.uint8).reshape(1, 96, 96, 3))
+    assert (solid.occupied != (volume >= 0.5)).mean() < 1e-4
+    assert np.abs(solid.cells - coarsen(volume, 1)).max() < 0.03
+    soft = (solid.cells > 0.05) & (solid.cells < 0.95)
+    assert soft.sum() > 500
+
+
+def test_specks_leave_the_bits_and_the_cells() -> None:
+    occupied, cells = np.zeros((16, 12, 12), bool), np.zeros((8, 12, 12), np.float32)
+    for part in (slice(2, 8), slice(10, 11)):
+        occupied[2:8, part, part] = True
+        cells[1:4, part, part] = 1.0
+    cleaned = Solid(occupied, cells, 1).without_specks()
+    assert cleaned.occupied.sum() == 6**3
+    assert cleaned.cells.sum() == 3 * 6**2
+    assert cleaned.without_specks() is cleaned
 
 
 def test_photos_without_landmarks_say_so(tmp_path: Path, synthetic_set: str) -> None:
@@ -141,7 +164,12 @@ def test_photos_without_landmarks_say_so(tmp_path: Path, synthetic_set: str) -> 
     assert (row["stage"], row["reason"]) == ("landmarks", "no-landmarks")
 
 
-def test_an_empty_volume_is_a_reject() -> None:
-    from rayboot.pipeline.reconstruct import _boxed
-
-    assert _boxed(np.zeros(SHAPE, np.float32))["reason"] == "empty-volume"
+def test_an_empty_volume_is_a_reject(tmp_path: Path, cropped: pa.Table) -> None:
+    network = load_vrn(resolve_weights("builtin:compact"))
+    last = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
+    torch.nn.init.constant_(last.bias, -100.0)
+    weights = tmp_path / "blind.safetensors"
+    save_vrn(network, weights)
+    table = ReconstructFaces(str(weights), CONFIG.inference, 4, use_gpu=False)(cropped)
+    reasons = {row["reason"] for row in table.to_pylist() if row["image"] is not None}
+    assert reasons == {"empty-volume"}

@@ -3,9 +3,8 @@ import pytest
 
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.pose import FacePose
-from rayboot.render.backplane import build_backplane, fill_from_around
+from rayboot.render.backplane import build_backplane
 from rayboot.render.sheet import contact_sheet
-from rayboot.render.silhouette import silhouette
 from tests.render.solids import SIZE, ellipsoid, frontal_pose, smooth_photo
 
 
@@ -23,30 +22,6 @@ def test_the_plane_is_orthogonal_to_the_gaze_and_behind_the_solid(yaw_deg: int, 
 
 def test_none_draws_no_plane() -> None:
     assert build_backplane(smooth_photo(), ellipsoid().vertices, frontal_pose(), "none") is None
-
-
-def test_the_face_is_taken_out_and_all_else_kept() -> None:
-    photo = smooth_photo()
-    mask = silhouette(ellipsoid().vertices, SIZE)
-    photo[mask] = (255, 0, 0)
-    filled = fill_from_around(photo, silhouette(ellipsoid().vertices, SIZE, margin=2))
-    outside = ~silhouette(ellipsoid().vertices, SIZE, margin=2)
-    assert np.array_equal(filled[outside], photo[outside])
-    red = (filled[:, :, 0] > 230) & (filled[:, :, 1] < 30)
-    assert not red[mask].any()
-
-
-def test_filling_a_constant_gives_the_constant() -> None:
-    image = np.full((40, 40, 3), (10, 120, 240), np.uint8)
-    hole = np.zeros((40, 40), bool)
-    hole[5:35, 8:30] = True
-    assert np.abs(fill_from_around(image, hole).astype(int) - image).max() <= 1
-
-
-def test_a_picture_that_is_all_hole_gets_its_mean() -> None:
-    image = np.zeros((8, 8, 3), np.uint8)
-    image[:4] = 100
-    assert (fill_from_around(image, np.ones((8, 8), bool)) == 50).all()
 
 
 def test_contact_sheet_puts_rows_below_each_other() -> None:

@@ -1,36 +1,36 @@
 import numpy as np
+import pytest
 from scipy.spatial import cKDTree
 
 from rayboot.geometry.camera import pixel_from_crop, rotation_yaw_pitch
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose
-from rayboot.render.colors import paint_mesh, project_colors, visible_vertices
-from rayboot.render.silhouette import distance_inside
+from rayboot.render.colors import drape_photo, paint_mesh, sample_photo
+from rayboot.render.visibility import look_at
 from tests.render.solids import SIZE, ellipsoid, frontal_pose, smooth_photo
 
 
-def test_seen_vertices_face_the_camera_and_are_in_front() -> None:
-    mesh = ellipsoid()
-    seen = visible_vertices(mesh, SIZE)
-    assert (mesh.vertices[seen, 2] > 0).all()
-    assert seen.mean() > 0.35
+def donors_of(mesh: Mesh) -> np.ndarray:
+    """Vertices (N,) bool that were seen, away from the rim and the pixels that meet it."""
+    sight = look_at(mesh, SIZE)
+    column, row = np.rint(pixel_from_crop(mesh.vertices, SIZE, SIZE)).astype(int).T
+    return sight.seen & (sight.inside[row, column] > 4)
 
 
-def test_projection_samples_the_photo_between_pixels() -> None:
+def test_the_photo_is_sampled_between_pixels() -> None:
     photo = np.zeros((SIZE, SIZE, 3), np.uint8)
     photo[:, :] = np.arange(SIZE)[None, :, None]
-    colors = project_colors(np.array([[0.0, 0.0, 5.0], [10.5, -3.0, 0.0]]), photo)
-    assert colors[:, 0].tolist() in ([47, 58], [48, 58])
-    assert colors[1].tolist() == [58, 58, 58]
+    colors = sample_photo(photo, np.array([[47.5, 40.0], [58.0, 3.25], [-9.0, 5.0]]))
+    assert np.allclose(colors, np.array([47.5, 58.0, 0.0])[:, None], atol=0.05)
+    assert sample_photo(photo, np.zeros((0, 2))).shape == (0, 3)
 
 
 def test_meshes_of_the_released_network_have_more_vertices_than_a_picture_rows() -> None:
     photo = smooth_photo(2)
-    one = np.array([[10.5, -3.0, 0.0], [-20.25, 8.0, 1.0]])
-    many = np.tile(one, (40_001, 1))
-    colors = project_colors(many, photo)
+    one = np.array([[10.5, 3.0], [20.25, 8.0]])
+    colors = sample_photo(photo, np.tile(one, (40_001, 1)))
     assert colors.shape == (80_002, 3)
-    assert np.array_equal(colors, np.tile(project_colors(one, photo), (40_001, 1)))
+    assert np.array_equal(colors, np.tile(sample_photo(photo, one), (40_001, 1)))
 
 
 def test_the_plain_mode_bleeds_and_the_mirrored_one_does_not() -> None:
@@ -48,8 +48,7 @@ def test_the_plain_mode_bleeds_and_the_mirrored_one_does_not() -> None:
     photo[:, SIZE // 2 :] = 50
     mirrored = paint_mesh(mesh, photo, pose, "mirrored").colors
     projected = paint_mesh(mesh, photo, pose, "projected").colors
-    seen = visible_vertices(mesh, SIZE)
-    within = seen & (distance_inside(mesh.vertices, SIZE) > 3)
+    seen, within = look_at(mesh, SIZE).seen, donors_of(mesh)
     assert (mirrored[~seen] != projected[~seen]).any()
     assert np.array_equal(mirrored[within], projected[within])
     assert np.isfinite(side).all()
@@ -64,7 +63,7 @@ def turned_solid(yaw_deg: float) -> tuple[Mesh, FacePose]:
 
 def hidden_cheek(mesh: Mesh, pose: FacePose) -> tuple[np.ndarray, np.ndarray]:
     """Hidden vertices whose mirror image was seen, and the seen vertices there."""
-    seen = np.flatnonzero(visible_vertices(mesh, SIZE))
+    seen = np.flatnonzero(look_at(mesh, SIZE).seen)
     hidden = np.setdiff1d(np.flatnonzero(mesh.vertices @ pose.gaze > 8), seen)
     points = mesh.vertices[hidden]
     images = points - 2 * np.outer(points @ pose.symmetry_normal, pose.symmetry_normal)
@@ -95,7 +94,7 @@ def test_a_hidden_cheek_keeps_the_light_of_its_side() -> None:
     lit = np.linspace(0.3, 1.0, SIZE)[None, :, None]
     colors = paint_mesh(mesh, (photo * lit).astype(np.uint8), pose, "mirrored").colors
     hidden, donors = hidden_cheek(mesh, pose)
-    seen = np.flatnonzero(visible_vertices(mesh, SIZE))
+    seen = np.flatnonzero(look_at(mesh, SIZE).seen)
     beside = seen[cKDTree(mesh.vertices[seen]).query(mesh.vertices[hidden])[1]]
     to_rim = np.abs(colors[hidden].astype(int) - colors[beside]).mean()
     to_donor = np.abs(colors[hidden].astype(int) - colors[donors]).mean()
@@ -105,7 +104,7 @@ def test_a_hidden_cheek_keeps_the_light_of_its_side() -> None:
 def test_without_a_pose_the_nearest_seen_colours_are_taken() -> None:
     mesh, photo = ellipsoid(), smooth_photo(4)
     painted = paint_mesh(mesh, photo, None, "mirrored")
-    donors = visible_vertices(mesh, SIZE) & (distance_inside(mesh.vertices, SIZE) > 3)
+    donors = donors_of(mesh)
     behind = mesh.vertices[:, 2] < -10
     _, nearest = cKDTree(mesh.vertices[donors]).query(mesh.vertices[behind])
     beside, own = painted.colors[donors][nearest].astype(int), painted.colors[behind]
@@ -124,3 +123,29 @@ def test_background_at_the_rim_of_a_solid_too_wide_is_not_taken() -> None:
         # A trace may be left where a pixel is part face.
         assert np.abs(colors.astype(int) - skin).max() <= 40
     assert (paint_mesh(mesh, photo, None, "projected").colors[:, 1] > 200).any()
+
+
+@pytest.mark.parametrize("mode", ["mirrored", "projected"])
+def test_a_draped_mesh_is_the_painted_one(mode: str) -> None:
+    """The same triangles; at its corners the texture gives the colours of the vertices."""
+    mesh, pose = turned_solid(30)
+    photo = smooth_photo(3)
+    painted = paint_mesh(mesh, photo, pose, mode)
+    draped = drape_photo(mesh, photo, pose, mode)
+    assert np.array_equal(draped.vertices[draped.faces], mesh.vertices[mesh.faces])
+    height, width = draped.image.shape[:2]
+    pixels = draped.texture_coordinates * (width, -height) + (-0.5, height - 0.5)
+    colors = np.clip(draped.factors * sample_photo(draped.image, pixels), 0, 255)
+    expected = painted.colors[mesh.faces].astype(float)
+    assert np.abs(colors[draped.faces] - expected).max() <= 1
+
+
+def test_what_was_seen_and_its_mirror_image_are_textured() -> None:
+    mesh, pose = turned_solid(30)
+    draped = drape_photo(mesh, smooth_photo(3), pose, "mirrored")
+    rows = (1 - draped.texture_coordinates[:, 1]) * draped.image.shape[0]
+    textured = (rows[draped.faces] < SIZE).all(axis=1)
+    seen = look_at(mesh, SIZE).seen[mesh.faces].all(axis=1)
+    assert textured[seen].all()
+    assert textured.sum() > 1.2 * seen.sum()
+    assert not textured.all()

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from rayboot.geometry.camera import pixel_from_crop, rotation_yaw_pitch
+from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.mesh import Mesh
 from rayboot.render import Backplane, Renderer, Scene
 from rayboot.render.backplane import build_backplane
-from rayboot.render.colors import paint_mesh, visible_vertices
+from rayboot.render.colors import drape_photo, paint_mesh
+from rayboot.render.visibility import Sight, look_at
 from tests.render.solids import SIZE, ellipsoid, frontal_pose, smooth_photo
 
 pytestmark = pytest.mark.egl
@@ -25,23 +26,52 @@ def turned(yaw_deg: float) -> np.ndarray:
     return np.column_stack([rotation_yaw_pitch(np.radians(yaw_deg), 0), np.zeros(3)])
 
 
-def test_unturned_view_reproduces_the_photo(renderer: Renderer) -> None:
-    photo, mesh, pose = smooth_photo(), ellipsoid(), frontal_pose()
-    scene = Scene(
-        paint_mesh(mesh, photo, pose, "mirrored"),
-        build_backplane(photo, mesh.vertices, pose, "filled"),
-    )
-    (image,) = renderer.render(scene, [STILL])
-    seen = visible_vertices(mesh, SIZE)
-    columns, rows = np.rint(pixel_from_crop(mesh.vertices[seen], SIZE, SIZE)).astype(int).T
-    visible = np.zeros((SIZE, SIZE), bool)
-    visible[rows, columns] = True
+def unturned(photo: np.ndarray) -> tuple[np.ndarray, Sight]:
+    """The picture of an ellipsoid with the photo on it, and what the camera saw of it.
+
+    In a large photo the mesh is thinner: a vertex for every second column and row.
+    """
+    size = photo.shape[0]
+    mesh, pose = ellipsoid(), frontal_pose()
+    mesh = mesh._replace(vertices=size // SIZE * mesh.vertices)
+    plane = build_backplane(photo, mesh.vertices, pose, "filled")
+    scene = Scene(drape_photo(mesh, photo, pose, "mirrored"), plane)
+    return Renderer(size).render(scene, [STILL])[0], look_at(mesh, size)
+
+
+@pytest.mark.parametrize("size", [SIZE, 2 * SIZE])
+def test_unturned_view_reproduces_the_photo(size: int) -> None:
+    photo = smooth_photo(size=size)
+    image, sight = unturned(photo)
     # A pixel of the rim shows the oblique side too, which the camera did not see well.
-    visible = ndimage.binary_erosion(visible, np.ones((3, 3)))
+    visible = ndimage.binary_erosion(sight.pixels, np.ones((3, 3)), size // SIZE)
     difference = np.abs(image.astype(int) - photo)[visible]
-    assert visible.sum() > 1500
+    assert visible.sum() > 1500 * (size // SIZE) ** 2
     assert np.median(difference) <= 1
     assert (difference.max(axis=1) <= 8).mean() >= 0.99
+
+
+@pytest.mark.parametrize("size", [SIZE, 2 * SIZE])
+def test_a_pattern_finer_than_the_mesh_is_reproduced(size: int) -> None:
+    photo = smooth_photo(size=size)
+    photo[::2] = 255 - photo[::2]
+    image, sight = unturned(photo)
+    visible = sight.pixels & (sight.inside > 4)
+    difference = np.abs(image.astype(int) - photo)[visible]
+    assert visible.sum() > 1000 * (size // SIZE) ** 2
+    assert np.median(difference) <= 1
+    assert (difference.max(axis=1) <= 8).mean() >= 0.99
+
+
+def test_a_draped_mesh_looks_as_a_painted_one(renderer: Renderer) -> None:
+    photo, pose = smooth_photo(4), frontal_pose()
+    mesh = ellipsoid()
+    painted = Scene(paint_mesh(mesh, photo, pose, "mirrored"))
+    draped = Scene(drape_photo(mesh, photo, pose, "mirrored"))
+    views = [turned(yaw) for yaw in (-70, -30, 0, 50)]
+    a, b = (renderer.render(scene, views).astype(int) for scene in (painted, draped))
+    assert (a.max(axis=-1) > 0).sum() > 4000
+    assert (np.abs(a - b).max(axis=-1) <= 8).mean() > 0.99
 
 
 def test_plain_photo_behind_is_exact_where_no_face_is(renderer: Renderer) -> None:
@@ -94,7 +124,7 @@ def test_colours_are_emitted_as_they_are(renderer: Renderer) -> None:
 def test_no_black_wedge_at_large_turns(renderer: Renderer) -> None:
     photo, mesh, pose = np.maximum(smooth_photo(2), 30), ellipsoid(), frontal_pose()
     scene = Scene(
-        paint_mesh(mesh, photo, pose, "mirrored"),
+        drape_photo(mesh, photo, pose, "mirrored"),
         build_backplane(photo, mesh.vertices, pose, "filled"),
     )
     images = renderer.render(scene, [turned(yaw) for yaw in (-80, -60, -40, 40, 60, 80)])
@@ -106,10 +136,10 @@ def test_a_turned_head_has_no_second_face_behind_it(renderer: Renderer) -> None:
     photo = np.full((SIZE, SIZE, 3), (40, 90, 40), np.uint8)
     y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
     photo[(x / 24) ** 2 + (y / 30) ** 2 <= 1] = (220, 40, 40)
-    painted = paint_mesh(mesh, photo, pose, "mirrored")
+    draped = drape_photo(mesh, photo, pose, "mirrored")
     filled, plain = (
         renderer.render(
-            Scene(painted, build_backplane(photo, mesh.vertices, pose, mode)), [turned(60)]
+            Scene(draped, build_backplane(photo, mesh.vertices, pose, mode)), [turned(60)]
         )
         for mode in ("filled", "photo")
     )

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import torch
+
+from rayboot.geometry.volume import coarsen
+from rayboot.models import VRN
+from rayboot.models.compress import mean_of_cells, pack_bits
+from rayboot.models.config import InferenceConfig
+from rayboot.models.predictor import Predictor
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture
+def volumes() -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(1).random((2, 9, 8, 16), np.float32))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_bits_are_those_of_numpy(volumes: torch.Tensor, device: str) -> None:
+    bits = pack_bits(volumes.to(device), 0.3)
+    assert bits.tobytes() == np.packbits(volumes.numpy() >= 0.3, axis=-1).tobytes()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("cell", [0, 1, 2, 3])
+def test_cells_are_the_means(
+    volumes: torch.Tensor, cell: int, dtype: torch.dtype, device: str
+) -> None:
+    cells = mean_of_cells(volumes.to(device, dtype), cell)
+    for made, volume in zip(cells, volumes.to(dtype).float().numpy(), strict=True):
+        expected = coarsen(volume, cell)
+        assert made.shape == expected.shape
+        tolerance = 0.51 if dtype == torch.float32 else 1.5
+        assert np.abs(made - 255 * expected).max() < tolerance
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_small_predictions_are_the_volumes(tiny: VRN, precision: str) -> None:
+    images = np.random.default_rng(5).integers(0, 256, (7, 32, 32, 3), np.uint8)
+    predictor = Predictor(tiny, InferenceConfig(precision=precision), batch_size=4)
+    volumes = predictor.predict(images)
+    bits, cells = predictor.predict_small(images, 0.5, 1)
+    assert bits.shape == (7, 12, 32, 4)
+    assert (bits != np.packbits(volumes >= 0.5, axis=-1)).mean() < 0.01
+    for made, volume in zip(cells, volumes, strict=True):
+        assert np.abs(made / 255 - coarsen(volume, 1)).max() < 0.01
+    alone = predictor.predict_small(images[5:6], 0.5, 1)
+    assert all(a[0].tobytes() == b[5].tobytes() for a, b in zip(alone, (bits, cells), strict=True))
