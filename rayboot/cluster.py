@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -73,6 +74,8 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> Iterator
 
     # Its plans and hints would bury the progress of the run; they stay in Ray's own logs.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # Fewer photos than actors is no mistake.
+    warnings.filterwarnings("ignore", "The (min|max)imum number of concurrent", UserWarning)
     if ray.is_initialized():
         yield
         return

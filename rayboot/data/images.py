@@ -49,7 +49,9 @@ def decode_photo(payload: bytes) -> np.ndarray:
     except (FaceRejectedError, MemoryError):
         raise
     except PIL.UnidentifiedImageError as error:
-        raise FaceRejectedError("read", "undecodable", f"no image format: {error}") from error
+        raise FaceRejectedError(
+            "read", "undecodable", "the file's bytes are of no known image format"
+        ) from error
     except PIL.Image.DecompressionBombError as error:
         raise FaceRejectedError("read", "too-large", f"{error}; reduce it first") from error
     except Exception as error:  # every format's decoder has errors of its own
