@@ -32,7 +32,8 @@ from benchmarks.machine import commit, describe_machine
 from benchmarks.relief import relief_photos, relief_vrn
 from rayboot.cluster import connect
 from rayboot.pipeline.config import GenerateConfig
-from rayboot.pipeline.generate import generate, prepare
+from rayboot.pipeline.generate import generate
+from rayboot.pipeline.request import prepare
 from rayboot.synthesis import SynthesisConfig, synthesize
 
 YAWS_DEG = (-60, -40, -20, 20, 40, 60)

@@ -159,7 +159,8 @@ def generate(config_path: Path, inputs: tuple[str, ...], output_uri: str | None)
     from rayboot.cluster import connect
     from rayboot.config import load_config
     from rayboot.pipeline.config import GenerateConfig
-    from rayboot.pipeline.generate import generate, prepare
+    from rayboot.pipeline.generate import generate
+    from rayboot.pipeline.request import prepare
 
     config = load_config(GenerateConfig, config_path)
     changes = {"input": _one_or_all(inputs), "output": output_uri}

@@ -6,11 +6,13 @@ The command line turns :class:`RequestError` into exit status 2 and any other
 """
 
 __all__ = [
+    "BusyError",
     "DegenerateInputError",
     "FaceRejectedError",
     "RaybootError",
     "RequestError",
     "ShapeError",
+    "StoreError",
     "UnfinishedDataError",
     "WeightsError",
 ]
@@ -34,6 +36,14 @@ class DegenerateInputError(RaybootError, ValueError):
 
 class WeightsError(RaybootError):
     """A weights file cannot be read, or its entries do not fit the network."""
+
+
+class BusyError(RaybootError):
+    """Another run writes to the same output."""
+
+
+class StoreError(RaybootError):
+    """An object store gave no answer for longer than a run waits."""
 
 
 class UnfinishedDataError(RaybootError):

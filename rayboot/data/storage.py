@@ -5,11 +5,12 @@ variables, ``AWS_ENDPOINT_URL`` included, its files and roles): none is ever in 
 config.
 """
 
+import contextlib
 import os
 import posixpath
 import tempfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import fsspec
 from fsspec.core import url_to_fs
@@ -18,13 +19,17 @@ from pyarrow.fs import FSSpecHandler, LocalFileSystem, PyFileSystem
 from rayboot.errors import RequestError
 
 __all__ = [
+    "Entry",
     "arrow_filesystem",
+    "create_bytes",
     "exists",
     "join_uri",
+    "list_entries",
     "list_files",
-    "list_sizes",
     "open_file",
     "read_bytes",
+    "read_range",
+    "remove",
     "require_writable",
     "write_bytes",
 ]
@@ -62,8 +67,21 @@ def exists(uri: str) -> bool:
     return bool(filesystem.exists(path))
 
 
-def list_sizes(uri: str, below: str = "") -> dict[str, int]:
-    """Files under ``uri``/``below`` with their bytes, by path relative to ``uri``, sorted.
+class Entry(NamedTuple):
+    """A file of a listing.
+
+    Attributes:
+        num_bytes: its size.
+        tag: of its content, where the store keeps one: equal tags of equal sizes are equal
+            files. None on local disks, and where the store cut an upload in parts.
+    """
+
+    num_bytes: int
+    tag: str | None = None
+
+
+def list_entries(uri: str, below: str = "") -> dict[str, Entry]:
+    """Files under ``uri``/``below``, by path relative to ``uri``, sorted.
 
     Links to folders are followed; what is not there has no files.
 
@@ -73,14 +91,22 @@ def list_sizes(uri: str, below: str = "") -> dict[str, int]:
     filesystem, root = _open(uri)
     folder = posixpath.join(root, below).rstrip("/")
     if "file" in _protocols(filesystem):
-        sizes = _local_sizes(folder)
+        entries = {path: Entry(size) for path, size in _local_sizes(folder).items()}
     else:
         found = filesystem.find(folder, detail=True)
         # Some S3 servers list the folders that they keep.
-        sizes = {
-            path: int(info["size"]) for path, info in found.items() if info["type"] != "directory"
+        entries = {
+            path: Entry(int(info["size"]), _tag_of(info))
+            for path, info in found.items()
+            if info["type"] != "directory"
         }
-    return {posixpath.relpath(path, root): sizes[path] for path in sorted(sizes)}
+    return {posixpath.relpath(path, root): entries[path] for path in sorted(entries)}
+
+
+def _tag_of(info: dict[str, Any]) -> str | None:
+    tag = str(info.get("ETag") or info.get("etag") or info.get("md5Hash") or "").strip('"')
+    # That of an upload in parts depends on how it was cut.
+    return tag if tag and "-" not in tag else None
 
 
 def _local_sizes(folder: str) -> dict[str, int]:
@@ -108,7 +134,7 @@ def _local_sizes(folder: str) -> dict[str, int]:
 
 def list_files(uri: str, below: str = "") -> list[str]:
     """Files under ``uri``/``below``, as sorted paths relative to ``uri``."""
-    return list(list_sizes(uri, below))
+    return list(list_entries(uri, below))
 
 
 def read_bytes(uri: str) -> bytes:
@@ -119,6 +145,16 @@ def read_bytes(uri: str) -> bytes:
     """
     filesystem, path = _open(uri)
     return filesystem.cat_file(path)
+
+
+def read_range(uri: str, start: int, length: int) -> bytes:
+    """A part of a file.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    filesystem, path = _open(uri)
+    return filesystem.cat_file(path, start=start, end=start + length)
 
 
 def open_file(uri: str) -> BinaryIO:
@@ -152,6 +188,44 @@ def write_bytes(uri: str, payload: bytes) -> None:
     except BaseException:
         Path(aside).unlink(missing_ok=True)
         raise
+
+
+def create_bytes(uri: str, payload: bytes) -> bool:
+    """Writes a file only if there is none; of several that try at once, one succeeds.
+
+    Returns:
+        Whether this call made it.
+    """
+    filesystem, path = _open(uri)
+    if "file" in _protocols(filesystem):
+        return _create_local(Path(path), payload)
+    try:
+        filesystem.pipe_file(path, payload, mode="create")
+    except FileExistsError:
+        return False
+    return True
+
+
+def _create_local(target: Path, payload: bytes) -> bool:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(payload)
+        # A link appears with its content, and never in place of another file.
+        os.link(aside, target)
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(aside)
+    return True
+
+
+def remove(uri: str) -> None:
+    """Removes a file; one that is gone already is no error."""
+    filesystem, path = _open(uri)
+    with contextlib.suppress(FileNotFoundError):
+        filesystem.rm_file(path)
 
 
 def _umask() -> int:

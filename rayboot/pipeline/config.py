@@ -40,13 +40,16 @@ class PoolConfig(FrozenConfig):
     """Processes that fetch, decode and crop photos, and look for faces."""
     reader_cpus: float = Field(0.1, gt=0)
     """Below one, since pools that take every CPU would leave the reader none."""
+    seconds_a_photo: float = Field(60.0, gt=0)
+    """A photo that keeps a reader or a renderer longer becomes a reject."""
     batch_size: int = Field(16, ge=1)
     """Photos that the network takes at once, and rows between stages."""
 
     def total_cpus(self) -> float:
         """What the actors take together."""
         return (
-            self.num_reconstruct_actors * self.reconstruct_cpus
+            self.num_readers * self.reader_cpus
+            + self.num_reconstruct_actors * self.reconstruct_cpus
             + self.num_render_actors * self.render_cpus
         )
 
@@ -61,6 +64,8 @@ class GenerateConfig(FrozenConfig):
     input: str | tuple[str, ...] | None = None
     """URI of the photos, or several: their names then come first in every ``face_id``.
     ``--input`` overrides it."""
+    frame_step: int = Field(1, ge=1)
+    """Of LS3D-W's videos every so many-th frame takes part: neighbours are nearly the same."""
     output: str | None = None
     """URI of the pairs data set; ``--output`` overrides it."""
     model: str = BUILTIN_COMPACT

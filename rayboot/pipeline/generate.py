@@ -1,30 +1,25 @@
 """Photographs to a pairs data set: the stages, put together with Ray Data.
 
-What can be refused is refused before Ray starts. Ray Data's own checkpoint
-notes each finished photo, so that the same command again does the rest.
+Ray Data's own checkpoint notes each finished photo, so that the same command again
+does the rest.
 """
 
 import gc
-import hashlib
-import io
-import json
 import logging
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 import ray.data
-from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
+from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.data.checkpoint import CheckpointConfig
 from ray.util.annotations import RayDeprecationWarning
 
-import rayboot
 from rayboot.cluster import require_room
-from rayboot.data.detector import FaceDetector
+from rayboot.data.lock import exclusive
 from rayboot.data.manifest import Manifest, read_manifest, write_manifest
 from rayboot.data.storage import (
     arrow_filesystem,
@@ -36,21 +31,21 @@ from rayboot.data.storage import (
     require_writable,
     write_bytes,
 )
-from rayboot.errors import RaybootError, RequestError
-from rayboot.models import VRNConfig, read_config
-from rayboot.pipeline.config import GenerateConfig
-from rayboot.pipeline.listing import list_inputs, mark_duplicates
-from rayboot.pipeline.read import ReadPhotos
+from rayboot.errors import RaybootError
+from rayboot.pipeline.isolation import Isolated
+from rayboot.pipeline.listing import know_pictures
+from rayboot.pipeline.read import ReadPhotos, reject_read
 from rayboot.pipeline.reconstruct import ReconstructFaces
-from rayboot.pipeline.turn import TurnFaces
+from rayboot.pipeline.request import LISTING, TEST_PHOTOS, GeneratePlan
+from rayboot.pipeline.turn import TurnFaces, reject_turn
 from rayboot.progress import Counting, follow_progress
-from rayboot.registry.models import resolve_weights
 
-__all__ = ["GeneratePlan", "GenerateSummary", "generate", "prepare", "summarize"]
+__all__ = ["GenerateSummary", "generate", "summarize"]
 
 _LOG = logging.getLogger(__name__)
 
-_LISTING, _STAMP, _CHECKPOINT = "_run/listing.parquet", "_run/stamp.json", "_run/checkpoint"
+_CHECKPOINT, _LOCK = "_run/checkpoint", "_run/lock.json"
+_TEST_PICTURES = "_run/test-pictures.parquet"
 
 _ROWS_PER_BLOCK = 32
 
@@ -65,82 +60,47 @@ class GenerateSummary(NamedTuple):
     rejects: dict[tuple[str, str], int]
 
 
-class GeneratePlan(NamedTuple):
-    """A checked request: everything that is known before Ray starts."""
-
-    config: GenerateConfig
-    output: str
-    weights: Path
-    network: VRNConfig
-    model_digest: str
-    stamp: dict[str, str]
-    num_photos: int
-
-
-def prepare(config: GenerateConfig) -> GeneratePlan:
-    """Checks a request and lists its photos; needs no Ray.
-
-    Raises:
-        RequestError: input or output is missing, there is no photo or no such model,
-            the output cannot be written, or holds what another request made.
-    """
-    if config.input is None or config.output is None:
-        raise RequestError("generate needs an input and an output: in the config, or as flags")
-    weights = resolve_weights(config.model, config.tracking_uri)
-    model_digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    stamp = {
-        "config_digest": config.content_digest(),
-        "model_digest": model_digest,
-        "code_version": rayboot.__version__,
-    }
-    photos = mark_duplicates(list_inputs(config.input))
-    if config.selection.detect_faces and photos["landmarks_uri"].null_count:
-        FaceDetector()  # refuses where the extra is not installed, before Ray starts
-    require_writable(config.output)
-    _require_same(config.output, stamp)
-    if not exists(join_uri(config.output, _LISTING)):
-        buffer = io.BytesIO()
-        pq.write_table(photos, buffer)
-        write_bytes(join_uri(config.output, _LISTING), buffer.getvalue())
-        write_bytes(join_uri(config.output, _STAMP), json.dumps(stamp, indent=1).encode())
-    return GeneratePlan(
-        config, config.output, weights, read_config(weights), model_digest, stamp, len(photos)
-    )
-
-
-def _require_same(output: str, stamp: dict[str, str]) -> None:
-    """Another config, model or code never mixes into what is there."""
-    if not exists(join_uri(output, _STAMP)):
-        return
-    former = json.loads(read_bytes(join_uri(output, _STAMP)))
-    for key, value in stamp.items():
-        if former.get(key) != value:
-            raise RequestError(
-                f"output {output} was begun with another {key} ({former.get(key)}, this run has "
-                f"{value}); choose a new output, or remove the old one"
-            )
-
-
 def generate(plan: GeneratePlan) -> GenerateSummary:
     """Makes, or finishes, the pairs data set; Ray must be initialised.
 
     Args:
         plan: from :func:`prepare`.
+
+    Raises:
+        BusyError: another run writes to the same output.
+        StoreError: the object store is in trouble for long; what is finished is kept.
     """
     if read_manifest(plan.output) is not None:
         _LOG.info("%s is finished already", plan.output)
         return summarize(plan.output)
-    if num_left := plan.num_photos - _count_rows(plan.output):
-        pools = plan.config.pools
-        require_room(pools.total_cpus(), pools.total_gpus())
-        filesystem, path = arrow_filesystem(plan.output)
-        with (
-            _checkpointed(join_uri(path, _CHECKPOINT), filesystem),
-            follow_progress("generate", "photo", num_left) as board,
-        ):
-            rows = _stages(plan, board)
-            rows.write_parquet(path, filesystem=filesystem, partition_cols=["outcome"])
-    return _finish(plan)
+    with exclusive(join_uri(plan.output, _LOCK)):
+        if num_left := plan.num_photos - _count_rows(plan.output):
+            _run_stages(plan, num_left)
+        return _finish(plan)
+
+
+def _run_stages(plan: GeneratePlan, num_left: int) -> None:
+    pools = plan.config.pools
+    require_room(pools.total_cpus(), pools.total_gpus())
+    filesystem, path = arrow_filesystem(plan.output)
+    tested = _find_test_pictures(plan)
+    with (
+        _checkpointed(join_uri(path, _CHECKPOINT), filesystem),
+        follow_progress("generate", "photo", num_left) as board,
+    ):
+        rows = _stages(plan, board, tested)
+        rows.write_parquet(path, filesystem=filesystem, partition_cols=["outcome"])
+
+
+def _find_test_pictures(plan: GeneratePlan) -> str | None:
+    """URI of the pictures that no photo may show; None where there are none."""
+    if not plan.left_out["test_photos_left_out"]:
+        return None
+    uri = join_uri(plan.output, _TEST_PICTURES)
+    if not exists(uri):
+        with open_file(join_uri(plan.output, TEST_PHOTOS)) as file:
+            know_pictures(pq.read_table(file)).save(uri)
+    return uri
 
 
 def _retries() -> dict[str, int]:
@@ -182,26 +142,39 @@ def _count_rows(output: str) -> int:
     )
 
 
-def _stages(plan: GeneratePlan, board: Any) -> Dataset:
+def _stages(plan: GeneratePlan, board: Any, tested: str | None) -> Dataset:
     pools = plan.config.pools
-    filesystem, path = arrow_filesystem(join_uri(plan.output, _LISTING))
+    filesystem, path = arrow_filesystem(join_uri(plan.output, LISTING))
     # Finished photos are filtered right after this read, before a byte of them is fetched.
     listing = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=pools.reader_cpus)
     listing = listing.repartition(max(1, plan.num_photos // _ROWS_PER_BLOCK))
     with warnings.catch_warnings(action="ignore", category=RayDeprecationWarning):
-        return _map_stages(plan, board, listing)
+        return _map_stages(plan, board, tested, listing)
 
 
-def _map_stages(plan: GeneratePlan, board: Any, listing: Dataset) -> Dataset:
+def _map_stages(
+    plan: GeneratePlan, board: Any, tested: str | None, listing: Dataset
+) -> Dataset:
     config, pools = plan.config, plan.config.pools
     shape = (plan.network.slices, plan.network.resolution, plan.network.resolution)
     cropped = listing.map_batches(
-        ReadPhotos(plan.network.resolution, config.selection, config.selection.detect_faces),
+        Isolated,
+        fn_constructor_kwargs={
+            "make": ReadPhotos,
+            "arguments": {
+                "size": plan.network.resolution,
+                "selection": config.selection,
+                "detect_faces": config.selection.detect_faces,
+                "test_pictures": tested,
+            },
+            "reject": reject_read,
+            "seconds_a_photo": pools.seconds_a_photo,
+        },
         batch_format="pyarrow",
         batch_size=pools.batch_size,
         num_cpus=pools.reader_cpus,
-        # At a tenth of a CPU each, Ray would start ten a core, each a process of its own.
-        compute=TaskPoolStrategy(size=pools.num_readers),
+        ray_remote_args_fn=_retries,
+        compute=ActorPoolStrategy(size=pools.num_readers),
     )
     reconstructed = cropped.map_batches(
         ReconstructFaces,
@@ -221,12 +194,17 @@ def _map_stages(plan: GeneratePlan, board: Any, listing: Dataset) -> Dataset:
         compute=ActorPoolStrategy(size=pools.num_reconstruct_actors),
     )
     return reconstructed.map_batches(
-        TurnFaces,
+        Isolated,
         fn_constructor_kwargs={
-            "config": config,
-            "shape": shape,
-            "model_version": plan.model_digest,
-            "config_digest": plan.stamp["config_digest"],
+            "make": TurnFaces,
+            "arguments": {
+                "config": config,
+                "shape": shape,
+                "model_version": plan.model_digest,
+                "config_digest": plan.stamp["config_digest"],
+            },
+            "reject": reject_turn,
+            "seconds_a_photo": pools.seconds_a_photo,
             "on_rows": Counting(board),
         },
         batch_format="pyarrow",
@@ -250,6 +228,7 @@ def _finish(plan: GeneratePlan) -> GenerateSummary:
         "views": summary.num_views,
         "views_left_out": summary.num_left_out,
         "rejects": num_rejects,
+        **plan.left_out,
         **{f"reject/{stage}/{why}": n for (stage, why), n in sorted(summary.rejects.items())},
     }
     config = plan.config.model_dump(mode="json")

@@ -1,14 +1,16 @@
 """Reading: a photo's bytes and landmarks to the crop that the network takes."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
 from rayboot.data.images import decode_photo, make_thumbnail
 from rayboot.data.landmarks import read_landmarks
-from rayboot.data.storage import read_bytes
+from rayboot.data.pictures import KnownPictures
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.camera import gaze_angles
 from rayboot.geometry.crop import apply_affine, landmark_crop, warp_photo
@@ -19,46 +21,66 @@ from rayboot.pipeline.rows import Row, map_rows, rows_of, table_of
 if TYPE_CHECKING:
     from rayboot.data.detector import FaceDetector
 
-__all__ = ["ReadPhotos"]
+__all__ = ["ReadPhotos", "reject_read"]
 
 
 class ReadPhotos:
     """A listed photo to its crop, near-frontal ones only where landmarks tell.
 
-    Reads    source_uri, landmarks_uri
+    Reads    source_uri, landmarks_uri and where in them the photo lies
     Adds     content_hash, crop (6,), image (raw bytes of (S, S, 3) uint8), landmarks
              (raw bytes of (68, 2) float64, crop px; None where a detector found the face)
              reject: what :mod:`rayboot.data.images` and :mod:`rayboot.data.landmarks` refuse,
-             ``not-frontal``, ``no-landmarks``, ``no-face``
+             ``duplicate``, ``test-picture``, ``not-frontal``, ``no-landmarks``, ``no-face``
 
     Args:
         size: width and height of the crop.
         selection: near-frontal limits; None takes every pose.
         detect_faces: look for a face where there are no landmarks.
+        test_pictures: URI of :class:`rayboot.data.pictures.KnownPictures`, none of which
+            may take part under another name.
     """
 
-    def __init__(self, size: int, selection: SelectionConfig | None, detect_faces: bool) -> None:
+    def __init__(
+        self,
+        size: int,
+        selection: SelectionConfig | None,
+        detect_faces: bool,
+        test_pictures: str | None = None,
+    ) -> None:
         self._size, self._selection = size, selection
         self._detect_faces = detect_faces
         self._detector: FaceDetector | None = None
+        self._fetcher = PhotoFetcher()
+        self._tested = KnownPictures.load(test_pictures) if test_pictures else None
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """One batch of listed photos."""
-        return table_of(map_rows(rows_of(table), self._process))
+        listed = table.to_pylist()
+        wanted = [row for row in listed if row["duplicate_of"] is None]
+        fetched = {
+            row["face_id"]: photo
+            for row, photo in zip(wanted, self._fetcher.fetch(wanted), strict=True)
+        }
+        rows = rows_of(table)
+        return table_of(map_rows(rows, lambda row: self._process(row, fetched)))
 
-    def _process(self, row: Row) -> Row:
+    def _process(self, row: Row, fetched: Mapping[str, FetchedPhoto | FaceRejectedError]) -> Row:
         if row["duplicate_of"] is not None:
             raise FaceRejectedError(
                 "read", "duplicate", f"same bytes and landmarks as {row['duplicate_of']}"
             )
-        payload = _fetch(row["source_uri"], "read")
-        found: dict[str, Any] = {"content_hash": hashlib.sha256(payload).hexdigest()}
+        got = fetched[row["face_id"]]
+        if isinstance(got, FaceRejectedError):
+            raise got
+        found: dict[str, Any] = {"content_hash": hashlib.sha256(got.photo).hexdigest()}
         try:
-            photo = decode_photo(payload)
+            photo = decode_photo(got.photo)
         except FaceRejectedError as error:
             return {**found, **_rejected(error)}
         try:
-            affine, landmarks = self._locate(row, photo)
+            self._require_untested(found["content_hash"], photo)
+            affine, landmarks = self._locate(got, photo)
         except FaceRejectedError as error:
             return {**found, **_rejected(error), "thumbnail": make_thumbnail(photo)}
         return {
@@ -69,14 +91,20 @@ class ReadPhotos:
             "thumbnail": make_thumbnail(photo),
         }
 
-    def _locate(self, row: Row, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        if row["landmarks_uri"] is None:
+    def _require_untested(self, content_hash: str, photo: np.ndarray) -> None:
+        same = self._tested.find(content_hash, photo) if self._tested else None
+        if same is not None:
+            raise FaceRejectedError(
+                "select", "test-picture", f"shows the same picture as {same}, kept for testing"
+            )
+
+    def _locate(
+        self, got: FetchedPhoto, photo: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        if got.landmarks is None:
             return self._detect(photo), None
-        uri = row["landmarks_uri"]
         size = (photo.shape[1], photo.shape[0])
-        landmarks = read_landmarks(
-            _fetch(uri, "landmarks"), "." + uri.rsplit(".", 1)[-1].lower(), size
-        )
+        landmarks = read_landmarks(got.landmarks, got.landmarks_suffix, size)
         try:
             affine = landmark_crop(landmarks, self._size)
             self._require_frontal(landmarks)
@@ -108,13 +136,10 @@ class ReadPhotos:
         return crop_from_detection(self._detector.detect(photo)[0], self._size)
 
 
-def _fetch(uri: str, stage: str) -> bytes:
-    try:
-        return read_bytes(uri)
-    except FileNotFoundError as error:
-        raise FaceRejectedError(
-            stage, "missing", f"{uri} was listed, but is not there any more, or is a broken link"
-        ) from error
+def reject_read(photo: pa.Table, reason: str, message: str) -> pa.Table:
+    """The row of a photo (a table of one) whose reading ended the process."""
+    (row,) = rows_of(photo)
+    return table_of([{**row, "stage": "read", "reason": reason, "message": message}])
 
 
 def _rejected(error: FaceRejectedError) -> Row:

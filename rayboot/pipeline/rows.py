@@ -22,7 +22,6 @@ STAGE_SCHEMA = pa.schema(
     [
         ("face_id", pa.string()),
         ("source_uri", pa.string()),
-        ("landmarks_uri", pa.string()),
         ("dataset", pa.string()),
         ("group_id", pa.string()),
         ("duplicate_of", pa.string()),

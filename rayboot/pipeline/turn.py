@@ -1,6 +1,5 @@
 """Pose, views and rendering: a reconstructed face to a row of the pairs data set."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ from rayboot.render import Renderer, Scene
 from rayboot.render.backplane import build_backplane
 from rayboot.render.colors import drape_photo
 
-__all__ = ["TurnFaces", "TurnedFace", "turn_face"]
+__all__ = ["TurnFaces", "TurnedFace", "reject_turn", "turn_face"]
 
 
 class TurnedFace(NamedTuple):
@@ -55,8 +54,6 @@ class TurnFaces:
 
     Reads    image, landmarks, occupancy, cells, box
     Gives    rows of :data:`rayboot.data.schema.PAIRS_SCHEMA`, faces and rejects
-
-    ``on_rows`` is told how many rows each batch had.
     """
 
     def __init__(
@@ -65,9 +62,8 @@ class TurnFaces:
         shape: tuple[int, int, int],
         model_version: str,
         config_digest: str,
-        on_rows: Callable[[int], None] | None = None,
     ) -> None:
-        self._config, self._shape, self._on_rows = config, shape, on_rows
+        self._config, self._shape = config, shape
         self._stamp = {
             "model_version": model_version,
             "round_index": config.round_index,
@@ -78,8 +74,6 @@ class TurnFaces:
     def __call__(self, table: pa.Table) -> pa.Table:
         """One batch of reconstructed faces."""
         rows = map_rows(rows_of(table), self._process)
-        if self._on_rows is not None:
-            self._on_rows(len(rows))
         return pa.Table.from_pylist([self._finish(row) for row in rows], schema=PAIRS_SCHEMA)
 
     def _process(self, row: Row) -> Row:
@@ -125,12 +119,23 @@ class TurnFaces:
 
     def _finish(self, row: Row) -> dict[str, Any]:
         if row["reason"]:
-            kept = ("face_id", "source_uri", "stage", "reason", "message", "thumbnail")
-            return {"outcome": "reject", **{name: row[name] for name in kept}}
+            return _as_reject(row)
         split = split_of(row["group_id"], self._config.seed, self._config.val_share)
         face = {name: value for name, value in row.items() if name in PAIRS_SCHEMA.names}
         dropped = dict.fromkeys(("stage", "reason", "message", "thumbnail"))
         return {**face, **dropped, "outcome": "face", "split": split, **self._stamp}
+
+
+def reject_turn(photo: pa.Table, reason: str, message: str) -> pa.Table:
+    """The row of a photo (a table of one) whose turning ended the process."""
+    (row,) = rows_of(photo)
+    rejected = _as_reject({**row, "stage": "render", "reason": reason, "message": message})
+    return pa.Table.from_pylist([rejected], schema=PAIRS_SCHEMA)
+
+
+def _as_reject(row: Row) -> dict[str, Any]:
+    kept = ("face_id", "source_uri", "stage", "reason", "message", "thumbnail")
+    return {"outcome": "reject", **{name: row[name] for name in kept}}
 
 
 def turn_face(

@@ -13,7 +13,7 @@ from rayboot.evaluate.measure import measure_models
 from rayboot.models import load_vrn
 from rayboot.models.config import InferenceConfig
 from rayboot.models.predictor import Predictor
-from rayboot.pipeline.generate import GeneratePlan, prepare
+from rayboot.pipeline.request import GeneratePlan, prepare
 from rayboot.registry.models import register_weights, resolve_weights
 from rayboot.registry.tracking import Run
 from rayboot.rounds.config import RoundConfig

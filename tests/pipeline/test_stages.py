@@ -15,10 +15,10 @@ from rayboot.models import load_vrn, save_vrn
 from rayboot.models.predictor import Predictor
 from rayboot.pipeline.config import GenerateConfig, SelectionConfig
 from rayboot.pipeline.listing import list_inputs, mark_duplicates
-from rayboot.pipeline.read import ReadPhotos
+from rayboot.pipeline.read import ReadPhotos, reject_read
 from rayboot.pipeline.reconstruct import ReconstructFaces
-from rayboot.pipeline.rows import Solid, solid_of
-from rayboot.pipeline.turn import TurnFaces
+from rayboot.pipeline.rows import STAGE_SCHEMA, Solid, solid_of
+from rayboot.pipeline.turn import TurnFaces, reject_turn
 from rayboot.registry.models import resolve_weights
 from tests.pipeline.photos import BAD, mixed_folder
 
@@ -50,10 +50,7 @@ def reconstructed(cropped: pa.Table) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def finished(reconstructed: pa.Table) -> pa.Table:
-    counted: list[int] = []
-    turned = TurnFaces(CONFIG, SHAPE, "model", "config", on_rows=counted.append)(reconstructed)
-    assert counted == [len(reconstructed)]
-    return turned
+    return TurnFaces(CONFIG, SHAPE, "model", "config")(reconstructed)
 
 
 def test_every_photo_stays_in_one_row(listing: pa.Table, finished: pa.Table) -> None:
@@ -173,3 +170,16 @@ def test_an_empty_volume_is_a_reject(tmp_path: Path, cropped: pa.Table) -> None:
     table = ReconstructFaces(str(weights), CONFIG.inference, 4, use_gpu=False)(cropped)
     reasons = {row["reason"] for row in table.to_pylist() if row["image"] is not None}
     assert reasons == {"empty-volume"}
+
+
+def test_photos_that_end_a_process_become_rejects(listing: pa.Table, cropped: pa.Table) -> None:
+    read = reject_read(listing.slice(0, 1), "crashed", "it ended with -11")
+    assert read.schema == STAGE_SCHEMA
+    turned = reject_turn(cropped.slice(0, 1), "timed-out", "no answer")
+    assert turned.schema == PAIRS_SCHEMA
+    for table, stage, reason in ((read, "read", "crashed"), (turned, "render", "timed-out")):
+        (row,) = table.to_pylist()
+        assert (row["stage"], row["reason"]) == (stage, reason)
+        assert row["face_id"] == listing["face_id"][0].as_py()
+    assert turned["outcome"].to_pylist() == ["reject"]
+    assert turned["thumbnail"][0].is_valid

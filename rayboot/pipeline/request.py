@@ -1,0 +1,134 @@
+"""A generate run's request: checked before Ray starts, and written down for those that resume it.
+
+What can be refused is refused here. The photos are listed once: a resumed run does
+the rest of that listing, and asks neither the store nor the photos again.
+"""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+import rayboot
+from rayboot.data.detector import FaceDetector
+from rayboot.data.storage import exists, join_uri, read_bytes, require_writable, write_bytes
+from rayboot.errors import RequestError
+from rayboot.models import VRNConfig, read_config
+from rayboot.pipeline.config import GenerateConfig
+from rayboot.pipeline.listing import list_inputs, mark_duplicates, thin_videos
+from rayboot.registry.models import resolve_weights
+
+__all__ = ["LISTING", "TEST_PHOTOS", "GeneratePlan", "prepare"]
+
+LISTING, TEST_PHOTOS = "_run/listing.parquet", "_run/test-photos.parquet"
+_STAMP = "_run/stamp.json"
+
+_ROWS_PER_GROUP = 2048
+
+
+class GeneratePlan(NamedTuple):
+    """A checked request: everything that is known before Ray starts."""
+
+    config: GenerateConfig
+    output: str
+    weights: Path
+    network: VRNConfig
+    model_digest: str
+    stamp: dict[str, str]
+    num_photos: int
+    left_out: dict[str, int]
+
+
+def prepare(config: GenerateConfig) -> GeneratePlan:
+    """Checks a request and lists its photos; needs no Ray.
+
+    Raises:
+        RequestError: input or output is missing, there is no photo or no such model,
+            the output cannot be written, or holds what another request made.
+    """
+    if config.input is None or config.output is None:
+        raise RequestError("generate needs an input and an output: in the config, or as flags")
+    weights = resolve_weights(config.model, config.tracking_uri)
+    model_digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    stamp = {
+        "config_digest": config.content_digest(),
+        "model_digest": model_digest,
+        "code_version": rayboot.__version__,
+    }
+    require_writable(config.output)
+    stored = _stored_request(config.output)
+    if stored is None:
+        stored = _write_listing(config, stamp)
+    else:
+        _require_same(config, stored, stamp)
+    if config.selection.detect_faces and stored["num_without_landmarks"]:
+        FaceDetector()  # refuses where the extra is not installed, before Ray starts
+    return GeneratePlan(
+        config,
+        config.output,
+        weights,
+        read_config(weights),
+        model_digest,
+        stamp,
+        stored["num_photos"],
+        stored["left_out"],
+    )
+
+
+def _stored_request(output: str) -> dict[str, Any] | None:
+    """What a former run of the same output wrote down; its listing is not made again."""
+    uri = join_uri(output, _STAMP)
+    return json.loads(read_bytes(uri)) if exists(uri) else None
+
+
+def _write_listing(config: GenerateConfig, stamp: dict[str, str]) -> dict[str, Any]:
+    """Lists the photos that take part, for this run and all that resume it."""
+    listed = list_inputs(config.input, include_test=True)
+    photos = listed.filter(pc.invert(listed["is_test"]))
+    kept = thin_videos(photos, config.frame_step)
+    if len(kept) == 0:
+        raise RequestError(
+            f"input {config.input}: all of its {len(listed)} photos belong to LS3D-W's test "
+            "subsets, which are kept for testing; name the subset itself to use it"
+        )
+    left_out = {
+        "test_photos_left_out": len(listed) - len(photos),
+        "frames_left_out": len(photos) - len(kept),
+    }
+    _write_table(mark_duplicates(kept), join_uri(config.output, LISTING))
+    _write_table(listed.filter(listed["is_test"]), join_uri(config.output, TEST_PHOTOS))
+    stored = {
+        **stamp,
+        "input": _as_list(config.input),
+        "num_photos": len(kept),
+        "num_without_landmarks": kept["landmarks_uri"].null_count,
+        "left_out": left_out,
+    }
+    # Written last: with it the listing is whole.
+    write_bytes(join_uri(config.output, _STAMP), json.dumps(stored, indent=1).encode())
+    return stored
+
+
+def _write_table(table: pa.Table, uri: str) -> None:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, row_group_size=_ROWS_PER_GROUP)
+    write_bytes(uri, buffer.getvalue())
+
+
+def _as_list(inputs: str | tuple[str, ...] | None) -> list[str]:
+    return [inputs] if isinstance(inputs, str) else list(inputs or ())
+
+
+def _require_same(config: GenerateConfig, stored: dict[str, Any], stamp: dict[str, str]) -> None:
+    """Another config, model, code or input never mixes into what is there."""
+    for key, value in {**stamp, "input": _as_list(config.input)}.items():
+        if stored.get(key) != value:
+            raise RequestError(
+                f"output {config.output} was begun with another {key} ({stored.get(key)}, this "
+                f"run has {value}); choose a new output, or remove the old one"
+            )

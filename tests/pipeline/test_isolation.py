@@ -1,0 +1,106 @@
+"""Stages that crash, hang and raise, in a process of their own."""
+
+import os
+import signal
+import time
+
+import pyarrow as pa
+import pytest
+
+from rayboot.errors import FaceRejectedError
+from rayboot.pipeline.isolation import Isolated
+
+SCHEMA = pa.schema([("face_id", pa.string()), ("process", pa.int64()), ("reason", pa.string())])
+
+
+class Poisonable:
+    """Adds its process to every row; some photos do it harm."""
+
+    def __init__(self, greeting: str) -> None:
+        if greeting != "hello":
+            raise ValueError(f"expected hello, got {greeting}")
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        names = table["face_id"].to_pylist()
+        for name in names:
+            if name.startswith("crash"):
+                os.kill(os.getpid(), signal.SIGSEGV)
+            elif name.startswith("hang"):
+                time.sleep(600)
+            elif name.startswith("once") and len(names) > 1:
+                os._exit(3)
+            elif name == "fault":
+                raise FaceRejectedError("pose", "degenerate", "a plane")
+            elif name == "odd":
+                raise UnportableError(1, 2)
+        return make_table(names, [os.getpid()] * len(names), [None] * len(names))
+
+
+class UnportableError(Exception):
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__("needs two to be made again")
+
+
+def make_table(names: list[str], processes: list[int | None], reasons: list) -> pa.Table:
+    return pa.table([names, processes, reasons], schema=SCHEMA)
+
+
+def reject(photo: pa.Table, reason: str, message: str) -> pa.Table:
+    assert message
+    return make_table(photo["face_id"].to_pylist(), [None], [reason])
+
+
+@pytest.fixture(scope="module")
+def stage() -> Isolated:
+    return Isolated(Poisonable, {"greeting": "hello"}, reject, seconds_a_photo=2.0)
+
+
+def run(stage: Isolated, *names: str) -> list[dict]:
+    return stage(pa.table({"face_id": list(names)})).to_pylist()
+
+
+def test_batches_are_run_in_one_other_process() -> None:
+    counted: list[int] = []
+    stage = Isolated(Poisonable, {"greeting": "hello"}, reject, 2.0, on_rows=counted.append)
+    rows = run(stage, "a", "b") + run(stage, "c")
+    assert counted == [2, 1]
+    assert [row["face_id"] for row in rows] == ["a", "b", "c"]
+    assert len({row["process"] for row in rows} - {os.getpid()}) == 1
+
+
+def test_a_photo_that_crashes_the_process_costs_itself_alone(stage: Isolated) -> None:
+    rows = run(stage, "a", "crash", "b", "crash-too", "c")
+    assert [row["face_id"] for row in rows] == ["a", "crash", "b", "crash-too", "c"]
+    assert [row["reason"] for row in rows] == [None, "crashed", None, "crashed", None]
+    assert all(row["process"] for row in run(stage, "d"))
+
+
+def test_a_photo_that_hangs_the_process_costs_itself_alone(stage: Isolated) -> None:
+    rows = run(stage, "hang", "a")
+    assert [row["reason"] for row in rows] == ["timed-out", None]
+
+
+def test_a_process_that_is_lost_once_costs_nothing(stage: Isolated) -> None:
+    assert [row["reason"] for row in run(stage, "once", "a")] == [None, None]
+    process = run(stage, "b")[0]["process"]
+    os.kill(process, signal.SIGKILL)
+    assert run(stage, "c")[0]["process"] != process
+
+
+def test_faults_of_the_program_are_raised_with_their_traceback(stage: Isolated) -> None:
+    with pytest.raises(FaceRejectedError, match="a plane"):
+        run(stage, "fault")
+    with pytest.raises(RuntimeError, match="needs two"):
+        run(stage, "odd")
+    assert run(stage, "a")[0]["reason"] is None
+    with pytest.raises(ValueError, match="expected hello") as caught:
+        run(Isolated(Poisonable, {"greeting": "no"}, reject, 1.0), "a")
+    assert "Poisonable" in caught.value.__notes__[0] or "__init__" in caught.value.__notes__[0]
+
+
+def test_the_process_ends_with_its_stage() -> None:
+    stage = Isolated(Poisonable, {"greeting": "hello"}, reject, 1.0)
+    process = run(stage, "a")[0]["process"]
+    del stage
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
