@@ -4,18 +4,16 @@ Ray Data's own checkpoint notes each finished photo, so that the same command ag
 does the rest.
 """
 
-import gc
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 import ray.data
-from ray.data import ActorPoolStrategy, DataContext, Dataset
-from ray.data.checkpoint import CheckpointConfig
+from ray.data import ActorPoolStrategy, Dataset
 from ray.util.annotations import RayDeprecationWarning
 
 from rayboot.cluster import require_room
@@ -27,18 +25,16 @@ from rayboot.data.storage import (
     join_uri,
     list_files,
     open_file,
-    read_bytes,
-    require_writable,
-    write_bytes,
 )
 from rayboot.errors import RaybootError
-from rayboot.pipeline.isolation import Isolated
+from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.listing import know_pictures
 from rayboot.pipeline.read import ReadPhotos, reject_read
 from rayboot.pipeline.reconstruct import ReconstructFaces
 from rayboot.pipeline.request import LISTING, TEST_PHOTOS, GeneratePlan
+from rayboot.pipeline.stage import Isolation, StageActor, StageUse, Tally, read_progress
 from rayboot.pipeline.turn import TurnFaces, reject_turn
-from rayboot.progress import Counting, follow_progress
+from rayboot.progress import show_progress
 
 __all__ = ["GenerateSummary", "generate", "summarize"]
 
@@ -58,6 +54,8 @@ class GenerateSummary(NamedTuple):
     num_views: int
     num_left_out: int
     rejects: dict[tuple[str, str], int]
+    stages: Mapping[str, StageUse] = MappingProxyType({})
+    """What each took in this run."""
 
 
 def generate(plan: GeneratePlan) -> GenerateSummary:
@@ -74,22 +72,26 @@ def generate(plan: GeneratePlan) -> GenerateSummary:
         _LOG.info("%s is finished already", plan.output)
         return summarize(plan.output)
     with exclusive(join_uri(plan.output, _LOCK)):
-        if num_left := plan.num_photos - _count_rows(plan.output):
-            _run_stages(plan, num_left)
-        return _finish(plan)
+        num_left = plan.num_photos - _count_rows(plan.output)
+        use = _run_stages(plan, num_left) if num_left else {}
+        return _finish(plan)._replace(stages=use)
 
 
-def _run_stages(plan: GeneratePlan, num_left: int) -> None:
+def _run_stages(plan: GeneratePlan, num_left: int) -> dict[str, StageUse]:
     pools = plan.config.pools
     require_room(pools.total_cpus(), pools.total_gpus())
     filesystem, path = arrow_filesystem(plan.output)
     tested = _find_test_pictures(plan)
+    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
     with (
-        _checkpointed(join_uri(path, _CHECKPOINT), filesystem),
-        follow_progress("generate", "photo", num_left) as board,
+        checkpointed(join_uri(path, _CHECKPOINT), filesystem),
+        show_progress("generate", "photo", lambda: read_progress(tally, "turn"), num_left),
     ):
-        rows = _stages(plan, board, tested)
+        rows = _stages(plan, tally, tested)
         rows.write_parquet(path, filesystem=filesystem, partition_cols=["outcome"])
+    use, _ = ray.get(tally.read.remote())
+    ray.kill(tally)
+    return use
 
 
 def _find_test_pictures(plan: GeneratePlan) -> str | None:
@@ -113,27 +115,6 @@ def _retries() -> dict[str, int]:
     return {"max_restarts": 4, "max_task_retries": 2}
 
 
-@contextmanager
-def _checkpointed(path: str, filesystem: Any) -> Iterator[None]:
-    context = DataContext.get_current()
-    former = (context.checkpoint_config, context.enable_progress_bars)
-    context.checkpoint_config = CheckpointConfig(
-        id_column="face_id",
-        checkpoint_path=path,
-        override_filesystem=filesystem,
-        # Kept until the manifest stands: without it a rerun would start anew.
-        delete_checkpoint_on_success=False,
-    )
-    # One bar over photos says more than one for each operator.
-    context.enable_progress_bars = False
-    try:
-        yield
-    finally:
-        context.checkpoint_config, context.enable_progress_bars = former
-        # A failed run's actors keep their CPUs until its exception's cycle is collected.
-        gc.collect()
-
-
 def _count_rows(output: str) -> int:
     return sum(
         pq.read_metadata(open_file(join_uri(output, name))).num_rows
@@ -142,76 +123,88 @@ def _count_rows(output: str) -> int:
     )
 
 
-def _stages(plan: GeneratePlan, board: Any, tested: str | None) -> Dataset:
+def _stages(plan: GeneratePlan, tally: Any, tested: str | None) -> Dataset:
     pools = plan.config.pools
     filesystem, path = arrow_filesystem(join_uri(plan.output, LISTING))
     # Finished photos are filtered right after this read, before a byte of them is fetched.
     listing = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=pools.reader_cpus)
     listing = listing.repartition(max(1, plan.num_photos // _ROWS_PER_BLOCK))
     with warnings.catch_warnings(action="ignore", category=RayDeprecationWarning):
-        return _map_stages(plan, board, tested, listing)
+        cropped = _read_stage(plan, tally, tested, listing)
+        return _turn_stage(plan, tally, _reconstruct_stage(plan, tally, cropped))
 
 
-def _map_stages(
-    plan: GeneratePlan, board: Any, tested: str | None, listing: Dataset
+def _read_stage(
+    plan: GeneratePlan, tally: Any, tested: str | None, listing: Dataset
 ) -> Dataset:
     config, pools = plan.config, plan.config.pools
-    shape = (plan.network.slices, plan.network.resolution, plan.network.resolution)
-    cropped = listing.map_batches(
-        Isolated,
-        fn_constructor_kwargs={
-            "make": ReadPhotos,
-            "arguments": {
-                "size": plan.network.resolution,
-                "selection": config.selection,
-                "detect_faces": config.selection.detect_faces,
-                "test_pictures": tested,
-            },
-            "reject": reject_read,
-            "seconds_a_photo": pools.seconds_a_photo,
-        },
-        batch_format="pyarrow",
-        batch_size=pools.batch_size,
+    arguments = {
+        "size": plan.network.resolution,
+        "selection": config.selection,
+        "detect_faces": config.selection.detect_faces,
+        "test_pictures": tested,
+    }
+    stage = {"name": "read", "make": ReadPhotos, "arguments": arguments, "tally": tally}
+    return _mapped(
+        listing,
+        {**stage, "isolation": Isolation(reject_read, pools.seconds_a_photo)},
+        plan,
+        num_actors=pools.num_readers,
         num_cpus=pools.reader_cpus,
-        ray_remote_args_fn=_retries,
-        compute=ActorPoolStrategy(size=pools.num_readers),
     )
-    reconstructed = cropped.map_batches(
-        ReconstructFaces,
-        fn_constructor_kwargs={
-            "weights": str(plan.weights),
-            "config": config.inference,
-            "batch_size": pools.batch_size,
-            "use_gpu": pools.reconstruct_gpus > 0,
-            "isovalue": config.isovalue,
-            "cell": config.cell_px(plan.network.resolution),
-        },
-        batch_format="pyarrow",
-        batch_size=pools.batch_size,
+
+
+def _reconstruct_stage(plan: GeneratePlan, tally: Any, cropped: Dataset) -> Dataset:
+    config, pools = plan.config, plan.config.pools
+    arguments = {
+        "weights": str(plan.weights),
+        "config": config.inference,
+        "batch_size": pools.batch_size,
+        "use_gpu": pools.reconstruct_gpus > 0,
+        "isovalue": config.isovalue,
+        "cell": config.cell_px(plan.network.resolution),
+    }
+    # A volume has one size whatever the photo: no photo can crash this one.
+    stage = {"name": "reconstruct", "make": ReconstructFaces, "arguments": arguments}
+    return _mapped(
+        cropped,
+        {**stage, "tally": tally},
+        plan,
+        num_actors=pools.num_reconstruct_actors,
         num_cpus=pools.reconstruct_cpus,
         num_gpus=pools.reconstruct_gpus or None,
-        ray_remote_args_fn=_retries,
-        compute=ActorPoolStrategy(size=pools.num_reconstruct_actors),
     )
-    return reconstructed.map_batches(
-        Isolated,
-        fn_constructor_kwargs={
-            "make": TurnFaces,
-            "arguments": {
-                "config": config,
-                "shape": shape,
-                "model_version": plan.model_digest,
-                "config_digest": plan.stamp["config_digest"],
-            },
-            "reject": reject_turn,
-            "seconds_a_photo": pools.seconds_a_photo,
-            "on_rows": Counting(board),
-        },
-        batch_format="pyarrow",
-        batch_size=pools.batch_size,
+
+
+def _turn_stage(plan: GeneratePlan, tally: Any, reconstructed: Dataset) -> Dataset:
+    pools, size = plan.config.pools, plan.network.resolution
+    arguments = {
+        "config": plan.config,
+        "shape": (plan.network.slices, size, size),
+        "model_version": plan.model_digest,
+        "config_digest": plan.stamp["config_digest"],
+    }
+    stage = {"name": "turn", "make": TurnFaces, "arguments": arguments, "tally": tally}
+    return _mapped(
+        reconstructed,
+        {**stage, "isolation": Isolation(reject_turn, pools.seconds_a_photo)},
+        plan,
+        num_actors=pools.num_render_actors,
         num_cpus=pools.render_cpus,
+    )
+
+
+def _mapped(
+    rows: Dataset, stage: dict[str, Any], plan: GeneratePlan, num_actors: int, **resources: Any
+) -> Dataset:
+    return rows.map_batches(
+        StageActor,
+        fn_constructor_kwargs=stage,
+        batch_format="pyarrow",
+        batch_size=plan.config.pools.batch_size,
         ray_remote_args_fn=_retries,
-        compute=ActorPoolStrategy(size=pools.num_render_actors),
+        compute=ActorPoolStrategy(size=num_actors),
+        **resources,
     )
 
 

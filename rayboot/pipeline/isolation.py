@@ -17,12 +17,16 @@ from typing import Any
 
 import pyarrow as pa
 
-__all__ = ["Isolated"]
+__all__ = ["Isolated", "Rejecting", "Stage"]
 
 _START_S = 300.0
 """For imports and the stage's constructor, on a machine that starts many at once."""
 
 Stage = Callable[[pa.Table], pa.Table]
+"""A batch to a batch of as many rows."""
+
+Rejecting = Callable[[pa.Table, str, str], pa.Table]
+"""A table of one row, the reason and a sentence to the row's reject."""
 
 
 class Isolated:
@@ -31,34 +35,29 @@ class Isolated:
     Args:
         make: the stage's class, or a function that makes it; importable by name.
         arguments: its keyword arguments, picklable.
-        reject: makes the row of a photo that cannot be processed: a table of one row, the
-            reason (``crashed`` or ``timed-out``) and a sentence to a table of the stage's schema.
+        reject: makes the row of a photo that cannot be processed; the reason is ``crashed``
+            or ``timed-out``.
         seconds_a_photo: that the stage may take; a batch has as many times that as it has rows.
-        on_rows: is told how many rows each batch had.
     """
 
     def __init__(
         self,
         make: Callable[..., Stage],
         arguments: dict[str, Any],
-        reject: Callable[[pa.Table, str, str], pa.Table],
+        reject: Rejecting,
         seconds_a_photo: float,
-        on_rows: Callable[[int], None] | None = None,
     ) -> None:
         self._make, self._arguments, self._reject = make, arguments, reject
-        self._seconds_a_photo, self._on_rows = seconds_a_photo, on_rows
+        self._seconds_a_photo = seconds_a_photo
         self._child: _Child | None = None
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """One batch; rows come back in their order."""
         try:
-            made = self._run(table)
+            return self._run(table)
         except _ChildLostError:
             parts = [self._run_alone(table.slice(index, 1)) for index in range(len(table))]
-            made = pa.concat_tables(parts)
-        if self._on_rows is not None:
-            self._on_rows(len(made))
-        return made
+            return pa.concat_tables(parts)
 
     def _run_alone(self, photo: pa.Table) -> pa.Table:
         try:
