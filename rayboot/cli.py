@@ -154,17 +154,29 @@ def synthesize(config_path: Path, output_uri: str) -> None:
 @click.option(
     "--output", "output_uri", metavar="URI", help="Pairs data set; instead of the config's."
 )
-def generate(config_path: Path, inputs: tuple[str, ...], output_uri: str | None) -> None:
+@click.option(
+    "--retry-rejects",
+    "retried_stage",
+    metavar="STAGE",
+    help="Try the photos again that this stage rejected: read, landmarks, select, ...",
+)
+def generate(
+    config_path: Path, inputs: tuple[str, ...], output_uri: str | None, retried_stage: str | None
+) -> None:
     """Make bootstrap pairs from photographs; the same command again resumes."""
     from rayboot.cluster import connect
     from rayboot.config import load_config
     from rayboot.pipeline.config import GenerateConfig
     from rayboot.pipeline.generate import generate
     from rayboot.pipeline.request import prepare
+    from rayboot.pipeline.retry import forget_rejects
 
     config = load_config(GenerateConfig, config_path)
     changes = {"input": _one_or_all(inputs), "output": output_uri}
     plan = prepare(config.replace(**{key: uri for key, uri in changes.items() if uri}))
+    if retried_stage is not None:
+        count = forget_rejects(plan.output, retried_stage)
+        click.echo(f"{count} photos that stage {retried_stage} rejected are tried again", err=True)
     with connect():
         summary = generate(plan)
     click.echo(f"{summary.num_faces} faces, {summary.num_views} views", err=True)

@@ -6,10 +6,10 @@ from typing import Any
 
 from rayboot.config import FrozenConfig, parse_config
 from rayboot.data.schema import SCHEMA_VERSION
-from rayboot.data.storage import exists, join_uri, read_bytes, write_bytes
+from rayboot.data.storage import exists, join_uri, read_bytes, remove, write_bytes
 from rayboot.errors import RequestError, UnfinishedDataError
 
-__all__ = ["Manifest", "read_manifest", "require_finished", "write_manifest"]
+__all__ = ["Manifest", "read_manifest", "require_finished", "withdraw_manifest", "write_manifest"]
 
 _NAME = "manifest.json"
 
@@ -36,6 +36,11 @@ def write_manifest(uri: str, manifest: Manifest) -> Manifest:
     text = json.dumps(stamped.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
     write_bytes(join_uri(uri, _NAME), text.encode())
     return stamped
+
+
+def withdraw_manifest(uri: str) -> None:
+    """Makes a data set unfinished, before it is changed."""
+    remove(join_uri(uri, _NAME))
 
 
 def read_manifest(uri: str) -> Manifest | None:

@@ -31,7 +31,8 @@ from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.listing import know_pictures
 from rayboot.pipeline.read import ReadPhotos, reject_read
 from rayboot.pipeline.reconstruct import ReconstructFaces
-from rayboot.pipeline.request import LISTING, TEST_PHOTOS, GeneratePlan
+from rayboot.pipeline.request import CHECKPOINT, LISTING, LOCK, TEST_PHOTOS, GeneratePlan
+from rayboot.pipeline.retry import finish_forgetting
 from rayboot.pipeline.stage import Isolation, StageActor, StageUse, Tally, read_progress
 from rayboot.pipeline.turn import TurnFaces, reject_turn
 from rayboot.progress import show_progress
@@ -40,7 +41,6 @@ __all__ = ["GenerateSummary", "generate", "summarize"]
 
 _LOG = logging.getLogger(__name__)
 
-_CHECKPOINT, _LOCK = "_run/checkpoint", "_run/lock.json"
 _TEST_PICTURES = "_run/test-pictures.parquet"
 
 _ROWS_PER_BLOCK = 32
@@ -68,10 +68,11 @@ def generate(plan: GeneratePlan) -> GenerateSummary:
         BusyError: another run writes to the same output.
         StoreError: the object store is in trouble for long; what is finished is kept.
     """
-    if read_manifest(plan.output) is not None:
-        _LOG.info("%s is finished already", plan.output)
-        return summarize(plan.output)
-    with exclusive(join_uri(plan.output, _LOCK)):
+    with exclusive(join_uri(plan.output, LOCK)):
+        finish_forgetting(plan.output)
+        if read_manifest(plan.output) is not None:
+            _LOG.info("%s is finished already", plan.output)
+            return summarize(plan.output)
         num_left = plan.num_photos - _count_rows(plan.output)
         use = _run_stages(plan, num_left) if num_left else {}
         return _finish(plan)._replace(stages=use)
@@ -84,7 +85,7 @@ def _run_stages(plan: GeneratePlan, num_left: int) -> dict[str, StageUse]:
     tested = _find_test_pictures(plan)
     tally: Any = ray.remote(num_cpus=0)(Tally).remote()
     with (
-        checkpointed(join_uri(path, _CHECKPOINT), filesystem),
+        checkpointed(join_uri(path, CHECKPOINT), filesystem),
         show_progress("generate", "photo", lambda: read_progress(tally, "turn"), num_left),
     ):
         rows = _stages(plan, tally, tested)

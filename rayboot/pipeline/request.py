@@ -23,9 +23,10 @@ from rayboot.pipeline.config import GenerateConfig
 from rayboot.pipeline.listing import list_inputs, mark_duplicates, thin_videos
 from rayboot.registry.models import resolve_weights
 
-__all__ = ["LISTING", "TEST_PHOTOS", "GeneratePlan", "prepare"]
+__all__ = ["CHECKPOINT", "LISTING", "LOCK", "TEST_PHOTOS", "GeneratePlan", "prepare"]
 
 LISTING, TEST_PHOTOS = "_run/listing.parquet", "_run/test-photos.parquet"
+CHECKPOINT, LOCK = "_run/checkpoint", "_run/lock.json"
 _STAMP = "_run/stamp.json"
 
 _ROWS_PER_GROUP = 2048
