@@ -15,8 +15,9 @@ from rayboot.data.storage import read_bytes, write_bytes
 
 __all__ = ["KnownPictures", "picture_hash"]
 
-_MAX_DISTANCE = 6
-"""Bits of 64 that may differ."""
+_MAX_DISTANCE = 4
+"""Bits of 64 that may differ: resized and recompressed photos differ by 2 at most, different
+ones of a few hundred by 10 and more, so of a hundred thousand by little less."""
 
 _SCHEMA = pa.schema(
     [("face_id", pa.string()), ("content_hash", pa.string()), ("picture_hash", pa.uint64())]

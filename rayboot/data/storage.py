@@ -116,6 +116,8 @@ def _local_sizes(folder: str) -> dict[str, int]:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             raise error
 
+    if os.path.isfile(folder):
+        return {folder: os.stat(folder).st_size}
     sizes, seen = {}, set()
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=complain):
         real = os.path.realpath(parent)
@@ -201,8 +203,11 @@ def create_bytes(uri: str, payload: bytes) -> bool:
         return _create_local(Path(path), payload)
     try:
         filesystem.pipe_file(path, payload, mode="create")
-    except FileExistsError:
-        return False
+    except OSError as error:
+        # s3fs has no class for a condition that does not hold.
+        if isinstance(error, FileExistsError) or "PreconditionFailed" in str(error.__cause__):
+            return False
+        raise
     return True
 
 

@@ -135,9 +135,7 @@ def _stages(plan: GeneratePlan, tally: Any, tested: str | None) -> Dataset:
         return _turn_stage(plan, tally, _reconstruct_stage(plan, tally, cropped))
 
 
-def _read_stage(
-    plan: GeneratePlan, tally: Any, tested: str | None, listing: Dataset
-) -> Dataset:
+def _read_stage(plan: GeneratePlan, tally: Any, tested: str | None, listing: Dataset) -> Dataset:
     config, pools = plan.config, plan.config.pools
     arguments = {
         "size": plan.network.resolution,

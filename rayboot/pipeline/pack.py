@@ -162,9 +162,7 @@ def _write_index(plan: PackPlan) -> None:
             "landmarks_uri": pa.array([name if there else None for there in has], pa.string()),
             "landmarks_offset": rows,
         }
-        columns = [
-            known.get(field.name, pa.nulls(len(part), field.type)) for field in PHOTO_SCHEMA
-        ]
+        columns = [known.get(field.name, pa.nulls(len(part), field.type)) for field in PHOTO_SCHEMA]
         parts.append(pa.table(columns, schema=PHOTO_SCHEMA))
     index = pa.concat_tables(parts).sort_by("face_id")
     if len(index) != plan.num_photos or len(index["face_id"].unique()) != len(index):

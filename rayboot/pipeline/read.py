@@ -98,9 +98,7 @@ class ReadPhotos:
                 "select", "test-picture", f"shows the same picture as {same}, kept for testing"
             )
 
-    def _locate(
-        self, got: FetchedPhoto, photo: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def _locate(self, got: FetchedPhoto, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         if got.landmarks is None:
             return self._detect(photo), None
         size = (photo.shape[1], photo.shape[0])

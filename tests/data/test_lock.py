@@ -21,9 +21,7 @@ with exclusive(sys.argv[1]):
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
-def lock(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> str:
+def lock(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """URI of a lock that nobody holds yet."""
     if request.param == "local":
         return str(tmp_path / "out/_run/lock.json")

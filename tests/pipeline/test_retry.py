@@ -1,0 +1,111 @@
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from rayboot.data.manifest import read_manifest
+from rayboot.data.storage import join_uri, remove, write_bytes
+from rayboot.pipeline import retry
+from rayboot.pipeline.config import GenerateConfig, PoolConfig, SelectionConfig
+from rayboot.pipeline.generate import generate, summarize
+from rayboot.pipeline.request import prepare
+from rayboot.pipeline.retry import finish_forgetting, forget_rejects
+from tests.pipeline.photos import mixed_folder
+
+pytestmark = pytest.mark.egl
+
+
+@pytest.fixture(scope="module")
+def made(
+    tmp_path_factory: pytest.TempPathFactory, synthetic_set: str, ray_local: object
+) -> GenerateConfig:
+    """A finished data set of good and bad photos, and its request."""
+    folder = tmp_path_factory.mktemp("retry")
+    config = GenerateConfig(
+        input=str(mixed_folder(folder / "photos", synthetic_set, num_good=4)),
+        output=str(folder / "pairs"),
+        selection=SelectionConfig(detect_faces=False),
+        views={"preset": "small"},
+        pools=PoolConfig(batch_size=4, num_readers=1),
+    )
+    generate(prepare(config))
+    return config
+
+
+def rows_of(uri: str) -> dict[str, str]:
+    """Outcome or reason by photo; each once."""
+    found: dict[str, str] = {}
+    for part in Path(uri).glob("outcome=*/*.parquet"):
+        for row in pq.read_table(part, partitioning=None).to_pylist():
+            assert row["face_id"] not in found
+            found[row["face_id"]] = row.get("reason") or "face"
+    return found
+
+
+def test_mended_photos_become_faces(made: GenerateConfig, tmp_path: Path) -> None:
+    before = rows_of(made.output)
+    assert before["truncated.jpg"] == "truncated"
+    # The photo is whole again, in a copy of all.
+    photos = Path(made.input)
+    good = next(photos.glob("0*.jpg"))
+    damaged = (photos / "truncated.jpg").read_bytes()
+    (photos / "truncated.jpg").write_bytes(good.read_bytes() + b"not the same bytes")
+    shutil.copy(good.with_suffix(".t7"), photos / "truncated.t7")
+    try:
+        count = forget_rejects(made.output, "read")
+        assert count == sum(reason in ("truncated", "empty", "undecodable", "duplicate")
+                            for reason in before.values())  # fmt: skip
+        assert read_manifest(made.output) is None
+        generate(prepare(made))
+    finally:
+        (photos / "truncated.jpg").write_bytes(damaged)
+    after = rows_of(made.output)
+    assert set(after) == set(before)
+    assert {name for name in before if before[name] != after[name]} <= {"truncated.jpg"}
+    assert summarize(made.output).rejects
+
+
+def test_nothing_to_try_again_changes_nothing(made: GenerateConfig) -> None:
+    assert forget_rejects(made.output, "reconstruct") == 0
+    assert read_manifest(made.output) is not None
+
+
+@pytest.mark.parametrize("num_steps", range(4))
+def test_cut_off_anywhere_it_is_finished_later(
+    made: GenerateConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int
+) -> None:
+    copy = str(tmp_path / "pairs")
+    shutil.copytree(made.output, copy)
+    done = 0
+
+    def step(real):
+        def counted(*args):
+            nonlocal done
+            if done == num_steps:
+                raise KeyboardInterrupt
+            done += 1
+            return real(*args)
+
+        return counted
+
+    gone = ("truncated", "empty", "undecodable", "duplicate", "not-frontal")
+    gone += ("unreadable", "wrong-shape", "outside-image")
+    expected = {name: why for name, why in rows_of(copy).items() if why not in gone}
+    with monkeypatch.context() as patch:
+        patch.setattr(retry, "write_bytes", step(write_bytes))
+        patch.setattr(retry, "remove", step(remove))
+        with pytest.raises(KeyboardInterrupt):
+            for stage in ("read", "landmarks", "select"):
+                forget_rejects(copy, stage)
+    remove(join_uri(copy, "_run/lock.json"))
+    finish_forgetting(copy)
+    for stage in ("read", "landmarks", "select"):
+        forget_rejects(copy, stage)
+    assert rows_of(copy) == expected
+    ids = [
+        name
+        for part in Path(copy, "_run/checkpoint").glob("*.parquet")
+        for name in pq.read_table(part)["face_id"].to_pylist()
+    ]
+    assert sorted(ids) == sorted(expected)
