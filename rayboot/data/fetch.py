@@ -40,7 +40,7 @@ class PhotoFetcher:
     """
 
     def __init__(self, num_requests: int = 16) -> None:
-        self._pool = ThreadPoolExecutor(num_requests, thread_name_prefix="fetch")
+        self._num_requests = num_requests
 
     def fetch(self, rows: Sequence[Row]) -> list[FetchedPhoto | FaceRejectedError]:
         """The photos of rows of :data:`rayboot.data.photos.PHOTO_SCHEMA`, in their order.
@@ -61,8 +61,10 @@ class PhotoFetcher:
         for uri, indices in in_tables.items():
             places = [rows[index]["source_offset"] for index in indices]
             found.update(zip(indices, _fetch_from_table(uri, places), strict=True))
-        answers = self._pool.map(_fetch_file, [rows[index] for index in alone])
-        found.update(zip(alone, answers, strict=True))
+        # Threads of each batch's own: what holds a fetcher can be sent to other processes.
+        with ThreadPoolExecutor(self._num_requests, thread_name_prefix="fetch") as pool:
+            answers = pool.map(_fetch_file, [rows[index] for index in alone])
+            found.update(zip(alone, answers, strict=True))
         return [found[index] for index in range(len(rows))]
 
 

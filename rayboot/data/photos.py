@@ -181,4 +181,6 @@ def _group_id(uri: str, name: str) -> str:
 
 def _is_junk(name: str) -> bool:
     """Hidden files, and what macOS puts beside each file: photos by name alone."""
-    return name != "." and any(part.startswith(".") or part == _JUNK_FOLDER for part in name.split("/"))
+    return name != "." and any(
+        part.startswith(".") or part == _JUNK_FOLDER for part in name.split("/")
+    )

@@ -64,7 +64,7 @@ def prepare(config: GenerateConfig) -> GeneratePlan:
     require_writable(config.output)
     stored = _stored_request(config.output)
     if stored is None:
-        stored = _write_listing(config, stamp)
+        stored = _write_listing(config, config.input, config.output, stamp)
     else:
         _require_same(config, stored, stamp)
     if config.selection.detect_faces and stored["num_without_landmarks"]:
@@ -87,31 +87,33 @@ def _stored_request(output: str) -> dict[str, Any] | None:
     return json.loads(read_bytes(uri)) if exists(uri) else None
 
 
-def _write_listing(config: GenerateConfig, stamp: dict[str, str]) -> dict[str, Any]:
+def _write_listing(
+    config: GenerateConfig, inputs: str | tuple[str, ...], output: str, stamp: dict[str, str]
+) -> dict[str, Any]:
     """Lists the photos that take part, for this run and all that resume it."""
-    listed = list_inputs(config.input, include_test=True)
+    listed = list_inputs(inputs, include_test=True)
     photos = listed.filter(pc.invert(listed["is_test"]))
     kept = thin_videos(photos, config.frame_step)
     if len(kept) == 0:
         raise RequestError(
-            f"input {config.input}: all of its {len(listed)} photos belong to LS3D-W's test "
+            f"input {inputs}: all of its {len(listed)} photos belong to LS3D-W's test "
             "subsets, which are kept for testing; name the subset itself to use it"
         )
     left_out = {
         "test_photos_left_out": len(listed) - len(photos),
         "frames_left_out": len(photos) - len(kept),
     }
-    _write_table(mark_duplicates(kept), join_uri(config.output, LISTING))
-    _write_table(listed.filter(listed["is_test"]), join_uri(config.output, TEST_PHOTOS))
+    _write_table(mark_duplicates(kept), join_uri(output, LISTING))
+    _write_table(listed.filter(listed["is_test"]), join_uri(output, TEST_PHOTOS))
     stored = {
         **stamp,
-        "input": _as_list(config.input),
+        "input": _as_list(inputs),
         "num_photos": len(kept),
         "num_without_landmarks": kept["landmarks_uri"].null_count,
         "left_out": left_out,
     }
     # Written last: with it the listing is whole.
-    write_bytes(join_uri(config.output, _STAMP), json.dumps(stored, indent=1).encode())
+    write_bytes(join_uri(output, _STAMP), json.dumps(stored, indent=1).encode())
     return stored
 
 

@@ -39,7 +39,11 @@ class Tally:
     def note(self, stage: str, use: StageUse, rejects: dict[str, int]) -> None:
         """One batch; ``rejects`` are counts by ``stage, reason``."""
         former = self._use.get(stage, StageUse(0, 0.0, 0))
-        self._use[stage] = StageUse(*(a + b for a, b in zip(former, use, strict=True)))
+        self._use[stage] = StageUse(
+            former.rows + use.rows,
+            former.busy_s + use.busy_s,
+            former.num_bytes + use.num_bytes,
+        )
         self._rejects.update(rejects)
 
     def read(self) -> tuple[dict[str, StageUse], dict[str, int]]:
