@@ -1,5 +1,6 @@
 """Pose, views and rendering: a reconstructed face to a row of the pairs data set."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -159,45 +160,56 @@ def turn_face(
         FaceRejectedError: the pose is not trusted or not near-frontal, or no view is left.
     """
     solid = solid.without_specks()
-    occupied = solid.occupied
-    mesh = surface_of_cells(solid.cells, occupied.shape, solid.cell, config.isovalue)
+    mesh = surface_of_cells(solid.cells, solid.occupied.shape, solid.cell, config.isovalue)
     pose = estimate_pose(mesh.vertices)
     _require_frontal(pose, config)
     if landmarks is None:
         lifted = place_mean_landmarks(mesh.vertices, pose)
     else:
-        lifted = lift_landmarks(landmarks, occupied)
-    inside = inner_points(occupied, stride=2 * max(solid.cell, 1))
-    views, transforms, clipped = [], [], []
+        lifted = lift_landmarks(landmarks, solid.occupied)
     planned = plan_views(pose.gaze, config.views)
-    for view in planned:
-        transform = turn_transform(
-            view.rotation(),
-            mesh.vertices,
-            lifted,
-            pose.centroid,
-            occupied.shape,
-            crop_again=config.views.crop_again,
-        )
-        share = share_clipped(inside, transform, occupied.shape)
-        if share <= config.max_clipped:
-            views.append(view)
-            transforms.append(transform)
-            clipped.append(share)
-    if not views:
+    kept = _views_inside(planned, solid, mesh, lifted, pose, config)
+    if not kept:
         raise FaceRejectedError(
             "pose",
             "no-view",
             f"none of {len(planned)} planned views stays inside the volume and the angles allowed",
         )
+    views, transforms, clipped = (list(values) for values in zip(*kept, strict=True))
     scene = Scene(
         drape_photo(mesh, photo, pose, config.colors),
         build_backplane(photo, mesh.vertices, pose, config.backplane),
     )
     images = renderer.render(scene, transforms)
-    return TurnedFace(
-        occupied, mesh, pose, views, transforms, clipped, images, len(planned) - len(views)
-    )
+    num_left_out = len(planned) - len(views)
+    return TurnedFace(solid.occupied, mesh, pose, views, transforms, clipped, images, num_left_out)
+
+
+def _views_inside(
+    planned: Sequence[View],
+    solid: Solid,
+    mesh: Mesh,
+    landmarks: np.ndarray,
+    pose: FacePose,
+    config: GenerateConfig,
+) -> list[tuple[View, np.ndarray, float]]:
+    """Views whose target the volume holds, with its transform and the share cut off."""
+    shape = solid.occupied.shape
+    inside = inner_points(solid.occupied, stride=2 * max(solid.cell, 1))
+    kept = []
+    for view in planned:
+        transform = turn_transform(
+            view.rotation(),
+            mesh.vertices,
+            landmarks,
+            pose.centroid,
+            shape,
+            crop_again=config.views.crop_again,
+        )
+        share = share_clipped(inside, transform, shape)
+        if share <= config.max_clipped:
+            kept.append((view, transform, share))
+    return kept
 
 
 def _require_frontal(pose: FacePose, config: GenerateConfig) -> None:

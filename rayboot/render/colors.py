@@ -18,11 +18,13 @@ import numpy as np
 from rayboot.geometry.camera import pixel_from_crop
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose
-from rayboot.render.fill import extend_nearest, nearest_known
+from rayboot.render.fill import extend_nearest
+from rayboot.render.light import light_factors
 from rayboot.render.scene import DrapedMesh
+from rayboot.render.texture import sample_photo
 from rayboot.render.visibility import Sight, look_at
 
-__all__ = ["ColorMode", "drape_photo", "paint_mesh", "sample_photo"]
+__all__ = ["ColorMode", "drape_photo", "paint_mesh"]
 
 ColorMode = Literal["mirrored", "projected"]
 
@@ -49,17 +51,6 @@ a nose: it may not show the face that is before it."""
 
 _MIN_DONORS = 64
 """Pixels; a face of which less is seen is no face, and is painted plainly."""
-
-_LIGHT_CELLS = 24
-"""Light is smooth: its ratio is taken on a grid this coarse."""
-
-_LIGHT_REACH = 2
-"""Cells to each side whose median is the ratio: features are smaller than that."""
-
-_LIGHT_LIMIT = 0.8
-"""Of the logarithm of that ratio."""
-
-_LINE = 1024
 
 _OWN, _MIRRORED, _BLENDED = range(3)
 """Where a vertex takes its colour: its own pixel, its mirror image's, or colours of its own."""
@@ -151,17 +142,30 @@ def _paint(mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: ColorMode
     colors = sample_photo(filled, pixels)
     colors[own] = sample_photo(texture, pixels[own])
     colors[back] = sample_photo(ring, pixels[back])
-    if pose is not None:
-        images, found = _mirror_images(mesh, pose, sight)
-        hidden = found & ~own
-        source[hidden] = _MIRRORED
-        beside = _spread(mesh.faces, _spread(mesh.faces, hidden)) & own
-        light = _light_of_this_side(mesh.vertices, images, found & beside, texture)
-        cells = (pixels[hidden] + 0.5) * len(light) / size - 0.5
-        factors[hidden] = np.exp(sample_photo(light, cells))
-        pixels = np.where(hidden[:, None], pixel_from_crop(images, size, size), pixels)
-        colors[hidden] = factors[hidden] * sample_photo(texture, pixels[hidden])
-    return _Paint(texture, source, pixels, factors, colors)
+    paint = _Paint(texture, source, pixels, factors, colors)
+    return paint if pose is None else _mirror(paint, mesh, pose, sight, own)
+
+
+def _mirror(paint: _Paint, mesh: Mesh, pose: FacePose, sight: Sight, own: np.ndarray) -> _Paint:
+    """What has no pixel of its own takes its mirror image's, where that was seen."""
+    size = paint.texture.shape[0]
+    images, found = _mirror_images(mesh, pose, sight)
+    there = pixel_from_crop(images, size, size)
+    hidden = found & ~own
+    # Beside what was hidden the light of both sides is known, and there it must go on.
+    beside = _spread(mesh.faces, _spread(mesh.faces, hidden)) & own & found
+    factors, colors = paint.factors.copy(), paint.colors.copy()
+    factors[hidden] = light_factors(
+        paint.texture, paint.pixels[beside], there[beside], paint.pixels[hidden]
+    )
+    colors[hidden] = factors[hidden] * sample_photo(paint.texture, there[hidden])
+    return _Paint(
+        paint.texture,
+        np.where(hidden, _MIRRORED, paint.source),
+        np.where(hidden[:, None], there, paint.pixels),
+        factors,
+        colors,
+    )
 
 
 def _spread(faces: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -188,64 +192,3 @@ def _mirror_images(mesh: Mesh, pose: FacePose, sight: Sight) -> tuple[np.ndarray
     column, row = np.rint(pixel_from_crop(images[found], size, size)).astype(int).T
     found[found] = sight.inside[row, column] > _RIM
     return images, found
-
-
-def _light_of_this_side(
-    vertices: np.ndarray, images: np.ndarray, both: np.ndarray, texture: np.ndarray
-) -> np.ndarray:
-    """By how much each place is brighter than its mirror image: a small picture of logarithms.
-
-    The other cheek has the right features and the wrong light: without this a lit
-    patch with a hard edge stands on the dark side of the face.
-
-    Args:
-        vertices: (N, 3).
-        images: (N, 3), their mirror images.
-        both: (N,) bool, where both are to be had; beside what was hidden, since it is there
-            that the light must go on.
-        texture: (S, S, 3) uint8.
-    """
-    size = texture.shape[0]
-    here, there = (pixel_from_crop(points[both], size, size) for points in (vertices, images))
-    # An offset, so that black does not divide.
-    ratio = np.log((sample_photo(texture, here) + 10) / (sample_photo(texture, there) + 10))
-    column, row = np.clip(here * _LIGHT_CELLS / size, 0, _LIGHT_CELLS - 1).astype(int).T
-    index, count = row * _LIGHT_CELLS + column, _LIGHT_CELLS**2
-    weight = np.bincount(index, minlength=count)
-    summed = np.stack([np.bincount(index, ratio[:, k], count) for k in range(3)], axis=-1)
-    known = weight > 0
-    field = np.full((count, 3), np.nan, np.float32)
-    field[known] = summed[known] / weight[known, None]
-    shape = (_LIGHT_CELLS, _LIGHT_CELLS)
-    around = [(_LIGHT_REACH, _LIGHT_REACH), (_LIGHT_REACH, _LIGHT_REACH), (0, 0)]
-    window = (2 * _LIGHT_REACH + 1, 2 * _LIGHT_REACH + 1)
-    padded = np.pad(field.reshape(*shape, 3), around, constant_values=np.nan)
-    near = np.lib.stride_tricks.sliding_window_view(padded, window, axis=(0, 1))
-    there_is = known.reshape(shape)
-    if not there_is.any():
-        return np.zeros((*shape, 3), np.float32)
-    smooth = np.zeros((*shape, 3), np.float32)
-    smooth[there_is] = np.nanmedian(near[there_is], axis=(-2, -1))
-    return np.clip(smooth[nearest_known(there_is)], -_LIGHT_LIMIT, _LIGHT_LIMIT)
-
-
-def sample_photo(photo: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """The picture's values (N, 3) float32 at (N, 2) columns and rows, bilinearly.
-
-    Args:
-        photo: (H, W, 3) uint8 or float32; beyond it the border's values go on.
-        pixels: (N, 2).
-    """
-    count = len(pixels)
-    if count == 0:
-        return np.zeros((0, 3), np.float32)
-    # In lines of a picture: OpenCV takes no more than 32,767 rows, a full-size mesh has 73,000.
-    lines = np.resize(pixels.astype(np.float32), (-(-count // _LINE), _LINE, 2))
-    colors = cv2.remap(
-        photo.astype(np.float32),
-        np.ascontiguousarray(lines[..., 0]),
-        np.ascontiguousarray(lines[..., 1]),
-        interpolation=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return colors.reshape(-1, 3)[:count]

@@ -5,7 +5,8 @@ from scipy.spatial import cKDTree
 from rayboot.geometry.camera import pixel_from_crop, rotation_yaw_pitch
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose
-from rayboot.render.colors import drape_photo, paint_mesh, sample_photo
+from rayboot.render.colors import drape_photo, paint_mesh
+from rayboot.render.texture import sample_photo
 from rayboot.render.visibility import look_at
 from tests.render.solids import SIZE, ellipsoid, frontal_pose, smooth_photo
 
@@ -15,22 +16,6 @@ def donors_of(mesh: Mesh) -> np.ndarray:
     sight = look_at(mesh, SIZE)
     column, row = np.rint(pixel_from_crop(mesh.vertices, SIZE, SIZE)).astype(int).T
     return sight.seen & (sight.inside[row, column] > 4)
-
-
-def test_the_photo_is_sampled_between_pixels() -> None:
-    photo = np.zeros((SIZE, SIZE, 3), np.uint8)
-    photo[:, :] = np.arange(SIZE)[None, :, None]
-    colors = sample_photo(photo, np.array([[47.5, 40.0], [58.0, 3.25], [-9.0, 5.0]]))
-    assert np.allclose(colors, np.array([47.5, 58.0, 0.0])[:, None], atol=0.05)
-    assert sample_photo(photo, np.zeros((0, 2))).shape == (0, 3)
-
-
-def test_meshes_of_the_released_network_have_more_vertices_than_a_picture_rows() -> None:
-    photo = smooth_photo(2)
-    one = np.array([[10.5, 3.0], [20.25, 8.0]])
-    colors = sample_photo(photo, np.tile(one, (40_001, 1)))
-    assert colors.shape == (80_002, 3)
-    assert np.array_equal(colors, np.tile(sample_photo(photo, one), (40_001, 1)))
 
 
 def test_the_plain_mode_bleeds_and_the_mirrored_one_does_not() -> None:
