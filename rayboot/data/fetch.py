@@ -114,7 +114,9 @@ def _read_rows(uri: str, places: Sequence[int]) -> list[FetchedPhoto]:
 
 def _from_row(row: dict[str, Any]) -> FetchedPhoto:
     landmarks = row.get("landmarks")
-    if landmarks is None or isinstance(landmarks, bytes):
+    if landmarks is None:
+        return FetchedPhoto(row["image"] or b"", None, "")
+    if isinstance(landmarks, bytes):
         return FetchedPhoto(row["image"] or b"", landmarks, row.get("landmarks_suffix") or ".npy")
     # Numbers: as a file of them would be read, so that they are checked alike.
     buffer = io.BytesIO()

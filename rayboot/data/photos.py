@@ -71,7 +71,9 @@ def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
     try:
         entries = list_entries(uri)
         names = [name for name in entries if not _is_junk(name)]
-        tables = list_tables(uri, names)
+        loose = any(_is_photo(name) for name in names)
+        # Tables beside loose photos are something else, such as their truth.
+        tables = None if loose else list_tables(uri, names)
     except (OSError, PermissionError) as error:
         raise RequestError(f"input {uri}: cannot be listed ({error})") from error
     if tables is None:
@@ -89,7 +91,7 @@ def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
 
 def _list_loose(uri: str, entries: Mapping[str, Entry]) -> pa.Table:
     landmarks = find_landmarks(entries)
-    photos = [name for name in entries if posixpath.splitext(name)[1].lower() in PHOTO_SUFFIXES]
+    photos = [name for name in entries if _is_photo(name)]
     beside = [landmarks.get(posixpath.splitext(name)[0]) for name in photos]
     return photo_table(
         uri,
@@ -149,6 +151,10 @@ def _joint_tag(photo: Entry, landmarks: Entry | None) -> str | None:
     if photo.tag is None or (landmarks is not None and landmarks.tag is None):
         return None
     return f"{photo.tag}+{landmarks.tag if landmarks else ''}"
+
+
+def _is_photo(name: str) -> bool:
+    return posixpath.splitext(name)[1].lower() in PHOTO_SUFFIXES
 
 
 def _is_test(name: str) -> bool:

@@ -87,7 +87,9 @@ def mark_duplicates(photos: pa.Table) -> pa.Table:
     shared = Counter(sizes[index] for index in untagged)
     # A Parquet file tells no sizes: of its photos any two may be the same.
     suspects = [i for i in untagged if sizes[i] is None or shared[sizes[i]] > 1]
-    for index, digest in zip(suspects, _digests(photos.take(suspects)), strict=True):
+    for index, digest in zip(
+        suspects, _digests(photos.take(pa.array(suspects, pa.int64()))), strict=True
+    ):
         tags[index] = digest
     first: dict[str, str] = {}
     duplicate_of: list[str | None] = []

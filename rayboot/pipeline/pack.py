@@ -105,9 +105,7 @@ def pack(plan: PackPlan, num_readers: int = 4) -> int:
             num_cpus=_READER_CPUS,
             compute=ActorPoolStrategy(size=num_readers),
         )
-        packed.write_parquet(
-            path, filesystem=filesystem, arrow_parquet_args={"row_group_size": _ROWS_PER_GROUP}
-        )
+        packed.write_parquet(path, filesystem=filesystem, row_group_size=_ROWS_PER_GROUP)
     ray.kill(tally)
     _write_index(plan)
     return plan.num_photos
