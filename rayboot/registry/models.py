@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import tempfile
-import warnings
 from importlib import resources
 from pathlib import Path
 
@@ -126,8 +125,6 @@ def register_weights(
     mlflow.set_registry_uri(run.tracking_uri)
     with (
         tempfile.TemporaryDirectory() as folder,
-        # Type hints would be taken for a schema, and there is a signature already.
-        warnings.catch_warnings(action="ignore", category=UserWarning),
         mlflow.start_run(run_id=run.run_id, nested=True),
     ):
         # MLflow keeps a file's own name, by which it is found again.

@@ -1,10 +1,15 @@
 """What MLflow runs when it serves a VRN: images to occupancy volumes."""
 
+import warnings
+
 import mlflow.models
 import numpy as np
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 __all__ = ["ServedVRN"]
+
+# Hints would be taken for a schema, and the model has a signature already.
+warnings.filterwarnings("ignore", ".*Add type hints to the `predict` method", UserWarning)
 
 
 class ServedVRN(PythonModel):
@@ -16,7 +21,7 @@ class ServedVRN(PythonModel):
 
         self._network = load_vrn(context.artifacts["weights"])
 
-    # Unannotated: MLflow would take hints for a schema, and there is a signature already.
+    # Unannotated, hence the filter above.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Occupancy for an array or for ``{"images": array}``."""
         import torch
