@@ -10,8 +10,8 @@ from rayboot.data.storage import (
     arrow_filesystem,
     exists,
     join_uri,
+    list_entries,
     list_files,
-    list_sizes,
     open_file,
     read_bytes,
     require_writable,
@@ -32,6 +32,10 @@ def folder(request, tmp_path, monkeypatch):
     bucket = f"storage-{abs(hash(request.node.name)) % 10**8}"
     another_client("s3").call_s3("create_bucket", Bucket=bucket)
     return f"s3://{bucket}/set"
+
+
+def sizes_of(uri, below=""):
+    return {name: entry.num_bytes for name, entry in list_entries(uri, below).items()}
 
 
 def another_client(protocol):
@@ -64,13 +68,13 @@ def test_links_to_folders_and_files_are_followed(tmp_path):
     (tmp_path / "set" / "b.jpg").symlink_to(tmp_path / "elsewhere" / "a.jpg")
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "set")
     (tmp_path / "set" / "broken.jpg").symlink_to(tmp_path / "nowhere")
-    assert list_sizes(str(tmp_path / "set")) == {"b.jpg": 5, "broken.jpg": 0, "videos/a.jpg": 5}
+    assert sizes_of(str(tmp_path / "set")) == {"b.jpg": 5, "broken.jpg": 0, "videos/a.jpg": 5}
 
 
 def test_an_empty_file_is_a_file(folder):
     write_bytes(join_uri(folder, "empty"), b"")
     assert read_bytes(join_uri(folder, "empty")) == b""
-    assert list_sizes(folder) == {"empty": 0}
+    assert sizes_of(folder) == {"empty": 0}
 
 
 def test_files_are_listed_by_relative_name_in_order(folder):
@@ -79,7 +83,7 @@ def test_files_are_listed_by_relative_name_in_order(folder):
     assert list_files(folder) == ["a.jpg", "b/1 with space.jpg", "b/2.jpg", "c/d/ä.jpg"]
     assert list_files(folder, "b") == ["b/1 with space.jpg", "b/2.jpg"]
     assert list_files(folder + "/", "b/") == ["b/1 with space.jpg", "b/2.jpg"]
-    assert list_sizes(folder)["a.jpg"] == 5
+    assert sizes_of(folder)["a.jpg"] == 5
     assert list_files(folder, "nothing") == []
 
 

@@ -8,7 +8,7 @@ from rayboot.data.manifest import read_manifest
 from rayboot.data.storage import join_uri, remove, write_bytes
 from rayboot.pipeline import retry
 from rayboot.pipeline.config import GenerateConfig, PoolConfig, SelectionConfig
-from rayboot.pipeline.generate import generate, summarize
+from rayboot.pipeline.generate import generate
 from rayboot.pipeline.request import prepare
 from rayboot.pipeline.retry import finish_forgetting, forget_rejects
 from tests.pipeline.photos import mixed_folder
