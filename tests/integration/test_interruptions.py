@@ -18,6 +18,7 @@ from rayboot.synthesis import SynthesisConfig, synthesize
 pytestmark = [pytest.mark.egl, pytest.mark.slow]
 
 NUM_PHOTOS = 48
+RAYBOOT = [sys.executable, "-c", "from rayboot.cli import main; main()"]
 SETTINGS = {
     "selection": {"detect_faces": False},
     "views": {"preset": "small"},
@@ -33,7 +34,7 @@ class Run:
         config = folder / "generate.yaml"
         folder.mkdir(exist_ok=True)
         config.write_text(json.dumps(SETTINGS))
-        command = [sys.executable, "-m", "rayboot", "generate", "--config", str(config)]
+        command = [*RAYBOOT, "generate", "--config", str(config)]
         command += ["--input", photos, "--output", str(self.output)]
         self.process = subprocess.Popen(
             command, start_new_session=True, env={**os.environ, **environment}
@@ -57,8 +58,9 @@ class Run:
         return False
 
     def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     def workers(self, title: str) -> list[int]:
         """Processes of the session whose title has this in it."""
@@ -133,7 +135,7 @@ def test_two_runs_on_one_output_exclude_each_other(tmp_path: Path, photos: str) 
         assert first.process.poll() is None
         time.sleep(0.1)
     config = str(tmp_path / "generate.yaml")
-    command = [sys.executable, "-m", "rayboot", "generate", "--config", config]
+    command = [*RAYBOOT, "generate", "--config", config]
     command += ["--input", photos, "--output", str(first.output)]
     second = subprocess.run(command, capture_output=True, text=True, check=False)
     assert second.returncode == 1
