@@ -1,7 +1,8 @@
 """Runs in MLflow: opened by the driver, written to by whoever has the id."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,15 @@ class Run:
         """Keeps a file as an artifact."""
         self._client.log_artifact(self.run_id, str(path), folder)
 
-    def close(self, status: str = "FINISHED") -> None:
-        """Ends the run with ``FINISHED`` or ``FAILED``."""
-        self._client.set_terminated(self.run_id, status)
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Ends the run with a ``with`` block: as finished, or as failed where it raises."""
+        try:
+            yield
+        except BaseException:  # an interrupted run has failed as well
+            self._client.set_terminated(self.run_id, "FAILED")
+            raise
+        self._client.set_terminated(self.run_id, "FINISHED")
 
 
 def default_tracking_uri() -> str:

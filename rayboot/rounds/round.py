@@ -82,7 +82,7 @@ def run_round(config: RoundConfig) -> RoundResult:
         )
     run = Run(tracking_uri, state.run_id)
     steps = _Steps(output, state)
-    with _closing(run), connect(num_cpus=config.num_cpus):
+    with run.closing(), connect(num_cpus=config.num_cpus):
         with steps.timed("generate"):
             summary = generate(plan)
         with steps.timed("finetune"):
@@ -123,16 +123,6 @@ class _Steps:
 
     def note(self, **changes: object) -> None:
         self.state = save_state(self._output, self.state.replace(**changes))
-
-
-@contextmanager
-def _closing(run: Run) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        run.close("FAILED")
-        raise
-    run.close()
 
 
 def _register(

@@ -111,15 +111,11 @@ def finetune_tracked(plan: FinetunePlan) -> str:
     config = plan.config
     run = open_run(plan.tracking_uri, config.experiment, config.name)
     run.log_params(config.model_dump(mode="json"))
-    try:
+    with run.closing():
         result = finetune(config, run)
         target = join_uri(config.storage, f"{config.name}.safetensors")
         write_bytes(target, result.weights)
         run.set_tags({"weights": target, "best_epoch": str(result.best_epoch)})
-    except BaseException:
-        run.close("FAILED")
-        raise
-    run.close()
     return target
 
 
