@@ -5,7 +5,6 @@ does the rest.
 """
 
 import logging
-import warnings
 from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -13,8 +12,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 import ray.data
-from ray.data import ActorPoolStrategy, Dataset
-from ray.util.annotations import RayDeprecationWarning
+from ray.data import Dataset
 
 from rayboot.cluster import require_room
 from rayboot.data.lock import exclusive
@@ -29,12 +27,10 @@ from rayboot.data.storage import (
 from rayboot.errors import RaybootError
 from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.listing import know_pictures
-from rayboot.pipeline.read import ReadPhotos, reject_read
-from rayboot.pipeline.reconstruct import ReconstructFaces
 from rayboot.pipeline.request import CHECKPOINT, LISTING, LOCK, TEST_PHOTOS, GeneratePlan
 from rayboot.pipeline.retry import finish_forgetting
-from rayboot.pipeline.stage import Isolation, StageActor, StageUse, Tally, read_progress
-from rayboot.pipeline.turn import TurnFaces, reject_turn
+from rayboot.pipeline.stage import StageUse, Tally, read_progress
+from rayboot.pipeline.stages import LAST_STAGE, bootstrap_stages
 from rayboot.progress import show_progress
 
 __all__ = ["GenerateSummary", "generate", "summarize"]
@@ -86,9 +82,9 @@ def _run_stages(plan: GeneratePlan, num_left: int) -> dict[str, StageUse]:
     tally: Any = ray.remote(num_cpus=0)(Tally).remote()
     with (
         checkpointed(join_uri(path, CHECKPOINT), filesystem),
-        show_progress("generate", "photo", lambda: read_progress(tally, "turn"), num_left),
+        show_progress("generate", "photo", lambda: read_progress(tally, LAST_STAGE), num_left),
     ):
-        rows = _stages(plan, tally, tested)
+        rows = bootstrap_stages(_read_listing(plan), plan, tally, tested)
         rows.write_parquet(path, filesystem=filesystem, partition_cols=["outcome"])
     use, _ = ray.get(tally.read.remote())
     ray.kill(tally)
@@ -106,16 +102,6 @@ def _find_test_pictures(plan: GeneratePlan) -> str | None:
     return uri
 
 
-def _retries() -> dict[str, int]:
-    """Of an actor; Ray's default is for ever.
-
-    A photo that crashes the process would then be tried without end, instead of
-    failing the run. Ray 2.64 is to drop the one way to say so, hence the bound in
-    ``pyproject.toml``.
-    """
-    return {"max_restarts": 4, "max_task_retries": 2}
-
-
 def _count_rows(output: str) -> int:
     return sum(
         pq.read_metadata(open_file(join_uri(output, name))).num_rows
@@ -124,87 +110,12 @@ def _count_rows(output: str) -> int:
     )
 
 
-def _stages(plan: GeneratePlan, tally: Any, tested: str | None) -> Dataset:
-    pools = plan.config.pools
+def _read_listing(plan: GeneratePlan) -> Dataset:
     filesystem, path = arrow_filesystem(join_uri(plan.output, LISTING))
+    cpus = plan.config.pools.reader_cpus
     # Finished photos are filtered right after this read, before a byte of them is fetched.
-    listing = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=pools.reader_cpus)
-    listing = listing.repartition(max(1, plan.num_photos // _ROWS_PER_BLOCK))
-    with warnings.catch_warnings(action="ignore", category=RayDeprecationWarning):
-        cropped = _read_stage(plan, tally, tested, listing)
-        return _turn_stage(plan, tally, _reconstruct_stage(plan, tally, cropped))
-
-
-def _read_stage(plan: GeneratePlan, tally: Any, tested: str | None, listing: Dataset) -> Dataset:
-    config, pools = plan.config, plan.config.pools
-    arguments = {
-        "size": plan.network.resolution,
-        "selection": config.selection,
-        "detect_faces": config.selection.detect_faces,
-        "test_pictures": tested,
-    }
-    stage = {"name": "read", "make": ReadPhotos, "arguments": arguments, "tally": tally}
-    return _mapped(
-        listing,
-        {**stage, "isolation": Isolation(reject_read, pools.seconds_a_photo)},
-        plan,
-        num_actors=pools.num_readers,
-        num_cpus=pools.reader_cpus,
-    )
-
-
-def _reconstruct_stage(plan: GeneratePlan, tally: Any, cropped: Dataset) -> Dataset:
-    config, pools = plan.config, plan.config.pools
-    arguments = {
-        "weights": str(plan.weights),
-        "config": config.inference,
-        "batch_size": pools.batch_size,
-        "use_gpu": pools.reconstruct_gpus > 0,
-        "isovalue": config.isovalue,
-        "cell": config.cell_px(plan.network.resolution),
-    }
-    # A volume has one size whatever the photo: no photo can crash this one.
-    stage = {"name": "reconstruct", "make": ReconstructFaces, "arguments": arguments}
-    return _mapped(
-        cropped,
-        {**stage, "tally": tally},
-        plan,
-        num_actors=pools.num_reconstruct_actors,
-        num_cpus=pools.reconstruct_cpus,
-        num_gpus=pools.reconstruct_gpus or None,
-    )
-
-
-def _turn_stage(plan: GeneratePlan, tally: Any, reconstructed: Dataset) -> Dataset:
-    pools, size = plan.config.pools, plan.network.resolution
-    arguments = {
-        "config": plan.config,
-        "shape": (plan.network.slices, size, size),
-        "model_version": plan.model_digest,
-        "config_digest": plan.stamp["config_digest"],
-    }
-    stage = {"name": "turn", "make": TurnFaces, "arguments": arguments, "tally": tally}
-    return _mapped(
-        reconstructed,
-        {**stage, "isolation": Isolation(reject_turn, pools.seconds_a_photo)},
-        plan,
-        num_actors=pools.num_render_actors,
-        num_cpus=pools.render_cpus,
-    )
-
-
-def _mapped(
-    rows: Dataset, stage: dict[str, Any], plan: GeneratePlan, num_actors: int, **resources: Any
-) -> Dataset:
-    return rows.map_batches(
-        StageActor,
-        fn_constructor_kwargs=stage,
-        batch_format="pyarrow",
-        batch_size=plan.config.pools.batch_size,
-        ray_remote_args_fn=_retries,
-        compute=ActorPoolStrategy(size=num_actors),
-        **resources,
-    )
+    listing = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=cpus)
+    return listing.repartition(max(1, plan.num_photos // _ROWS_PER_BLOCK))
 
 
 def _finish(plan: GeneratePlan) -> GenerateSummary:

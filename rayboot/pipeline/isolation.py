@@ -10,14 +10,15 @@ import pickle
 import socket
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-__all__ = ["Isolated", "Rejecting", "Stage"]
+__all__ = ["Isolated", "Isolation", "Rejecting", "Stage"]
 
 _START_S = 300.0
 """For imports and the stage's constructor, on a machine that starts many at once."""
@@ -29,27 +30,40 @@ Rejecting = Callable[[pa.Table, str, str], pa.Table]
 """A table of one row, the reason and a sentence to the row's reject."""
 
 
-class Isolated:
-    """Runs the batches of a stage in a child process.
+class Isolation(NamedTuple):
+    """How to run a stage in a process of its own.
 
-    Args:
-        make: the stage's class, or a function that makes it; importable by name.
-        arguments: its keyword arguments, picklable.
-        reject: makes the row of a photo that cannot be processed; the reason is ``crashed``
-            or ``timed-out``.
+    Attributes:
+        payload: the stage's maker and its rejecting, pickled: whoever passes it on need not
+            import what they import.
         seconds_a_photo: that the stage may take; a batch has as many times that as it has rows.
     """
 
-    def __init__(
-        self,
-        make: Callable[..., Stage],
-        arguments: dict[str, Any],
-        reject: Rejecting,
-        seconds_a_photo: float,
-    ) -> None:
-        self._make, self._arguments, self._reject = make, arguments, reject
-        self._seconds_a_photo = seconds_a_photo
+    payload: bytes
+    seconds_a_photo: float
+
+    @classmethod
+    def of(
+        cls, make: Callable[[], Stage], reject: Rejecting, seconds_a_photo: float
+    ) -> "Isolation":
+        """Of a stage.
+
+        Args:
+            make: makes it; a class or a partial of one, importable by name.
+            reject: makes the row of a photo that cannot be processed; the reason is
+                ``crashed`` or ``timed-out``.
+            seconds_a_photo: that the stage may take.
+        """
+        return cls(pickle.dumps((make, reject)), seconds_a_photo)
+
+
+class Isolated:
+    """Runs the batches of a stage in a child process."""
+
+    def __init__(self, isolation: Isolation) -> None:
+        self._isolation = isolation
         self._child: _Child | None = None
+        self._cpu_s = 0.0
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """One batch; rows come back in their order."""
@@ -59,20 +73,46 @@ class Isolated:
             parts = [self._run_alone(table.slice(index, 1)) for index in range(len(table))]
             return pa.concat_tables(parts)
 
+    def cpu_s(self) -> float:
+        """Processor time of batches in children so far; starts and lost ones do not count."""
+        return self._cpu_s
+
     def _run_alone(self, photo: pa.Table) -> pa.Table:
         try:
             return self._run(photo)
         except _ChildLostError as error:
-            return self._reject(photo, error.reason, str(error))
+            why = (error.reason, str(error))
+        return self._answer(_Request(_to_bytes(photo), why), _START_S)
 
     def _run(self, table: pa.Table) -> pa.Table:
+        timeout_s = self._isolation.seconds_a_photo * len(table)
+        return self._answer(_Request(_to_bytes(table)), timeout_s)
+
+    def _answer(self, request: "_Request", timeout_s: float) -> pa.Table:
         if self._child is None:
-            self._child = _Child(self._make, self._arguments)
+            self._child = _Child(self._isolation.payload)
         try:
-            return self._child.run(table, self._seconds_a_photo * len(table))
+            answer = self._child.ask(request, timeout_s)
         except _ChildLostError:
             self._child = None
             raise
+        self._cpu_s += answer.cpu_s
+        return pa.ipc.open_stream(answer.payload).read_all()
+
+
+class _Request(NamedTuple):
+    """A stage to make, first; then tables to run it on, or, with a reason, to reject."""
+
+    payload: bytes
+    why: tuple[str, str] | None = None
+
+
+class _Answer(NamedTuple):
+    """``payload`` is bytes, or the exception of a request that failed."""
+
+    failed: bool
+    payload: Any
+    cpu_s: float
 
 
 class _ChildLostError(Exception):
@@ -84,7 +124,7 @@ class _ChildLostError(Exception):
 class _Child:
     """A process that holds a stage."""
 
-    def __init__(self, make: Callable[..., Stage], arguments: dict[str, Any]) -> None:
+    def __init__(self, payload: bytes) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -93,27 +133,23 @@ class _Child:
             )
         self._pipe = Connection(ours.detach())
         self._pipe.send(sys.path)
-        self._pipe.send_bytes(pickle.dumps((make, arguments)))
-        self._answer(_START_S)
+        self.ask(_Request(payload), _START_S)
 
-    def run(self, table: pa.Table, timeout_s: float) -> pa.Table:
-        """Sends a batch and waits for what the stage makes of it."""
+    def ask(self, request: _Request, timeout_s: float) -> _Answer:
+        """Sends a request and waits for its answer."""
         try:
-            self._pipe.send_bytes(_to_bytes(table))
+            self._pipe.send(request)
         except OSError:  # it died since the last batch
             raise self._lost("crashed") from None
-        return pa.ipc.open_stream(self._answer(timeout_s)).read_all()
-
-    def _answer(self, timeout_s: float) -> bytes:
         try:
             if not self._pipe.poll(timeout_s):
                 raise self._lost("timed-out", f"no answer within {timeout_s:.0f} s")
-            failed, payload = self._pipe.recv()
+            answer: _Answer = self._pipe.recv()
         except (EOFError, OSError):
             raise self._lost("crashed") from None
-        if failed:
-            raise payload  # a fault of the program stops the run, as it would in the actor
-        return payload
+        if answer.failed:
+            raise answer.payload  # a fault of the program stops the run, as it would in the actor
+        return answer
 
     def _lost(self, reason: str, why: str = "") -> _ChildLostError:
         self._pipe.close()
@@ -136,25 +172,36 @@ def _to_bytes(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _serve(pipe: Connection) -> None:
-    """The child: a stage, then batches until the pipe ends."""
-    sys.path[:] = pipe.recv()
-    stage: Stage | None = None
-    while True:
-        try:
-            message = pipe.recv_bytes()
-        except (EOFError, OSError):
-            return
-        try:
-            if stage is None:
-                make, arguments = pickle.loads(message)
-                stage = make(**arguments)
-                answer: tuple[bool, Any] = (False, b"")
-            else:
-                answer = (False, _to_bytes(stage(pa.ipc.open_stream(message).read_all())))
-        except Exception as error:
-            answer = (True, _portable(error))
-        pipe.send(answer)
+class _Server:
+    """The child's side."""
+
+    def __init__(self) -> None:
+        self._stage: Stage | None = None
+        self._reject: Rejecting | None = None
+
+    def serve(self, pipe: Connection) -> None:
+        """Answers requests until the pipe ends."""
+        sys.path[:] = pipe.recv()
+        while True:
+            try:
+                request: _Request = pipe.recv()
+            except (EOFError, OSError):
+                return
+            started = time.process_time()
+            try:
+                failed, payload = False, self._do(request)
+            except Exception as error:
+                failed, payload = True, _portable(error)
+            pipe.send(_Answer(failed, payload, time.process_time() - started))
+
+    def _do(self, request: _Request) -> bytes:
+        if self._stage is None or self._reject is None:
+            make, self._reject = pickle.loads(request.payload)
+            self._stage = make()
+            return b""
+        table = pa.ipc.open_stream(request.payload).read_all()
+        made = self._reject(table, *request.why) if request.why else self._stage(table)
+        return _to_bytes(made)
 
 
 def _portable(error: Exception) -> Exception:
@@ -168,4 +215,7 @@ def _portable(error: Exception) -> Exception:
 
 
 if __name__ == "__main__":
-    _serve(Connection(int(sys.argv[1])))
+    # As a module of its own name: what comes through the pipe is pickled by that name.
+    from rayboot.pipeline import isolation
+
+    isolation._Server().serve(Connection(int(sys.argv[1])))

@@ -94,12 +94,7 @@ def pack(plan: PackPlan, num_readers: int = 4) -> int:
         listing = listing.repartition(max(1, plan.num_photos // _ROWS_PER_FILE))
         packed = listing.map_batches(
             StageActor,
-            fn_constructor_kwargs={
-                "name": "pack",
-                "make": PackPhotos,
-                "arguments": {},
-                "tally": tally,
-            },
+            fn_constructor_kwargs={"name": "pack", "stage": PackPhotos, "tally": tally},
             batch_format="pyarrow",
             batch_size=_ROWS_PER_GROUP,
             num_cpus=_READER_CPUS,

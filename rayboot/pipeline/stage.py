@@ -9,10 +9,10 @@ import pyarrow as pa
 import ray
 from ray.util import metrics
 
-from rayboot.pipeline.isolation import Isolated, Rejecting, Stage
+from rayboot.pipeline.isolation import Isolated, Isolation, Stage
 from rayboot.progress import Progress
 
-__all__ = ["Isolation", "StageActor", "StageUse", "Tally", "read_progress"]
+__all__ = ["StageActor", "StageUse", "Tally", "read_progress"]
 
 
 class StageUse(NamedTuple):
@@ -21,12 +21,17 @@ class StageUse(NamedTuple):
     Attributes:
         rows: photos that passed.
         busy_s: time spent on them.
+        cpu_s: processor time, all threads together; taking and handing on included.
         num_bytes: of what they handed on.
     """
 
     rows: int
     busy_s: float
+    cpu_s: float
     num_bytes: int
+
+    def __add__(self, other: "StageUse") -> "StageUse":  # type: ignore[override]
+        return StageUse(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 class Tally:
@@ -38,12 +43,7 @@ class Tally:
 
     def note(self, stage: str, use: StageUse, rejects: dict[str, int]) -> None:
         """One batch; ``rejects`` are counts by ``stage, reason``."""
-        former = self._use.get(stage, StageUse(0, 0.0, 0))
-        self._use[stage] = StageUse(
-            former.rows + use.rows,
-            former.busy_s + use.busy_s,
-            former.num_bytes + use.num_bytes,
-        )
+        self._use[stage] = self._use.get(stage, StageUse(0, 0.0, 0.0, 0)) + use
         self._rejects.update(rejects)
 
     def read(self) -> tuple[dict[str, StageUse], dict[str, int]]:
@@ -68,13 +68,6 @@ def read_progress(tally: Any, last_stage: str) -> Progress | None:
     return Progress(use[last_stage].rows, None, text)
 
 
-class Isolation(NamedTuple):
-    """How a stage runs apart from its actor; see :class:`~rayboot.pipeline.isolation.Isolated`."""
-
-    reject: Rejecting
-    seconds_a_photo: float
-
-
 class StageActor:
     """Runs a stage; tells the tally, and Ray's metrics, of every batch.
 
@@ -83,26 +76,15 @@ class StageActor:
 
     Args:
         name: of the stage.
-        make: its class.
-        arguments: for it.
+        stage: makes it, to be run here; or how to run it in a process of its own.
         tally: handle of an actor of :class:`Tally`.
-        isolation: runs it in a process of its own; None runs it here.
     """
 
-    def __init__(
-        self,
-        name: str,
-        make: Callable[..., Stage],
-        arguments: dict[str, Any],
-        tally: Any,
-        isolation: Isolation | None = None,
-    ) -> None:
+    def __init__(self, name: str, stage: Callable[[], Stage] | Isolation, tally: Any) -> None:
         self._name, self._tally = name, tally
-        self._stage: Stage = (
-            Isolated(make, arguments, isolation.reject, isolation.seconds_a_photo)
-            if isolation
-            else make(**arguments)
-        )
+        # What runs apart is not imported here: two processes need not hold it.
+        self._stage: Stage = Isolated(stage) if isinstance(stage, Isolation) else stage()
+        self._cpu_s: float | None = None
         by_stage = {"tag_keys": ("stage",)}
         self._photos = metrics.Counter("rayboot_photos_total", "Photos done.", **by_stage)
         self._busy = metrics.Counter("rayboot_busy_seconds_total", "Time at work.", **by_stage)
@@ -113,8 +95,12 @@ class StageActor:
     def __call__(self, table: pa.Table) -> pa.Table:
         """One batch."""
         started = time.perf_counter()
+        cpu_before = self._cpu_s or self._spent()
         made = self._stage(table)
-        use = StageUse(len(made), time.perf_counter() - started, made.nbytes)
+        busy_s = time.perf_counter() - started
+        # From batch to batch, so that what Ray does for it in this process counts too.
+        self._cpu_s = self._spent()
+        use = StageUse(len(made), busy_s, self._cpu_s - cpu_before, made.nbytes)
         rejects = _new_rejects(table, made)
         self._photos.inc(use.rows, {"stage": self._name})
         self._busy.inc(use.busy_s, {"stage": self._name})
@@ -123,6 +109,10 @@ class StageActor:
         named = {f"{stage}, {reason}": count for (stage, reason), count in rejects.items()}
         self._tally.note.remote(self._name, use, named)
         return made
+
+    def _spent(self) -> float:
+        inner = self._stage.cpu_s() if isinstance(self._stage, Isolated) else 0.0
+        return time.process_time() + inner
 
 
 def _new_rejects(before: pa.Table, after: pa.Table) -> Counter[tuple[str, str]]:

@@ -3,12 +3,13 @@
 import os
 import signal
 import time
+from functools import partial
 
 import pyarrow as pa
 import pytest
 
 from rayboot.errors import FaceRejectedError
-from rayboot.pipeline.isolation import Isolated
+from rayboot.pipeline.isolation import Isolated, Isolation
 
 SCHEMA = pa.schema([("face_id", pa.string()), ("process", pa.int64()), ("reason", pa.string())])
 
@@ -29,6 +30,10 @@ class Poisonable:
                 time.sleep(600)
             elif name.startswith("once") and len(names) > 1:
                 os._exit(3)
+            elif name.startswith("busy"):
+                end = time.process_time() + 0.2
+                while time.process_time() < end:
+                    pass
             elif name == "fault":
                 raise FaceRejectedError("pose", "degenerate", "a plane")
             elif name == "odd":
@@ -50,9 +55,13 @@ def reject(photo: pa.Table, reason: str, message: str) -> pa.Table:
     return make_table(photo["face_id"].to_pylist(), [None], [reason])
 
 
+def isolated(greeting: str) -> Isolated:
+    return Isolated(Isolation.of(partial(Poisonable, greeting), reject, seconds_a_photo=2.0))
+
+
 @pytest.fixture(scope="module")
 def stage() -> Isolated:
-    return Isolated(Poisonable, {"greeting": "hello"}, reject, seconds_a_photo=2.0)
+    return isolated("hello")
 
 
 def run(stage: Isolated, *names: str) -> list[dict]:
@@ -91,13 +100,24 @@ def test_faults_of_the_program_are_raised_with_their_traceback(stage: Isolated) 
         run(stage, "odd")
     assert run(stage, "a")[0]["reason"] is None
     with pytest.raises(ValueError, match="expected hello") as caught:
-        run(Isolated(Poisonable, {"greeting": "no"}, reject, 1.0), "a")
+        run(isolated("no"), "a")
     assert "Poisonable" in caught.value.__notes__[0] or "__init__" in caught.value.__notes__[0]
 
 
 def test_the_process_ends_with_its_stage() -> None:
-    stage = Isolated(Poisonable, {"greeting": "hello"}, reject, 1.0)
+    stage = isolated("hello")
     process = run(stage, "a")[0]["process"]
     del stage
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
+
+
+def test_processor_time_of_batches_is_counted() -> None:
+    stage = isolated("hello")
+    run(stage, "a")
+    before = stage.cpu_s()
+    run(stage, "b")
+    idle = stage.cpu_s() - before
+    run(stage, "busy")
+    assert 0.2 <= stage.cpu_s() - before - idle < 0.3
+    assert idle < 0.05

@@ -1,0 +1,122 @@
+"""The stages of ``generate`` as Ray Data has them: who runs where, on what."""
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from ray.data import ActorPoolStrategy, Dataset
+from ray.util.annotations import RayDeprecationWarning
+
+from rayboot.pipeline.isolation import Isolation, Stage
+from rayboot.pipeline.read import ReadPhotos, reject_read
+from rayboot.pipeline.reconstruct import ReconstructFaces
+from rayboot.pipeline.request import GeneratePlan
+from rayboot.pipeline.stage import StageActor
+from rayboot.pipeline.turn import TurnFaces, reject_turn
+
+__all__ = ["LAST_STAGE", "bootstrap_stages"]
+
+LAST_STAGE = "turn"
+
+_BATCHES_ON_GPU = 4
+"""That the network's actor takes in one call: one is copied while the next is computed."""
+
+
+def bootstrap_stages(
+    listing: Dataset, plan: GeneratePlan, tally: Any, tested: str | None
+) -> Dataset:
+    """Listed photos to rows of :data:`rayboot.data.schema.PAIRS_SCHEMA`.
+
+    Args:
+        listing: rows of :data:`rayboot.data.photos.PHOTO_SCHEMA`, ``duplicate_of`` added.
+        plan: the request.
+        tally: handle of an actor of :class:`~rayboot.pipeline.stage.Tally`.
+        tested: URI of the pictures that no photo may show; None where there are none.
+    """
+    pools = plan.config.pools
+    with warnings.catch_warnings(action="ignore", category=RayDeprecationWarning):
+        cropped = _mapped(
+            listing,
+            {"name": "read", "stage": _read_stage(plan, tested), "tally": tally},
+            batch_size=pools.batch_size,
+            num_actors=pools.num_readers,
+            num_cpus=pools.reader_cpus,
+        )
+        reconstructed = _mapped(
+            cropped,
+            {"name": "reconstruct", "stage": _reconstruct_stage(plan), "tally": tally},
+            batch_size=pools.batch_size * (_BATCHES_ON_GPU if pools.reconstruct_gpus else 1),
+            num_actors=pools.num_reconstruct_actors,
+            num_cpus=pools.reconstruct_cpus,
+            num_gpus=pools.reconstruct_gpus or None,
+        )
+        return _mapped(
+            reconstructed,
+            {"name": LAST_STAGE, "stage": _turn_stage(plan), "tally": tally},
+            batch_size=pools.batch_size,
+            num_actors=pools.num_render_actors,
+            num_cpus=pools.render_cpus,
+        )
+
+
+def _read_stage(plan: GeneratePlan, tested: str | None) -> Isolation:
+    config = plan.config
+    make = partial(
+        ReadPhotos,
+        size=plan.network.resolution,
+        selection=config.selection,
+        detect_faces=config.selection.detect_faces,
+        test_pictures=tested,
+    )
+    return Isolation.of(make, reject_read, config.pools.seconds_a_photo)
+
+
+def _reconstruct_stage(plan: GeneratePlan) -> Callable[[], Stage]:
+    config = plan.config
+    # A volume has one size whatever the photo: no photo can crash this one.
+    return partial(
+        ReconstructFaces,
+        weights=str(plan.weights),
+        config=config.inference,
+        batch_size=config.pools.batch_size,
+        use_gpu=config.pools.reconstruct_gpus > 0,
+        isovalue=config.isovalue,
+        cell=config.cell_px(plan.network.resolution),
+    )
+
+
+def _turn_stage(plan: GeneratePlan) -> Isolation:
+    size = plan.network.resolution
+    make = partial(
+        TurnFaces,
+        config=plan.config,
+        shape=(plan.network.slices, size, size),
+        model_version=plan.model_digest,
+        config_digest=plan.stamp["config_digest"],
+    )
+    return Isolation.of(make, reject_turn, plan.config.pools.seconds_a_photo)
+
+
+def _mapped(
+    rows: Dataset, actor: dict[str, Any], batch_size: int, num_actors: int, **resources: Any
+) -> Dataset:
+    return rows.map_batches(
+        StageActor,
+        fn_constructor_kwargs=actor,
+        batch_format="pyarrow",
+        batch_size=batch_size,
+        ray_remote_args_fn=_retries,
+        compute=ActorPoolStrategy(size=num_actors),
+        **resources,
+    )
+
+
+def _retries() -> dict[str, int]:
+    """Of an actor; Ray's default is for ever.
+
+    A photo that crashes the process would then be tried without end, instead of
+    failing the run. Ray 2.64 is to drop the one way to say so, hence the bound in
+    ``pyproject.toml``.
+    """
+    return {"max_restarts": 4, "max_task_retries": 2}
