@@ -7,6 +7,7 @@ neither Ray nor PyTorch. Results go to stdout, logs to stderr. Exit status: 0 do
 
 import logging
 import os
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -30,19 +31,35 @@ class _Commands(click.Group):
         # In the order of a user's work, not of the alphabet.
         return sorted(super().list_commands(ctx), key=_ORDER.index)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            if ctx.invoked_subcommand in _RESUMABLE:
+                command = shlex.join(["rayboot", *ctx.meta[_ARGUMENTS]])
+                click.echo(f"\nrayboot: interrupted; to go on: {command}", err=True)
+            ctx.exit(130)
         except Exception as error:
-            # Ray wraps what a worker raised; its text would be the worker's traceback.
-            cause = getattr(error, "cause", None)
-            known = cause if isinstance(cause, RaybootError) else error
-            if not isinstance(known, RaybootError):
+            known = _known_cause(error)
+            if known is None:
                 raise
             if ctx.params["debug"]:
                 traceback.print_exception(error)
             click.echo(f"rayboot: {' '.join(str(known).split())}", err=True)
             ctx.exit(2 if isinstance(known, RequestError) else 1)
+
+
+def _known_cause(error: BaseException | None) -> RaybootError | None:
+    """What rayboot raised; Ray wraps what a worker raised, in the worker's traceback."""
+    while error is not None:
+        if isinstance(error, RaybootError):
+            return error
+        error = getattr(error, "cause", None) or error.__cause__
+    return None
 
 
 _config_option = click.option(
@@ -63,11 +80,17 @@ _input_option = click.option(
     help="Photographs, instead of the config's; may be given several times.",
 )
 
+_ARGUMENTS = "rayboot.arguments"
+
+_RESUMABLE = ("demo", "pack", "generate", "round")
+"""The same command again goes on where one of these was stopped."""
+
 _ORDER = (
     "demo",
     "doctor",
     "synthesize",
     "pack",
+    "plan",
     "generate",
     "preview",
     "finetune",
@@ -171,6 +194,7 @@ def generate(
     from rayboot.pipeline.generate import generate
     from rayboot.pipeline.request import prepare
     from rayboot.pipeline.retry import forget_rejects
+    from rayboot.pipeline.summary import format_summary
 
     config = load_config(GenerateConfig, config_path)
     changes = {"input": _one_or_all(inputs), "output": output_uri}
@@ -180,9 +204,7 @@ def generate(
         click.echo(f"{count} photos that stage {retried_stage} rejected are tried again", err=True)
     with connect():
         summary = generate(plan)
-    click.echo(f"{summary.num_faces} faces, {summary.num_views} views", err=True)
-    for (stage, reason), count in sorted(summary.rejects.items()):
-        click.echo(f"{count} rejected: {stage}, {reason}", err=True)
+    click.echo(format_summary(summary), err=True)
     click.echo(summary.uri)
 
 
@@ -201,6 +223,37 @@ def pack(inputs: tuple[str, ...], output_uri: str) -> None:
         count = pack(plan)
     click.echo(f"{count} photos", err=True)
     click.echo(output_uri)
+
+
+@main.command()
+@_config_option
+@_input_option
+@click.option("--nodes", type=click.IntRange(1), metavar="N", help="Print the pools for N nodes.")
+def plan(config_path: Path, inputs: tuple[str, ...], nodes: int | None) -> None:
+    """Measure a sample; say how long the whole input takes on 1 to 64 nodes."""
+    import tempfile
+
+    import yaml
+
+    from rayboot.cluster import connect, largest_node
+    from rayboot.config import load_config
+    from rayboot.pipeline.capacity import Node, forecast, format_forecasts
+    from rayboot.pipeline.config import GenerateConfig
+    from rayboot.pipeline.request import prepare
+    from rayboot.pipeline.sample import measure_sample
+
+    config = load_config(GenerateConfig, config_path)
+    config = config.replace(input=_one_or_all(inputs)) if inputs else config
+    with tempfile.TemporaryDirectory(prefix="rayboot-plan-") as folder:
+        request = prepare(config.replace(output=folder))
+        with connect():
+            measured, node = measure_sample(request), Node(*largest_node())
+    counts = (1, 2, 4, 8, 16, 32, 64) if nodes is None else (nodes,)
+    rows = [forecast(measured, request.num_photos, node, n, config.pools) for n in counts]
+    click.echo(f"{request.num_photos} photos; {format_forecasts(measured, node, rows)}")
+    if nodes is not None:
+        changes = {"pools": rows[0].pools.model_dump(mode="json", exclude_defaults=True)}
+        click.echo(yaml.safe_dump(changes, sort_keys=False), nl=False)
 
 
 @main.command()

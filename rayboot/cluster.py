@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from rayboot.errors import RaybootError
 
-__all__ = ["LOCAL_ENVIRONMENT", "connect", "require_room"]
+__all__ = ["LOCAL_ENVIRONMENT", "connect", "largest_node", "require_room"]
 
 _WORKER_ENVIRONMENT = {
     # Read by OpenGL, Mesa and OpenCV when they are imported, so they must be there before.
@@ -56,6 +56,22 @@ def require_room(num_cpus: float, num_gpus: float = 0.0) -> None:
             f"the pools take {num_gpus:g} GPUs, but the cluster has {gpus:g}; lower "
             "`pools.reconstruct_gpus` or `pools.num_reconstruct_actors` in the config, or add nodes"
         )
+
+
+def largest_node() -> tuple[float, float]:
+    """Cores and GPUs of the cluster's largest node, GPUs first."""
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    sizes = []
+    for node in ray.nodes():
+        if node["Alive"]:
+            cpus = float(node["Resources"].get("CPU", 0.0))
+            # A Ray started here offers more than there are.
+            most = len(os.sched_getaffinity(0)) if node["NodeID"] == here else cpus
+            sizes.append((float(node["Resources"].get("GPU", 0.0)), min(cpus, most)))
+    gpus, cpus = max(sizes)
+    return cpus, gpus
 
 
 @contextmanager

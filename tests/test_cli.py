@@ -11,6 +11,11 @@ from rayboot import __version__, cli
 from rayboot.errors import FaceRejectedError, RaybootError, RequestError
 
 
+def _chained(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 @pytest.fixture
 def raising(monkeypatch: pytest.MonkeyPatch) -> click.Command:
     """The command line with one more command, ``fail KIND``."""
@@ -26,6 +31,7 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> click.Command:
         "request": RequestError("input photos/ does not exist;\n  give --input an existing URI"),
         "run": FaceRejectedError("read", "undecodable", "a.jpg"),
         "worker": WorkerError(RaybootError("disk full on n7")),
+        "user-code": WorkerError(_chained(RuntimeError("UDF failed"), RaybootError("disk full"))),
         "bug": ZeroDivisionError("division by zero"),
     }
 
@@ -48,6 +54,7 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> click.Command:
         ),
         ("run", 1, "rayboot: read: undecodable: a.jpg\n"),
         ("worker", 1, "rayboot: disk full on n7\n"),
+        ("user-code", 1, "rayboot: disk full\n"),
     ],
 )
 def test_an_error_is_one_sentence(
@@ -108,3 +115,15 @@ def test_help_comes_at_once() -> None:
     assert "doctor" in done.stdout
     # Half a second unloaded; Ray or PyTorch alone would take longer than this.
     assert time.monotonic() - started < 3
+
+
+def test_an_interrupted_run_says_the_command_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(**options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.main.commands["generate"], "callback", interrupt)
+    arguments = ["generate", "--config", "my configs/a.yaml", "--output", "pairs"]
+    result = CliRunner().invoke(cli.main, arguments)
+    assert result.exit_code == 130
+    expected = "to go on: rayboot generate --config 'my configs/a.yaml' --output pairs\n"
+    assert result.stderr.endswith(expected)

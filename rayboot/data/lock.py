@@ -6,6 +6,7 @@ living one by its process, on the same machine, or by its being touched no more.
 """
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -19,6 +20,8 @@ from rayboot.data.storage import create_bytes, read_bytes, remove, write_bytes
 from rayboot.errors import BusyError
 
 __all__ = ["exclusive"]
+
+_LOG = logging.getLogger(__name__)
 
 _BEAT_S = 10.0
 _STALE_S = 45.0
@@ -85,9 +88,17 @@ def exclusive(uri: str, stale_s: float = _STALE_S, beat_s: float = _BEAT_S) -> I
     finally:
         done.set()
         thread.join()
+        _release(uri, owner)
+
+
+def _release(uri: str, owner: _Owner) -> None:
+    try:
         holder = _holder(uri)
         if holder is not None and holder.token == owner.token:
             remove(uri)
+    except OSError as error:
+        # Not what the run ends with: untouched, the lock counts as a dead run's before long.
+        _LOG.warning("%s could not be removed (%s)", uri, error)
 
 
 def _acquire(uri: str, owner: _Owner, stale_s: float) -> None:

@@ -1,14 +1,15 @@
 """Trouble of an object store: tried again with growing pauses, then one clear sentence."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import tenacity
 
-from rayboot.errors import StoreError
+from rayboot.errors import RaybootError, StoreError
 
-__all__ = ["patiently"]
+__all__ = ["RETRIED_ERRORS", "blaming_store", "patiently"]
 
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
@@ -16,8 +17,15 @@ _LOG = logging.getLogger(__name__)
 _PATIENCE_S = 180.0
 _LONGEST_PAUSE_S = 15.0
 
-_REQUEST_FAULTS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, FileExistsError)
-"""Answers, not trouble: asking again gives the same."""
+_ANSWERS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, FileExistsError)
+"""No trouble: asking again gives the same."""
+
+RETRIED_ERRORS = rf"^(?!({'|'.join(kind.__name__ for kind in _ANSWERS)})\b)"
+"""The same for those who tell errors by their text, ``ClassName: message``: a regular expression
+of what is tried again."""
+
+_STORE_CLIENTS = ("aiobotocore", "aiohttp", "botocore", "gcsfs", "adlfs", "azure", "google")
+"""Packages whose errors are a store's, if they are no ``OSError`` anyway."""
 
 
 def patiently(call: Callable[[], _T], uri: str, patience_s: float = _PATIENCE_S) -> _T:
@@ -36,7 +44,7 @@ def patiently(call: Callable[[], _T], uri: str, patience_s: float = _PATIENCE_S)
         OSError: of an answer, such as FileNotFoundError.
     """
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_not_exception_type(_REQUEST_FAULTS),
+        retry=tenacity.retry_if_not_exception_type((*_ANSWERS, RaybootError)),
         wait=tenacity.wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE_S),
         stop=tenacity.stop_after_delay(patience_s),
         before_sleep=tenacity.before_sleep_log(_LOG, logging.DEBUG),
@@ -44,11 +52,36 @@ def patiently(call: Callable[[], _T], uri: str, patience_s: float = _PATIENCE_S)
     )
     try:
         return retrying(call)
-    except _REQUEST_FAULTS:
+    except (*_ANSWERS, RaybootError):
         raise
     except Exception as error:  # every store has classes of its own
-        raise StoreError(
-            f"{uri}: no answer from the store within {patience_s:.0f} s "
-            f"({type(error).__name__}: {error}); when it is back, or the credentials are "
-            "renewed, the same command goes on where it stopped"
+        raise _store_error(
+            uri, f"no answer from the store within {patience_s:.0f} s", error
         ) from error
+
+
+@contextmanager
+def blaming_store(uri: str) -> Iterator[None]:
+    """Turns what a store raises, here or in a worker, into :class:`StoreError`.
+
+    For code of libraries that has lost its own patience.
+
+    Args:
+        uri: that it worked on.
+    """
+    try:
+        yield
+    except Exception as error:
+        # Ray keeps what a worker raised as ``cause``.
+        cause = getattr(error, "cause", None) or error
+        package = type(cause).__module__.partition(".")[0]
+        if isinstance(cause, OSError) or package in _STORE_CLIENTS:
+            raise _store_error(uri, "the store is in trouble for long", cause) from error
+        raise
+
+
+def _store_error(uri: str, what: str, error: BaseException) -> StoreError:
+    return StoreError(
+        f"{uri}: {what} ({type(error).__name__}: {error}); when it is back, or the credentials "
+        "are renewed, the same command goes on where it stopped"
+    )

@@ -1,6 +1,7 @@
 """Ray Data's checkpoint: each finished photo is noted, a later run does the others."""
 
 import gc
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 from ray.data import DataContext
 from ray.data.checkpoint import CheckpointConfig
 
-__all__ = ["checkpointed"]
+from rayboot.data.patience import RETRIED_ERRORS
+
+__all__ = ["checkpointed", "quiet"]
 
 
 @contextmanager
@@ -21,20 +24,43 @@ def checkpointed(path: str, filesystem: Any) -> Iterator[None]:
         path: of the notes, on ``filesystem`` (PyArrow's).
         filesystem: that they lie on.
     """
-    context = DataContext.get_current()
-    former = (context.checkpoint_config, context.enable_progress_bars)
-    context.checkpoint_config = CheckpointConfig(
+    config = CheckpointConfig(
         id_column="face_id",
         checkpoint_path=path,
         override_filesystem=filesystem,
         # Kept until the data set is whole: without it a rerun would start anew.
         delete_checkpoint_on_success=False,
     )
-    # One bar over photos says more than one for each operator.
-    context.enable_progress_bars = False
-    try:
+    # Ray's own list has PyArrow's S3 client alone. It tries ten times within three minutes.
+    with quiet(), _settings(checkpoint_config=config, retried_io_errors=[RETRIED_ERRORS]):
         yield
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Data sets that run in a ``with`` block show no bar for each operator, and leave nothing."""
+    try:
+        # One bar over photos says more.
+        with _settings(enable_progress_bars=False):
+            yield
     finally:
-        context.checkpoint_config, context.enable_progress_bars = former
         # A failed run's actors keep their CPUs until its exception's cycle is collected.
         gc.collect()
+
+
+@contextmanager
+def _settings(**values: Any) -> Iterator[None]:
+    context = DataContext.get_current()
+    former = {name: getattr(context, name) for name in values}
+    try:
+        _set(context, values)
+        yield
+    finally:
+        _set(context, former)
+
+
+def _set(context: DataContext, values: dict[str, Any]) -> None:
+    # Ray warns of patterns that are no regular expressions, whatever they are.
+    with warnings.catch_warnings(action="ignore"):
+        for name, value in values.items():
+            setattr(context, name, value)

@@ -5,10 +5,8 @@ does the rest.
 """
 
 import logging
-from collections import Counter
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+import time
+from typing import Any
 
 import pyarrow.parquet as pq
 import ray.data
@@ -17,11 +15,11 @@ from ray.data import Dataset
 from rayboot.cluster import require_room
 from rayboot.data.lock import exclusive
 from rayboot.data.manifest import Manifest, read_manifest, write_manifest
+from rayboot.data.patience import blaming_store, patiently
 from rayboot.data.storage import (
     arrow_filesystem,
     exists,
     join_uri,
-    list_files,
     open_file,
 )
 from rayboot.errors import RaybootError
@@ -29,29 +27,16 @@ from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.listing import know_pictures
 from rayboot.pipeline.request import CHECKPOINT, LISTING, LOCK, TEST_PHOTOS, GeneratePlan
 from rayboot.pipeline.retry import finish_forgetting
-from rayboot.pipeline.stage import StageUse, Tally, read_progress
-from rayboot.pipeline.stages import LAST_STAGE, bootstrap_stages
+from rayboot.pipeline.stage import Reading, StageUse, Tally, read_progress
+from rayboot.pipeline.stages import LAST_STAGE, ROWS_PER_BLOCK, bootstrap_stages
+from rayboot.pipeline.summary import GenerateSummary, count_rows, summarize
 from rayboot.progress import show_progress
 
-__all__ = ["GenerateSummary", "generate", "summarize"]
+__all__ = ["generate"]
 
 _LOG = logging.getLogger(__name__)
 
 _TEST_PICTURES = "_run/test-pictures.parquet"
-
-_ROWS_PER_BLOCK = 32
-
-
-class GenerateSummary(NamedTuple):
-    """What a data set holds in the end; rejects by (stage, reason)."""
-
-    uri: str
-    num_faces: int
-    num_views: int
-    num_left_out: int
-    rejects: dict[tuple[str, str], int]
-    stages: Mapping[str, StageUse] = MappingProxyType({})
-    """What each took in this run."""
 
 
 def generate(plan: GeneratePlan) -> GenerateSummary:
@@ -69,9 +54,11 @@ def generate(plan: GeneratePlan) -> GenerateSummary:
         if read_manifest(plan.output) is not None:
             _LOG.info("%s is finished already", plan.output)
             return summarize(plan.output)
-        num_left = plan.num_photos - _count_rows(plan.output)
+        started = time.monotonic()
+        num_left = plan.num_photos - patiently(lambda: count_rows(plan.output), plan.output)
         use = _run_stages(plan, num_left) if num_left else {}
-        return _finish(plan)._replace(stages=use)
+        summary = patiently(lambda: _finish(plan), plan.output)
+        return summary._replace(stages=use, seconds=time.monotonic() - started)
 
 
 def _run_stages(plan: GeneratePlan, num_left: int) -> dict[str, StageUse]:
@@ -81,14 +68,15 @@ def _run_stages(plan: GeneratePlan, num_left: int) -> dict[str, StageUse]:
     tested = _find_test_pictures(plan)
     tally: Any = ray.remote(num_cpus=0)(Tally).remote()
     with (
+        blaming_store(plan.output),
         checkpointed(join_uri(path, CHECKPOINT), filesystem),
         show_progress("generate", "photo", lambda: read_progress(tally, LAST_STAGE), num_left),
     ):
         rows = bootstrap_stages(_read_listing(plan), plan, tally, tested)
         rows.write_parquet(path, filesystem=filesystem, partition_cols=["outcome"])
-    use, _ = ray.get(tally.read.remote())
+    reading: Reading = ray.get(tally.read.remote())
     ray.kill(tally)
-    return use
+    return reading.use
 
 
 def _find_test_pictures(plan: GeneratePlan) -> str | None:
@@ -102,20 +90,12 @@ def _find_test_pictures(plan: GeneratePlan) -> str | None:
     return uri
 
 
-def _count_rows(output: str) -> int:
-    return sum(
-        pq.read_metadata(open_file(join_uri(output, name))).num_rows
-        for name in list_files(output)
-        if name.startswith("outcome=") and name.endswith(".parquet")
-    )
-
-
 def _read_listing(plan: GeneratePlan) -> Dataset:
     filesystem, path = arrow_filesystem(join_uri(plan.output, LISTING))
     cpus = plan.config.pools.reader_cpus
     # Finished photos are filtered right after this read, before a byte of them is fetched.
     listing = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=cpus)
-    return listing.repartition(max(1, plan.num_photos // _ROWS_PER_BLOCK))
+    return listing.repartition(max(1, plan.num_photos // ROWS_PER_BLOCK))
 
 
 def _finish(plan: GeneratePlan) -> GenerateSummary:
@@ -137,25 +117,3 @@ def _finish(plan: GeneratePlan) -> GenerateSummary:
     config = plan.config.model_dump(mode="json")
     write_manifest(plan.output, Manifest(config=config, counts=counts, **plan.stamp))
     return summary
-
-
-def summarize(output: str) -> GenerateSummary:
-    """Counts what is written at ``output``, finished or not."""
-    faces, left_out, views = 0, 0, 0
-    rejects: Counter[tuple[str, str]] = Counter()
-    for name in list_files(output):
-        if not name.endswith(".parquet") or not name.startswith("outcome="):
-            continue
-        # Only the columns counted are fetched, not the images beside them.
-        with open_file(join_uri(output, name)) as file:
-            part = pq.ParquetFile(file)
-            if name.startswith("outcome=face/"):
-                table = part.read(columns=["num_views_left_out", "views.list.element.yaw_deg"])
-                faces += len(table)
-                left_out += sum(table["num_views_left_out"].to_pylist())
-                views += sum(len(row) for row in table["views"].to_pylist())
-            else:
-                table = part.read(columns=["stage", "reason"])
-                pairs = (table[key].to_pylist() for key in ("stage", "reason"))
-                rejects.update(zip(*pairs, strict=True))
-    return GenerateSummary(output, faces, views, left_out, dict(rejects))

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -108,11 +108,8 @@ class _Request(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """``payload`` is bytes, or the exception of a request that failed."""
-
-    failed: bool
-    payload: Any
-    cpu_s: float
+    payload: bytes | Exception
+    cpu_s: float = 0.0
 
 
 class _ChildLostError(Exception):
@@ -147,7 +144,7 @@ class _Child:
             answer: _Answer = self._pipe.recv()
         except (EOFError, OSError):
             raise self._lost("crashed") from None
-        if answer.failed:
+        if isinstance(answer.payload, Exception):
             raise answer.payload  # a fault of the program stops the run, as it would in the actor
         return answer
 
@@ -189,10 +186,10 @@ class _Server:
                 return
             started = time.process_time()
             try:
-                failed, payload = False, self._do(request)
+                answer = _Answer(self._do(request))
             except Exception as error:
-                failed, payload = True, _portable(error)
-            pipe.send(_Answer(failed, payload, time.process_time() - started))
+                answer = _Answer(_portable(error))
+            pipe.send(answer._replace(cpu_s=time.process_time() - started))
 
     def _do(self, request: _Request) -> bytes:
         if self._stage is None or self._reject is None:

@@ -12,7 +12,7 @@ from ray.util import metrics
 from rayboot.pipeline.isolation import Isolated, Isolation, Stage
 from rayboot.progress import Progress
 
-__all__ = ["StageActor", "StageUse", "Tally", "read_progress"]
+__all__ = ["Reading", "StageActor", "StageUse", "Tally", "read_progress"]
 
 
 class StageUse(NamedTuple):
@@ -30,25 +30,48 @@ class StageUse(NamedTuple):
     cpu_s: float
     num_bytes: int
 
-    def __add__(self, other: "StageUse") -> "StageUse":  # type: ignore[override]
-        return StageUse(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+    def plus(self, other: "StageUse") -> "StageUse":
+        """Both together."""
+        return StageUse(
+            self.rows + other.rows,
+            self.busy_s + other.busy_s,
+            self.cpu_s + other.cpu_s,
+            self.num_bytes + other.num_bytes,
+        )
 
 
 class Tally:
     """Adds up what stages did, wherever they run: an actor's class."""
 
     def __init__(self) -> None:
+        self._started = time.monotonic()
         self._use: dict[str, StageUse] = {}
+        self._first_s: dict[str, float] = {}
         self._rejects: Counter[str] = Counter()
 
     def note(self, stage: str, use: StageUse, rejects: dict[str, int]) -> None:
         """One batch; ``rejects`` are counts by ``stage, reason``."""
-        self._use[stage] = self._use.get(stage, StageUse(0, 0.0, 0.0, 0)) + use
+        self._first_s.setdefault(stage, time.monotonic() - self._started)
+        self._use[stage] = self._use.get(stage, StageUse(0, 0.0, 0.0, 0)).plus(use)
         self._rejects.update(rejects)
 
-    def read(self) -> tuple[dict[str, StageUse], dict[str, int]]:
-        """By stage, and rejects so far."""
-        return self._use, dict(self._rejects)
+    def read(self) -> "Reading":
+        """So far."""
+        return Reading(self._use, dict(self._rejects), self._first_s)
+
+
+class Reading(NamedTuple):
+    """What a tally knows.
+
+    Attributes:
+        use: by stage.
+        rejects: counts by ``stage, reason``.
+        first_s: from the tally's making to the first batch that a stage finished.
+    """
+
+    use: dict[str, StageUse]
+    rejects: dict[str, int]
+    first_s: dict[str, float]
 
 
 def read_progress(tally: Any, last_stage: str) -> Progress | None:
@@ -58,14 +81,14 @@ def read_progress(tally: Any, last_stage: str) -> Progress | None:
         tally: handle of an actor of :class:`Tally`.
         last_stage: name.
     """
-    use, rejects = ray.get(tally.read.remote())
-    if last_stage not in use:
+    reading: Reading = ray.get(tally.read.remote())
+    if last_stage not in reading.use:
         return None
     text = ""
-    if rejects:
-        (most, count), *_ = Counter(rejects).most_common(1)
-        text = f"{sum(rejects.values())} rejected ({count} {most})"
-    return Progress(use[last_stage].rows, None, text)
+    if reading.rejects:
+        (most, count), *_ = Counter(reading.rejects).most_common(1)
+        text = f"{sum(reading.rejects.values())} rejected ({count} {most})"
+    return Progress(reading.use[last_stage].rows, None, text)
 
 
 class StageActor:

@@ -15,9 +15,12 @@ from rayboot.pipeline.request import GeneratePlan
 from rayboot.pipeline.stage import StageActor
 from rayboot.pipeline.turn import TurnFaces, reject_turn
 
-__all__ = ["LAST_STAGE", "bootstrap_stages"]
+__all__ = ["LAST_STAGE", "ROWS_PER_BLOCK", "bootstrap_stages"]
 
 LAST_STAGE = "turn"
+
+ROWS_PER_BLOCK = 32
+"""Photos that Ray moves, and notes as finished, together."""
 
 _BATCHES_ON_GPU = 4
 """That the network's actor takes in one call: one is copied while the next is computed."""

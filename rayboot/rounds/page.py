@@ -7,8 +7,8 @@ from rayboot.data.images import encode_image
 from rayboot.evaluate.examples import draw_examples
 from rayboot.evaluate.plots import plot_nme_against_yaw
 from rayboot.evaluate.report import Figure, RejectCount, tabulate_both, write_report
-from rayboot.pipeline.generate import GenerateSummary
 from rayboot.pipeline.preview import pairs_sheet
+from rayboot.pipeline.summary import GenerateSummary
 from rayboot.registry.models import resolve_weights
 from rayboot.rounds.config import RoundConfig
 from rayboot.rounds.gate import Verdict

@@ -15,7 +15,8 @@ from rayboot.cluster import connect
 from rayboot.data.storage import require_writable
 from rayboot.evaluate.faces import check_faces
 from rayboot.evaluate.report import BandRow, tabulate_bands
-from rayboot.pipeline.generate import GenerateSummary, generate
+from rayboot.pipeline.generate import generate
+from rayboot.pipeline.summary import GenerateSummary
 from rayboot.registry.models import pin_model, promote
 from rayboot.registry.tracking import Run, open_run
 from rayboot.rounds.config import RoundConfig

@@ -1,7 +1,10 @@
-import pytest
+import re
 
-from rayboot.data.patience import patiently
-from rayboot.errors import StoreError
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from rayboot.data.patience import RETRIED_ERRORS, blaming_store, patiently
+from rayboot.errors import RaybootError, StoreError
 
 
 class Troubled:
@@ -32,3 +35,52 @@ def test_long_trouble_is_said_in_one_sentence() -> None:
     store = Troubled([OSError("ExpiredToken")] * 99)
     with pytest.raises(StoreError, match=r"s3://b/k: no answer .* ExpiredToken.*goes on where"):
         patiently(store, "s3://b/k", patience_s=1.0)
+
+
+def test_what_rayboot_refuses_is_not_asked_for_again() -> None:
+    store = Troubled([RaybootError("two rows of one photo"), OSError("never reached")])
+    with pytest.raises(RaybootError, match="two rows"):
+        patiently(store, "s3://b/k")
+    assert len(store.failures) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "retried"),
+    [
+        ("OSError: [Errno 5] SlowDown", True),
+        ("PermissionError: ExpiredToken", True),
+        ("botocore.exceptions.EndpointConnectionError: Could not connect", True),
+        ("FileNotFoundError: b/k", False),
+        ("IsADirectoryError: b", False),
+    ],
+)
+def test_errors_are_told_by_their_text_as_well(text: str, retried: bool) -> None:
+    assert bool(re.search(RETRIED_ERRORS, text)) == retried
+
+
+class WorkerError(Exception):
+    """Stands for Ray's own, which keeps the worker's in ``cause``."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__("Traceback (most recent call last):")
+        self.cause = cause
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("SlowDown"),
+        EndpointConnectionError(endpoint_url="http://s3"),
+        WorkerError(TimeoutError("read")),
+        WorkerError(EndpointConnectionError(endpoint_url="http://s3")),
+    ],
+)
+def test_a_library_out_of_patience_is_said_in_one_sentence(error: Exception) -> None:
+    with pytest.raises(StoreError, match="s3://b/k: the store is in trouble.*goes on where"):
+        with blaming_store("s3://b/k"):
+            raise error
+
+
+def test_a_broken_program_is_not_blamed_on_the_store() -> None:
+    with pytest.raises(WorkerError), blaming_store("s3://b/k"):
+        raise WorkerError(ZeroDivisionError("division by zero"))

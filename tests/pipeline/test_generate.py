@@ -13,9 +13,10 @@ from rayboot.data.manifest import require_finished
 from rayboot.data.pairs import read_pairs
 from rayboot.errors import RequestError, UnfinishedDataError
 from rayboot.pipeline.config import GenerateConfig, PoolConfig, SelectionConfig
-from rayboot.pipeline.generate import generate, summarize
+from rayboot.pipeline.generate import generate
 from rayboot.pipeline.preview import pairs_sheet, write_preview
 from rayboot.pipeline.request import prepare
+from rayboot.pipeline.summary import summarize
 from tests.pipeline.photos import BAD, mixed_folder
 
 pytestmark = pytest.mark.egl
