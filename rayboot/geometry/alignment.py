@@ -120,6 +120,11 @@ class PointSurface(NamedTuple):
     normals: np.ndarray
     tree: cKDTree
 
+    def turned(self, rotation: np.ndarray) -> "PointSurface":
+        """The same surface after ``points @ rotation.T``."""
+        points = self.points @ rotation.T
+        return PointSurface(points, self.normals @ rotation.T, cKDTree(points))
+
 
 def surface_of_points(points: np.ndarray, num_neighbours: int = 12) -> PointSurface:
     """A surface to register on; each normal is that of the plane through the nearest points.

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.camera import SLICES_PER_PIXEL, crop_from_pixel
-from rayboot.geometry.mean_face import fit_mean_face, mean_face
+from rayboot.geometry.mean_face import mean_face
 from rayboot.geometry.pose import FacePose
 
 __all__ = [
@@ -58,19 +58,21 @@ def lift_landmarks(landmarks: np.ndarray, occupied: np.ndarray) -> np.ndarray:
     return np.column_stack([crop_from_pixel(landmarks, width, height), z])
 
 
-def place_mean_landmarks(vertices: np.ndarray, pose: FacePose) -> np.ndarray:
-    """The mean face's 68 landmarks laid onto a solid, for photos that come without.
+def place_mean_landmarks(pose: FacePose) -> np.ndarray:
+    """The mean face's 68 landmarks as they lie on a solid, for photos that come without.
 
     Args:
-        vertices: (N, 3) of the solid, px.
-        pose: of it.
+        pose: of the solid, refined.
 
     Returns:
         (68, 3) float64, px, frame of the crop.
+
+    Raises:
+        DegenerateInputError: the pose is of the covariance alone.
     """
-    points = (vertices - pose.centroid)[:: max(1, len(vertices) // 1500)]
-    fitted, _ = fit_mean_face(points, pose.symmetry_normal)
-    return fitted.apply(mean_face().landmarks) + pose.centroid
+    if pose.mean_face is None:
+        raise DegenerateInputError("no mean face lies on the solid; estimate a refined pose")
+    return pose.mean_face.apply(mean_face().landmarks)
 
 
 def head_rotation(landmarks: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rayboot.geometry.alignment import PointSurface, Similarity, surface_of_points
+from rayboot.geometry.alignment import PointSurface, Similarity
 
 __all__ = ["MeanFace", "fit_mean_face", "mean_face"]
 
@@ -66,11 +66,11 @@ def mean_face() -> MeanFace:
         return MeanFace(*(arrays[name].astype(float) for name in MeanFace._fields))
 
 
-def fit_mean_face(points: np.ndarray, normal: np.ndarray) -> tuple[Similarity, float]:
+def fit_mean_face(surface: PointSurface, normal: np.ndarray) -> tuple[Similarity, float]:
     """Lays the mean face onto a solid.
 
     Args:
-        points: (N, 3) of the solid's surface, px, centred on the symmetry plane.
+        surface: of the solid, px, centred on the symmetry plane.
         normal: (3,) unit normal of that plane, towards +x.
 
     Returns:
@@ -80,8 +80,8 @@ def fit_mean_face(points: np.ndarray, normal: np.ndarray) -> tuple[Similarity, f
     ahead = np.array([0.0, 0.0, 1.0]) - normal[2] * normal
     ahead = ahead / np.linalg.norm(ahead)
     frame = np.stack([normal, np.cross(ahead, normal), ahead])
-    local = points @ frame.T
-    target = surface_of_points(local)
+    target = surface.turned(frame)
+    local = target.points
     template = mean_face().vertices
     centre = template.mean(axis=0)
     scale = np.sqrt(_spread(local[:, :2]) / _spread(template[:, :2]))

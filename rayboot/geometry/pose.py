@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from rayboot.errors import DegenerateInputError, ShapeError
-from rayboot.geometry.alignment import PointSurface, surface_of_points
+from rayboot.geometry.alignment import PointSurface, Similarity, surface_of_points
 from rayboot.geometry.mean_face import fit_mean_face
 
 __all__ = ["FacePose", "estimate_pose"]
@@ -46,6 +46,7 @@ class FacePose(NamedTuple):
         up: ``gaze x symmetry_normal``.
         centroid: (3,) of the vertices, px.
         confidence: 0 (axes are arbitrary) to 1.
+        mean_face: carries the mean face onto the solid; None where it was not laid there.
     """
 
     symmetry_normal: np.ndarray
@@ -53,6 +54,7 @@ class FacePose(NamedTuple):
     up: np.ndarray
     centroid: np.ndarray
     confidence: float
+    mean_face: Similarity | None = None
 
 
 def estimate_pose(
@@ -82,13 +84,15 @@ def estimate_pose(
     # An even stride is deterministic and keeps the surface's density.
     points = (vertices - centroid)[:: max(1, len(vertices) // _NUM_POINTS)]
     size = float(np.sqrt(np.square(points).sum(axis=1).mean()))
-    normal, asymmetry = _refine_normal(points, surface_of_points(points), axes[0])
-    fitted, misfit = fit_mean_face(points, normal)
+    surface = surface_of_points(points)
+    normal, asymmetry = _refine_normal(points, surface, axes[0])
+    fitted, misfit = fit_mean_face(surface, normal)
     gaze = fitted.rotation[:, 2]
     up = np.cross(gaze, normal)
     # Residuals in units of the solid's size; a tenth of it is no face any more.
     confidence = float(np.clip(1 - 10 * max(asymmetry, misfit) / size, 0, 1))
-    return FacePose(normal, gaze, up, centroid, confidence)
+    placed = fitted._replace(translation=fitted.translation + centroid)
+    return FacePose(normal, gaze, up, centroid, confidence, placed)
 
 
 def _principal_axes(centred: np.ndarray) -> tuple[np.ndarray, float]:
@@ -143,7 +147,8 @@ def _asymmetries(points: np.ndarray, surface: PointSurface, normals: np.ndarray)
     """Mean distance (K,) of the points' reflections to the solid, for each of K normals."""
     across = points @ normals.T
     reflected = points[:, None] - 2 * across[..., None] * normals
-    distance, _ = surface.tree.query(reflected)
+    # Only for choosing where to start: half as far again as the nearest point will do.
+    distance, _ = surface.tree.query(reflected, eps=0.5)
     return distance.mean(axis=0)
 
 

@@ -164,7 +164,7 @@ def turn_face(
     pose = estimate_pose(mesh.vertices)
     _require_frontal(pose, config)
     if landmarks is None:
-        lifted = place_mean_landmarks(mesh.vertices, pose)
+        lifted = place_mean_landmarks(pose)
     else:
         lifted = lift_landmarks(landmarks, solid.occupied)
     planned = plan_views(pose.gaze, config.views)
