@@ -9,7 +9,7 @@ from rayboot.geometry.volume import cell_steps
 __all__ = ["mean_of_cells", "pack_bits"]
 
 
-def pack_bits(volumes: torch.Tensor, isovalue: float) -> np.ndarray:
+def pack_bits(volumes: torch.Tensor, isovalue: float) -> torch.Tensor:
     """Which voxels reach ``isovalue``, eight to a byte.
 
     Args:
@@ -17,17 +17,17 @@ def pack_bits(volumes: torch.Tensor, isovalue: float) -> np.ndarray:
         isovalue: threshold.
 
     Returns:
-        (B, D, H, W / 8) uint8, the first voxel in the highest bit.
+        (B, D, H, W / 8) uint8, the first voxel in the highest bit; on the same device.
     """
     occupied = volumes >= isovalue
     if volumes.device.type == "cpu":
-        return np.packbits(occupied.numpy(), axis=-1)
+        return torch.from_numpy(np.packbits(occupied.numpy(), axis=-1))
     weights = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=volumes.device)
     eights = occupied.unflatten(-1, (-1, 8)).to(torch.uint8)
-    return (eights * weights).sum(dim=-1, dtype=torch.uint8).cpu().numpy()
+    return (eights * weights).sum(dim=-1, dtype=torch.uint8)
 
 
-def mean_of_cells(volumes: torch.Tensor, cell: int) -> np.ndarray:
+def mean_of_cells(volumes: torch.Tensor, cell: int) -> torch.Tensor:
     """Mean occupancy of cubes of ``cell`` px in steps of 1/255; of voxels for 0.
 
     Args:
@@ -35,7 +35,8 @@ def mean_of_cells(volumes: torch.Tensor, cell: int) -> np.ndarray:
         cell: edge of a cube, px.
 
     Returns:
-        (B, D', H', W') uint8, as :func:`rayboot.geometry.volume.coarsen` has them.
+        (B, D', H', W') uint8, as :func:`rayboot.geometry.volume.coarsen` has them; on the same
+        device.
     """
     steps = cell_steps(cell)
     if cell:
@@ -45,4 +46,4 @@ def mean_of_cells(volumes: torch.Tensor, cell: int) -> np.ndarray:
         # In two steps: no CPU kernel pools three axes of bfloat16.
         slices = padded.unflatten(1, (-1, steps[0])).mean(dim=2, dtype=torch.float32)
         volumes = functional.avg_pool2d(slices, cell)
-    return (volumes * 255).round_().to(torch.uint8).cpu().numpy()
+    return (volumes * 255).round_().to(torch.uint8)

@@ -10,6 +10,7 @@ from rayboot.errors import ShapeError
 from rayboot.models.compress import mean_of_cells, pack_bits
 from rayboot.models.config import InferenceConfig
 from rayboot.models.precision import autocast
+from rayboot.models.transfer import OnTheWay, send
 from rayboot.models.vrn import VRN
 
 __all__ = ["Predictor"]
@@ -68,13 +69,14 @@ class Predictor:
         """
         # One volume at a time where that keeps it in the processor's cache.
         at_once = 1 if self._device.type == "cpu" else self._batch_size
-        small = []
+        bits, cells = [], []
         for logits in self._batches(images, logits=True):
             for part in logits.split(at_once):
                 volumes = part.sigmoid_()
-                small.append((pack_bits(volumes, isovalue), mean_of_cells(volumes, cell)))
-        bits, cells = zip(*small, strict=True)
-        return np.concatenate(bits), np.concatenate(cells)
+                bits.append(OnTheWay(pack_bits(volumes, isovalue)))
+                cells.append(OnTheWay(mean_of_cells(volumes, cell)))
+        # Asked for when all batches are under way: a GPU computes one while it hands over another.
+        return _joined(bits), _joined(cells)
 
     def _batches(self, images: np.ndarray, *, logits: bool = False) -> Iterator[torch.Tensor]:
         size, step = self._size, self._batch_size
@@ -89,9 +91,13 @@ class Predictor:
         padded = np.zeros((self._batch_size, *images.shape[1:]), np.uint8)
         padded[: len(images)] = images
         # Bytes in NHWC, seen as NCHW, are channels-last already.
-        tensor = torch.from_numpy(padded).to(self._device).permute(0, 3, 1, 2).float().div_(255)
+        tensor = send(padded, self._device).permute(0, 3, 1, 2).float().div_(255)
         if not self._config.channels_last:
             tensor = tensor.contiguous()
         with torch.inference_mode(), contextlib.ExitStack() as stack:
             stack.enter_context(autocast(self._device, self._config.precision))
             return self._forward(tensor, logits=logits)[: len(images)]
+
+
+def _joined(parts: list[OnTheWay]) -> np.ndarray:
+    return np.concatenate([part.arrived() for part in parts])

@@ -10,6 +10,7 @@ from rayboot.models.config import InferenceConfig
 from rayboot.registry.names import BUILTIN_COMPACT
 from rayboot.render.backplane import BackplaneMode
 from rayboot.render.colors import ColorMode
+from rayboot.render.device import DeviceKind
 from rayboot.render.visibility import cell_size
 
 __all__ = ["GenerateConfig", "PoolConfig", "SelectionConfig"]
@@ -36,6 +37,11 @@ class PoolConfig(FrozenConfig):
     num_render_actors: int = Field(1, ge=1)
     """No more than there are cores: a software renderer gains nothing from it."""
     render_cpus: float = Field(0.9, gt=0)
+    render_gpus: float = Field(0.0, ge=0)
+    """Share of a GPU that Ray gives each renderer, which then draws there; where there are
+    several GPUs and this is 0, renderers take turns on them."""
+    render_on: DeviceKind = "auto"
+    """``auto``: on a GPU where EGL knows one, else on the processor."""
     num_readers: int = Field(2, ge=1)
     """Processes that fetch, decode and crop photos, and look for faces."""
     reader_cpus: float = Field(0.1, gt=0)
@@ -55,7 +61,10 @@ class PoolConfig(FrozenConfig):
 
     def total_gpus(self) -> float:
         """Likewise."""
-        return self.num_reconstruct_actors * self.reconstruct_gpus
+        return (
+            self.num_reconstruct_actors * self.reconstruct_gpus
+            + self.num_render_actors * self.render_gpus
+        )
 
 
 class GenerateConfig(FrozenConfig):
@@ -99,6 +108,7 @@ class GenerateConfig(FrozenConfig):
 
         Of the model its content counts, which the manifest keeps as ``model_digest``.
         """
-        pools = {"batch_size": self.pools.batch_size}
+        # What arithmetic depends on: the photos that go together, and who draws.
+        pools = {"batch_size": self.pools.batch_size, "render_on": self.pools.render_on}
         changes = {"input": None, "output": None, "model": "", "tracking_uri": None}
         return self.replace(**changes, pools=pools).digest()

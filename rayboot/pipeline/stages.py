@@ -60,6 +60,7 @@ def bootstrap_stages(
             batch_size=pools.batch_size,
             num_actors=pools.num_render_actors,
             num_cpus=pools.render_cpus,
+            num_gpus=pools.render_gpus or None,
         )
 
 

@@ -70,7 +70,7 @@ class TurnFaces:
             "round_index": config.round_index,
             "config_digest": config_digest,
         }
-        self._renderer = Renderer(shape[2])
+        self._renderer = Renderer(shape[2], render_on=config.pools.render_on)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """One batch of reconstructed faces."""

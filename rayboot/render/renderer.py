@@ -21,6 +21,7 @@ import numpy as np  # noqa: E402
 import pyrender  # noqa: E402
 from OpenGL.GL import GL_CLAMP_TO_EDGE, GL_LINEAR  # noqa: E402
 
+from rayboot.render.device import DeviceKind, choose_device, list_devices  # noqa: E402
 from rayboot.render.scene import Backplane, DrapedMesh, Scene  # noqa: E402
 
 __all__ = ["Renderer"]
@@ -40,10 +41,18 @@ class Renderer:
         size: width and height of the images, px.
         supersample: each pixel is the mean of this many squared; 1 keeps the
             photo's own pixels.
+        render_on: kind of device; of several GPUs each process takes one.
+
+    Raises:
+        RaybootError: EGL has no device of that kind.
     """
 
-    def __init__(self, size: int, supersample: int = 1) -> None:
+    def __init__(self, size: int, supersample: int = 1, render_on: DeviceKind = "auto") -> None:
         self._size, self._supersample = size, supersample
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        device = choose_device(list_devices(), render_on, visible, os.getpid())
+        # pyrender's only way to be told.
+        os.environ["EGL_DEVICE_ID"] = str(device.place)
         # An OpenGL context belongs to the thread that made it, and Ray calls a stage
         # from a thread other than the one that constructed it.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="render")

@@ -18,7 +18,7 @@ def volumes() -> torch.Tensor:
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_bits_are_those_of_numpy(volumes: torch.Tensor, device: str) -> None:
-    bits = pack_bits(volumes.to(device), 0.3)
+    bits = pack_bits(volumes.to(device), 0.3).cpu().numpy()
     assert bits.tobytes() == np.packbits(volumes.numpy() >= 0.3, axis=-1).tobytes()
 
 
@@ -28,7 +28,7 @@ def test_bits_are_those_of_numpy(volumes: torch.Tensor, device: str) -> None:
 def test_cells_are_the_means(
     volumes: torch.Tensor, cell: int, dtype: torch.dtype, device: str
 ) -> None:
-    cells = mean_of_cells(volumes.to(device, dtype), cell)
+    cells = mean_of_cells(volumes.to(device, dtype), cell).cpu().numpy()
     for made, volume in zip(cells, volumes.to(dtype).float().numpy(), strict=True):
         expected = coarsen(volume, cell)
         assert made.shape == expected.shape

@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+import torch
+
+from rayboot.models.transfer import OnTheWay, send
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_arrays_come_back_as_they_went(device: str, dtype: type) -> None:
+    arrays = [np.full((64, 64), number, dtype) for number in range(20)]
+    there = [send(array.copy(), torch.device(device)) for array in arrays]
+    assert all(tensor.device.type == device for tensor in there)
+    # Doubled in place after the copy home was asked for: the copy comes first.
+    copies = []
+    for tensor in there:
+        copies.append(OnTheWay(tensor.clone()))
+        tensor.mul_(2)
+    for copy, array in zip(copies, arrays, strict=True):
+        assert np.array_equal(copy.arrived(), array)
+
+
+@pytest.mark.gpu
+def test_what_is_computed_meanwhile_is_not_waited_for() -> None:
+    large = torch.randn(4096, 4096, device="cuda")
+    copy = OnTheWay(torch.arange(10, device="cuda"))
+    for _ in range(50):
+        large = large @ large / 64
+    last = torch.cuda.Event()
+    last.record()
+    assert np.array_equal(copy.arrived(), np.arange(10))
+    assert not last.query()
