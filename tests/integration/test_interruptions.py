@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pyarrow.dataset as ds
 import pytest
+from ray.cluster_utils import Cluster
 
-from rayboot.data.manifest import read_manifest
+from rayboot.data.lock import exclusive
+from rayboot.data.manifest import require_finished
 from rayboot.synthesis import SynthesisConfig, synthesize
+from tests.s3 import S3Server
 
 pytestmark = [pytest.mark.egl, pytest.mark.slow]
 
@@ -29,20 +32,21 @@ SETTINGS = {
 class Run:
     """``rayboot generate`` in a session of its own, Ray included."""
 
-    def __init__(self, folder: Path, photos: str, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, photos: str, uri: str | None = None, **environment: str
+    ) -> None:
         self.output = folder / "pairs"
         config = folder / "generate.yaml"
         folder.mkdir(exist_ok=True)
         config.write_text(json.dumps(SETTINGS))
         command = [*RAYBOOT, "generate", "--config", str(config)]
-        command += ["--input", photos, "--output", str(self.output)]
+        command += ["--input", photos, "--output", uri or str(self.output)]
         self.process = subprocess.Popen(
             command, start_new_session=True, env={**os.environ, **environment}
         )
 
     def finish(self) -> None:
         assert self.process.wait(timeout=400) == 0
-        assert read_manifest(str(self.output)) is not None
 
     def num_files(self) -> int:
         """Written so far, of faces and rejects."""
@@ -92,7 +96,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, photos: str) -> list[d
 
 
 def rows_of(output: Path) -> list[dict]:
-    """Every row of a data set, images and occupancy included, by photo."""
+    """Every row of a finished data set, images and occupancy included, by photo."""
+    require_finished(str(output))
     rows = ds.dataset(output / "outcome=face").to_table().to_pylist()
     rows += ds.dataset(output / "outcome=reject").to_table().to_pylist()
     return sorted(rows, key=lambda row: row["face_id"])
@@ -129,15 +134,74 @@ def test_a_run_survives_the_loss_of_its_processes(
     assert rows_of(run.output) == undisturbed
 
 
-def test_two_runs_on_one_output_exclude_each_other(tmp_path: Path, photos: str) -> None:
-    first = Run(tmp_path, photos)
-    while not (tmp_path / "pairs/_run/lock.json").exists():
-        assert first.process.poll() is None
-        time.sleep(0.1)
-    config = str(tmp_path / "generate.yaml")
-    command = [*RAYBOOT, "generate", "--config", config]
-    command += ["--input", photos, "--output", str(first.output)]
-    second = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert second.returncode == 1
-    assert "another run" in second.stderr
-    first.finish()
+def test_an_interrupted_run_says_how_to_go_on(
+    tmp_path: Path, photos: str, undisturbed: list[dict], capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(tmp_path, photos)
+    assert run.wait_for(1, seconds=120)
+    # As a terminal's Ctrl-C does it: every process of the group is told.
+    os.killpg(run.process.pid, signal.SIGINT)
+    assert run.process.wait(timeout=60) == 130
+    last = capfd.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("rayboot: interrupted; to go on: rayboot generate --config ")
+    Run(tmp_path, photos).finish()
+    assert rows_of(run.output) == undisturbed
+
+
+def test_a_run_survives_the_loss_of_a_node(
+    tmp_path: Path, photos: str, undisturbed: list[dict]
+) -> None:
+    """One of two: its actors, and the rows that lay in its memory."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 5})
+    try:
+        node = cluster.add_node(num_cpus=3)
+        run = Run(tmp_path, photos, RAY_ADDRESS=cluster.address)
+        assert run.wait_for(1, seconds=120)
+        cluster.remove_node(node, allow_graceful=False)
+        run.finish()
+    finally:
+        cluster.shutdown()
+    assert rows_of(run.output) == undisturbed
+
+
+@pytest.mark.s3
+def test_a_run_waits_for_its_store(
+    tmp_path: Path, photos: str, undisturbed: list[dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gone for a minute, photos and pairs alike."""
+    server = S3Server(tmp_path)
+    server.start()
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    try:
+        store = server.filesystem()
+        store.call_s3("create_bucket", Bucket="faces")
+        store.put(f"{photos}/Synthetic-3D", "faces/photos/Synthetic-3D", recursive=True)
+        run = Run(tmp_path, "s3://faces/photos", "s3://faces/pairs")
+        while not store.glob("faces/pairs/outcome=*/*.parquet"):
+            assert run.process.poll() is None
+            time.sleep(0.2)
+        server.kill()
+        time.sleep(60)
+        assert run.process.poll() is None
+        server.start()
+        run.finish()
+        server.filesystem().get("faces/pairs/", f"{tmp_path}/pairs/", recursive=True)
+    finally:
+        server.kill()
+    assert without_uris(rows_of(run.output)) == without_uris(undisturbed)
+
+
+def without_uris(rows: list[dict]) -> list[dict]:
+    return [{**row, "source_uri": None} for row in rows]
+
+
+def test_two_runs_on_one_output_exclude_each_other(
+    tmp_path: Path, photos: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with exclusive(str(tmp_path / "pairs/_run/lock.json"), beat_s=0.5):
+        run = Run(tmp_path, photos)
+        assert run.process.wait(timeout=120) == 1
+    assert "another run" in capfd.readouterr().err.splitlines()[-1]
+    assert run.num_files() == 0
+    Run(tmp_path, photos).finish()
