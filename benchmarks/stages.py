@@ -71,7 +71,7 @@ def main(full: bool, num_faces: int, precision: str) -> None:
             relief_photos(faces, Path(name) / "photos")
             faces = str(Path(name) / "photos")
         predictor = Predictor(load_vrn(weights), InferenceConfig(precision=precision), 4)
-        spent = _time_stages(faces, predictor, (slices, size, size))
+        spent = time_stages(faces, predictor, (slices, size, size))
     click.echo(f"{describe_machine()}, network in {precision}")
     total = 0.0
     for stage, values in spent.items():
@@ -82,9 +82,16 @@ def main(full: bool, num_faces: int, precision: str) -> None:
     click.echo(f"{'all':24s} {total:8.1f} ms   {1000 / total:.2f} faces/s a core")
 
 
-def _time_stages(
+def time_stages(
     faces: str, predictor: Predictor, shape: tuple[int, int, int]
 ) -> dict[str, list[float]]:
+    """Seconds a face of every stage, six views each; the network takes four at once.
+
+    Args:
+        faces: URI of photos with landmarks.
+        predictor: of the network, for batches of four.
+        shape: (D, S, S) of its volumes.
+    """
     spent: dict[str, list[float]] = defaultdict(list)
     run = GenerateConfig()
     size = shape[2]

@@ -75,7 +75,11 @@ def largest_node() -> tuple[float, float]:
 
 
 @contextmanager
-def connect(address: str | None = None, num_cpus: int | None = None) -> Iterator[None]:
+def connect(
+    address: str | None = None,
+    num_cpus: int | None = None,
+    object_store_memory: int | None = None,
+) -> Iterator[None]:
     """Ray for the time of a ``with`` block; one that runs already is used and left running.
 
     Args:
@@ -84,6 +88,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> Iterator
         num_cpus: that a Ray started here offers; by default three more than there are
             cores. Reading, filtering and writing wait most of the time, and pools that
             take every CPU would leave them none: the run would hang without a word.
+        object_store_memory: of a Ray started here, bytes; by default Ray's own choice.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
@@ -103,6 +108,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> Iterator
         # "local" starts a cluster even where another one runs on this machine.
         ray.init(
             address="local",
+            object_store_memory=object_store_memory,
             num_cpus=num_cpus or len(os.sched_getaffinity(0)) + _SPARE_CPUS,
             include_dashboard=False,
             runtime_env=runtime_env,

@@ -23,8 +23,8 @@ from rayboot.progress import show_progress
 
 __all__ = ["measure_sample"]
 
-_NUM_EMPTY = 16384
-"""Rows that pass through stages that do nothing."""
+_EMPTY_ROWS = 32
+"""Times as many as the sample has pass through stages that do nothing."""
 
 
 def measure_sample(plan: GeneratePlan, num_photos: int = 256) -> Measured:
@@ -79,7 +79,7 @@ def _some_photos(plan: GeneratePlan, count: int) -> pa.Table:
 
 def _engine_rate(photos: pa.Table, plan: GeneratePlan) -> float:
     """Rows a second through as many stages, blocks and batches as a run has, without work."""
-    table = pa.concat_tables([photos] * -(-_NUM_EMPTY // len(photos)))
+    table = pa.concat_tables([photos] * _EMPTY_ROWS)
     tally: Any = ray.remote(num_cpus=0)(Tally).remote()
     rows = ray.data.from_arrow(table).repartition(len(table) // ROWS_PER_BLOCK)
     names = ("first", "second", "third")

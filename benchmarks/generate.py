@@ -1,0 +1,217 @@
+"""A long run of ``generate``: its rate, its floor, its memory, and whether ``plan`` foretold it.
+
+    python benchmarks/generate.py [--num-photos 10000] [--full] [--store-mb 1000]
+
+Made photos with landmarks, all near-frontal, six views each; with the compact network or,
+``--full``, one of the released one's size. The floor is what the stages take one after the
+other in one process (``benchmarks/stages.py``), spread over the cores; the network's part over
+the GPUs where there are some. ``plan`` measures a sample first, and its pools are used.
+"""
+
+import json
+import os
+import statistics
+import tempfile
+from pathlib import Path
+
+# Before OpenGL is imported.
+os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
+os.environ.setdefault("LP_NUM_THREADS", "1")
+
+import click
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+import rayboot
+from benchmarks.machine import commit, describe_machine
+from benchmarks.relief import relief_photos, relief_vrn
+from benchmarks.stages import time_stages
+from benchmarks.watch import watching
+from rayboot.cluster import connect, largest_node
+from rayboot.data.images import decode_photo, encode_image
+from rayboot.models import load_vrn
+from rayboot.models.config import InferenceConfig
+from rayboot.models.predictor import Predictor
+from rayboot.pipeline.capacity import Forecast, Measured, Node, forecast
+from rayboot.pipeline.config import GenerateConfig, PoolConfig
+from rayboot.pipeline.generate import generate
+from rayboot.pipeline.request import prepare
+from rayboot.pipeline.sample import measure_sample
+from rayboot.pipeline.summary import GenerateSummary
+from rayboot.registry.models import resolve_weights
+from rayboot.synthesis import SynthesisConfig, synthesize
+
+_MOST_IDENTITIES = 400
+"""Made anew; further photos are theirs in another light, whose bytes differ."""
+
+
+@click.command()
+@click.option("--num-photos", default=2000, show_default=True)
+@click.option("--full", is_flag=True, help="192 x 192 x 200 instead of the compact network.")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto")
+@click.option("--store-mb", type=int, help="Of Ray's object store; by default Ray's own choice.")
+@click.option("--output", default="runs/generate.json", show_default=True)
+def main(num_photos: int, full: bool, precision: str, store_mb: int | None, output: str) -> None:
+    """Runs it once; prints and writes a record."""
+    on_gpu = torch.cuda.is_available()
+    with tempfile.TemporaryDirectory(prefix="rayboot-generate-") as name:
+        folder = Path(name)
+        shape = (200, 192, 192) if full else (96, 96, 96)
+        weights = resolve_weights("builtin:compact")
+        if full:
+            weights = relief_vrn(folder / "vrn.safetensors")
+        photos = _make_photos(folder, num_photos, shape, full)
+        config = GenerateConfig(
+            input=str(photos),
+            output=str(folder / "pairs"),
+            model=str(weights),
+            inference={"precision": precision, "compile": on_gpu},
+            selection={"max_yaw_deg": 90, "max_pitch_deg": 90, "min_confidence": 0},
+            views={"preset": "large", "both_sides_within_deg": 90, "max_gaze_deg": 89},
+            max_clipped=1.0,
+            pools={"batch_size": 16, "reconstruct_gpus": float(on_gpu)},
+        )
+        floor_s = _floor_s(folder, weights, precision, shape)
+        with connect(object_store_memory=store_mb and store_mb * 10**6):
+            node = Node(*largest_node())
+            measured = measure_sample(prepare(config.replace(output=str(folder / "sample"))))
+            foretold = forecast(measured, num_photos, node, 1, config.pools)
+            config = config.replace(pools=foretold.pools)
+            with watching() as watch:
+                summary = generate(prepare(config))
+        output_mb = sum(path.stat().st_size for path in (folder / "pairs").rglob("*.parquet")) / 1e6
+        record = {
+            "rayboot": rayboot.__version__,
+            "commit": commit(),
+            "machine": describe_machine(),
+            "network": "full size" if full else "compact",
+            "precision": precision,
+            "photos": num_photos,
+            **_rates(summary, _steady_rate(folder / "pairs"), floor_s),
+            **_stages(summary, config.pools),
+            **_foretold(foretold, measured, summary),
+            **watch.record(),
+            "output_mb": output_mb,
+        }
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    Path(output).write_text(json.dumps(record, indent=1) + "\n")
+    click.echo(json.dumps(record, indent=1))
+
+
+def _make_photos(folder: Path, count: int, shape: tuple[int, int, int], full: bool) -> Path:
+    faces = folder / "faces"
+    config = SynthesisConfig(
+        num_identities=min(count, _MOST_IDENTITIES),
+        yaw={"kind": "uniform", "max_deg": 10},
+        max_pitch_deg=5,
+        photo_size=3 * shape[2] // 2,
+        crop_size=shape[2],
+        slices=shape[0],
+        seed=7,
+    )
+    synthesize(config, str(faces))
+    first = faces / "Synthetic-3D"
+    if full:
+        relief_photos(str(faces), folder / "relief")
+        first = folder / "relief"
+    photos = folder / "photos"
+    photos.mkdir()
+    originals = sorted(path for path in first.iterdir() if path.suffix in (".jpg", ".png"))
+    for number in range(count):
+        original = originals[number % len(originals)]
+        photo = decode_photo(original.read_bytes())
+        # Red is depth in photos for the full-size network; only the others change.
+        light = np.array([1.0, *[1.0 - 0.01 * (number // len(originals))] * 2])
+        lit = (photo * light).astype(np.uint8)
+        data = encode_image(lit, "png" if full else "jpeg")
+        (photos / f"{number:06d}{original.suffix}").write_bytes(data)
+        (photos / f"{number:06d}.t7").write_bytes(original.with_suffix(".t7").read_bytes())
+    return photos
+
+
+def _floor_s(
+    folder: Path, weights: Path, precision: str, shape: tuple[int, int, int], count: int = 48
+) -> float:
+    """Seconds a face that no arrangement of these parts can undercut on this machine."""
+    few = folder / "few"
+    few.mkdir()
+    for path in sorted((folder / "photos").iterdir())[: 2 * count]:
+        (few / path.name).symlink_to(path)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    gpus = torch.cuda.device_count()
+    network = load_vrn(weights, device="cuda" if gpus else "cpu")
+    predictor = Predictor(network, InferenceConfig(precision=precision, compile=gpus > 0), 4)
+    medians = {
+        stage: statistics.median(values)
+        for stage, values in time_stages(str(few), predictor, shape).items()
+    }
+    torch.set_num_threads(threads)
+    cores = len(os.sched_getaffinity(0))
+    if not gpus:
+        return sum(medians.values()) / cores
+    on_gpu = medians.pop("network")
+    return max(sum(medians.values()) / cores, on_gpu / gpus)
+
+
+def _steady_rate(pairs: Path) -> float:
+    """Faces a second between a tenth and nine tenths of the files written."""
+    parts = sorted(
+        (pairs / "outcome=face").glob("*.parquet"), key=lambda path: path.stat().st_mtime
+    )
+    first, last = len(parts) // 10, len(parts) - 1 - len(parts) // 10
+    rows = sum(pq.read_metadata(path).num_rows for path in parts[first + 1 : last + 1])
+    return rows / max(parts[last].stat().st_mtime - parts[first].stat().st_mtime, 1e-9)
+
+
+def _rates(summary: GenerateSummary, steady: float, floor_s: float) -> dict[str, float]:
+    return {
+        "seconds": summary.seconds,
+        "faces": summary.num_faces,
+        "pairs": summary.num_views,
+        "rejects": sum(summary.rejects.values()),
+        "faces_a_second": summary.num_faces / summary.seconds,
+        "pairs_a_second": summary.num_views / summary.seconds,
+        "faces_a_second_once_started": steady,
+        "floor_ms_a_face": 1000 * floor_s,
+        "share_of_floor": floor_s * summary.num_faces / summary.seconds,
+        "share_of_floor_once_started": floor_s * steady,
+    }
+
+
+def _stages(summary: GenerateSummary, pools: PoolConfig) -> dict[str, object]:
+    actors = {
+        "read": pools.num_readers,
+        "reconstruct": pools.num_reconstruct_actors,
+        "turn": pools.num_render_actors,
+    }
+    return {
+        "actors": actors,
+        "busy_share": {
+            name: use.busy_s / summary.seconds / actors[name]
+            for name, use in summary.stages.items()
+        },
+        "cpu_ms_a_photo": {
+            name: 1000 * use.cpu_s / use.rows for name, use in summary.stages.items()
+        },
+        "bytes_a_photo_handed_on": {
+            name: use.num_bytes / use.rows for name, use in summary.stages.items()
+        },
+    }
+
+
+def _foretold(
+    foretold: Forecast, measured: Measured, summary: GenerateSummary
+) -> dict[str, object]:
+    seconds = 3600 * foretold.hours
+    return {
+        "foretold_seconds": seconds,
+        "foretold_to_real": seconds / summary.seconds,
+        "foretold_held_back_by": foretold.held_back_by,
+        "engine_photos_a_second": measured.engine_rate,
+    }
+
+
+if __name__ == "__main__":
+    main()

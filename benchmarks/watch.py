@@ -1,0 +1,101 @@
+"""What Ray's processes and its object store take while something runs."""
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+__all__ = ["Watch", "watching"]
+
+_INTERVAL_S = 2.0
+_MB = 1e6
+
+
+class Watch:
+    """Samples, one every two seconds.
+
+    Attributes:
+        driver_mb: resident memory of this process.
+        all_mb: of it and all processes below it, counted as often as it is shared.
+        store_mb: in use in the object store.
+    """
+
+    def __init__(self) -> None:
+        self.driver_mb: list[float] = []
+        self.all_mb: list[float] = []
+        self.store_mb: list[float] = []
+        node = ray._private.worker._global_node  # type: ignore[attr-defined]
+        self._log = Path(node.get_logs_dir_path()) / "raylet.out"
+
+    def sample(self) -> None:
+        """Takes one."""
+        here = os.getpid()
+        self.driver_mb.append(_proportional_mb(here))
+        self.all_mb.append(sum(map(_proportional_mb, _descendants(here))))
+        name = "object_store_memory"
+        used = ray.cluster_resources()[name] - ray.available_resources().get(name, 0.0)
+        self.store_mb.append(used / _MB)
+
+    def record(self) -> dict[str, float]:
+        """Peaks, and how the driver's memory grew from a fifth of the time to the end."""
+        fifth = self.driver_mb[len(self.driver_mb) // 5]
+        return {
+            "peak_driver_mb": max(self.driver_mb),
+            "driver_growth_mb": self.driver_mb[-1] - fifth,
+            "peak_all_processes_mb": max(self.all_mb),
+            "peak_object_store_mb": max(self.store_mb),
+            "spilled_mb": self._spilled_mb(),
+        }
+
+    def _spilled_mb(self) -> float:
+        """Written from the object store to disk so far; Ray says it in its log alone."""
+        said = re.findall(r"Spilled (\d+) ([KMG])iB", self._log.read_text(errors="replace"))
+        factors = {"K": 2**10 / _MB, "M": 2**20 / _MB, "G": 2**30 / _MB}
+        return max((int(number) * factors[unit] for number, unit in said), default=0.0)
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """Samples in the background for the time of a ``with`` block; Ray must be initialised."""
+    watch, done = Watch(), threading.Event()
+    watch.sample()
+
+    def run() -> None:
+        while not done.wait(_INTERVAL_S):
+            watch.sample()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        done.set()
+        thread.join()
+
+
+def _proportional_mb(process: int) -> float:
+    """What several processes share (libraries, the object store) counts to each in part."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it ended
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
+
+
+def _descendants(process: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(folder.name))
+    found, queue = [], [process]
+    while queue:
+        found.append(queue.pop())
+        queue += children.get(found[-1], [])
+    return found

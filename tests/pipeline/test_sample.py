@@ -1,0 +1,33 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayboot.data.storage import list_files
+from rayboot.pipeline.config import GenerateConfig
+from rayboot.pipeline.request import prepare
+from rayboot.pipeline.sample import measure_sample
+
+pytestmark = pytest.mark.egl
+
+
+def test_a_sample_is_measured_and_nothing_is_written(
+    ray_local: Any, synthetic_set: str, tmp_path: Path
+) -> None:
+    config = GenerateConfig(
+        input=synthetic_set,
+        output=str(tmp_path),
+        selection={"detect_faces": False},
+        pools={"batch_size": 4},
+    )
+    plan = prepare(config)
+    before = list_files(str(tmp_path))
+    measured = measure_sample(plan, num_photos=16)
+    assert list_files(str(tmp_path)) == before
+    assert measured.num_photos == 16
+    # Half of the set is near-frontal.
+    assert 4 <= measured.num_faces <= 12
+    assert list(measured.cpu_s) == ["read", "reconstruct", "turn"]
+    assert all(0 < measured.cpu_s[stage] < 1 for stage in measured.cpu_s)
+    assert 0 < measured.start_s < 120
+    assert measured.engine_rate > 20
