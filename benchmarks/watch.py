@@ -29,7 +29,9 @@ class Watch:
         self.all_mb: list[float] = []
         self.store_mb: list[float] = []
         node = ray._private.worker._global_node  # type: ignore[attr-defined]
-        self._log = Path(node.get_logs_dir_path()) / "raylet.out"
+        if node is None:
+            raise RuntimeError("Ray must be initialised before it is watched")
+        self._log: Path = Path(node.get_logs_dir_path()) / "raylet.out"
 
     def sample(self) -> None:
         """Takes one."""

@@ -17,6 +17,9 @@ VIEW_TYPE = pa.struct(
         ("transform", _vector),
         # Where the face looks after it.
         ("view_gaze", _vector),
+        # Towards the light that was put on it, in the view's frame, its strength as length; null
+        # for the photo's own.
+        ("light", _vector),
         # Share of the target outside the volume.
         ("clipped", pa.float32()),
         ("image", pa.binary()),

@@ -67,11 +67,14 @@ class View(NamedTuple):
         yaw_deg: the turn that is applied.
         pitch_deg: likewise.
         gaze: (3,) float64, the resulting direction.
+        light: (3,) float64 towards a light in the view's frame, its strength as length; None
+            for the photo's own light alone.
     """
 
     yaw_deg: float
     pitch_deg: float
     gaze: np.ndarray
+    light: np.ndarray | None = None
 
     def rotation(self) -> np.ndarray:
         """(3, 3) of the turn."""

@@ -90,6 +90,9 @@ class GenerateConfig(FrozenConfig):
     selection: SelectionConfig = SelectionConfig()
     colors: ColorMode = "mirrored"
     backplane: BackplaneMode = "filled"
+    relighting: float = Field(0.0, ge=0, le=0.9)
+    """Share of each view's light that comes from a direction drawn for it; 0 leaves the
+    photo's own. The paper names it as future work."""
     max_clipped: float = Field(0.05, ge=0, le=1)
     """A view that puts a larger share of its target outside the volume is left out."""
     image_format: Literal["jpeg", "png"] = "jpeg"

@@ -14,7 +14,7 @@ from rayboot.geometry.camera import gaze_angles
 from rayboot.geometry.landmarks import lift_landmarks, place_mean_landmarks
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose, estimate_pose
-from rayboot.geometry.surface import surface_of_cells
+from rayboot.geometry.surface import surface_of_cells, vertex_normals
 from rayboot.geometry.views import View, plan_views, turn_transform
 from rayboot.geometry.volume import inner_points, pack_occupancy, share_clipped
 from rayboot.pipeline.config import GenerateConfig
@@ -22,6 +22,7 @@ from rayboot.pipeline.rows import Row, Solid, map_rows, rows_of, solid_of
 from rayboot.render import Renderer, Scene
 from rayboot.render.backplane import build_backplane
 from rayboot.render.colors import drape_photo
+from rayboot.render.relight import draw_light, light_gain
 
 __all__ = ["TurnFaces", "TurnedFace", "reject_turn", "turn_face"]
 
@@ -85,7 +86,9 @@ class TurnFaces:
             landmarks = np.frombuffer(landmarks, np.float64).reshape(68, 2)
         solid = solid_of(row, self._shape, self._config.cell_px(size))
         try:
-            face = turn_face(photo, solid, landmarks, self._config, self._renderer)
+            face = turn_face(
+                photo, solid, landmarks, self._config, self._renderer, key=row["content_hash"]
+            )
         except DegenerateInputError as error:
             raise FaceRejectedError("pose", "degenerate", str(error)) from error
         return self._encode(face, photo)
@@ -109,6 +112,7 @@ class TurnFaces:
                     "pitch_deg": view.pitch_deg,
                     "transform": transform.ravel(),
                     "view_gaze": view.gaze,
+                    "light": view.light,
                     "clipped": clipped,
                     "image": encode_image(image, image_format),
                 }
@@ -145,6 +149,7 @@ def turn_face(
     landmarks: np.ndarray | None,
     config: GenerateConfig,
     renderer: Renderer,
+    key: str,
 ) -> TurnedFace:
     """All views of one reconstructed face.
 
@@ -155,6 +160,7 @@ def turn_face(
             mean face, laid onto the shape.
         config: of the run.
         renderer: of S pixels.
+        key: hexadecimal, of the photo's content; what is drawn by chance depends on it.
 
     Raises:
         FaceRejectedError: the pose is not trusted or not near-frontal, or no view is left.
@@ -167,7 +173,7 @@ def turn_face(
         lifted = place_mean_landmarks(pose)
     else:
         lifted = lift_landmarks(landmarks, solid.occupied)
-    planned = plan_views(pose.gaze, config.views)
+    planned = _lit(plan_views(pose.gaze, config.views), config, key)
     kept = _views_inside(planned, solid, mesh, lifted, pose, config)
     if not kept:
         raise FaceRejectedError(
@@ -176,13 +182,34 @@ def turn_face(
             f"none of {len(planned)} planned views stays inside the volume and the angles allowed",
         )
     views, transforms, clipped = (list(values) for values in zip(*kept, strict=True))
-    scene = Scene(
-        drape_photo(mesh, photo, pose, config.colors),
-        build_backplane(photo, mesh.vertices, pose, config.backplane),
-    )
-    images = renderer.render(scene, transforms)
+    draped = drape_photo(mesh, photo, pose, config.colors)
+    scene = Scene(draped, build_backplane(photo, mesh.vertices, pose, config.backplane))
+    images = renderer.render(scene, transforms, _gains(mesh, draped.origin, views))
     num_left_out = len(planned) - len(views)
     return TurnedFace(solid.occupied, mesh, pose, views, transforms, clipped, images, num_left_out)
+
+
+def _lit(views: list[View], config: GenerateConfig, key: str) -> list[View]:
+    """Views with a light each, where the run has that; a light depends on no other view."""
+    if config.relighting == 0:
+        return views
+    seeds = [config.seed, config.round_index, int(key[:16], 16)]
+    return [
+        view._replace(light=draw_light(np.random.default_rng([*seeds, place]), config.relighting))
+        for place, view in enumerate(views)
+    ]
+
+
+def _gains(mesh: Mesh, origin: np.ndarray, views: Sequence[View]) -> list[np.ndarray] | None:
+    """Factors on the colours of each view; None where no view has a light."""
+    if all(view.light is None for view in views):
+        return None
+    normals = vertex_normals(mesh.vertices, mesh.faces)[origin]
+    return [
+        light_gain(normals @ view.rotation().T, view.light)
+        for view in views
+        if view.light is not None
+    ]
 
 
 def _views_inside(

@@ -119,6 +119,7 @@ def drape_photo(
         factors.astype(np.float32),
         image,
         coordinates.astype(np.float32),
+        vertex,
     )
 
 

@@ -65,30 +65,51 @@ class Renderer:
         pose[2, 3] = _CLIP
         self._scene.add(camera, pose=pose)
 
-    def render(self, scene: Scene, views: Sequence[np.ndarray]) -> np.ndarray:
-        """Draws one scene from several views; the scene is uploaded once.
+    def render(
+        self,
+        scene: Scene,
+        views: Sequence[np.ndarray],
+        gains: Sequence[np.ndarray] | None = None,
+    ) -> np.ndarray:
+        """Draws one scene from several views.
 
         Args:
             scene: mesh with colours and, where wanted, a backplane.
             views: (3, 4) transforms from the scene's frame to each view's, px.
+            gains: (N,) factors on the mesh's colours for each view. Without them the scene is
+                uploaded once, with them once a view.
 
         Returns:
             (V, size, size, 3) uint8 sRGB.
         """
-        return self._thread.submit(self._render, scene, views).result()
+        return self._thread.submit(self._render, scene, views, gains).result()
 
-    def _render(self, scene: Scene, views: Sequence[np.ndarray]) -> np.ndarray:
+    def _render(
+        self, scene: Scene, views: Sequence[np.ndarray], gains: Sequence[np.ndarray] | None
+    ) -> np.ndarray:
         self._scene.bg_color = np.array([*(np.asarray(scene.background) / 255.0), 1.0])
-        nodes = [self._scene.add(_mesh_of(scene))]
+        if gains is None:
+            images = self._draw_all(_mesh_of(scene), scene, views)
+        else:
+            images = [
+                image
+                for view, gain in zip(views, gains, strict=True)
+                for image in self._draw_all(_mesh_of(scene, gain), scene, [view])
+            ]
+        return np.stack(images) if images else np.zeros((0, self._size, self._size, 3), np.uint8)
+
+    def _draw_all(
+        self, mesh: pyrender.Mesh, scene: Scene, views: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        nodes = [self._scene.add(mesh)]
         if scene.backplane is not None:
             nodes.append(self._scene.add(_plane_of(scene.backplane)))
         try:
             flags = _ONE_SIDED if isinstance(scene.mesh, DrapedMesh) else _TWO_SIDED
-            images = [self._draw(nodes, view, flags) for view in views]
+            return [self._draw(nodes, view, flags) for view in views]
         finally:
             for node in nodes:
                 self._scene.remove_node(node)
-        return np.stack(images) if images else np.zeros((0, self._size, self._size, 3), np.uint8)
 
     def _draw(self, nodes: list[pyrender.Node], view: np.ndarray, flags: int) -> np.ndarray:
         pose = np.vstack([view, [0.0, 0.0, 0.0, 1.0]])
@@ -107,8 +128,9 @@ def _material(**texture: pyrender.Texture) -> pyrender.MetallicRoughnessMaterial
     return pyrender.MetallicRoughnessMaterial(baseColorFactor=(1.0, 1.0, 1.0, 1.0), **texture)
 
 
-def _mesh_of(scene: Scene) -> pyrender.Mesh:
+def _mesh_of(scene: Scene, gain: np.ndarray | None = None) -> pyrender.Mesh:
     mesh = scene.mesh
+    factor = np.float32(1) if gain is None else gain[:, None].astype(np.float32)
     # Built from arrays: Mesh.from_trimesh would duplicate every vertex.
     arrays: dict[str, Any] = {
         "positions": np.asarray(mesh.vertices, np.float32),
@@ -117,14 +139,14 @@ def _mesh_of(scene: Scene) -> pyrender.Mesh:
     if isinstance(mesh, DrapedMesh):
         primitive = pyrender.Primitive(
             **arrays,
-            color_0=mesh.factors,
+            color_0=mesh.factors * factor,
             texcoord_0=mesh.texture_coordinates,
             material=_material(baseColorTexture=_texture(mesh.image)),
         )
     elif mesh.colors is None:
         raise ValueError("a mesh is drawn with colours; paint it with render.colors first")
     else:
-        colors = np.asarray(mesh.colors, np.float32) / 255.0
+        colors = np.asarray(mesh.colors, np.float32) / 255.0 * factor
         primitive = pyrender.Primitive(**arrays, color_0=colors, material=_material())
     return pyrender.Mesh([primitive])
 

@@ -33,6 +33,7 @@ class DrapedMesh(NamedTuple):
         factors: (N, 3) float32 that multiply the texture's colours.
         image: (H, W, 3) uint8, the texture.
         texture_coordinates: (N, 2) float32, origin at the image's lower left.
+        origin: (N,) int, the vertex of the undraped mesh that each is a copy of.
     """
 
     vertices: np.ndarray
@@ -40,6 +41,7 @@ class DrapedMesh(NamedTuple):
     factors: np.ndarray
     image: np.ndarray
     texture_coordinates: np.ndarray
+    origin: np.ndarray
 
 
 class Scene(NamedTuple):

@@ -44,7 +44,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TurnedFace]:
         run = GenerateConfig(mesh=mesh)
         cell = run.cell_px(SIZE)
         solid = Solid(volume >= run.isovalue, coarsen(volume, cell), cell)
-        turned[mesh] = turn_face(image, solid, None, run, renderer)
+        turned[mesh] = turn_face(image, solid, None, run, renderer, key="0")
     return turned
 
 

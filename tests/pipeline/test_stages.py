@@ -183,3 +183,21 @@ def test_photos_that_end_a_process_become_rejects(listing: pa.Table, cropped: pa
         assert row["face_id"] == listing["face_id"][0].as_py()
     assert turned["outcome"].to_pylist() == ["reject"]
     assert turned["thumbnail"][0].is_valid
+
+
+def test_each_view_has_its_own_light_where_that_is_asked_for(
+    reconstructed: pa.Table, finished: pa.Table
+) -> None:
+    turn = TurnFaces(CONFIG.replace(relighting=0.6), SHAPE, "model", "config")
+    lit = turn(reconstructed).to_pylist()
+    # Whatever batch a photo comes in.
+    assert turn(reconstructed.slice(3)).to_pylist() == lit[3:]
+    lights = [view["light"] for row in lit for view in row["views"] or ()]
+    assert len({tuple(light) for light in lights}) == len(lights) > 20
+    assert np.allclose(np.linalg.norm(lights, axis=1), 0.6, atol=1e-6)
+    for row, before in zip(lit, finished.to_pylist(), strict=True):
+        assert row["occupancy"] == before["occupancy"]
+        for view, plain in zip(row["views"] or (), before["views"] or (), strict=True):
+            assert (plain["light"], view["transform"]) == (None, plain["transform"])
+            changed = decode_photo(view["image"]).astype(int) - decode_photo(plain["image"])
+            assert np.abs(changed).mean() > 1

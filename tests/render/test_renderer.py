@@ -176,3 +176,20 @@ def test_scenes_leave_nothing_behind(renderer: Renderer) -> None:
 def test_unpainted_mesh_is_refused(renderer: Renderer) -> None:
     with pytest.raises(ValueError, match="paint it"):
         renderer.render(Scene(ellipsoid()._replace(colors=None)), [STILL])
+
+
+@pytest.mark.parametrize("draped", [True, False])
+def test_gains_change_the_face_of_their_view_alone(renderer: Renderer, draped: bool) -> None:
+    mesh, pose, photo = ellipsoid(), frontal_pose(), smooth_photo()
+    painted = (drape_photo if draped else paint_mesh)(mesh, photo, pose, "mirrored")
+    scene = Scene(painted, build_backplane(photo, mesh.vertices, pose, "photo"))
+    views = [turned(0), turned(30)]
+    whole = np.ones(len(painted.vertices), np.float32)
+    plain = renderer.render(scene, views)
+    assert np.array_equal(renderer.render(scene, views, [whole, whole]), plain)
+    dimmed = renderer.render(scene, views, [whole, 0.5 * whole])
+    assert np.array_equal(dimmed[0], plain[0])
+    ratio = dimmed[1].astype(float) / np.maximum(plain[1], 1)
+    # The face is half as bright, the plane behind it as before.
+    assert np.median(ratio[40:56, 40:56]) == pytest.approx(0.5, abs=0.02)
+    assert np.median(ratio[:8, :8]) == 1
