@@ -28,7 +28,7 @@ from benchmarks.machine import commit, describe_machine
 from benchmarks.relief import relief_photos, relief_vrn
 from benchmarks.stages import time_stages
 from benchmarks.watch import watching
-from rayboot.cluster import connect, largest_node
+from rayboot.cluster import connect, largest_nodes
 from rayboot.data.images import decode_photo, encode_image
 from rayboot.models import load_vrn
 from rayboot.models.config import InferenceConfig
@@ -50,9 +50,12 @@ _MOST_IDENTITIES = 400
 @click.option("--num-photos", default=2000, show_default=True)
 @click.option("--full", is_flag=True, help="192 x 192 x 200 instead of the compact network.")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto")
+@click.option("--batch-size", default=16, show_default=True, help="Of the network.")
 @click.option("--store-mb", type=int, help="Of Ray's object store; by default Ray's own choice.")
 @click.option("--output", default="runs/generate.json", show_default=True)
-def main(num_photos: int, full: bool, precision: str, store_mb: int | None, output: str) -> None:
+def main(
+    num_photos: int, full: bool, precision: str, batch_size: int, store_mb: int | None, output: str
+) -> None:
     """Runs it once; prints and writes a record."""
     on_gpu = torch.cuda.is_available()
     with tempfile.TemporaryDirectory(prefix="rayboot-generate-") as name:
@@ -70,12 +73,13 @@ def main(num_photos: int, full: bool, precision: str, store_mb: int | None, outp
             selection={"max_yaw_deg": 90, "max_pitch_deg": 90, "min_confidence": 0},
             views={"preset": "large", "both_sides_within_deg": 90, "max_gaze_deg": 89},
             max_clipped=1.0,
-            pools={"batch_size": 16, "reconstruct_gpus": float(on_gpu)},
+            pools={"batch_size": batch_size, "reconstruct_gpus": float(on_gpu)},
         )
         floor_s = _floor_s(folder, weights, precision, shape)
         with connect(object_store_memory=store_mb and store_mb * 10**6):
-            node = Node(*largest_node())
-            measured = measure_sample(prepare(config.replace(output=str(folder / "sample"))))
+            node = Node(*largest_nodes()[:2])
+            request = prepare(config.replace(output=str(folder / "sample")))
+            measured = measure_sample(request, node)
             foretold = forecast(measured, num_photos, node, 1, config.pools)
             config = config.replace(pools=foretold.pools)
             with watching() as watch:
@@ -87,6 +91,7 @@ def main(num_photos: int, full: bool, precision: str, store_mb: int | None, outp
             "machine": describe_machine(),
             "network": "full size" if full else "compact",
             "precision": precision,
+            "batch_size": batch_size,
             "photos": num_photos,
             **_rates(summary, _steady_rate(folder / "pairs"), floor_s),
             **_stages(summary, config.pools),

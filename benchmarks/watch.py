@@ -11,12 +11,12 @@ import ray
 
 __all__ = ["Watch", "watching"]
 
-_INTERVAL_S = 2.0
+_INTERVAL_S = 10.0
 _MB = 1e6
 
 
 class Watch:
-    """Samples, one every two seconds.
+    """Samples, one every ten seconds.
 
     Attributes:
         driver_mb: resident memory of this process.
@@ -42,12 +42,11 @@ class Watch:
         used = ray.cluster_resources()[name] - ray.available_resources().get(name, 0.0)
         self.store_mb.append(used / _MB)
 
-    def record(self) -> dict[str, float]:
-        """Peaks, and how the driver's memory grew from a fifth of the time to the end."""
-        fifth = self.driver_mb[len(self.driver_mb) // 5]
+    def record(self) -> dict[str, object]:
+        """Peaks, and the driver's memory at every tenth of the time."""
+        places = [round(tenth / 10 * (len(self.driver_mb) - 1)) for tenth in range(11)]
         return {
-            "peak_driver_mb": max(self.driver_mb),
-            "driver_growth_mb": self.driver_mb[-1] - fifth,
+            "driver_mb": [round(self.driver_mb[place]) for place in places],
             "peak_all_processes_mb": max(self.all_mb),
             "peak_object_store_mb": max(self.store_mb),
             "spilled_mb": self._spilled_mb(),

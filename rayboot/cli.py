@@ -235,7 +235,7 @@ def plan(config_path: Path, inputs: tuple[str, ...], nodes: int | None) -> None:
 
     import yaml
 
-    from rayboot.cluster import connect, largest_node
+    from rayboot.cluster import connect, largest_nodes
     from rayboot.config import load_config
     from rayboot.pipeline.capacity import Node, forecast, format_forecasts
     from rayboot.pipeline.config import GenerateConfig
@@ -247,7 +247,9 @@ def plan(config_path: Path, inputs: tuple[str, ...], nodes: int | None) -> None:
     with tempfile.TemporaryDirectory(prefix="rayboot-plan-") as folder:
         request = prepare(config.replace(output=folder))
         with connect():
-            measured, node = measure_sample(request), Node(*largest_node())
+            cpus, gpus, num_alike = largest_nodes()
+            node = Node(cpus, gpus)
+            measured = measure_sample(request, node, num_alike)
     counts = (1, 2, 4, 8, 16, 32, 64) if nodes is None else (nodes,)
     rows = [forecast(measured, request.num_photos, node, n, config.pools) for n in counts]
     click.echo(f"{request.num_photos} photos; {format_forecasts(measured, node, rows)}")

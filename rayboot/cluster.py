@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from rayboot.errors import RaybootError
 
-__all__ = ["LOCAL_ENVIRONMENT", "connect", "largest_node", "require_room"]
+__all__ = ["LOCAL_ENVIRONMENT", "connect", "largest_nodes", "require_room"]
 
 _WORKER_ENVIRONMENT = {
     # Read by OpenGL, Mesa and OpenCV when they are imported, so they must be there before.
@@ -58,8 +58,8 @@ def require_room(num_cpus: float, num_gpus: float = 0.0) -> None:
         )
 
 
-def largest_node() -> tuple[float, float]:
-    """Cores and GPUs of the cluster's largest node, GPUs first."""
+def largest_nodes() -> tuple[float, float, int]:
+    """Cores and GPUs of the cluster's largest node, GPUs first, and how many nodes are alike."""
     import ray
 
     here = ray.get_runtime_context().get_node_id()
@@ -71,7 +71,7 @@ def largest_node() -> tuple[float, float]:
             most = len(os.sched_getaffinity(0)) if node["NodeID"] == here else cpus
             sizes.append((float(node["Resources"].get("GPU", 0.0)), min(cpus, most)))
     gpus, cpus = max(sizes)
-    return cpus, gpus
+    return cpus, gpus, sizes.count((gpus, cpus))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 import s3fs
 from botocore.exceptions import BotoCoreError
 
-_PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc")
+_PORTS: tuple[str, ...] = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc")
 _PORTS += ("filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc")
 
 

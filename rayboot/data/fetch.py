@@ -4,9 +4,11 @@ import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rayboot.data.patience import patiently
@@ -41,6 +43,7 @@ class PhotoFetcher:
 
     def __init__(self, num_requests: int = 16) -> None:
         self._num_requests = num_requests
+        self._tables = _TableReader()
 
     def fetch(self, rows: Sequence[Row]) -> list[FetchedPhoto | FaceRejectedError]:
         """The photos of rows of :data:`rayboot.data.photos.PHOTO_SCHEMA`, in their order.
@@ -60,7 +63,8 @@ class PhotoFetcher:
                 alone.append(index)
         for uri, indices in in_tables.items():
             places = [rows[index]["source_offset"] for index in indices]
-            found.update(zip(indices, _fetch_from_table(uri, places), strict=True))
+            rows_there = patiently(partial(self._tables.rows, uri, places), uri)
+            found.update(zip(indices, map(_from_row, rows_there), strict=True))
         # Threads of each batch's own: what holds a fetcher can be sent to other processes.
         with ThreadPoolExecutor(self._num_requests, thread_name_prefix="fetch") as pool:
             answers = pool.map(_fetch_file, [rows[index] for index in alone])
@@ -90,29 +94,48 @@ def _read(uri: str, offset: int | None, length: int, stage: str) -> bytes:
         ) from error
 
 
-def _fetch_from_table(uri: str, places: Sequence[int]) -> list[FetchedPhoto]:
-    """Rows of a Parquet file; of the file only the row groups that hold one are read."""
-    return patiently(lambda: _read_rows(uri, places), uri)
+class _TableReader:
+    """Rows of Parquet files, of which only the row groups that hold one are read.
 
+    Batches go through a file in order, several to a group: the last file's layout and its
+    last groups are kept.
+    """
 
-def _read_rows(uri: str, places: Sequence[int]) -> list[FetchedPhoto]:
-    with open_file(uri) as file:
-        parquet = pq.ParquetFile(file)
-        counts = [
-            parquet.metadata.row_group(i).num_rows for i in range(parquet.metadata.num_row_groups)
-        ]
+    def __init__(self) -> None:
+        self._uri = ""
+        self._layout: pq.FileMetaData | None = None
+        self._groups: dict[int, pa.Table] = {}
+
+    def rows(self, uri: str, places: Sequence[int]) -> list[Row]:
+        """The rows at these places of a file, in their order."""
+        if uri != self._uri:
+            self._uri, self._layout, self._groups = uri, None, {}
+        if self._layout is None:
+            with open_file(uri) as file:
+                self._layout = pq.read_metadata(file)
+        layout = self._layout
+        counts = [layout.row_group(i).num_rows for i in range(layout.num_row_groups)]
         starts = np.cumsum([0, *counts])
         groups = np.searchsorted(starts, places, side="right") - 1
-        wanted = [int(group) for group in np.unique(groups)]
-        names = ("image", "landmarks", "landmarks_suffix")
-        there = [name for name in names if name in parquet.schema_arrow.names]
-        table = parquet.read_row_groups(wanted, columns=there)
-    first = dict(zip(wanted, np.cumsum([0, *(counts[g] for g in wanted)]), strict=False))
-    rows = [first[int(g)] + place - starts[g] for g, place in zip(groups, places, strict=True)]
-    return [_from_row(row) for row in table.take(rows).to_pylist()]
+        self._keep(uri, layout, sorted(set(groups.tolist())))
+        return [
+            self._groups[group].slice(place - int(starts[group]), 1).to_pylist()[0]
+            for group, place in zip(groups.tolist(), places, strict=True)
+        ]
+
+    def _keep(self, uri: str, layout: pq.FileMetaData, wanted: list[int]) -> None:
+        missing = [group for group in wanted if group not in self._groups]
+        if missing:
+            with open_file(uri) as file:
+                parquet = pq.ParquetFile(file, metadata=layout, pre_buffer=True)
+                names = ("image", "landmarks", "landmarks_suffix")
+                there = [name for name in names if name in parquet.schema_arrow.names]
+                for group in missing:
+                    self._groups[group] = parquet.read_row_group(group, columns=there)
+        self._groups = {group: self._groups[group] for group in wanted}
 
 
-def _from_row(row: dict[str, Any]) -> FetchedPhoto:
+def _from_row(row: Row) -> FetchedPhoto:
     landmarks = row.get("landmarks")
     if landmarks is None:
         return FetchedPhoto(row["image"] or b"", None, "")

@@ -9,6 +9,8 @@ import contextlib
 import os
 import posixpath
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -21,6 +23,7 @@ from rayboot.errors import RequestError
 __all__ = [
     "Entry",
     "arrow_filesystem",
+    "as_local_file",
     "create_bytes",
     "exists",
     "join_uri",
@@ -33,6 +36,9 @@ __all__ = [
     "require_writable",
     "write_bytes",
 ]
+
+
+_AHEAD = 4 * 2**20
 
 
 def join_uri(uri: str, *names: str) -> str:
@@ -159,14 +165,41 @@ def read_range(uri: str, start: int, length: int) -> bytes:
     return filesystem.cat_file(path, start=start, end=start + length)
 
 
-def open_file(uri: str) -> BinaryIO:
+def open_file(uri: str, *, in_order: bool = False) -> BinaryIO:
     """An open file, read where it is asked to: a part of a large one costs that part.
+
+    Args:
+        uri: of the file.
+        in_order: it will be read from its start on, in many small pieces: some megabytes are
+            fetched ahead.
 
     Raises:
         FileNotFoundError: it is not there.
     """
     filesystem, path = _open(uri)
-    return filesystem.open(path, "rb")
+    if "file" in _protocols(filesystem):
+        return filesystem.open(path, "rb")
+    # By default s3fs fetches 50 MB beyond whatever is asked for.
+    if in_order:
+        return filesystem.open(path, "rb", cache_type="readahead", block_size=_AHEAD)
+    return filesystem.open(path, "rb", cache_type="none")
+
+
+@contextmanager
+def as_local_file(uri: str) -> Iterator[Path]:
+    """The path of a file for those who read from local disks alone; a copy if it lies elsewhere.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    filesystem, path = _open(uri)
+    if "file" in _protocols(filesystem):
+        yield Path(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="rayboot-copy-") as folder:
+        copy = Path(folder, posixpath.basename(path))
+        filesystem.get_file(path, str(copy))
+        yield copy
 
 
 def write_bytes(uri: str, payload: bytes) -> None:

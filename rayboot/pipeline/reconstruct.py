@@ -3,8 +3,10 @@
 import numpy as np
 import pyarrow as pa
 
+from rayboot.data.patience import patiently
+from rayboot.data.storage import as_local_file
 from rayboot.geometry.volume import occupied_box
-from rayboot.models import load_vrn
+from rayboot.models import VRN, load_vrn
 from rayboot.models.config import InferenceConfig
 from rayboot.models.predictor import Predictor
 from rayboot.pipeline.rows import Row, rows_of, table_of
@@ -23,6 +25,14 @@ class ReconstructFaces:
              cells      raw bytes, the soft volume in cubes of ``cell`` px, of its box
              box        (6,) start and stop of the cells' slices, rows, columns
              reject     reason ``empty-volume`` where nothing is occupied
+
+    Args:
+        weights: URI of the network's file.
+        config: of the fast path.
+        batch_size: photos that the network takes at once.
+        use_gpu: whether it runs on the first GPU that the process sees.
+        isovalue: voxels at or above it are occupied.
+        cell: edge of the cubes, px; 0 for voxels.
     """
 
     def __init__(
@@ -34,7 +44,7 @@ class ReconstructFaces:
         isovalue: float = 0.5,
         cell: int = 0,
     ) -> None:
-        network = load_vrn(weights, device="cuda" if use_gpu else "cpu")
+        network = patiently(lambda: _load(weights, "cuda" if use_gpu else "cpu"), weights)
         self._size = network.config.resolution
         self._predictor = Predictor(network, config, batch_size=batch_size)
         self._isovalue, self._cell = isovalue, cell
@@ -50,6 +60,11 @@ class ReconstructFaces:
             for row, bits, cells in zip(alive, *small, strict=True):
                 row.update(_boxed(bits, cells, self._isovalue))
         return table_of(rows)
+
+
+def _load(weights: str, device: str) -> VRN:
+    with as_local_file(weights) as file:
+        return load_vrn(file, device=device)
 
 
 def _boxed(bits: np.ndarray, cells: np.ndarray, isovalue: float) -> Row:

@@ -37,7 +37,8 @@ class GeneratePlan(NamedTuple):
 
     config: GenerateConfig
     output: str
-    weights: Path
+    weights: str
+    """URI of a copy beside the data: other machines have no file of this one's."""
     network: VRNConfig
     model_digest: str
     stamp: dict[str, str]
@@ -64,6 +65,7 @@ def prepare(config: GenerateConfig) -> GeneratePlan:
     require_writable(config.output)
     stored = _stored_request(config.output)
     if stored is None:
+        write_bytes(_weights_uri(config.output, weights), weights.read_bytes())
         stored = _write_listing(config, config.input, config.output, stamp)
     else:
         _require_same(config, stored, stamp)
@@ -72,13 +74,17 @@ def prepare(config: GenerateConfig) -> GeneratePlan:
     return GeneratePlan(
         config,
         config.output,
-        weights,
+        _weights_uri(config.output, weights),
         read_config(weights),
         model_digest,
         stamp,
         stored["num_photos"],
         stored["left_out"],
     )
+
+
+def _weights_uri(output: str, weights: Path) -> str:
+    return join_uri(output, f"_run/weights{weights.suffix}")
 
 
 def _stored_request(output: str) -> dict[str, Any] | None:

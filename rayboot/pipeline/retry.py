@@ -59,7 +59,7 @@ def forget_rejects(output: str, stage: str) -> int:
 
 def _ids_of(output: str, name: str, stage: str) -> list[str]:
     with open_file(join_uri(output, name)) as file:
-        table = pq.ParquetFile(file).read(columns=["face_id", "stage"])
+        table = pq.ParquetFile(file, pre_buffer=True).read(columns=["face_id", "stage"])
     return table.filter(pc.equal(table["stage"], stage))["face_id"].to_pylist()
 
 
@@ -89,7 +89,7 @@ def _drop(uri: str, ids: pa.Array, target: str) -> None:
     if not exists(uri):  # a former call came as far as here
         return
     with open_file(uri) as file:
-        table = pq.ParquetFile(file).read()
+        table = pq.ParquetFile(file, pre_buffer=True).read()
     kept = table.filter(pc.invert(pc.is_in(table["face_id"], value_set=ids)))
     if len(kept) == len(table):
         return

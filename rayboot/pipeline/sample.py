@@ -14,7 +14,7 @@ from ray.data import ActorPoolStrategy
 from rayboot.cluster import require_room
 from rayboot.data.storage import join_uri, open_file
 from rayboot.errors import RequestError
-from rayboot.pipeline.capacity import Measured
+from rayboot.pipeline.capacity import Measured, Node, forecast
 from rayboot.pipeline.checkpoint import quiet
 from rayboot.pipeline.request import LISTING, GeneratePlan
 from rayboot.pipeline.stage import StageActor, Tally, read_progress
@@ -27,18 +27,30 @@ _EMPTY_ROWS = 32
 """Times as many as the sample has pass through stages that do nothing."""
 
 
-def measure_sample(plan: GeneratePlan, num_photos: int = 256) -> Measured:
+def measure_sample(
+    plan: GeneratePlan, node: Node, num_nodes: int = 1, num_photos: int = 256
+) -> Measured:
     """Runs the stages of a request on photos spread evenly over its input.
 
-    All pools work at once, as in a run, so that what they take from each other counts.
+    All pools work at once, as in a run, since they take cache and bandwidth from each other.
+    Which pools a run would have is what a first, smaller sample tells.
 
     Args:
         plan: the request; nothing is written to its output.
+        node: of the cluster that Ray is connected to.
+        num_nodes: how many it has.
         num_photos: of the sample.
 
     Raises:
         RequestError: there are no photos but duplicates.
     """
+    rough = _measure(plan, max(1, num_photos // 4))
+    pools = forecast(rough, plan.num_photos, node, num_nodes, plan.config.pools).pools
+    measured = _measure(plan._replace(config=plan.config.replace(pools=pools)), num_photos)
+    return measured._replace(engine_rate=_engine_rate(plan, num_photos))
+
+
+def _measure(plan: GeneratePlan, num_photos: int) -> Measured:
     pools = plan.config.pools
     require_room(pools.total_cpus(), pools.total_gpus())
     photos = _some_photos(plan, num_photos)
@@ -62,7 +74,7 @@ def measure_sample(plan: GeneratePlan, num_photos: int = 256) -> Measured:
         busy_s={name: use.busy_s / use.rows for name, use in reading.use.items()},
         on_gpu=pools.reconstruct_gpus > 0,
         start_s=reading.first_s[LAST_STAGE],
-        engine_rate=_engine_rate(photos, plan),
+        engine_rate=float("inf"),
     )
 
 
@@ -77,9 +89,9 @@ def _some_photos(plan: GeneratePlan, count: int) -> pa.Table:
     return photos.take(np.unique(spread.round().astype(int)))
 
 
-def _engine_rate(photos: pa.Table, plan: GeneratePlan) -> float:
+def _engine_rate(plan: GeneratePlan, num_photos: int) -> float:
     """Rows a second through as many stages, blocks and batches as a run has, without work."""
-    table = pa.concat_tables([photos] * _EMPTY_ROWS)
+    table = pa.concat_tables([_some_photos(plan, num_photos)] * _EMPTY_ROWS)
     tally: Any = ray.remote(num_cpus=0)(Tally).remote()
     rows = ray.data.from_arrow(table).repartition(len(table) // ROWS_PER_BLOCK)
     names = ("first", "second", "third")

@@ -81,7 +81,7 @@ def _reconstruct_stage(plan: GeneratePlan) -> Callable[[], Stage]:
     # A volume has one size whatever the photo: no photo can crash this one.
     return partial(
         ReconstructFaces,
-        weights=str(plan.weights),
+        weights=plan.weights,
         config=config.inference,
         batch_size=config.pools.batch_size,
         use_gpu=config.pools.reconstruct_gpus > 0,

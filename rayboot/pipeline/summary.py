@@ -51,7 +51,7 @@ def summarize(output: str) -> GenerateSummary:
     for name in _parts(output):
         # Only the columns counted are fetched, not the images beside them.
         with open_file(join_uri(output, name)) as file:
-            part = pq.ParquetFile(file)
+            part = pq.ParquetFile(file, pre_buffer=True)
             if name.startswith("outcome=face/"):
                 table = part.read(columns=["num_views_left_out", "views.list.element.yaw_deg"])
                 faces += len(table)

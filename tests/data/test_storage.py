@@ -8,6 +8,7 @@ import pytest
 
 from rayboot.data.storage import (
     arrow_filesystem,
+    as_local_file,
     exists,
     join_uri,
     list_entries,
@@ -47,6 +48,17 @@ def test_names_are_joined_whatever_the_uri_ends_in():
     assert join_uri("s3://bucket/set", "a", "b.jpg") == "s3://bucket/set/a/b.jpg"
     assert join_uri("s3://bucket/set/", "a") == "s3://bucket/set/a"
     assert join_uri("set", "a") == "set/a"
+
+
+def test_a_file_is_had_locally(folder):
+    uri = join_uri(folder, "weights.safetensors")
+    write_bytes(uri, b"numbers")
+    with as_local_file(uri) as path:
+        assert path.name == "weights.safetensors"
+        assert path.read_bytes() == b"numbers"
+    assert read_bytes(uri) == b"numbers"
+    with pytest.raises(FileNotFoundError), as_local_file(join_uri(folder, "none")) as path:
+        path.read_bytes()
 
 
 def test_what_is_written_is_read(folder):

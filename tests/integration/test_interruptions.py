@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 from ray.cluster_utils import Cluster
 
@@ -51,6 +52,12 @@ class Run:
     def num_files(self) -> int:
         """Written so far, of faces and rejects."""
         return len(list(self.output.glob("outcome=*/*.parquet")))
+
+    def num_finished(self) -> int:
+        """Photos that the checkpoint knows."""
+        notes = self.output.glob("_run/checkpoint/*.parquet")
+        done = [path for path in notes if not path.name.endswith(".pending.parquet")]
+        return sum(pq.read_metadata(path).num_rows for path in done)
 
     def wait_for(self, num_files: int, seconds: float) -> bool:
         """Whether so many files came before the end of the run."""
@@ -144,8 +151,12 @@ def test_an_interrupted_run_says_how_to_go_on(
     assert run.process.wait(timeout=60) == 130
     last = capfd.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("rayboot: interrupted; to go on: rayboot generate --config ")
+    finished = run.num_finished()
+    assert 0 < finished < NUM_PHOTOS
     Run(tmp_path, photos).finish()
     assert rows_of(run.output) == undisturbed
+    # What was finished costs nothing any more.
+    assert f"\n{NUM_PHOTOS - finished} photos in " in capfd.readouterr().err
 
 
 def test_a_run_survives_the_loss_of_a_node(

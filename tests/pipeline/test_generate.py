@@ -1,9 +1,3 @@
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -111,25 +105,3 @@ def test_an_unfinished_data_set_is_not_read(tmp_path: Path, photos: Path) -> Non
     prepare(request(photos, tmp_path / "out"))
     with pytest.raises(UnfinishedDataError, match="again to finish"):
         read_pairs(str(tmp_path / "out"))
-
-
-@pytest.mark.slow
-def test_a_killed_run_is_finished_by_the_same_command(tmp_path: Path, synthetic_set: str) -> None:
-    config = tmp_path / "generate.yaml"
-    config.write_text(
-        json.dumps({"selection": {"detect_faces": False}, "pools": {"batch_size": 2}})
-    )
-    command = [
-        sys.executable, "-c", "from rayboot.cli import main; main()", "generate",
-        "--config", str(config), "--input", synthetic_set, "--output", str(tmp_path / "pairs"),
-    ]  # fmt: skip
-    first = subprocess.Popen(command, start_new_session=True, env=os.environ)
-    deadline = time.monotonic() + 240
-    while not list((tmp_path / "pairs").glob("outcome=*/*.parquet")):
-        assert first.poll() is None and time.monotonic() < deadline
-        time.sleep(0.2)
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
-    subprocess.run(command, check=True)
-    summary = summarize(str(tmp_path / "pairs"))
-    assert summary.num_faces + sum(summary.rejects.values()) == 24

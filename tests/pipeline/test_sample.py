@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from rayboot.data.storage import list_files
+from rayboot.pipeline.capacity import Node
 from rayboot.pipeline.config import GenerateConfig
 from rayboot.pipeline.request import prepare
 from rayboot.pipeline.sample import measure_sample
@@ -22,7 +23,7 @@ def test_a_sample_is_measured_and_nothing_is_written(
     )
     plan = prepare(config)
     before = list_files(str(tmp_path))
-    measured = measure_sample(plan, num_photos=16)
+    measured = measure_sample(plan, Node(2), num_photos=16)
     assert list_files(str(tmp_path)) == before
     assert measured.num_photos == 16
     # Half of the set is near-frontal.
