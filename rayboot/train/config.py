@@ -54,6 +54,8 @@ class FinetuneConfig(FrozenConfig):
     """Of the run; the same name again resumes it."""
     source_share: float = Field(0.0, ge=0, lt=1)
     """Share of the samples that are unrotated photos with their own predictions."""
+    checkpoint_steps: int = Field(500, ge=1)
+    """Steps between checkpoints within an epoch: what a lost worker costs at most."""
     num_workers: int = Field(1, ge=1)
     use_gpu: bool = False
     cpus_per_worker: float = Field(1.0, gt=0)

@@ -1,11 +1,14 @@
 """The training loop: plain PyTorch, the same under one process or many.
 
-Order and augmentation of epoch E depend on ``[seed, E, rank]`` alone, so a
-resumed run sees what an undisturbed one sees.
+Order and augmentation of a step depend on ``[seed, epoch, rank]`` and its number alone,
+so a run that goes on from any step sees what an undisturbed one sees.
 """
 
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,25 +16,43 @@ import torch.distributed
 
 from rayboot.models.losses import voxel_cross_entropy
 from rayboot.models.precision import autocast
-from rayboot.train.augment import augment_batch
+from rayboot.models.transfer import send
+from rayboot.models.turn import turn_volumes, unpack_bits
+from rayboot.train.augment import apply_changes, draw_changes
 from rayboot.train.config import OptimizerConfig
 from rayboot.train.samples import Batch, SampleStore
 
-__all__ = ["EpochRecord", "TrainState", "learning_rate", "train_epochs", "validate"]
+__all__ = ["EpochRecord", "StepRecord", "TrainState", "learning_rate", "train_epochs", "validate"]
+
+_AHEAD = 2
+"""Batches that are read while the device computes another one."""
 
 
 class EpochRecord(NamedTuple):
-    """Figures of one epoch; ``epoch`` counts from 0, losses are per voxel."""
+    """Figures of one epoch; ``epoch`` counts from 0, losses are per voxel.
+
+    ``waited`` is the share of the time that the device had to wait for a batch, since
+    the epoch or the process began.
+    """
 
     epoch: int
     learning_rate: float
     train_loss: float
     val_loss: float
     val_iou: float
+    waited: float
+
+
+class StepRecord(NamedTuple):
+    """A step that was done: its number in the epoch, of how many, and its loss."""
+
+    step: int
+    num_steps: int
+    loss: float
 
 
 class TrainState:
-    """A network, its optimizer and the next epoch; what a checkpoint holds.
+    """A network, its optimizer and how far they are; what a checkpoint holds.
 
     Args:
         network: gives logits (B, D, H, W) for images (B, 3, H, W); on its device.
@@ -43,12 +64,32 @@ class TrainState:
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config = config
         self.optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-        self.next_epoch = 0
+        self.next_epoch, self.next_step = 0, 0
+        self.losses: list[float] = []
+        """Of this epoch's steps."""
+        self.epochs: list[EpochRecord] = []
+        """Those that ended."""
 
     @property
     def device(self) -> torch.device:
         """Where the network is."""
         return next(self.network.parameters()).device
+
+    def position(self) -> dict[str, Any]:
+        """All but the network, for :func:`torch.save`."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "next": (self.next_epoch, self.next_step),
+            "losses": self.losses,
+            "epochs": [tuple(record) for record in self.epochs],
+        }
+
+    def go_to(self, position: dict[str, Any]) -> None:
+        """Goes on from a :meth:`position`; the network's weights are the caller's affair."""
+        self.optimizer.load_state_dict(position["optimizer"])
+        self.next_epoch, self.next_step = position["next"]
+        self.losses = list(position["losses"])
+        self.epochs = [EpochRecord(*record) for record in position["epochs"]]
 
 
 def learning_rate(config: OptimizerConfig, epoch: int) -> float:
@@ -61,53 +102,74 @@ def train_epochs(
     train: SampleStore,
     val: SampleStore,
     *,
-    on_step: Callable[[int, int, float], None] | None = None,
+    on_step: Callable[[StepRecord], None] | None = None,
 ) -> Iterator[EpochRecord]:
-    """Trains from ``state.next_epoch`` to the last epoch; yields a record after each.
+    """Trains from where ``state`` is to the last epoch; yields a record after each.
 
     Args:
         state: moved on in place.
         train: this worker's samples.
-        val: samples that every worker validates on.
-        on_step: called with (step, steps of the epoch, loss).
+        val: this worker's share of those to validate on.
+        on_step: called after each step, ``state`` pointing to the next one.
     """
     for epoch in range(state.next_epoch, state.config.num_epochs):
         rate = learning_rate(state.config, epoch)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        loss = _train_epoch(state, train, epoch, on_step)
+        waited = _train_epoch(state, train, epoch, on_step)
+        loss = float(np.mean(state.losses))
         val_loss, val_iou = validate(state.network, val, state.config)
-        state.next_epoch = epoch + 1
-        yield EpochRecord(epoch, rate, loss, val_loss, val_iou)
+        state.next_epoch, state.next_step, state.losses = epoch + 1, 0, []
+        state.epochs.append(EpochRecord(epoch, rate, loss, val_loss, val_iou, waited))
+        yield state.epochs[-1]
 
 
 def _train_epoch(
     state: TrainState,
     train: SampleStore,
     epoch: int,
-    on_step: Callable[[int, int, float], None] | None,
+    on_step: Callable[[StepRecord], None] | None,
 ) -> float:
     config, (rank, num_workers) = state.config, _rank_and_size()
-    rng = np.random.default_rng([config.seed, epoch, rank])
-    order = rng.permutation(len(train))
+    order = np.random.default_rng([config.seed, epoch, rank]).permutation(len(train))
     batch_size = max(1, config.batch_size // num_workers)
     num_steps = _smallest(max(1, len(train) // batch_size))
+    batches = [
+        order[step * batch_size : (step + 1) * batch_size]
+        for step in range(state.next_step, num_steps)
+    ]
     state.network.train()
-    losses = []
-    for step in range(num_steps):
-        indices = order[step * batch_size : (step + 1) * batch_size]
-        batch = augment_batch(
-            rng, train.read(indices), flip=config.flip, color_jitter=config.color_jitter
-        )
-        losses.append(_step(state, batch))
+    started, waited = time.perf_counter(), 0.0
+    for batch, seconds in _read_ahead(train, batches):
+        waited += seconds
+        # A draw of its own for every step: one that goes on from here draws the same.
+        rng = np.random.default_rng([config.seed, epoch, rank, state.next_step])
+        state.losses.append(_step(state, batch, rng))
+        step, state.next_step = state.next_step, state.next_step + 1
         if on_step is not None:
-            on_step(step, num_steps, losses[-1])
-    return float(np.mean(losses))
+            on_step(StepRecord(step, num_steps, state.losses[-1]))
+    return waited / max(time.perf_counter() - started, 1e-9)
 
 
-def _step(state: TrainState, batch: Batch) -> float:
+def _read_ahead(store: SampleStore, batches: list[np.ndarray]) -> Iterator[tuple[Batch, float]]:
+    """Batches in order, and for how many seconds each was waited for."""
+    waiting: deque[Future[Batch]] = deque()
+    left = deque(batches)
+    with ThreadPoolExecutor(_AHEAD, thread_name_prefix="read-batch") as pool:
+        while left or waiting:
+            while left and len(waiting) < _AHEAD:
+                waiting.append(pool.submit(store.read, left.popleft()))
+            started = time.perf_counter()
+            batch = waiting.popleft().result()
+            yield batch, time.perf_counter() - started
+
+
+def _step(state: TrainState, batch: Batch, rng: np.random.Generator) -> float:
+    config = state.config
     images, targets = _to_device(batch, state.device)
-    with autocast(state.device, state.config.precision):
+    changes = draw_changes(rng, len(images), flip=config.flip, color_jitter=config.color_jitter)
+    images, targets = apply_changes(images, targets, changes)
+    with autocast(state.device, config.precision):
         loss = voxel_cross_entropy(state.network(images, logits=True), targets)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -119,28 +181,35 @@ def _step(state: TrainState, batch: Batch) -> float:
 def validate(
     network: torch.nn.Module, val: SampleStore, config: OptimizerConfig
 ) -> tuple[float, float]:
-    """Mean loss per voxel, and mean intersection over union at 0.5."""
+    """Mean loss per voxel, and mean intersection over union at 0.5, over all workers' shares."""
     device = next(network.parameters()).device
     network.eval()
-    loss_sum, iou_sum = 0.0, 0.0
-    for start in range(0, len(val), config.batch_size):
-        indices = np.arange(start, min(start + config.batch_size, len(val)))
-        images, targets = _to_device(val.read(indices), device)
+    sums = torch.zeros(3, dtype=torch.float64)
+    everything = np.arange(len(val))
+    batches = [everything[i : i + config.batch_size] for i in range(0, len(val), config.batch_size)]
+    for batch, _ in _read_ahead(val, batches):
+        images, targets = _to_device(batch, device)
         with autocast(device, config.precision):
             logits = network(images, logits=True)
-        loss_sum += float(voxel_cross_entropy(logits, targets)) * len(indices)
         predicted, true = logits > 0, targets
         union = (predicted | true).sum(dim=(1, 2, 3)).clamp(min=1)
-        iou_sum += float(((predicted & true).sum(dim=(1, 2, 3)) / union).sum())
-    return loss_sum / len(val), iou_sum / len(val)
+        iou = ((predicted & true).sum(dim=(1, 2, 3)) / union).sum()
+        loss = float(voxel_cross_entropy(logits, targets)) * len(images)
+        sums += torch.tensor([loss, float(iou), len(images)], dtype=torch.float64)
+    if torch.distributed.is_initialized():
+        sums = sums.to(device)
+        torch.distributed.all_reduce(sums)
+    loss_sum, iou_sum, count = sums.tolist()
+    return loss_sum / count, iou_sum / count
 
 
 def _to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    images = torch.from_numpy(np.ascontiguousarray(batch.images)).to(device)
+    """Images (B, 3, S, S) float in [0, 1], and targets (B, D, S, S) bool, turned."""
+    images = send(np.ascontiguousarray(batch.images), device)
     # NHWC bytes seen as NCHW are channels-last already.
     images = images.permute(0, 3, 1, 2).float().div_(255)
-    targets = torch.from_numpy(np.ascontiguousarray(batch.targets)).to(device)
-    return images, targets
+    volumes = unpack_bits(send(np.ascontiguousarray(batch.bits), device))
+    return images, turn_volumes(volumes, batch.transforms)
 
 
 def _rank_and_size() -> tuple[int, int]:
@@ -153,6 +222,7 @@ def _smallest(count: int) -> int:
     """The smallest count of all workers: one more step on one of them would hang the rest."""
     if not torch.distributed.is_initialized():
         return count
-    tensor = torch.tensor([count])
+    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+    tensor = torch.tensor([count], device=device)
     torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MIN)
     return int(tensor)

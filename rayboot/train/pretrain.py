@@ -18,8 +18,8 @@ from rayboot.data.truth import truth_table
 from rayboot.geometry.crop import warp_photo
 from rayboot.models import VRN, VRNConfig, save_vrn
 from rayboot.train.config import PretrainConfig
-from rayboot.train.loop import EpochRecord, TrainState, train_epochs
-from rayboot.train.samples import SampleStore
+from rayboot.train.loop import EpochRecord, StepRecord, TrainState, train_epochs
+from rayboot.train.samples import Sample, SampleStore
 
 __all__ = ["pretrain", "read_truth_samples"]
 
@@ -58,25 +58,25 @@ def pretrain(config: PretrainConfig, network_config: VRNConfig | None = None) ->
 def read_truth_samples(config: PretrainConfig) -> tuple[SampleStore, SampleStore]:
     """Training and validation samples of a synthesised set, split by identity."""
     columns = ["face_id", "group_id", "crop", "shape", "occupancy"]
-    samples: dict[str, list[tuple[np.ndarray, bytes]]] = {"train": [], "val": []}
+    samples: dict[str, list[Sample]] = {"train": [], "val": []}
     shape = (0, 0, 0)
     for row in tqdm(truth_table(config.data, columns).to_pylist(), desc="read", unit="photo"):
         shape = tuple(row["shape"])
         photo = decode_photo(read_bytes(join_uri(config.data, row["face_id"])))
         image = warp_photo(photo, np.reshape(row["crop"], (2, 3)), shape[2])
         split = split_of(row["group_id"], config.optimizer.seed, config.val_share)
-        samples[split].append((image, row["occupancy"]))
+        samples[split].append(Sample(image, row["occupancy"]))
     return SampleStore(samples["train"], shape), SampleStore(samples["val"], shape)
 
 
-def _progress(state: TrainState) -> Callable[[int, int, float], None]:
+def _progress(state: TrainState) -> Callable[[StepRecord], None]:
     bar = tqdm(unit="step", mininterval=2.0, leave=False)
 
-    def on_step(step: int, num_steps: int, loss: float) -> None:
-        if step == 0:
-            bar.reset(total=num_steps)
+    def on_step(done: StepRecord) -> None:
+        if done.step == 0:
+            bar.reset(total=done.num_steps)
             bar.set_description(f"epoch {state.next_epoch + 1}")
-        bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+        bar.set_postfix(loss=f"{done.loss:.4f}", refresh=False)
         bar.update()
 
     return on_step

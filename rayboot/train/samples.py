@@ -1,58 +1,105 @@
-"""Training samples held in memory: images as bytes, targets as compressed bits.
+"""Training samples held in memory, pictures and targets compressed, targets not turned yet.
 
-A target of 96 x 96 x 96 is 110 kB as bits and some 3 kB compressed, so a
-hundred thousand samples fit in the memory of a laptop.
+A face's bits take some kilobytes and are held once for all its views; a picture is
+decoded, and a target unpacked and turned, when its batch is made. So a worker's share
+of a million pairs fits in the memory of its machine.
 """
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
+from rayboot.data.images import decode_photo
 from rayboot.errors import ShapeError
-from rayboot.geometry.volume import unpack_occupancy
 
-__all__ = ["Batch", "SampleStore"]
+__all__ = ["Batch", "Sample", "SampleStore"]
+
+
+class Sample(NamedTuple):
+    """One picture and its target.
+
+    Attributes:
+        image: (S, S, 3) uint8, or the bytes of a picture file of that size.
+        target: as :func:`rayboot.geometry.volume.pack_occupancy` makes it.
+        transform: (3, 4) that carries the target to where the picture shows it; None leaves it.
+    """
+
+    image: np.ndarray | bytes
+    target: bytes
+    transform: np.ndarray | None = None
 
 
 class Batch(NamedTuple):
-    """Images (B, S, S, 3) uint8 and targets (B, D, S, S) bool."""
+    """Samples to train on.
+
+    Attributes:
+        images: (B, S, S, 3) uint8.
+        bits: (B, D, S, S / 8) uint8 of the targets, not turned yet.
+        transforms: (B, 3, 4) float64 that turn them.
+    """
 
     images: np.ndarray
-    targets: np.ndarray
+    bits: np.ndarray
+    transforms: np.ndarray
 
 
 class SampleStore:
     """Samples of one shape, read by index.
 
     Args:
-        samples: (image (S, S, 3) uint8, packed target) pairs; targets as
-            :func:`rayboot.geometry.volume.pack_occupancy` makes them.
-        shape: (D, H, W) of every target.
+        samples: in the order of their indices.
+        shape: (D, S, S) of every target; S is a multiple of 8.
     """
 
-    def __init__(
-        self, samples: Iterable[tuple[np.ndarray, bytes]], shape: tuple[int, int, int]
-    ) -> None:
-        images: list[np.ndarray] = []
+    def __init__(self, samples: Iterable[Sample], shape: tuple[int, int, int]) -> None:
+        self._images: list[np.ndarray | bytes] = []
         self._targets: list[bytes] = []
-        for image, target in samples:
-            if image.shape != (shape[1], shape[2], 3) or image.dtype != np.uint8:
-                raise ShapeError(
-                    f"sample {len(images)}: image must be uint8 {(shape[1], shape[2], 3)} to go "
-                    f"with targets {shape}, got {image.dtype} {image.shape}"
-                )
-            images.append(image)
+        transforms: list[np.ndarray] = []
+        for image, target, transform in samples:
+            self._images.append(image)
             self._targets.append(target)
-        if not images:
+            transforms.append(np.eye(3, 4) if transform is None else transform)
+        if not self._images:
             raise ShapeError("no training sample; the data set or its split is empty")
-        self._images = np.stack(images)
+        self._transforms = np.stack(transforms)
         self.shape = shape
 
     def __len__(self) -> int:
         return len(self._targets)
 
     def read(self, indices: np.ndarray) -> Batch:
-        """The samples of ``indices`` (B,), in that order."""
-        targets = np.stack([unpack_occupancy(self._targets[i], self.shape) for i in indices])
-        return Batch(self._images[indices], targets)
+        """The samples of ``indices`` (B,), in that order.
+
+        Raises:
+            ShapeError: a picture or a target has another size.
+        """
+        return Batch(
+            np.stack([self._image(index) for index in indices]),
+            np.stack([self._bits(index) for index in indices]),
+            self._transforms[indices],
+        )
+
+    def _image(self, index: int) -> np.ndarray:
+        stored = self._images[index]
+        image = decode_photo(stored) if isinstance(stored, bytes) else stored
+        if image.shape != (*self.shape[1:], 3) or image.dtype != np.uint8:
+            raise ShapeError(
+                f"sample {index}: image must be uint8 {(*self.shape[1:], 3)} to go with targets "
+                f"{self.shape}, got {image.dtype} {image.shape}"
+            )
+        return image
+
+    def _bits(self, index: int) -> np.ndarray:
+        depth, height, width = self.shape
+        size = depth * height * width // 8
+        try:
+            bits = pa.decompress(self._targets[index], size, codec="zstd", asbytes=True)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise ShapeError(f"sample {index}: its target is no {self.shape} of bits") from error
+        if len(bits) != size:
+            raise ShapeError(
+                f"sample {index}: its target holds {len(bits)} bytes, {self.shape} needs {size}"
+            )
+        return np.frombuffer(bits, np.uint8).reshape(depth, height, width // 8)
