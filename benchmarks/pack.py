@@ -60,7 +60,7 @@ def main(num_photos: int, output: str) -> None:
 
 
 def _make_photos(folder: Path, count: int) -> Path:
-    """Photos as large as those of LS3D-W's videos (about 30 kB), 64 pictures over and over."""
+    """Photos of 256 px, 64 pictures over and over."""
     config = SynthesisConfig(num_identities=64, photo_size=256, seed=7)
     synthesize(config, str(folder / "faces"))
     originals = sorted((folder / "faces/Synthetic-3D").glob("*.jpg"))

@@ -115,7 +115,8 @@ def main(debug: bool) -> None:
     if not debug:
         # What they tell at INFO (tables made, an accelerator not found) is of no use to users.
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        logging.getLogger("OpenGL").setLevel(logging.WARNING)
+        for name in ("OpenGL", "aiobotocore", "botocore"):
+            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @main.command()
