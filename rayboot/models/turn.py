@@ -44,7 +44,8 @@ def turn_volumes(volumes: torch.Tensor, transforms: np.ndarray) -> torch.Tensor:
             f"expected volumes (B, D, H, W) and transforms (B, 3, 4), got "
             f"{tuple(volumes.shape)} and {transforms.shape}"
         )
-    inverse, offset = _inverses(transforms, tuple(volumes.shape[1:]))
+    depth, height, width = volumes.shape[1:]
+    inverse, offset = _inverses(transforms, (depth, height, width))
     level = np.abs(inverse[:, [1, 0, 1, 2], [0, 1, 2, 1]]).max(axis=1, initial=0.0) < _STILL
     turned = torch.empty_like(volumes)
     for chosen, turn in ((level, _turn_level), (~level, _turn_any)):

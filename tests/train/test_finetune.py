@@ -29,8 +29,10 @@ def test_every_view_is_a_sample_with_its_own_target(config: FinetuneConfig) -> N
     expected = [(index, place) for index in trained for place in range(len(YAWS))]
     for (index, place), image, volume in zip(expected, batch.images, volumes, strict=True):
         assert np.array_equal(image, plain_image(10 * index + place))
-        turned = transform_volume(solid(index), transform_of(YAWS[place]))
-        assert (volume.numpy() != turned).mean() < 1e-4
+        soft = transform_volume(solid(index).astype(np.float32), transform_of(YAWS[place]))
+        # A box's edges give ties at a half; all else agrees.
+        assert np.abs(soft[volume.numpy() != (soft >= 0.5)] - 0.5).max(initial=0.0) < 1e-4
+        assert volume.any()
 
 
 def test_workers_share_the_samples(config: FinetuneConfig) -> None:
