@@ -28,16 +28,16 @@ from benchmarks.machine import commit, describe_machine
 from benchmarks.relief import relief_photos, relief_vrn
 from benchmarks.stages import time_stages
 from benchmarks.watch import watching
-from rayboot.cluster import connect, largest_nodes
+from rayboot.cluster import connect
 from rayboot.data.images import decode_photo, encode_image
 from rayboot.models import load_vrn
 from rayboot.models.config import InferenceConfig
 from rayboot.models.predictor import Predictor
-from rayboot.pipeline.capacity import Forecast, Measured, Node, forecast
+from rayboot.pipeline.capacity import Forecast, Measured, forecast
 from rayboot.pipeline.config import GenerateConfig, PoolConfig
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.request import prepare
-from rayboot.pipeline.sample import measure_sample
+from rayboot.pipeline.sample import measure_input
 from rayboot.pipeline.summary import GenerateSummary
 from rayboot.registry.models import resolve_weights
 from rayboot.synthesis import SynthesisConfig, synthesize
@@ -77,10 +77,8 @@ def main(
         )
         floor_s = _floor_s(folder, weights, precision, shape)
         with connect(object_store_memory=store_mb and store_mb * 10**6):
-            node = Node(*largest_nodes()[:2])
-            request = prepare(config.replace(output=str(folder / "sample")))
-            measured = measure_sample(request, node)
-            foretold = forecast(measured, num_photos, node, 1, config.pools)
+            size = measure_input(config)
+            foretold = forecast(size.measured, num_photos, size.node, 1, config.pools)
             config = config.replace(pools=foretold.pools)
             with watching() as watch:
                 summary = generate(prepare(config))
@@ -93,9 +91,10 @@ def main(
             "precision": precision,
             "batch_size": batch_size,
             "photos": num_photos,
-            **_rates(summary, _steady_rate(folder / "pairs"), floor_s),
+            **_rates(summary, steady := _steady_rate(folder / "pairs"), floor_s),
             **_stages(summary, config.pools),
-            **_foretold(foretold, measured, summary),
+            "times_own_cpu_once_started": _times_own_cpu(summary, steady),
+            **_foretold(foretold, size.measured, summary),
             **watch.record(),
             "output_mb": output_mb,
         }
@@ -204,6 +203,14 @@ def _stages(summary: GenerateSummary, pools: PoolConfig) -> dict[str, object]:
             name: use.num_bytes / use.rows for name, use in summary.stages.items()
         },
     }
+
+
+def _times_own_cpu(summary: GenerateSummary, steady: float) -> float:
+    """Time of all cores for a photo, over what its stages spend of it themselves."""
+    num_photos = summary.num_faces + sum(summary.rejects.values())
+    photos_a_second = steady * num_photos / summary.num_faces
+    own_s = sum(use.cpu_s / use.rows for use in summary.stages.values())
+    return len(os.sched_getaffinity(0)) / photos_a_second / own_s
 
 
 def _foretold(

@@ -232,28 +232,19 @@ def pack(inputs: tuple[str, ...], output_uri: str) -> None:
 @click.option("--nodes", type=click.IntRange(1), metavar="N", help="Print the pools for N nodes.")
 def plan(config_path: Path, inputs: tuple[str, ...], nodes: int | None) -> None:
     """Measure a sample; say how long the whole input takes on 1 to 64 nodes."""
-    import tempfile
-
     import yaml
 
-    from rayboot.cluster import connect, largest_nodes
     from rayboot.config import load_config
-    from rayboot.pipeline.capacity import Node, forecast, format_forecasts
+    from rayboot.pipeline.capacity import forecast, format_forecasts
     from rayboot.pipeline.config import GenerateConfig
-    from rayboot.pipeline.request import prepare
-    from rayboot.pipeline.sample import measure_sample
+    from rayboot.pipeline.sample import measure_input
 
     config = load_config(GenerateConfig, config_path)
     config = config.replace(input=_one_or_all(inputs)) if inputs else config
-    with tempfile.TemporaryDirectory(prefix="rayboot-plan-") as folder:
-        request = prepare(config.replace(output=folder))
-        with connect():
-            cpus, gpus, num_alike = largest_nodes()
-            node = Node(cpus, gpus)
-            measured = measure_sample(request, node, num_alike)
+    size = measure_input(config)
     counts = (1, 2, 4, 8, 16, 32, 64) if nodes is None else (nodes,)
-    rows = [forecast(measured, request.num_photos, node, n, config.pools) for n in counts]
-    click.echo(f"{request.num_photos} photos; {format_forecasts(measured, node, rows)}")
+    rows = [forecast(size.measured, size.num_photos, size.node, n, config.pools) for n in counts]
+    click.echo(f"{size.num_photos} photos; {format_forecasts(size.measured, size.node, rows)}")
     if nodes is not None:
         changes = {"pools": rows[0].pools.model_dump(mode="json", exclude_defaults=True)}
         click.echo(yaml.safe_dump(changes, sort_keys=False), nl=False)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import tenacity
 
-from rayboot.errors import RaybootError, StoreError
+from rayboot.errors import StoreError
 
 __all__ = ["RETRIED_ERRORS", "blaming_store", "patiently"]
 
@@ -24,15 +24,32 @@ RETRIED_ERRORS = rf"^(?!({'|'.join(kind.__name__ for kind in _ANSWERS)})\b)"
 """The same for those who tell errors by their text, ``ClassName: message``: a regular expression
 of what is tried again."""
 
-_STORE_CLIENTS = ("aiobotocore", "aiohttp", "botocore", "gcsfs", "adlfs", "azure", "google")
+_STORE_CLIENTS = (
+    "adlfs",
+    "aiobotocore",
+    "aiohttp",
+    "azure",
+    "botocore",
+    "gcsfs",
+    "google",
+    "requests",
+    "urllib3",
+)
 """Packages whose errors are a store's, if they are no ``OSError`` anyway."""
+
+
+def _is_trouble(error: BaseException) -> bool:
+    """Whether a store may have raised it and may answer later; a program's own fault is none."""
+    if isinstance(error, OSError):
+        return not isinstance(error, _ANSWERS)
+    return type(error).__module__.partition(".")[0] in _STORE_CLIENTS
 
 
 def patiently(call: Callable[[], _T], uri: str, patience_s: float = _PATIENCE_S) -> _T:
     """What ``call`` returns, tried again while the store is in trouble.
 
     Throttling (503), timeouts, reset connections and expired credentials raise errors of
-    as many classes as there are stores; all are tried again but those that are answers.
+    as many classes as there are stores. Answers, and faults of the program, are raised at once.
 
     Args:
         call: reads or writes ``uri``.
@@ -41,10 +58,10 @@ def patiently(call: Callable[[], _T], uri: str, patience_s: float = _PATIENCE_S)
 
     Raises:
         StoreError: the trouble lasted longer.
-        OSError: of an answer, such as FileNotFoundError.
+        Exception: what ``call`` raised, if it was no trouble: FileNotFoundError, for one.
     """
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_not_exception_type((*_ANSWERS, RaybootError)),
+        retry=tenacity.retry_if_exception(_is_trouble),
         wait=tenacity.wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE_S),
         stop=tenacity.stop_after_delay(patience_s),
         before_sleep=tenacity.before_sleep_log(_LOG, logging.DEBUG),
@@ -52,9 +69,9 @@ def patiently(call: Callable[[], _T], uri: str, patience_s: float = _PATIENCE_S)
     )
     try:
         return retrying(call)
-    except (*_ANSWERS, RaybootError):
-        raise
     except Exception as error:  # every store has classes of its own
+        if not _is_trouble(error):
+            raise
         raise _store_error(
             uri, f"no answer from the store within {patience_s:.0f} s", error
         ) from error
@@ -74,8 +91,7 @@ def blaming_store(uri: str) -> Iterator[None]:
     except Exception as error:
         # Ray keeps what a worker raised as ``cause``.
         cause = getattr(error, "cause", None) or error
-        package = type(cause).__module__.partition(".")[0]
-        if isinstance(cause, OSError) or package in _STORE_CLIENTS:
+        if _is_trouble(cause):
             raise _store_error(uri, "the store is in trouble for long", cause) from error
         raise
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import posixpath
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import fsspec
 from fsspec.core import url_to_fs
 from pyarrow.fs import FSSpecHandler, LocalFileSystem, PyFileSystem
 
+from rayboot.data.patience import patiently
 from rayboot.errors import RequestError
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "read_range",
     "remove",
     "require_writable",
+    "scratch_folder",
     "write_bytes",
 ]
 
@@ -191,6 +194,7 @@ def as_local_file(uri: str) -> Iterator[Path]:
 
     Raises:
         FileNotFoundError: it is not there.
+        StoreError: the store is in trouble for long.
     """
     filesystem, path = _open(uri)
     if "file" in _protocols(filesystem):
@@ -198,7 +202,7 @@ def as_local_file(uri: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="rayboot-copy-") as folder:
         copy = Path(folder, posixpath.basename(path))
-        filesystem.get_file(path, str(copy))
+        patiently(lambda: filesystem.get_file(path, str(copy)), uri)
         yield copy
 
 
@@ -264,6 +268,26 @@ def remove(uri: str) -> None:
     filesystem, path = _open(uri)
     with contextlib.suppress(FileNotFoundError):
         filesystem.rm_file(path)
+
+
+@contextmanager
+def scratch_folder(near: str | None) -> Iterator[str]:
+    """An empty folder for the time of a ``with`` block.
+
+    Args:
+        near: a URI; the folder lies below it if that is in a store, so that whatever machine
+            can read the one can read the other. A local folder otherwise.
+    """
+    if near is None or "://" not in near:
+        with tempfile.TemporaryDirectory(prefix="rayboot-") as folder:
+            yield folder
+        return
+    folder = join_uri(near, f"_scratch-{uuid.uuid4().hex[:8]}")
+    try:
+        yield folder
+    finally:
+        for name in list_files(folder):
+            remove(join_uri(folder, name))
 
 
 def _umask() -> int:

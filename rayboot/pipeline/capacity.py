@@ -108,7 +108,13 @@ def suggest_pools(
     num_readers = max(1, math.ceil(_HEADROOM * rate * measured.busy_s["read"]))
     num_render = max(1, math.ceil(rate * measured.cpu_s["turn"]))
     if measured.on_gpu:
-        num_reconstruct = max(1, round(num_nodes * node.gpus / pools.reconstruct_gpus))
+        # Renderers that hold a share of a GPU leave the networks less, but never nothing.
+        gpus = num_nodes * node.gpus
+        if pools.render_gpus:
+            room_for = _whole((gpus - pools.reconstruct_gpus) / pools.render_gpus)
+            num_render = max(1, min(num_render, room_for))
+        free_gpus = gpus - num_render * pools.render_gpus
+        num_reconstruct = max(1, _whole(free_gpus / pools.reconstruct_gpus))
     else:
         num_reconstruct = max(1, math.ceil(rate * measured.cpu_s["reconstruct"]))
     room = num_nodes * node.cpus - _FREE_CPUS
@@ -123,6 +129,11 @@ def suggest_pools(
         num_render_actors=num_render,
         render_cpus=cpus,
     )
+
+
+def _whole(quotient: float) -> int:
+    # Shares such as 0.1 do not divide exactly.
+    return math.floor(quotient + 1e-6)
 
 
 def _share(cpus: float, num_actors: int) -> float:

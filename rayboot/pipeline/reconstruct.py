@@ -3,7 +3,6 @@
 import numpy as np
 import pyarrow as pa
 
-from rayboot.data.patience import patiently
 from rayboot.data.storage import as_local_file
 from rayboot.geometry.volume import occupied_box
 from rayboot.models import VRN, load_vrn
@@ -44,7 +43,7 @@ class ReconstructFaces:
         isovalue: float = 0.5,
         cell: int = 0,
     ) -> None:
-        network = patiently(lambda: _load(weights, "cuda" if use_gpu else "cpu"), weights)
+        network = _load(weights, "cuda" if use_gpu else "cpu")
         self._size = network.config.resolution
         self._predictor = Predictor(network, config, batch_size=batch_size)
         self._isovalue, self._cell = isovalue, cell

@@ -1,7 +1,7 @@
 """A few hundred photos through the real stages, writing nothing: what each of them takes."""
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,20 +11,50 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy
 
-from rayboot.cluster import require_room
-from rayboot.data.storage import join_uri, open_file
+from rayboot.cluster import connect, largest_nodes, require_room
+from rayboot.data.storage import join_uri, open_file, scratch_folder
 from rayboot.errors import RequestError
 from rayboot.pipeline.capacity import Measured, Node, forecast
 from rayboot.pipeline.checkpoint import quiet
-from rayboot.pipeline.request import LISTING, GeneratePlan
+from rayboot.pipeline.config import GenerateConfig
+from rayboot.pipeline.request import LISTING, GeneratePlan, prepare
 from rayboot.pipeline.stage import StageActor, Tally, read_progress
 from rayboot.pipeline.stages import LAST_STAGE, ROWS_PER_BLOCK, bootstrap_stages
 from rayboot.progress import show_progress
 
-__all__ = ["measure_sample"]
+__all__ = ["InputSize", "measure_input", "measure_sample"]
 
 _EMPTY_ROWS = 32
 """Times as many as the sample has pass through stages that do nothing."""
+
+
+class InputSize(NamedTuple):
+    """What a forecast needs to know of an input.
+
+    Attributes:
+        num_photos: that a run would take.
+        node: of the cluster that Ray is connected to, the largest.
+        measured: what a sample took on such nodes.
+    """
+
+    num_photos: int
+    node: Node
+    measured: Measured
+
+
+def measure_input(config: GenerateConfig) -> InputSize:
+    """Lists the input and measures a sample of it; of its output nothing remains.
+
+    Raises:
+        RequestError: see :func:`rayboot.pipeline.request.prepare`.
+    """
+    with scratch_folder(config.output) as folder:
+        request = prepare(config.replace(output=folder))
+        with connect():
+            cpus, gpus, num_alike = largest_nodes()
+            node = Node(cpus, gpus)
+            measured = measure_sample(request, node, num_alike)
+    return InputSize(request.num_photos, node, measured)
 
 
 def measure_sample(

@@ -37,10 +37,19 @@ def test_long_trouble_is_said_in_one_sentence() -> None:
         patiently(store, "s3://b/k", patience_s=1.0)
 
 
-def test_what_rayboot_refuses_is_not_asked_for_again() -> None:
-    store = Troubled([RaybootError("two rows of one photo"), OSError("never reached")])
-    with pytest.raises(RaybootError, match="two rows"):
+def test_a_client_without_an_answer_is_waited_for() -> None:
+    store = Troubled([EndpointConnectionError(endpoint_url="http://s3")])
+    assert patiently(store, "s3://b/k") == "answer"
+
+
+@pytest.mark.parametrize(
+    "fault", [RaybootError("two rows of one photo"), KeyError("faces"), RuntimeError("CUDA error")]
+)
+def test_a_fault_of_the_program_is_raised_at_once(fault: Exception) -> None:
+    store = Troubled([fault, OSError("never reached")])
+    with pytest.raises(type(fault)) as raised:
         patiently(store, "s3://b/k")
+    assert raised.value is fault
     assert len(store.failures) == 1
 
 
@@ -84,3 +93,5 @@ def test_a_library_out_of_patience_is_said_in_one_sentence(error: Exception) -> 
 def test_a_broken_program_is_not_blamed_on_the_store() -> None:
     with pytest.raises(WorkerError), blaming_store("s3://b/k"):
         raise WorkerError(ZeroDivisionError("division by zero"))
+    with pytest.raises(FileNotFoundError), blaming_store("s3://b/k"):
+        raise FileNotFoundError("an answer")

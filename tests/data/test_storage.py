@@ -16,6 +16,7 @@ from rayboot.data.storage import (
     open_file,
     read_bytes,
     require_writable,
+    scratch_folder,
     write_bytes,
 )
 from rayboot.errors import RequestError
@@ -71,6 +72,17 @@ def test_what_is_written_is_read(folder):
     with open_file(uri) as file:
         file.seek(3)
         assert file.read(2) == b"on"
+
+
+def test_a_scratch_folder_leaves_nothing(folder):
+    write_bytes(join_uri(folder, "kept"), b"1")
+    with scratch_folder(folder) as scratch:
+        assert scratch.startswith("s3://") == folder.startswith("s3://")
+        assert list_files(scratch) == []
+        write_bytes(join_uri(scratch, "a", "b"), b"2")
+        assert list_files(scratch) == ["a/b"]
+    assert not exists(join_uri(scratch, "a", "b"))
+    assert list_files(folder) == ["kept"]
 
 
 def test_links_to_folders_and_files_are_followed(tmp_path):

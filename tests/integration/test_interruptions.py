@@ -34,12 +34,18 @@ class Run:
     """``rayboot generate`` in a session of its own, Ray included."""
 
     def __init__(
-        self, folder: Path, photos: str, uri: str | None = None, **environment: str
+        self,
+        folder: Path,
+        photos: str,
+        uri: str | None = None,
+        pools: dict | None = None,
+        **environment: str,
     ) -> None:
         self.output = folder / "pairs"
         config = folder / "generate.yaml"
         folder.mkdir(exist_ok=True)
-        config.write_text(json.dumps(SETTINGS))
+        settings = {**SETTINGS, "pools": {**SETTINGS["pools"], **(pools or {})}}
+        config.write_text(json.dumps(settings))
         command = [*RAYBOOT, "generate", "--config", str(config)]
         command += ["--input", photos, "--output", uri or str(self.output)]
         self.process = subprocess.Popen(
@@ -123,6 +129,16 @@ def test_a_killed_run_is_finished_by_the_same_command(
         run.kill()
     Run(tmp_path, photos).finish()
     assert rows_of(tmp_path / "pairs") == undisturbed
+
+
+def test_the_number_of_actors_changes_no_row(
+    tmp_path: Path, photos: str, undisturbed: list[dict]
+) -> None:
+    pools = {"num_readers": 2, "num_reconstruct_actors": 2, "num_render_actors": 2}
+    shares = {"reader_cpus": 0.05, "reconstruct_cpus": 0.4, "render_cpus": 0.4}
+    run = Run(tmp_path, photos, pools=pools | shares)
+    run.finish()
+    assert rows_of(run.output) == undisturbed
 
 
 @pytest.mark.parametrize("title", ["isolation", "ray::MapWorker"])

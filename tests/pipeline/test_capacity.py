@@ -71,6 +71,19 @@ def test_pools_carry_the_rate_and_leave_room(
     assert pools.total_cpus() <= num_nodes * node.cpus - 2
 
 
+@pytest.mark.parametrize(
+    ("reconstruct_gpus", "render_gpus", "networks"),
+    [(0.5, 0.03, 1), (0.1, 0.03, 6), (0.5, 0.1, 1), (1.0, 0.03, 1)],
+)
+def test_renderers_on_gpus_leave_networks_the_rest(
+    reconstruct_gpus: float, render_gpus: float, networks: int
+) -> None:
+    pools = PoolConfig(reconstruct_gpus=reconstruct_gpus, render_gpus=render_gpus)
+    made = forecast(ON_GPU, 200_000, Node(16, 1), 1, pools).pools
+    assert made.num_reconstruct_actors == networks
+    assert made.total_gpus() <= 1 + (render_gpus if reconstruct_gpus == 1 else 1e-9)
+
+
 def test_a_machine_without_room_still_has_actors() -> None:
     pools = suggest_pools(ON_CPU, 5.0, Node(2), 1, PoolConfig(batch_size=4))
     assert pools.batch_size == 4

@@ -2,15 +2,19 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 
 from rayboot.data.manifest import require_finished
 from rayboot.data.pairs import read_pairs
 from rayboot.errors import RequestError, UnfinishedDataError
+from rayboot.models import load_vrn, save_vrn
 from rayboot.pipeline.config import GenerateConfig, PoolConfig, SelectionConfig
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.preview import pairs_sheet, write_preview
 from rayboot.pipeline.request import prepare
 from rayboot.pipeline.summary import summarize
+from rayboot.registry.models import resolve_weights
+from rayboot.registry.names import BUILTIN_COMPACT
 from tests.pipeline.photos import BAD, mixed_folder
 
 pytestmark = pytest.mark.egl
@@ -71,6 +75,35 @@ def test_the_same_request_again_changes_nothing(pairs: Path, photos: Path) -> No
 def test_another_request_never_mixes_in(pairs: Path, photos: Path) -> None:
     with pytest.raises(RequestError, match="config_digest"):
         prepare(request(photos, pairs, seed=1))
+    with pytest.raises(RequestError, match=r"another input \(\['.*photos'\], .*elsewhere"):
+        prepare(request(photos.parent / "elsewhere", pairs))
+
+
+def test_another_model_never_mixes_in(pairs: Path, photos: Path, tmp_path: Path) -> None:
+    network = load_vrn(resolve_weights(BUILTIN_COMPACT), device="cpu")
+    with torch.no_grad():
+        next(network.parameters()).mul_(1.01)
+    save_vrn(network, tmp_path / "other.safetensors")
+    digests = r"model_digest \([0-9a-f]{64}, this run has [0-9a-f]{64}\)"
+    with pytest.raises(RequestError, match=digests):
+        prepare(request(photos, pairs, model=str(tmp_path / "other.safetensors")))
+
+
+def test_a_digest_tells_what_decides_the_rows() -> None:
+    config = GenerateConfig(input="a", output="b", views={"preset": "small"})
+    digest = config.content_digest()
+    same = ({"output": "c"}, {"input": "d"}, {"tracking_uri": "http://e"})
+    assert {config.replace(**change).content_digest() for change in same} == {digest}
+    assert config.replace(pools={"num_render_actors": 7}).content_digest() == digest
+    others = (
+        {"seed": 1},
+        {"inference": {"precision": "float32"}},
+        {"pools": {"batch_size": 3}},
+        {"pools": {"render_on": "software"}},
+        {"views": {"preset": "large"}},
+    )
+    changed = {config.replace(**change).content_digest() for change in others}
+    assert len(changed | {digest}) == 1 + len(others)
 
 
 def test_views_are_read_back(pairs: Path) -> None:

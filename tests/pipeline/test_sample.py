@@ -7,7 +7,7 @@ from rayboot.data.storage import list_files
 from rayboot.pipeline.capacity import Node
 from rayboot.pipeline.config import GenerateConfig
 from rayboot.pipeline.request import prepare
-from rayboot.pipeline.sample import measure_sample
+from rayboot.pipeline.sample import measure_input, measure_sample
 
 pytestmark = pytest.mark.egl
 
@@ -32,3 +32,12 @@ def test_a_sample_is_measured_and_nothing_is_written(
     assert all(0 < measured.cpu_s[stage] < 1 for stage in measured.cpu_s)
     assert 0 < measured.start_s < 120
     assert measured.engine_rate > 20
+
+
+def test_an_input_is_measured_without_an_output(ray_local: Any, synthetic_set: str) -> None:
+    config = GenerateConfig(
+        input=synthetic_set, selection={"detect_faces": False}, pools={"batch_size": 4}
+    )
+    size = measure_input(config)
+    assert size.num_photos == size.measured.num_photos == 24
+    assert size.node.cpus >= 1
