@@ -26,7 +26,7 @@ __all__ = ["index_faces", "read_faces", "share_of"]
 _AT_ONCE = 8
 """Files that are read side by side."""
 
-_COLUMNS = ["face_id", "image", "occupancy", "shape", "views"]
+_COLUMNS = ["face_id", "image", "target_kind", "shape", "views"]
 
 
 def index_faces(uri: str, split: Split) -> pa.Table:
@@ -61,17 +61,19 @@ def share_of(index: pa.Table, rank: int, num_workers: int) -> pa.Table:
     return index.slice(edges[rank], edges[rank + 1] - edges[rank])
 
 
-def read_faces(uri: str, index: pa.Table) -> Iterator[dict[str, Any]]:
+def read_faces(uri: str, index: pa.Table, target_kind: str) -> Iterator[dict[str, Any]]:
     """Rows of a pairs data set, pictures as bytes, in the index's order.
 
     Args:
         uri: of the data set.
         index: of :func:`index_faces`, or a part of it.
+        target_kind: wanted; every face has its ``occupancy``, others as the data set says.
 
     Yields:
-        ``face_id``, ``image``, ``occupancy``, ``shape``, ``views``.
+        ``face_id``, ``image``, ``target``, ``shape``, ``views``.
 
     Raises:
+        RequestError: the faces have no target of that kind.
         StoreError: the store is in trouble for long.
     """
     wanted: dict[str, list[int]] = {}
@@ -79,7 +81,8 @@ def read_faces(uri: str, index: pa.Table) -> Iterator[dict[str, Any]]:
         wanted.setdefault(name, []).append(row)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         tables = pool.map(
-            lambda item: patiently(partial(_read, uri, *item), uri), list(wanted.items())
+            lambda item: patiently(partial(_read, uri, target_kind, *item), uri),
+            list(wanted.items()),
         )
         rows = pa.concat_tables(list(tables))
     # Files came one after the other; the index may go to and fro between them.
@@ -91,6 +94,16 @@ def read_faces(uri: str, index: pa.Table) -> Iterator[dict[str, Any]]:
 _ROWS_AT_ONCE = 256
 
 
-def _read(uri: str, name: str, rows: list[int]) -> pa.Table:
+def _read(uri: str, target_kind: str, name: str, rows: list[int]) -> pa.Table:
+    payload = "occupancy" if target_kind == "occupancy" else "target"
     with open_file(join_uri(uri, name)) as file:
-        return pq.ParquetFile(file, pre_buffer=True).read(columns=_COLUMNS).take(rows)
+        parts = pq.ParquetFile(file, pre_buffer=True)
+        known = payload in parts.schema_arrow.names
+        table = parts.read(columns=[*_COLUMNS, payload] if known else _COLUMNS).take(rows)
+    kinds = set(table["target_kind"].to_pylist())
+    if payload != "occupancy" and kinds != {target_kind}:
+        raise RequestError(
+            f"{uri}: its targets are of kind {', '.join(sorted(kinds))}, the network learns from "
+            f"kind {target_kind}; make the pairs with a network of the kind that learns from them"
+        )
+    return table.drop(["target_kind"]).rename_columns({payload: "target"})

@@ -122,6 +122,9 @@ def _truth(
         "crop": crop.ravel(),
         "shape": list(shape),
         "occupancy": pack_occupancy(fill_volume(solid, crop_from_head, shape)),
+        "head": np.concatenate([sample.identity, sample.expression, crop_from_head.ravel()])
+        .astype("<f4")
+        .tobytes(),
         "vertices": transform_points(crop_from_head, photo.head[model.front])
         .astype("<f4")
         .tobytes(),

@@ -3,12 +3,13 @@
 What is drawn is small and drawn on the host; what is changed lies on the device.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-__all__ = ["Changes", "apply_changes", "draw_changes"]
+__all__ = ["Changes", "apply_changes", "draw_changes", "mirror_chosen"]
 
 
 class Changes(NamedTuple):
@@ -44,23 +45,38 @@ def draw_changes(
     return Changes(mirrored, contrast.astype(np.float32), (gain * tint).astype(np.float32))
 
 
-def apply_changes(
-    images: torch.Tensor, targets: torch.Tensor, changes: Changes
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """A changed copy of a batch.
+def apply_changes(images: torch.Tensor, changes: Changes) -> torch.Tensor:
+    """A changed copy of pictures; the targets of those mirrored are the caller's affair.
 
     Args:
         images: (B, 3, S, S) float in [0, 1].
-        targets: (B, D, S, S); depth comes first, so both mirror along their last axis.
-        changes: drawn for it.
+        changes: drawn for them.
     """
     device = images.device
     if changes.mirrored.any():
-        chosen = torch.from_numpy(changes.mirrored).to(device)[:, None, None, None]
-        images = torch.where(chosen, images.flip(-1), images)
-        targets = torch.where(chosen, targets.flip(-1), targets)
+        images = torch.where(_chosen(changes, images), images.flip(-1), images)
     contrast, gain = (torch.from_numpy(value).to(device) for value in changes[1:])
     if bool((changes.contrast != 1).any() or (changes.gain != 1).any()):
         mean = images.mean(dim=(2, 3), keepdim=True)
         images = (((images - mean) * contrast + mean) * gain).clamp_(0, 1)
-    return images, targets
+    return images
+
+
+def mirror_chosen(
+    targets: torch.Tensor, mirror: Callable[[torch.Tensor], torch.Tensor], changes: Changes
+) -> torch.Tensor:
+    """Targets (B, ...) with those mirrored whose picture is.
+
+    Args:
+        targets: turned.
+        mirror: of the network, for all of a batch.
+        changes: drawn for it.
+    """
+    if not changes.mirrored.any():
+        return targets
+    return torch.where(_chosen(changes, targets), mirror(targets), targets)
+
+
+def _chosen(changes: Changes, like: torch.Tensor) -> torch.Tensor:
+    chosen = torch.from_numpy(changes.mirrored).to(like.device)
+    return chosen.view(-1, *[1] * (like.ndim - 1))

@@ -36,6 +36,8 @@ class PretrainConfig(FrozenConfig):
     """URI of a set written by ``rayboot synthesize``."""
     output: str
     """Where the weights (safetensors) and the training record go: a local folder."""
+    network: Literal["vrn", "head"] = "vrn"
+    """The compact member of the VRN family, or the regressor of the parametric head."""
     val_share: float = Field(0.1, gt=0, lt=1)
     """Share of the identities held out for validation."""
     optimizer: OptimizerConfig = OptimizerConfig()

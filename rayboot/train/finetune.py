@@ -22,7 +22,7 @@ from rayboot.data.pair_index import index_faces, read_faces, share_of
 from rayboot.data.splits import Split
 from rayboot.data.storage import join_uri, require_writable, write_bytes
 from rayboot.errors import RaybootError, RequestError
-from rayboot.models import VRN, load_vrn, save_vrn
+from rayboot.models import Reconstructor, load_network, save_network
 from rayboot.progress import Progress, follow_progress
 from rayboot.registry.models import pin_model, resolve_weights
 from rayboot.registry.tracking import Run, default_tracking_uri, open_run
@@ -40,7 +40,7 @@ __all__ = [
     "repeat_source",
 ]
 
-_WEIGHTS, _STATE = "vrn.safetensors", "state.pt"
+_WEIGHTS, _STATE = "network.safetensors", "state.pt"
 
 
 class FinetuneResult(NamedTuple):
@@ -151,11 +151,14 @@ def _train_worker(settings: dict[str, Any]) -> None:
     torch.manual_seed(config.optimizer.seed)
     if not config.use_gpu:
         torch.set_num_threads(max(1, _cores() // context.get_world_size()))
+    network = load_network(settings["weights"])
     train, val = (
-        read_samples(config, split, rank, context.get_world_size()) for split in ("train", "val")
+        read_samples(config, network, split, rank, context.get_world_size())
+        for split in ("train", "val")
     )
-    network = load_vrn(settings["weights"])
-    state = TrainState(ray.train.torch.prepare_model(network), config.optimizer)
+    # It moves the network to the worker's device.
+    forward = ray.train.torch.prepare_model(network)
+    state = TrainState(network, config.optimizer, forward)
     _restore(state, network, ray.train.get_checkpoint())
     tell = _progress_teller(settings["board"], state) if rank == 0 else None
     run = Run(*settings["run"]) if settings["run"] and rank == 0 else None
@@ -174,7 +177,11 @@ def _train_worker(settings: dict[str, Any]) -> None:
 
 
 def read_samples(
-    config: FinetuneConfig, split: Split, rank: int = 0, num_workers: int = 1
+    config: FinetuneConfig,
+    network: Reconstructor,
+    split: Split,
+    rank: int = 0,
+    num_workers: int = 1,
 ) -> SampleStore:
     """The share of a worker in one split: a sample for each view, in the faces' order.
 
@@ -182,6 +189,7 @@ def read_samples(
 
     Args:
         config: of the run.
+        network: that learns from them.
         split: ``train`` or ``val``.
         rank: of the worker.
         num_workers: of the run.
@@ -200,14 +208,14 @@ def read_samples(
         )
     samples: list[Sample] = []
     shape = (0, 0, 0)
-    for face in read_faces(config.data, index):
+    for face in read_faces(config.data, index, network.target_kind):
         shape = tuple(face["shape"])
         for view in face["views"]:
             transform = np.reshape(np.asarray(view["transform"], np.float64), (3, 4))
-            samples.append(Sample(view["image"], face["occupancy"], transform))
+            samples.append(Sample(view["image"], face["target"], transform))
         own = repeat_source(face["face_id"], copies)
-        samples += [Sample(face["image"], face["occupancy"])] * own
-    return SampleStore(samples, shape)
+        samples += [Sample(face["image"], face["target"])] * own
+    return SampleStore(samples, shape, network.decode)
 
 
 def repeat_source(face_id: str, copies: float) -> int:
@@ -224,21 +232,21 @@ def _cores() -> int:
 
 
 def _restore(
-    state: TrainState, network: torch.nn.Module, checkpoint: ray.train.Checkpoint | None
+    state: TrainState, network: Reconstructor, checkpoint: ray.train.Checkpoint | None
 ) -> None:
     if checkpoint is None:
         return
     with checkpoint.as_directory() as folder:
-        network.load_state_dict(load_vrn(Path(folder) / _WEIGHTS).state_dict())
+        network.load_state_dict(load_network(Path(folder) / _WEIGHTS).state_dict())
         state.go_to(torch.load(Path(folder) / _STATE, weights_only=True))
 
 
-def _report(state: TrainState, network: VRN, figures: dict[str, Any], rank: int) -> None:
+def _report(state: TrainState, network: Reconstructor, figures: dict[str, Any], rank: int) -> None:
     if rank != 0:
         ray.train.report(figures)
         return
     with tempfile.TemporaryDirectory() as folder:
-        save_vrn(network, Path(folder) / _WEIGHTS)
+        save_network(network, Path(folder) / _WEIGHTS)
         torch.save(state.position(), Path(folder) / _STATE)
         ray.train.report(figures, checkpoint=ray.train.Checkpoint.from_directory(folder))
 

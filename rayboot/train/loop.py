@@ -14,11 +14,10 @@ import numpy as np
 import torch
 import torch.distributed
 
-from rayboot.models.losses import voxel_cross_entropy
+from rayboot.models import Reconstructor
 from rayboot.models.precision import autocast
 from rayboot.models.transfer import send
-from rayboot.models.turn import turn_volumes, unpack_bits
-from rayboot.train.augment import apply_changes, draw_changes
+from rayboot.train.augment import apply_changes, draw_changes, mirror_chosen
 from rayboot.train.config import OptimizerConfig
 from rayboot.train.samples import Batch, SampleStore
 
@@ -27,9 +26,12 @@ __all__ = ["EpochRecord", "StepRecord", "TrainState", "learning_rate", "train_ep
 _AHEAD = 2
 """Batches that are read while the device computes another one."""
 
+_MOST_OVERLAPS = 256
+"""Samples of a worker, about, whose volumes are compared: not every network has them at hand."""
+
 
 class EpochRecord(NamedTuple):
-    """Figures of one epoch; ``epoch`` counts from 0, losses are per voxel.
+    """Figures of one epoch; ``epoch`` counts from 0, losses are what the network minimises.
 
     ``waited`` is the share of the time that the device had to wait for a batch, since
     the epoch or the process began.
@@ -55,13 +57,20 @@ class TrainState:
     """A network, its optimizer and how far they are; what a checkpoint holds.
 
     Args:
-        network: gives logits (B, D, H, W) for images (B, 3, H, W); on its device.
+        network: on its device.
         config: of the optimizer.
+        forward: calls it, where it is wrapped to be trained by several workers.
     """
 
-    def __init__(self, network: torch.nn.Module, config: OptimizerConfig) -> None:
+    def __init__(
+        self,
+        network: Reconstructor,
+        config: OptimizerConfig,
+        forward: Callable[..., torch.Tensor] | None = None,
+    ) -> None:
         # Twice as fast on a CPU, and on a GPU in bfloat16.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.forward = forward or network
         self.config = config
         self.optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
         self.next_epoch, self.next_step = 0, 0
@@ -165,12 +174,13 @@ def _read_ahead(store: SampleStore, batches: list[np.ndarray]) -> Iterator[tuple
 
 
 def _step(state: TrainState, batch: Batch, rng: np.random.Generator) -> float:
-    config = state.config
-    images, targets = _to_device(batch, state.device)
+    config, network = state.config, state.network
+    images, targets = _to_device(network, batch, state.device)
     changes = draw_changes(rng, len(images), flip=config.flip, color_jitter=config.color_jitter)
-    images, targets = apply_changes(images, targets, changes)
+    images = apply_changes(images, changes)
+    targets = mirror_chosen(targets, network.mirror, changes)
     with autocast(state.device, config.precision):
-        loss = voxel_cross_entropy(state.network(images, logits=True), targets)
+        loss = network.loss(state.forward(images, raw=True), targets)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     state.optimizer.step()
@@ -179,37 +189,44 @@ def _step(state: TrainState, batch: Batch, rng: np.random.Generator) -> float:
 
 @torch.no_grad()
 def validate(
-    network: torch.nn.Module, val: SampleStore, config: OptimizerConfig
+    network: Reconstructor, val: SampleStore, config: OptimizerConfig
 ) -> tuple[float, float]:
-    """Mean loss per voxel, and mean intersection over union at 0.5, over all workers' shares."""
+    """Mean loss, and mean intersection over union at 0.5, over all workers' shares.
+
+    The latter of batches spread over them, where a share is large.
+    """
     device = next(network.parameters()).device
     network.eval()
-    sums = torch.zeros(3, dtype=torch.float64)
+    sums = torch.zeros(4, dtype=torch.float64)
     everything = np.arange(len(val))
     batches = [everything[i : i + config.batch_size] for i in range(0, len(val), config.batch_size)]
-    for batch, _ in _read_ahead(val, batches):
-        images, targets = _to_device(batch, device)
+    num_compared = max(1, _MOST_OVERLAPS // config.batch_size)
+    compared = set(np.linspace(0, len(batches), num_compared, False).astype(int).tolist())
+    for number, (batch, _) in enumerate(_read_ahead(val, batches)):
+        images, targets = _to_device(network, batch, device)
         with autocast(device, config.precision):
-            logits = network(images, logits=True)
-        predicted, true = logits > 0, targets
-        union = (predicted | true).sum(dim=(1, 2, 3)).clamp(min=1)
-        iou = ((predicted & true).sum(dim=(1, 2, 3)) / union).sum()
-        loss = float(voxel_cross_entropy(logits, targets)) * len(images)
-        sums += torch.tensor([loss, float(iou), len(images)], dtype=torch.float64)
+            estimate = network(images, raw=True)
+        loss = float(network.loss(estimate, targets)) * len(images)
+        sums[:2] += torch.tensor([loss, len(images)], dtype=torch.float64)
+        if number in compared:
+            iou = float(network.overlap(estimate, targets).sum())
+            sums[2:] += torch.tensor([iou, len(images)], dtype=torch.float64)
     if torch.distributed.is_initialized():
         sums = sums.to(device)
         torch.distributed.all_reduce(sums)
-    loss_sum, iou_sum, count = sums.tolist()
-    return loss_sum / count, iou_sum / count
+    loss_sum, num_losses, iou_sum, num_overlaps = sums.tolist()
+    return loss_sum / num_losses, iou_sum / num_overlaps
 
 
-def _to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images (B, 3, S, S) float in [0, 1], and targets (B, D, S, S) bool, turned."""
+def _to_device(
+    network: Reconstructor, batch: Batch, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images (B, 3, S, S) float in [0, 1], and targets, turned."""
     images = send(np.ascontiguousarray(batch.images), device)
     # NHWC bytes seen as NCHW are channels-last already.
     images = images.permute(0, 3, 1, 2).float().div_(255)
-    volumes = unpack_bits(send(np.ascontiguousarray(batch.bits), device))
-    return images, turn_volumes(volumes, batch.transforms)
+    targets = send(np.ascontiguousarray(batch.targets), device)
+    return images, network.turn(targets, batch.transforms)
 
 
 def _rank_and_size() -> tuple[int, int]:

@@ -1,15 +1,14 @@
 """Training samples held in memory, pictures and targets compressed, targets not turned yet.
 
-A face's bits take some kilobytes and are held once for all its views; a picture is
-decoded, and a target unpacked and turned, when its batch is made. So a worker's share
+A face's target takes some kilobytes at most and is held once for all its views; a picture
+is decoded, and a target unpacked and turned, when its batch is made. So a worker's share
 of a million pairs fits in the memory of its machine.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from rayboot.data.images import decode_photo
 from rayboot.errors import ShapeError
@@ -22,7 +21,7 @@ class Sample(NamedTuple):
 
     Attributes:
         image: (S, S, 3) uint8, or the bytes of a picture file of that size.
-        target: as :func:`rayboot.geometry.volume.pack_occupancy` makes it.
+        target: as a pairs data set keeps it.
         transform: (3, 4) that carries the target to where the picture shows it; None leaves it.
     """
 
@@ -36,12 +35,12 @@ class Batch(NamedTuple):
 
     Attributes:
         images: (B, S, S, 3) uint8.
-        bits: (B, D, S, S / 8) uint8 of the targets, not turned yet.
+        targets: (B, ...) as the network's ``decode`` gives them, not turned yet.
         transforms: (B, 3, 4) float64 that turn them.
     """
 
     images: np.ndarray
-    bits: np.ndarray
+    targets: np.ndarray
     transforms: np.ndarray
 
 
@@ -50,10 +49,17 @@ class SampleStore:
 
     Args:
         samples: in the order of their indices.
-        shape: (D, S, S) of every target; S is a multiple of 8.
+        shape: (D, S, S) of every volume.
+        decode: a target's bytes to an array, see
+            :meth:`rayboot.models.reconstructor.Reconstructor.decode`.
     """
 
-    def __init__(self, samples: Iterable[Sample], shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        samples: Iterable[Sample],
+        shape: tuple[int, int, int],
+        decode: Callable[[bytes, tuple[int, int, int]], np.ndarray],
+    ) -> None:
         self._images: list[np.ndarray | bytes] = []
         self._targets: list[bytes] = []
         transforms: list[np.ndarray] = []
@@ -64,7 +70,7 @@ class SampleStore:
         if not self._images:
             raise ShapeError("no training sample; the data set or its split is empty")
         self._transforms = np.stack(transforms)
-        self.shape = shape
+        self._decode, self.shape = decode, shape
 
     def __len__(self) -> int:
         return len(self._targets)
@@ -77,7 +83,7 @@ class SampleStore:
         """
         return Batch(
             np.stack([self._image(index) for index in indices]),
-            np.stack([self._bits(index) for index in indices]),
+            np.stack([self._target(index) for index in indices]),
             self._transforms[indices],
         )
 
@@ -91,15 +97,8 @@ class SampleStore:
             )
         return image
 
-    def _bits(self, index: int) -> np.ndarray:
-        depth, height, width = self.shape
-        size = depth * height * width // 8
+    def _target(self, index: int) -> np.ndarray:
         try:
-            bits = pa.decompress(self._targets[index], size, codec="zstd", asbytes=True)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ShapeError(f"sample {index}: its target is no {self.shape} of bits") from error
-        if len(bits) != size:
-            raise ShapeError(
-                f"sample {index}: its target holds {len(bits)} bytes, {self.shape} needs {size}"
-            )
-        return np.frombuffer(bits, np.uint8).reshape(depth, height, width // 8)
+            return self._decode(self._targets[index], self.shape)
+        except ShapeError as error:
+            raise ShapeError(f"sample {index}: {error}") from error

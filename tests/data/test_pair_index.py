@@ -28,13 +28,25 @@ def pairs(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
 def test_faces_come_in_an_order_of_their_own(pairs: str, split: str) -> None:
     index = index_faces(pairs, split)
     assert index["face_id"].to_pylist() == IDS[split]
-    rows = list(read_faces(pairs, index))
+    rows = list(read_faces(pairs, index, "occupancy"))
     assert [row["face_id"] for row in rows] == IDS[split]
     known = {row["face_id"]: row for row in FACES}
     for row in rows:
         expected = known[row["face_id"]]
-        assert row["occupancy"] == expected["occupancy"]
+        assert row["target"] == expected["occupancy"]
         assert [v["image"] for v in row["views"]] == [v["image"] for v in expected["views"]]
+
+
+def test_targets_of_another_kind_lie_in_a_column_of_their_own(tmp_path: Path) -> None:
+    heads = [{**row, "target_kind": "head", "target": bytes([i])} for i, row in enumerate(FACES)]
+    uri = write_pairs(tmp_path / "heads", heads)
+    index = index_faces(uri, "train")
+    known = {row["face_id"]: row for row in heads}
+    for kind, column in (("head", "target"), ("occupancy", "occupancy")):
+        for row in read_faces(uri, index, kind):
+            assert row["target"] == known[row["face_id"]][column]
+    with pytest.raises(RequestError, match="of kind head, the network learns from kind points"):
+        list(read_faces(uri, index, "points"))
 
 
 @pytest.mark.parametrize("num_workers", [1, 2, 3, 20])

@@ -109,9 +109,10 @@ def test_no_number_of_views_is_refused(pairs, num_views):
 
 
 def test_the_schema_keeps_what_readers_hold_on_to():
-    assert SCHEMA_VERSION == 1
+    assert SCHEMA_VERSION == 2
     columns = (
-        "face_id content_hash group_id source_uri dataset split crop image target_kind occupancy "
+        "face_id content_hash group_id source_uri dataset split crop image target_kind target "
+        "occupancy "
         "shape symmetry_normal gaze up centroid pose_confidence views model_version round_index "
         "config_digest"
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from rayboot.models import VRN, VRNConfig, save_vrn
+from rayboot.models import VRN, VRNConfig, save_network
 from rayboot.train.config import FinetuneConfig, OptimizerConfig
 from rayboot.train.finetune import FinetuneResult, finetune
 from tests.data.pair_sets import NUM_FACES, SHAPE, face, write_pairs
@@ -27,7 +27,7 @@ TINY = VRNConfig.compact().replace(
 @pytest.fixture
 def tiny_weights(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    save_vrn(VRN(TINY), tmp_path / "tiny.safetensors")
+    save_network(VRN(TINY), tmp_path / "tiny.safetensors")
     return tmp_path / "tiny.safetensors"
 
 

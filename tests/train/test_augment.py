@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from rayboot.train.augment import apply_changes, draw_changes
+from rayboot.train.augment import apply_changes, draw_changes, mirror_chosen
 
 
 def batch(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -12,18 +12,19 @@ def batch(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_mirroring_goes_for_image_and_volume_alike() -> None:
     images, targets = batch(20)
     changes = draw_changes(np.random.default_rng(0), 20, flip=True, color_jitter=0.0)
-    changed, moved = apply_changes(images, targets, changes)
+    changed = apply_changes(images, changes)
+    moved = mirror_chosen(targets, lambda all_targets: all_targets.flip(-1), changes)
     mirrored = (changed != images).flatten(1).any(dim=1)
     assert 3 < mirrored.sum() < 17
     assert torch.equal(mirrored, torch.from_numpy(changes.mirrored))
     assert torch.equal(moved, (changed[:, :1] > 0.4).repeat(1, 4, 1, 1))
 
 
-def test_jitter_moves_colours_and_no_target() -> None:
-    images, targets = batch(6)
+def test_jitter_moves_colours_alone() -> None:
+    images, _ = batch(6)
     changes = draw_changes(np.random.default_rng(0), 6, flip=False, color_jitter=0.2)
-    changed, moved = apply_changes(images, targets, changes)
-    assert torch.equal(moved, targets)
+    assert not changes.mirrored.any()
+    changed = apply_changes(images, changes)
     difference = (changed - images).abs()
     assert 0.02 < difference.mean() < 0.2
     assert (changed.min() >= 0) and (changed.max() <= 1)
@@ -34,6 +35,5 @@ def test_jitter_moves_colours_and_no_target() -> None:
 def test_no_changes_change_nothing() -> None:
     images, targets = batch(4)
     changes = draw_changes(np.random.default_rng(0), 4, flip=False, color_jitter=0.0)
-    changed, moved = apply_changes(images, targets, changes)
-    assert changed is images
-    assert moved is targets
+    assert apply_changes(images, changes) is images
+    assert mirror_chosen(targets, torch.neg, changes) is targets

@@ -29,7 +29,7 @@ def disc_samples(count: int, seed: int = 0) -> SampleStore:
         volume = np.zeros(SHAPE, bool)
         volume[4:12] = disc
         samples.append(Sample(image, pack_occupancy(volume)))
-    return SampleStore(samples, SHAPE)
+    return SampleStore(samples, SHAPE, VRN(TINY).decode)
 
 
 def fresh(config: OptimizerConfig, seed: int = 0) -> TrainState:
