@@ -113,6 +113,10 @@ class HeadRegressor(Reconstructor):
         turned[:, :, 3] += moves[:, :, 3]
         return torch.cat([coefficients, turned.flatten(1)], dim=1)
 
+    def soften(self, estimate: torch.Tensor) -> torch.Tensor:
+        """The same."""
+        return estimate
+
     def mirror(self, targets: torch.Tensor) -> torch.Tensor:
         """Left expressions become right ones; every identity of the model is symmetric."""
         coefficients, affine = _split(targets)

@@ -79,6 +79,10 @@ class Reconstructor(nn.Module, ABC):
         """
 
     @abstractmethod
+    def soften(self, estimate: torch.Tensor) -> torch.Tensor:
+        """Estimates of another network of this kind as targets, nothing rounded."""
+
+    @abstractmethod
     def mirror(self, targets: torch.Tensor) -> torch.Tensor:
         """Turned targets as a mirror shows them, left and right exchanged."""
 

@@ -108,6 +108,10 @@ class VRN(nn.Sequential, Reconstructor):
         """Volumes (B, D, H, W) bool of bits (B, D, H, W / 8), turned."""
         return turn_volumes(unpack_bits(targets), transforms)
 
+    def soften(self, estimate: torch.Tensor) -> torch.Tensor:
+        """Occupancy in [0, 1]."""
+        return torch.sigmoid(estimate.float())
+
     def mirror(self, targets: torch.Tensor) -> torch.Tensor:
         """Columns in the other order."""
         return targets.flip(-1)

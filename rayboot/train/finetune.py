@@ -26,9 +26,12 @@ from rayboot.models import Reconstructor, load_network, save_network
 from rayboot.progress import Progress, follow_progress
 from rayboot.registry.models import pin_model, resolve_weights
 from rayboot.registry.tracking import Run, default_tracking_uri, open_run
+from rayboot.train.agreement import sift_views
 from rayboot.train.config import FinetuneConfig
-from rayboot.train.loop import EpochRecord, StepRecord, TrainState, train_epochs
+from rayboot.train.loop import StepRecord, train_epochs
+from rayboot.train.objective import Objective
 from rayboot.train.samples import Sample, SampleStore
+from rayboot.train.state import EpochRecord, TrainState
 
 __all__ = [
     "FinetunePlan",
@@ -158,8 +161,10 @@ def _train_worker(settings: dict[str, Any]) -> None:
     )
     # It moves the network to the worker's device.
     forward = ray.train.torch.prepare_model(network)
+    train = sift_views(network, train, config)
+    objective = _objective(config, settings["weights"], next(network.parameters()).device)
     state = TrainState(network, config.optimizer, forward)
-    _restore(state, network, ray.train.get_checkpoint())
+    _restore(state, ray.train.get_checkpoint())
     tell = _progress_teller(settings["board"], state) if rank == 0 else None
     run = Run(*settings["run"]) if settings["run"] and rank == 0 else None
 
@@ -168,12 +173,18 @@ def _train_worker(settings: dict[str, Any]) -> None:
             tell(done)
         # The epoch's last step is followed by its own checkpoint.
         if state.next_step % config.checkpoint_steps == 0 and state.next_step < done.num_steps:
-            _report(state, network, {"val_loss": np.inf}, rank)
+            _report(state, {"val_loss": np.inf}, rank)
 
-    for record in train_epochs(state, train, val, on_step=on_step):
+    for record in train_epochs(state, train, val, objective=objective, on_step=on_step):
         if run is not None:
             run.log_metrics(record._asdict(), step=record.epoch)
-        _report(state, network, record._asdict(), rank)
+        _report(state, record._asdict(), rank)
+
+
+def _objective(config: FinetuneConfig, weights: str, device: torch.device) -> Objective:
+    if not config.distillation:
+        return Objective()
+    return Objective(load_network(weights, str(device)), config.distillation)
 
 
 def read_samples(
@@ -214,7 +225,7 @@ def read_samples(
             transform = np.reshape(np.asarray(view["transform"], np.float64), (3, 4))
             samples.append(Sample(view["image"], face["target"], transform))
         own = repeat_source(face["face_id"], copies)
-        samples += [Sample(face["image"], face["target"])] * own
+        samples += [Sample(face["image"], face["target"], own=True)] * own
     return SampleStore(samples, shape, network.decode)
 
 
@@ -231,22 +242,20 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _restore(
-    state: TrainState, network: Reconstructor, checkpoint: ray.train.Checkpoint | None
-) -> None:
+def _restore(state: TrainState, checkpoint: ray.train.Checkpoint | None) -> None:
     if checkpoint is None:
         return
     with checkpoint.as_directory() as folder:
-        network.load_state_dict(load_network(Path(folder) / _WEIGHTS).state_dict())
-        state.go_to(torch.load(Path(folder) / _STATE, weights_only=True))
+        weights = load_network(Path(folder) / _WEIGHTS).state_dict()
+        state.go_to(torch.load(Path(folder) / _STATE, weights_only=True), weights)
 
 
-def _report(state: TrainState, network: Reconstructor, figures: dict[str, Any], rank: int) -> None:
+def _report(state: TrainState, figures: dict[str, Any], rank: int) -> None:
     if rank != 0:
         ray.train.report(figures)
         return
     with tempfile.TemporaryDirectory() as folder:
-        save_network(network, Path(folder) / _WEIGHTS)
+        save_network(state.result, Path(folder) / _WEIGHTS)
         torch.save(state.position(), Path(folder) / _STATE)
         ray.train.report(figures, checkpoint=ray.train.Checkpoint.from_directory(folder))
 

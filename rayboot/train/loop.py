@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,9 +19,11 @@ from rayboot.models.precision import autocast
 from rayboot.models.transfer import send
 from rayboot.train.augment import apply_changes, draw_changes, mirror_chosen
 from rayboot.train.config import OptimizerConfig
+from rayboot.train.objective import Objective
 from rayboot.train.samples import Batch, SampleStore
+from rayboot.train.state import EpochRecord, TrainState
 
-__all__ = ["EpochRecord", "StepRecord", "TrainState", "learning_rate", "train_epochs", "validate"]
+__all__ = ["StepRecord", "learning_rate", "overlaps", "train_epochs", "validate"]
 
 _AHEAD = 2
 """Batches that are read while the device computes another one."""
@@ -30,75 +32,12 @@ _MOST_OVERLAPS = 256
 """Samples of a worker, about, whose volumes are compared: not every network has them at hand."""
 
 
-class EpochRecord(NamedTuple):
-    """Figures of one epoch; ``epoch`` counts from 0, losses are what the network minimises.
-
-    ``waited`` is the share of the time that the device had to wait for a batch, since
-    the epoch or the process began.
-    """
-
-    epoch: int
-    learning_rate: float
-    train_loss: float
-    val_loss: float
-    val_iou: float
-    waited: float
-
-
 class StepRecord(NamedTuple):
     """A step that was done: its number in the epoch, of how many, and its loss."""
 
     step: int
     num_steps: int
     loss: float
-
-
-class TrainState:
-    """A network, its optimizer and how far they are; what a checkpoint holds.
-
-    Args:
-        network: on its device.
-        config: of the optimizer.
-        forward: calls it, where it is wrapped to be trained by several workers.
-    """
-
-    def __init__(
-        self,
-        network: Reconstructor,
-        config: OptimizerConfig,
-        forward: Callable[..., torch.Tensor] | None = None,
-    ) -> None:
-        # Twice as fast on a CPU, and on a GPU in bfloat16.
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.forward = forward or network
-        self.config = config
-        self.optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-        self.next_epoch, self.next_step = 0, 0
-        self.losses: list[float] = []
-        """Of this epoch's steps."""
-        self.epochs: list[EpochRecord] = []
-        """Those that ended."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return next(self.network.parameters()).device
-
-    def position(self) -> dict[str, Any]:
-        """All but the network, for :func:`torch.save`."""
-        return {
-            "optimizer": self.optimizer.state_dict(),
-            "next": (self.next_epoch, self.next_step),
-            "losses": self.losses,
-            "epochs": [tuple(record) for record in self.epochs],
-        }
-
-    def go_to(self, position: dict[str, Any]) -> None:
-        """Goes on from a :meth:`position`; the network's weights are the caller's affair."""
-        self.optimizer.load_state_dict(position["optimizer"])
-        self.next_epoch, self.next_step = position["next"]
-        self.losses = list(position["losses"])
-        self.epochs = [EpochRecord(*record) for record in position["epochs"]]
 
 
 def learning_rate(config: OptimizerConfig, epoch: int) -> float:
@@ -111,6 +50,7 @@ def train_epochs(
     train: SampleStore,
     val: SampleStore,
     *,
+    objective: Objective | None = None,
     on_step: Callable[[StepRecord], None] | None = None,
 ) -> Iterator[EpochRecord]:
     """Trains from where ``state`` is to the last epoch; yields a record after each.
@@ -119,15 +59,17 @@ def train_epochs(
         state: moved on in place.
         train: this worker's samples.
         val: this worker's share of those to validate on.
+        objective: of each step; by default the network's loss.
         on_step: called after each step, ``state`` pointing to the next one.
     """
+    objective = objective or Objective()
     for epoch in range(state.next_epoch, state.config.num_epochs):
         rate = learning_rate(state.config, epoch)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        waited = _train_epoch(state, train, epoch, on_step)
+        waited = _train_epoch(state, train, epoch, objective, on_step)
         loss = float(np.mean(state.losses))
-        val_loss, val_iou = validate(state.network, val, state.config)
+        val_loss, val_iou = validate(state.result, val, state.config)
         state.next_epoch, state.next_step, state.losses = epoch + 1, 0, []
         state.epochs.append(EpochRecord(epoch, rate, loss, val_loss, val_iou, waited))
         yield state.epochs[-1]
@@ -137,6 +79,7 @@ def _train_epoch(
     state: TrainState,
     train: SampleStore,
     epoch: int,
+    objective: Objective,
     on_step: Callable[[StepRecord], None] | None,
 ) -> float:
     config, (rank, num_workers) = state.config, _rank_and_size()
@@ -153,7 +96,7 @@ def _train_epoch(
         waited += seconds
         # A draw of its own for every step: one that goes on from here draws the same.
         rng = np.random.default_rng([config.seed, epoch, rank, state.next_step])
-        state.losses.append(_step(state, batch, rng))
+        state.losses.append(_step(state, batch, objective, rng))
         step, state.next_step = state.next_step, state.next_step + 1
         if on_step is not None:
             on_step(StepRecord(step, num_steps, state.losses[-1]))
@@ -173,18 +116,47 @@ def _read_ahead(store: SampleStore, batches: list[np.ndarray]) -> Iterator[tuple
             yield batch, time.perf_counter() - started
 
 
-def _step(state: TrainState, batch: Batch, rng: np.random.Generator) -> float:
+def _step(state: TrainState, batch: Batch, objective: Objective, rng: np.random.Generator) -> float:
     config, network = state.config, state.network
     images, targets = _to_device(network, batch, state.device)
-    changes = draw_changes(rng, len(images), flip=config.flip, color_jitter=config.color_jitter)
+    changes = draw_changes(rng, len(images), config.augment)
     images = apply_changes(images, changes)
     targets = mirror_chosen(targets, network.mirror, changes)
+    weights = None if batch.weights is None else send(batch.weights, state.device)
     with autocast(state.device, config.precision):
-        loss = network.loss(state.forward(images, raw=True), targets)
+        loss = objective.loss(state, images, targets, torch.from_numpy(batch.own), weights)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     state.optimizer.step()
+    state.stepped()
     return float(loss.detach())
+
+
+@torch.no_grad()
+def overlaps(
+    network: Reconstructor, store: SampleStore, indices: np.ndarray, config: OptimizerConfig
+) -> np.ndarray:
+    """Intersection over union (M,) of what a network says of samples with their targets.
+
+    Args:
+        network: on its device.
+        store: of the samples.
+        indices: (M,) in it.
+        config: its batch and precision are used.
+    """
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    found = []
+    starts = range(0, len(indices), config.batch_size)
+    batches = [indices[start : start + config.batch_size] for start in starts]
+    for batch, _ in _read_ahead(store, batches):
+        images, targets = _to_device(network, batch, device)
+        with autocast(device, config.precision):
+            estimate = network(images, raw=True)
+        found.append(network.overlap(estimate, targets).float().cpu().numpy())
+    network.train(was_training)
+    return np.concatenate(found) if found else np.zeros(0, np.float32)
 
 
 @torch.no_grad()

@@ -25,8 +25,9 @@ from rayboot.models import (
     save_network,
 )
 from rayboot.train.config import PretrainConfig
-from rayboot.train.loop import EpochRecord, StepRecord, TrainState, train_epochs
+from rayboot.train.loop import StepRecord, train_epochs
 from rayboot.train.samples import Sample, SampleStore
+from rayboot.train.state import EpochRecord, TrainState
 
 __all__ = ["pretrain", "read_truth_samples"]
 
@@ -53,7 +54,7 @@ def pretrain(config: PretrainConfig, network_config: NetworkConfig | None = None
     state = TrainState(network, config.optimizer)
     for record in train_epochs(state, train, val, on_step=_progress(state)):
         if not records or record.val_loss < min(former.val_loss for former in records):
-            save_network(network, weights)
+            save_network(state.result, weights)
         records.append(record)
         tqdm.write(
             f"epoch {record.epoch + 1}/{config.optimizer.num_epochs}  train {record.train_loss:.4f}"

@@ -23,11 +23,13 @@ class Sample(NamedTuple):
         image: (S, S, 3) uint8, or the bytes of a picture file of that size.
         target: as a pairs data set keeps it.
         transform: (3, 4) that carries the target to where the picture shows it; None leaves it.
+        own: the picture is an unrotated photo, its target what the network said of it.
     """
 
     image: np.ndarray | bytes
     target: bytes
     transform: np.ndarray | None = None
+    own: bool = False
 
 
 class Batch(NamedTuple):
@@ -37,11 +39,15 @@ class Batch(NamedTuple):
         images: (B, S, S, 3) uint8.
         targets: (B, ...) as the network's ``decode`` gives them, not turned yet.
         transforms: (B, 3, 4) float64 that turn them.
+        own: (B,) bool, which are unrotated photos.
+        weights: (B,) float32, how much each counts; None is all alike.
     """
 
     images: np.ndarray
     targets: np.ndarray
     transforms: np.ndarray
+    own: np.ndarray
+    weights: np.ndarray | None
 
 
 class SampleStore:
@@ -63,14 +69,34 @@ class SampleStore:
         self._images: list[np.ndarray | bytes] = []
         self._targets: list[bytes] = []
         transforms: list[np.ndarray] = []
-        for image, target, transform in samples:
-            self._images.append(image)
-            self._targets.append(target)
-            transforms.append(np.eye(3, 4) if transform is None else transform)
+        own: list[bool] = []
+        for sample in samples:
+            self._images.append(sample.image)
+            self._targets.append(sample.target)
+            transforms.append(np.eye(3, 4) if sample.transform is None else sample.transform)
+            own.append(sample.own)
         if not self._images:
             raise ShapeError("no training sample; the data set or its split is empty")
         self._transforms = np.stack(transforms)
         self._decode, self.shape = decode, shape
+        self.own = np.array(own)
+        """(N,) bool, which are unrotated photos."""
+        self._weights: np.ndarray | None = None
+
+    def take(self, indices: np.ndarray, weights: np.ndarray | None = None) -> "SampleStore":
+        """A store of some of the samples.
+
+        Args:
+            indices: (M,) of them.
+            weights: (M,) float32, how much each counts; None is all alike.
+        """
+        samples = [
+            Sample(self._images[i], self._targets[i], self._transforms[i], bool(self.own[i]))
+            for i in indices
+        ]
+        store = SampleStore(samples, self.shape, self._decode)
+        store._weights = weights
+        return store
 
     def __len__(self) -> int:
         return len(self._targets)
@@ -85,6 +111,8 @@ class SampleStore:
             np.stack([self._image(index) for index in indices]),
             np.stack([self._target(index) for index in indices]),
             self._transforms[indices],
+            self.own[indices],
+            None if self._weights is None else self._weights[indices],
         )
 
     def _image(self, index: int) -> np.ndarray:

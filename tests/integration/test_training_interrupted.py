@@ -32,7 +32,9 @@ def tiny_weights(tmp_path: Path) -> Path:
 
 
 def run_finetune(folder: Path, data: str, weights: Path, num_workers: int) -> FinetuneResult:
-    optimizer = OptimizerConfig(batch_size=4, num_epochs=3, precision="float32", flip=True)
+    optimizer = OptimizerConfig(
+        batch_size=4, num_epochs=3, precision="float32", augment={"flip": True}
+    )
     return finetune(
         FinetuneConfig(
             data=data,

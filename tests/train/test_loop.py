@@ -8,8 +8,9 @@ from rayboot.errors import ShapeError
 from rayboot.geometry.volume import pack_occupancy
 from rayboot.models import VRN, VRNConfig
 from rayboot.train.config import OptimizerConfig
-from rayboot.train.loop import StepRecord, TrainState, learning_rate, train_epochs, validate
+from rayboot.train.loop import StepRecord, learning_rate, overlaps, train_epochs, validate
 from rayboot.train.samples import Sample, SampleStore
+from rayboot.train.state import TrainState
 
 TINY = VRNConfig.compact().replace(
     resolution=32, slices=16, channels=16, stem_channels=8, stem_bottleneck=4
@@ -67,10 +68,12 @@ def test_one_seed_gives_one_loss_to_the_last_bit() -> None:
     ]
 
 
+@pytest.mark.parametrize("average", [0.0, 0.7])
 @pytest.mark.parametrize("num_steps", [1, 3, 5])
-def test_a_run_goes_on_from_any_step(tmp_path: Path, num_steps: int) -> None:
+def test_a_run_goes_on_from_any_step(tmp_path: Path, num_steps: int, average: float) -> None:
     """Weights, losses and figures are those of a run that was never cut off."""
-    config = CONFIG.replace(flip=True, color_jitter=0.1)
+    augment = {"flip": True, "color_jitter": 0.1, "noise": 0.05, "occlusion": 0.2}
+    config = CONFIG.replace(augment=augment, average=average)
     train, val = disc_samples(24), disc_samples(8, 1)
     undisturbed = fresh(config)
     whole = [record._replace(waited=0.0) for record in train_epochs(undisturbed, train, val)]
@@ -83,20 +86,22 @@ def test_a_run_goes_on_from_any_step(tmp_path: Path, num_steps: int) -> None:
     def cut_off(step: StepRecord) -> None:
         done.append(step)
         if len(done) == num_steps:
-            torch.save([state.network.state_dict(), state.position()], tmp_path / "state.pt")
+            torch.save([state.result.state_dict(), state.position()], tmp_path / "state.pt")
             raise CutOffError
 
     with pytest.raises(CutOffError):
         list(train_epochs(state, train, val, on_step=cut_off))
     weights, position = torch.load(tmp_path / "state.pt", weights_only=True)
     resumed = fresh(config, seed=99)
-    resumed.network.load_state_dict(weights)
-    resumed.go_to(position)
+    resumed.go_to(position, weights)
     rest = [record._replace(waited=0.0) for record in train_epochs(resumed, train, val)]
     assert rest == whole[-len(rest) :]
-    expected = undisturbed.network.state_dict()
-    for name, value in resumed.network.state_dict().items():
-        assert torch.equal(value, expected[name]), name
+    for made, expected in (
+        (resumed.result, undisturbed.result),
+        (resumed.network, undisturbed.network),
+    ):
+        for name, value in made.state_dict().items():
+            assert torch.equal(value, expected.state_dict()[name]), name
 
 
 def test_steps_are_reported() -> None:
@@ -113,3 +118,10 @@ def test_a_batch_that_cannot_be_read_stops_the_run() -> None:
     broken._targets[5] = b"no bits"
     with pytest.raises(ShapeError, match="sample 5"):
         list(train_epochs(fresh(CONFIG), broken, disc_samples(8, 1)))
+
+
+def test_overlaps_are_those_of_validation() -> None:
+    state, val = fresh(CONFIG), disc_samples(12, 1)
+    found = overlaps(state.network, val, np.arange(12), CONFIG)
+    assert found.mean() == pytest.approx(validate(state.network, val, CONFIG)[1], rel=1e-5)
+    assert np.allclose(overlaps(state.network, val, np.array([7, 2]), CONFIG), found[[7, 2]])
