@@ -17,7 +17,7 @@ from rayboot.data.images import decode_photo
 from rayboot.data.storage import join_uri, read_bytes
 from rayboot.data.truth import truth_table
 from rayboot.geometry.volume import unpack_occupancy
-from rayboot.models import VRN, VRNConfig, save_vrn
+from rayboot.models import VRN, VRNConfig, save_network
 from rayboot.models.vrn import BranchSum
 
 __all__ = ["relief_photos", "relief_vrn"]
@@ -82,5 +82,5 @@ def relief_vrn(path: Path, back: int = 60, seed: int = 0) -> Path:
         bias = -_SHARPNESS * (slices + 0.5) / len(slices)
         bias[:back] = -_SHARPNESS
         last.bias = nn.Parameter(bias)
-    save_vrn(network.eval(), path)
+    save_network(network.eval(), path)
     return path

@@ -106,12 +106,12 @@ def time_stages(
         stages.done("read and crop")
         photos = np.stack([np.frombuffer(r["image"], np.uint8) for r in rows])
         photos = photos.reshape(4, size, size, 3)
-        bits, cells = predictor.predict_small(photos, run.isovalue, cell)
+        small = predictor.predict_small(photos, run.isovalue, cell)
         stages.done("network")
-        for row, photo, *small in zip(rows, photos, bits, cells, strict=True):
-            occupied = np.unpackbits(small[0]).reshape(shape).view(bool)
+        for row, photo, bits, cells in zip(rows, photos, small.bits, small.cells, strict=True):
+            occupied = np.unpackbits(bits).reshape(shape).view(bool)
             landmarks = np.frombuffer(row["landmarks"], np.float64).reshape(68, 2)
-            solid = Solid(occupied, small[1].astype(np.float32) / 255, cell)
+            solid = Solid(occupied, cells.astype(np.float32) / 255, cell)
             _time_turn(_Stages(spent), photo, solid, landmarks, renderer)
     # The first photos pay for what is loaded once.
     return {stage: values[len(values) // 8 :] for stage, values in spent.items()}

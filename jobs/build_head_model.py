@@ -77,7 +77,7 @@ def main() -> None:
     keep = _kept_vertices(model, len(neutral))
     head = _assemble(neutral, samples, expressions, faces, masks, landmarks, keep)
     head["expression_names"] = np.array(list(model.facial_action_labels))
-    target = ROOT / "synthesis" / "head_model.npz"
+    target = ROOT / "geometry" / "head_model.npz"
     np.savez_compressed(target, **head)
     print(f"wrote {target}, {target.stat().st_size / 1e6:.2f} MB, {len(head['mean'])} vertices")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
+from rayboot.geometry.head import HeadModel, head_model
 from rayboot.geometry.surface import vertex_normals
 from rayboot.synthesis import SynthesisConfig
-from rayboot.synthesis.head import HeadModel, head_model
 from rayboot.synthesis.sampling import draw_sample
 
 TARGET = Path(__file__).resolve().parents[1] / "rayboot/geometry/mean_face.npz"

@@ -82,4 +82,4 @@ def test_what_is_declared_is_imported() -> None:
 
 def test_shipped_files_stay_small() -> None:
     weights = {path: path.stat().st_size for path in (ROOT / "rayboot").rglob("*.safetensors")}
-    assert all(size <= 5 * 2**20 for size in weights.values()), weights
+    assert all(size <= 6 * 2**20 for size in weights.values()), weights

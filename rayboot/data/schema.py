@@ -4,7 +4,7 @@ import pyarrow as pa
 
 __all__ = ["FACE_COLUMNS", "PAIRS_SCHEMA", "REJECT_COLUMNS", "SCHEMA_VERSION", "VIEW_TYPE"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _vector = pa.list_(pa.float32())
 
@@ -36,7 +36,9 @@ _FACE = [
     # (2, 3) row-major, source px to crop px.
     ("crop", pa.list_(pa.float64())),
     ("image", pa.binary()),
+    # "occupancy", or what else the network learns from; then it lies in "target".
     ("target_kind", pa.string()),
+    ("target", pa.binary()),
     # Bits, C order, zstd; of shape (D, H, W).
     ("occupancy", pa.binary()),
     ("shape", pa.list_(pa.int32())),

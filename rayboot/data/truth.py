@@ -32,6 +32,8 @@ TRUTH_SCHEMA = pa.schema(
         ("crop", pa.list_(pa.float64())),
         ("shape", pa.list_(pa.int32())),
         ("occupancy", pa.binary()),
+        # Identity, expression, (3, 4) from the head's frame to the crop's: little-endian float32.
+        ("head", pa.binary()),
         # (N, 3) little-endian float32.
         ("vertices", pa.binary()),
         # (68, 3), px.

@@ -13,7 +13,7 @@ from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.surface import extract_surface
 from rayboot.geometry.volume import keep_largest_component
-from rayboot.models import load_vrn
+from rayboot.models import load_network
 from rayboot.models.config import InferenceConfig
 from rayboot.models.predictor import Predictor
 
@@ -31,7 +31,7 @@ def draw_examples(weights: Mapping[str, Path], config: EvaluateConfig, count: in
         config: of the evaluation whose faces are shown.
         count: of faces.
     """
-    networks = {name: load_vrn(path) for name, path in weights.items()}
+    networks = {name: load_network(path) for name, path in weights.items()}
     size = next(iter(networks.values())).config.resolution
     faces = pick_by_yaw(config, size, count)
     images = np.stack([face.image for face in faces])

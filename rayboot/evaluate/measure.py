@@ -14,7 +14,7 @@ from rayboot.errors import RequestError
 from rayboot.evaluate.benchmark import FaceError, measure_face
 from rayboot.evaluate.config import EvaluateConfig
 from rayboot.evaluate.faces import list_true_faces, read_true_face
-from rayboot.models import load_vrn
+from rayboot.models import load_network
 from rayboot.models.config import InferenceConfig
 from rayboot.models.predictor import Predictor
 
@@ -67,7 +67,7 @@ class _MeasureFaces:
     """Faces with their truth to errors, one row a face and model."""
 
     def __init__(self, weights: Mapping[str, str], config: EvaluateConfig) -> None:
-        networks = {name: load_vrn(path) for name, path in weights.items()}
+        networks = {name: load_network(path) for name, path in weights.items()}
         sizes = {network.config.resolution for network in networks.values()}
         if len(sizes) != 1:
             raise RequestError(

@@ -1,32 +1,45 @@
-"""The VRN network, its loss and its weights: torch, no Ray."""
+"""The networks, their losses and their weights: torch, no Ray."""
 
+import importlib
 from typing import TYPE_CHECKING
 
-from rayboot.models.config import InferenceConfig, VRNConfig
+from rayboot.models.config import HeadConfig, InferenceConfig, NetworkConfig, VRNConfig
 
 if TYPE_CHECKING:
+    from rayboot.models.head_regressor import HeadRegressor
+    from rayboot.models.reconstructor import Reconstructor
     from rayboot.models.vrn import VRN
-    from rayboot.models.weights import import_weights, load_vrn, read_config, save_vrn
+    from rayboot.models.weights import (
+        import_weights,
+        load_network,
+        load_vrn,
+        make_network,
+        read_config,
+        save_network,
+    )
 
 __all__ = [
     "VRN",
+    "HeadConfig",
+    "HeadRegressor",
     "InferenceConfig",
+    "NetworkConfig",
+    "Reconstructor",
     "VRNConfig",
     "import_weights",
+    "load_network",
     "load_vrn",
+    "make_network",
     "read_config",
-    "save_vrn",
+    "save_network",
 ]
+
+_HOMES = {"VRN": "vrn", "HeadRegressor": "head_regressor", "Reconstructor": "reconstructor"}
 
 
 def __getattr__(name: str) -> object:
     # A config names a network without PyTorch, which takes seconds and 200 MB to load.
-    if name == "VRN":
-        from rayboot.models.vrn import VRN
-
-        return VRN
     if name in __all__:
-        from rayboot.models import weights
-
-        return getattr(weights, name)
+        module = importlib.import_module(f"rayboot.models.{_HOMES.get(name, 'weights')}")
+        return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Members of the VRN family, and how one is run; known without loading PyTorch."""
+"""Networks and their sizes, and how one is run; known without loading PyTorch."""
 
 from typing import Literal, Self
 
@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from rayboot.config import FrozenConfig
 
-__all__ = ["InferenceConfig", "Precision", "VRNConfig"]
+__all__ = ["HeadConfig", "InferenceConfig", "NetworkConfig", "Precision", "VRNConfig"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -56,6 +56,34 @@ class VRNConfig(FrozenConfig):
             upper_blocks=1,
             deepest_blocks=6,
         )
+
+
+class HeadConfig(FrozenConfig):
+    """Sizes of a regressor of the parametric head."""
+
+    resolution: int = Field(96, ge=32)
+    """Width and height of the image, px; a multiple of 32."""
+    slices: int = Field(96, ge=8)
+    """Depth of the volume that its shapes are put into, half pixels."""
+    channels: tuple[int, ...] = (32, 48, 96, 128, 192)
+    """After each halving of the image; multiples of 16."""
+    features: int = Field(256, ge=8)
+    """Between the last picture of features and the parameters."""
+    solid_depth: float = Field(65.0, gt=10)
+    """From the nose to the plane that the face is filled back to, px of a 192 px crop."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        step = 2 ** len(self.channels)
+        if self.resolution % max(step, 8):
+            raise ValueError(f"resolution must be a multiple of {step}, got {self.resolution}")
+        # With eight, training in channels-last ends in a segmentation fault of oneDNN.
+        if not self.channels or any(width < 16 or width % 16 for width in self.channels):
+            raise ValueError(f"channels must be multiples of 16, got {self.channels}")
+        return self
+
+
+NetworkConfig = VRNConfig | HeadConfig
 
 
 class InferenceConfig(FrozenConfig):

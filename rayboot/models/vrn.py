@@ -9,21 +9,33 @@ Source:
     Direct Volumetric CNN Regression, ICCV 2017, as released.
 """
 
+from typing import ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
 import torch
 from torch import nn
 
 from rayboot.errors import ShapeError
 from rayboot.models.config import VRNConfig
+from rayboot.models.losses import voxel_cross_entropy
+from rayboot.models.reconstructor import Reconstructor, require_images
+from rayboot.models.turn import turn_volumes, unpack_bits
 
 __all__ = ["VRN", "BranchSum", "Enlarge"]
 
 
-class VRN(nn.Sequential):
+class VRN(nn.Sequential, Reconstructor):
     """A network of the family; keys are those of the released state dict.
+
+    Its estimate are the volume's logits, its targets volumes (B, D, H, W) bool.
 
     Args:
         config: sizes; by default the released network's.
     """
+
+    target_kind: ClassVar[str] = "occupancy"
+    config: VRNConfig
 
     def __init__(self, config: VRNConfig | None = None) -> None:
         self_config = config or VRNConfig()
@@ -47,12 +59,17 @@ class VRN(nn.Sequential):
         )
         self.config = self_config
 
-    def forward(self, images: torch.Tensor, *, logits: bool = False) -> torch.Tensor:
+    @classmethod
+    def from_config(cls, config: VRNConfig) -> Self:  # type: ignore[override]
+        """A network with fresh weights."""
+        return cls(config)
+
+    def forward(self, images: torch.Tensor, *, raw: bool = False) -> torch.Tensor:
         """Occupancy of a batch of crops.
 
         Args:
             images: (B, 3, H, W) float in [0, 1], RGB, H = W = ``config.resolution``.
-            logits: leave out the sigmoid, as training wants it.
+            raw: leave out the sigmoid, as training wants it.
 
         Returns:
             (B, D, H, W), occupancy in [0, 1] (or logits); slices grow towards the viewer.
@@ -60,14 +77,56 @@ class VRN(nn.Sequential):
         Raises:
             ShapeError: the images have another shape, or are not floats.
         """
-        size = self.config.resolution
-        if images.shape[1:] != (3, size, size) or not images.is_floating_point():
-            raise ShapeError(
-                f"images must be float (B, 3, {size}, {size}) in [0, 1], got {images.dtype} "
-                f"{tuple(images.shape)}; crop with geometry.crop first"
-            )
+        require_images(images, self.config)
         volume = super().forward(images)
-        return volume if logits else torch.sigmoid(volume)
+        return volume if raw else torch.sigmoid(volume)
+
+    def occupancy(self, estimate: torch.Tensor) -> torch.Tensor:
+        """The logits' sigmoid, in their place."""
+        return estimate.sigmoid_()
+
+    def encode(self, estimate: torch.Tensor) -> None:
+        """Nothing beside the volume's bits."""
+
+    def decode(self, payload: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+        """Bits (D, H, W / 8) uint8 of a packed volume.
+
+        Raises:
+            ShapeError: it holds no ``shape`` of bits.
+        """
+        depth, height, width = shape
+        size = depth * height * width // 8
+        try:
+            bits = pa.decompress(payload, size, codec="zstd", asbytes=True)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise ShapeError(f"a target is no {shape} of bits, compressed with zstd") from error
+        if len(bits) != size:
+            raise ShapeError(f"a target holds {len(bits)} bytes, {shape} needs {size}")
+        return np.frombuffer(bits, np.uint8).reshape(depth, height, width // 8)
+
+    def turn(self, targets: torch.Tensor, transforms: np.ndarray) -> torch.Tensor:
+        """Volumes (B, D, H, W) bool of bits (B, D, H, W / 8), turned."""
+        return turn_volumes(unpack_bits(targets), transforms)
+
+    def soften(self, estimate: torch.Tensor) -> torch.Tensor:
+        """Occupancy in [0, 1]."""
+        return torch.sigmoid(estimate.float())
+
+    def mirror(self, targets: torch.Tensor) -> torch.Tensor:
+        """Columns in the other order."""
+        return targets.flip(-1)
+
+    def loss(
+        self, estimate: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """:func:`~rayboot.models.losses.voxel_cross_entropy`."""
+        return voxel_cross_entropy(estimate, targets, weights)
+
+    def overlap(self, estimate: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Intersection over union at 0.5, (B,); 0 where both are empty."""
+        predicted = estimate > 0
+        union = (predicted | targets).sum(dim=(1, 2, 3)).clamp(min=1)
+        return (predicted & targets).sum(dim=(1, 2, 3)) / union
 
 
 class BranchSum(nn.ModuleList):

@@ -1,6 +1,7 @@
-"""Reading and writing the weights of a network.
+"""Reading and writing the weights of a network of any kind.
 
-Own weights are safetensors with the network's config in the header. The released
+Own weights are safetensors with the network's config in the header, under a name that
+tells its kind. The released
 VRN-Unguided is read from ``vrn-unguided.t7`` and ``vrn_unguided.pth`` too. Nothing
 here executes a pickle.
 """
@@ -10,7 +11,7 @@ import os
 import pickle
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors
 import torch
@@ -18,20 +19,43 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from rayboot.errors import RequestError, WeightsError
-from rayboot.models.config import VRNConfig
+from rayboot.models.config import HeadConfig, NetworkConfig, VRNConfig
+from rayboot.models.head_regressor import HeadRegressor
+from rayboot.models.reconstructor import Reconstructor
 from rayboot.models.torch7_modules import state_dict_from_torch7
 from rayboot.models.vrn import VRN
 from rayboot.torch7 import Torch7Error, read_torch7
 
-__all__ = ["import_weights", "load_vrn", "read_config", "save_vrn"]
+__all__ = [
+    "KINDS",
+    "import_weights",
+    "load_network",
+    "load_vrn",
+    "make_network",
+    "read_config",
+    "save_network",
+]
 
-_CONFIG_KEY = "vrn_config"
+
+class Kind(NamedTuple):
+    """Of networks: the class of its config, and its own."""
+
+    config: type[NetworkConfig]
+    network: type[Reconstructor]
+
+
+KINDS = {
+    "vrn_config": Kind(VRNConfig, VRN),
+    "head_config": Kind(HeadConfig, HeadRegressor),
+}
+"""By the name under which the header keeps the config."""
+
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".t7")
 _NAMED = 5
 """So many entries are named in a message; the rest are counted."""
 
 
-def save_vrn(network: VRN, path: str | Path) -> None:
+def save_network(network: Reconstructor, path: str | Path) -> None:
     """Writes a network's weights and config as safetensors, whole or not at all.
 
     Raises:
@@ -39,10 +63,11 @@ def save_vrn(network: VRN, path: str | Path) -> None:
     """
     path = Path(path)
     tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
+    text = network.config.model_dump_json()
     # In the same folder, since a rename does not cross file systems.
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        save_file(tensors, str(aside), metadata={_CONFIG_KEY: network.config.model_dump_json()})
+        save_file(tensors, str(aside), metadata={_key_of(network.config): text})
         # safetensors makes files private; weights are for the team.
         os.chmod(aside, 0o666 & ~_umask())
         os.replace(aside, path)
@@ -56,7 +81,16 @@ def save_vrn(network: VRN, path: str | Path) -> None:
             aside.unlink()
 
 
-def read_config(path: str | Path) -> VRNConfig:
+def make_network(config: NetworkConfig) -> Reconstructor:
+    """A network of a config's kind with fresh weights."""
+    return KINDS[_key_of(config)].network.from_config(config)
+
+
+def _key_of(config: NetworkConfig) -> str:
+    return next(key for key, kind in KINDS.items() if isinstance(config, kind.config))
+
+
+def read_config(path: str | Path) -> NetworkConfig:
     """The config of a weights file; files without one hold the released network.
 
     Raises:
@@ -68,17 +102,21 @@ def read_config(path: str | Path) -> VRNConfig:
         return VRNConfig()
     try:
         with safetensors.safe_open(str(path), "pt") as file:
-            stored = (file.metadata() or {}).get(_CONFIG_KEY)
-        return VRNConfig() if stored is None else VRNConfig.model_validate_json(stored)
+            header = file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{path}: no safetensors file ({error}); fetch it again") from error
-    except ValidationError as error:
-        raise WeightsError(
-            f"{path}: {_CONFIG_KEY} in its header is not one of this version: {error}"
-        ) from error
+    for key, kind in KINDS.items():
+        if key in header:
+            try:
+                return kind.config.model_validate_json(header[key])
+            except ValidationError as error:
+                raise WeightsError(
+                    f"{path}: {key} in its header is not one of this version: {error}"
+                ) from error
+    return VRNConfig()
 
 
-def load_vrn(path: str | Path, device: str = "cpu") -> VRN:
+def load_network(path: str | Path, device: str = "cpu") -> Reconstructor:
     """A network with the weights of a file, in evaluation mode.
 
     Args:
@@ -96,7 +134,7 @@ def load_vrn(path: str | Path, device: str = "cpu") -> VRN:
     path = Path(path)
     # No memory and no chance yet: every entry comes from the file.
     with torch.device("meta"):
-        network = VRN(config)
+        network = make_network(config)
     try:
         tensors = _read_tensors(path, network)
         _require_fit(tensors, network.state_dict())
@@ -109,7 +147,20 @@ def load_vrn(path: str | Path, device: str = "cpu") -> VRN:
     return network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
-def import_weights(source: str | Path, destination: str | Path) -> VRNConfig:
+def load_vrn(path: str | Path, device: str = "cpu") -> VRN:
+    """A :class:`VRN` with the weights of a file, see :func:`load_network`.
+
+    Raises:
+        WeightsError: also where they are another kind of network's.
+    """
+    if not isinstance(read_config(path), VRNConfig):
+        raise WeightsError(f"{path}: holds no VRN; load it with load_network")
+    network = load_network(path, device)
+    assert isinstance(network, VRN)
+    return network
+
+
+def import_weights(source: str | Path, destination: str | Path) -> NetworkConfig:
     """Converts a weights file of any kind that :func:`load_vrn` reads to safetensors.
 
     Args:
@@ -128,8 +179,8 @@ def import_weights(source: str | Path, destination: str | Path) -> VRNConfig:
         raise RequestError(f"{destination}: weights are written to a name ending in .safetensors")
     if destination.is_dir() or not destination.parent.is_dir():
         raise RequestError(f"{destination}: must be a file in a folder that exists")
-    network = load_vrn(source)
-    save_vrn(network, destination)
+    network = load_network(source)
+    save_network(network, destination)
     return network.config
 
 
@@ -148,8 +199,9 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _read_tensors(path: Path, network: VRN) -> dict[str, torch.Tensor]:
+def _read_tensors(path: Path, network: Reconstructor) -> dict[str, torch.Tensor]:
     if path.suffix == ".t7":
+        assert isinstance(network, VRN)  # as read_config has it
         return state_dict_from_torch7(read_torch7(path.read_bytes()), network)
     if path.suffix == ".safetensors":
         with safetensors.safe_open(str(path), "pt") as file:

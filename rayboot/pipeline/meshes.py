@@ -21,7 +21,7 @@ from rayboot.data.storage import join_uri, require_writable, write_bytes
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.surface import surface_of_cells
-from rayboot.models import VRNConfig, read_config
+from rayboot.models import NetworkConfig, read_config
 from rayboot.models.config import InferenceConfig
 from rayboot.pipeline.listing import mark_duplicates
 from rayboot.pipeline.read import ReadPhotos
@@ -53,7 +53,7 @@ class MeshPlan(NamedTuple):
     """A checked request."""
 
     weights: Path
-    network: VRNConfig
+    network: NetworkConfig
     photos: pa.Table
     output: str
 

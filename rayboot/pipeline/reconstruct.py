@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from rayboot.data.storage import as_local_file
 from rayboot.geometry.volume import occupied_box
-from rayboot.models import VRN, load_vrn
+from rayboot.models import Reconstructor, load_network
 from rayboot.models.config import InferenceConfig
 from rayboot.models.predictor import Predictor
 from rayboot.pipeline.rows import Row, rows_of, table_of
@@ -23,6 +23,8 @@ class ReconstructFaces:
     Adds     occupancy  raw bytes, the volume's bits
              cells      raw bytes, the soft volume in cubes of ``cell`` px, of its box
              box        (6,) start and stop of the cells' slices, rows, columns
+             target     what the network learns from, with its target_kind; null where that is
+                        the occupancy
              reject     reason ``empty-volume`` where nothing is occupied
 
     Args:
@@ -44,7 +46,7 @@ class ReconstructFaces:
         cell: int = 0,
     ) -> None:
         network = _load(weights, "cuda" if use_gpu else "cpu")
-        self._size = network.config.resolution
+        self._size, self._target_kind = network.config.resolution, network.target_kind
         self._predictor = Predictor(network, config, batch_size=batch_size)
         self._isovalue, self._cell = isovalue, cell
 
@@ -56,14 +58,15 @@ class ReconstructFaces:
             shape = (self._size, self._size, 3)
             images = np.stack([np.frombuffer(r["image"], np.uint8).reshape(shape) for r in alive])
             small = self._predictor.predict_small(images, self._isovalue, self._cell)
-            for row, bits, cells in zip(alive, *small, strict=True):
+            for row, bits, cells, target in zip(alive, *small, strict=True):
                 row.update(_boxed(bits, cells, self._isovalue))
+                row.update(target_kind=self._target_kind, target=target)
         return table_of(rows)
 
 
-def _load(weights: str, device: str) -> VRN:
+def _load(weights: str, device: str) -> Reconstructor:
     with as_local_file(weights) as file:
-        return load_vrn(file, device=device)
+        return load_network(file, device=device)
 
 
 def _boxed(bits: np.ndarray, cells: np.ndarray, isovalue: float) -> Row:

@@ -18,7 +18,7 @@ import rayboot
 from rayboot.data.detector import FaceDetector
 from rayboot.data.storage import exists, join_uri, read_bytes, require_writable, write_bytes
 from rayboot.errors import RequestError
-from rayboot.models import VRNConfig, read_config
+from rayboot.models import NetworkConfig, read_config
 from rayboot.pipeline.config import GenerateConfig
 from rayboot.pipeline.listing import list_inputs, mark_duplicates, thin_videos
 from rayboot.registry.models import resolve_weights
@@ -39,7 +39,7 @@ class GeneratePlan(NamedTuple):
     output: str
     weights: str
     """URI of a copy beside the data: other machines have no file of this one's."""
-    network: VRNConfig
+    network: NetworkConfig
     model_digest: str
     stamp: dict[str, str]
     num_photos: int

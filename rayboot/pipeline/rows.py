@@ -34,6 +34,9 @@ STAGE_SCHEMA = pa.schema(
         ("occupancy", pa.binary()),
         ("cells", pa.binary()),
         ("box", pa.list_(pa.int32())),
+        # What the network learns from, and of which kind; null where the volume is it.
+        ("target_kind", pa.string()),
+        ("target", pa.binary()),
         ("stage", pa.string()),
         ("reason", pa.string()),
         ("message", pa.string()),

@@ -54,7 +54,7 @@ class TurnedFace(NamedTuple):
 class TurnFaces:
     """Volume to pose, views and their renders, one EGL renderer per actor.
 
-    Reads    image, landmarks, occupancy, cells, box
+    Reads    image, landmarks, occupancy, cells, box, target_kind, target
     Gives    rows of :data:`rayboot.data.schema.PAIRS_SCHEMA`, faces and rejects
     """
 
@@ -97,7 +97,6 @@ class TurnFaces:
         image_format = self._config.image_format
         return {
             "image": encode_image(photo, image_format),
-            "target_kind": "occupancy",
             "occupancy": pack_occupancy(face.occupied),
             "shape": list(face.occupied.shape),
             "symmetry_normal": face.pose.symmetry_normal,

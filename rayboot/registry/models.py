@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.types import Schema, TensorSpec
 
 from rayboot.errors import RequestError
-from rayboot.registry.names import BUILTIN_COMPACT
+from rayboot.registry.names import BUILTIN
 from rayboot.registry.tracking import Run
 
 __all__ = [
@@ -44,22 +44,22 @@ def resolve_weights(model: str, tracking_uri: str | None = None) -> Path:
     """A local weights file for any way to name a model.
 
     Args:
-        model: a file (.safetensors, .t7, .pth), ``builtin:compact``, or
+        model: a file (.safetensors, .t7, .pth), ``builtin:compact``, ``builtin:head``, or
             ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``.
         tracking_uri: of the registry; by default MLflow's own setting.
 
     Raises:
         RequestError: there is no such file, or no such model version.
     """
-    if model == BUILTIN_COMPACT:
-        path = Path(str(resources.files("rayboot.models").joinpath("compact.safetensors")))
+    if model in BUILTIN:
+        path = Path(str(resources.files("rayboot.models").joinpath(BUILTIN[model])))
     elif model.startswith("models:/"):
         return _download(model, tracking_uri)
     else:
         path = Path(model.removeprefix("file://")).expanduser()
     if not path.is_file():
         raise RequestError(
-            f"model {model}: no such file; give a weights file, {BUILTIN_COMPACT} or "
+            f"model {model}: no such file; give a weights file, {', '.join(BUILTIN)} or "
             "models:/NAME@ALIAS"
         )
     return path
@@ -109,7 +109,7 @@ def register_weights(
     Args:
         run: that made them.
         name: of the registered model.
-        weights: safetensors file as :func:`rayboot.models.save_vrn` writes it; kept
+        weights: safetensors file as :func:`rayboot.models.save_network` writes it; kept
             under the name ``vrn.safetensors``.
         example: (B, 3, H, W) float32 images in [0, 1].
         occupancy: (B, D, H, W) float32 that the network gives for them.

@@ -17,9 +17,9 @@ class ServedVRN(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Reads the weights; called once a process."""
-        from rayboot.models import load_vrn
+        from rayboot.models import load_network
 
-        self._network = load_vrn(context.artifacts["weights"])
+        self._network = load_network(context.artifacts["weights"])
 
     # Unannotated, hence the filter above.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]

@@ -7,19 +7,9 @@ from rayboot.evaluate.config import EvaluateConfig
 from rayboot.pipeline.config import GenerateConfig
 from rayboot.registry.names import BUILTIN_COMPACT
 from rayboot.rounds.gate import GateConfig
-from rayboot.train.config import OptimizerConfig
+from rayboot.train.config import FinetuneSettings
 
-__all__ = ["RoundConfig", "RoundTraining"]
-
-
-class RoundTraining(FrozenConfig):
-    """Fine-tuning within a round; data, weights and folders follow from the round."""
-
-    optimizer: OptimizerConfig = OptimizerConfig()
-    source_share: float = Field(0.0, ge=0, lt=1)
-    num_workers: int = Field(1, ge=1)
-    use_gpu: bool = False
-    cpus_per_worker: float = Field(1.0, gt=0)
+__all__ = ["RoundConfig"]
 
 
 class RoundConfig(FrozenConfig):
@@ -34,7 +24,8 @@ class RoundConfig(FrozenConfig):
     model: str = BUILTIN_COMPACT
     """Whom to improve: a weights file, ``builtin:compact`` or ``models:/NAME/VERSION``."""
     generate: GenerateConfig = GenerateConfig()
-    finetune: RoundTraining = RoundTraining()
+    finetune: FinetuneSettings = FinetuneSettings()
+    """Data, weights and folders follow from the round."""
     gate: GateConfig = GateConfig()
     tracking_uri: str | None = None
     """MLflow's; None is a SQLite store in the output folder."""

@@ -10,10 +10,11 @@ from rayboot.config import FrozenConfig, parse_config
 from rayboot.data.storage import exists, join_uri, require_writable
 from rayboot.evaluate.config import EvaluateConfig
 from rayboot.pipeline.config import GenerateConfig
-from rayboot.rounds.config import RoundConfig, RoundTraining
+from rayboot.rounds.config import RoundConfig
 from rayboot.rounds.gate import GateConfig
 from rayboot.rounds.round import RoundResult, run_round
 from rayboot.synthesis import SynthesisConfig, synthesize
+from rayboot.train.config import FinetuneSettings
 
 __all__ = ["DemoConfig", "demo_config", "run_demo"]
 
@@ -26,7 +27,7 @@ class DemoConfig(FrozenConfig):
     test_photos: SynthesisConfig
     """To measure on, at every yaw; other identities."""
     generate: GenerateConfig = GenerateConfig()
-    finetune: RoundTraining = RoundTraining()
+    finetune: FinetuneSettings = FinetuneSettings()
     gate: GateConfig = GateConfig()
     evaluation: dict[str, Any] = {}
     """Fields of :class:`EvaluateConfig`, its data apart."""

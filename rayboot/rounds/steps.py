@@ -10,7 +10,7 @@ from rayboot.data.storage import write_bytes
 from rayboot.evaluate.benchmark import FaceError
 from rayboot.evaluate.faces import pick_by_yaw
 from rayboot.evaluate.measure import measure_models
-from rayboot.models import load_vrn
+from rayboot.models import load_network
 from rayboot.models.config import InferenceConfig
 from rayboot.models.predictor import Predictor
 from rayboot.pipeline.request import GeneratePlan, prepare
@@ -82,7 +82,7 @@ def evaluate_step(config: RoundConfig, model: str, candidate: Path) -> Errors:
 
 def register_step(config: RoundConfig, run: Run, candidate: Path) -> str:
     """Registers the candidate, with two evaluation faces as its example; its version."""
-    network = load_vrn(candidate)
+    network = load_network(candidate)
     size = network.config.resolution
     faces = pick_by_yaw(config.evaluation, size, 2)
     photos = np.stack([face.image for face in faces])

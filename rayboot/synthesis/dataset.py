@@ -20,14 +20,14 @@ from rayboot.data.storage import join_uri, write_bytes
 from rayboot.data.truth import TRUTH_SCHEMA, write_topology, write_truth
 from rayboot.geometry.camera import gaze_angles, transform_points
 from rayboot.geometry.crop import landmark_crop
+from rayboot.geometry.front_solid import build_solid, fill_volume, solid_extent
+from rayboot.geometry.head import head_model
 from rayboot.geometry.landmarks import interocular_distance
 from rayboot.geometry.volume import pack_occupancy
 from rayboot.render import Renderer
 from rayboot.synthesis.config import SynthesisConfig
-from rayboot.synthesis.head import head_model
 from rayboot.synthesis.photo import Photo, take_photo
 from rayboot.synthesis.sampling import FaceSample, draw_sample
-from rayboot.synthesis.truth import build_solid, fill_volume, solid_extent
 from rayboot.torch7 import write_torch7
 
 __all__ = ["synthesize"]
@@ -122,6 +122,9 @@ def _truth(
         "crop": crop.ravel(),
         "shape": list(shape),
         "occupancy": pack_occupancy(fill_volume(solid, crop_from_head, shape)),
+        "head": np.concatenate([sample.identity, sample.expression, crop_from_head.ravel()])
+        .astype("<f4")
+        .tobytes(),
         "vertices": transform_points(crop_from_head, photo.head[model.front])
         .astype("<f4")
         .tobytes(),

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 
 from rayboot.geometry.camera import pixel_from_crop
+from rayboot.geometry.head import HeadModel
 from rayboot.geometry.mesh import Mesh
 from rayboot.render import Backplane, Renderer, Scene
 from rayboot.synthesis.appearance import grow_hair, paint_head
-from rayboot.synthesis.head import HeadModel
 from rayboot.synthesis.sampling import FaceSample
 
 __all__ = ["Photo", "take_photo"]

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from rayboot.geometry.camera import rotation_yaw_pitch
+from rayboot.geometry.head import HeadModel
 from rayboot.synthesis.config import SynthesisConfig, YawConfig
-from rayboot.synthesis.head import HeadModel
 
 __all__ = ["Appearance", "FaceSample", "Light", "draw_sample", "sample_rng"]
 

@@ -6,7 +6,30 @@ from pydantic import Field
 
 from rayboot.config import FrozenConfig
 
-__all__ = ["FinetuneConfig", "OptimizerConfig", "PretrainConfig"]
+__all__ = [
+    "AugmentConfig",
+    "FinetuneConfig",
+    "FinetuneSettings",
+    "OptimizerConfig",
+    "PretrainConfig",
+]
+
+
+class AugmentConfig(FrozenConfig):
+    """How pictures are changed, each anew whenever it is seen; of all nothing by default."""
+
+    flip: bool = False
+    """Mirror a random half of the samples, image and shape alike."""
+    color_jitter: float = Field(0.0, ge=0, lt=1)
+    """Largest relative change of brightness, contrast and each channel."""
+    light: float = Field(0.0, ge=0, lt=1)
+    """Largest change of brightness from the middle to one side, which is drawn."""
+    blur: float = Field(0.0, ge=0, le=0.05)
+    """Largest standard deviation of a Gaussian, share of the picture's width."""
+    noise: float = Field(0.0, ge=0, le=0.5)
+    """Largest standard deviation, share of white."""
+    occlusion: float = Field(0.0, ge=0, le=0.5)
+    """Largest share of the picture that a plain rectangle hides, in every second picture."""
 
 
 class OptimizerConfig(FrozenConfig):
@@ -21,10 +44,10 @@ class OptimizerConfig(FrozenConfig):
     """Epochs between halvings of the rate."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """``auto``: bfloat16 where the processor computes in it, else float32."""
-    flip: bool = False
-    """Mirror a random half of the samples, image and volume alike."""
-    color_jitter: float = Field(0.0, ge=0, lt=1)
-    """Largest relative change of brightness, contrast and each channel."""
+    augment: AugmentConfig = AugmentConfig()
+    average: float = Field(0.0, ge=0, lt=1)
+    """Weights are validated and kept as their moving average, of which each step keeps this
+    share, 0.999 for one; 0 keeps the last step's own."""
     seed: int = 0
     """Of order and augmentation."""
 
@@ -36,12 +59,36 @@ class PretrainConfig(FrozenConfig):
     """URI of a set written by ``rayboot synthesize``."""
     output: str
     """Where the weights (safetensors) and the training record go: a local folder."""
+    network: Literal["vrn", "head"] = "vrn"
+    """The compact member of the VRN family, or the regressor of the parametric head."""
     val_share: float = Field(0.1, gt=0, lt=1)
     """Share of the identities held out for validation."""
     optimizer: OptimizerConfig = OptimizerConfig()
 
 
-class FinetuneConfig(FrozenConfig):
+class FinetuneSettings(FrozenConfig):
+    """How a network is fine-tuned on pairs, whichever they are."""
+
+    source_share: float = Field(0.0, ge=0, lt=1)
+    """Share of the samples that are unrotated photos with their own predictions."""
+    distillation: float = Field(0.0, ge=0)
+    """Weight of unrotated photos whose target is what the network said of them before, in
+    shades instead of bits: learning without forgetting. They come in by ``source_share``. 0:
+    they are samples like any other."""
+    leave_out: float = Field(0.0, ge=0, lt=1)
+    """Share of the views that take no part: those on which the network, before training,
+    disagrees most with the turned shape."""
+    agreement_power: float = Field(0.0, ge=0)
+    """Views count as their agreement (intersection over union) to this power; 0: all alike."""
+    checkpoint_steps: int = Field(500, ge=1)
+    """Steps between checkpoints within an epoch: what a lost worker costs at most."""
+    num_workers: int = Field(1, ge=1)
+    use_gpu: bool = False
+    cpus_per_worker: float = Field(1.0, gt=0)
+    optimizer: OptimizerConfig = OptimizerConfig()
+
+
+class FinetuneConfig(FinetuneSettings):
     """Fine-tuning a network on a pairs data set, with Ray Train."""
 
     data: str
@@ -52,12 +99,6 @@ class FinetuneConfig(FrozenConfig):
     """Where checkpoints of a run are kept: a local folder or a URI."""
     name: str = "finetune"
     """Of the run; the same name again resumes it."""
-    source_share: float = Field(0.0, ge=0, lt=1)
-    """Share of the samples that are unrotated photos with their own predictions."""
-    num_workers: int = Field(1, ge=1)
-    use_gpu: bool = False
-    cpus_per_worker: float = Field(1.0, gt=0)
-    optimizer: OptimizerConfig = OptimizerConfig()
     tracking_uri: str | None = None
     """MLflow's; None is MLflow's own setting, ``MLFLOW_TRACKING_URI`` or a local SQLite."""
     experiment: str = "rayboot"

@@ -1,35 +1,37 @@
 """Fine-tuning on a pairs data set with Ray Train.
 
-The driver names data and settings; each worker reads its share, turns the
-targets once, and trains. The epoch with the lowest validation loss is kept.
+The driver names data and settings; each worker reads its share of the faces and
+trains, their targets turned on its device. The epoch with the lowest validation loss
+is kept.
 """
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import ray.data
 import ray.train
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from rayboot.data.manifest import require_finished
-from rayboot.data.pairs import read_pairs
+from rayboot.data.pair_index import index_faces, read_faces, share_of
 from rayboot.data.splits import Split
 from rayboot.data.storage import join_uri, require_writable, write_bytes
-from rayboot.errors import RaybootError
-from rayboot.models import VRN, load_vrn, save_vrn
+from rayboot.errors import RaybootError, RequestError
+from rayboot.models import Reconstructor, load_network, save_network
 from rayboot.progress import Progress, follow_progress
 from rayboot.registry.models import pin_model, resolve_weights
 from rayboot.registry.tracking import Run, default_tracking_uri, open_run
+from rayboot.train.agreement import sift_views
 from rayboot.train.config import FinetuneConfig
-from rayboot.train.loop import EpochRecord, TrainState, train_epochs
-from rayboot.train.samples import SampleStore
-from rayboot.train.targets import TurnTargets, repeat_source
+from rayboot.train.loop import StepRecord, train_epochs
+from rayboot.train.objective import Objective
+from rayboot.train.samples import Sample, SampleStore
+from rayboot.train.state import EpochRecord, TrainState
 
 __all__ = [
     "FinetunePlan",
@@ -37,9 +39,11 @@ __all__ = [
     "finetune",
     "finetune_tracked",
     "prepare_finetune",
+    "read_samples",
+    "repeat_source",
 ]
 
-_WEIGHTS, _STATE = "vrn.safetensors", "state.pt"
+_WEIGHTS, _STATE = "network.safetensors", "state.pt"
 
 
 class FinetuneResult(NamedTuple):
@@ -65,14 +69,12 @@ def finetune(config: FinetuneConfig, run: Run | None = None) -> FinetuneResult:
     with follow_progress("fine-tune", "step") as board:
         result = _trainer(config, weights, run, board).fit()
     best = result.get_best_checkpoint("val_loss", "min")
-    if best is None:
+    if best is None or result.checkpoint is None:
         raise RaybootError(f"run {config.name}: no epoch ended; see its log under {result.path}")
-    frame = result.metrics_dataframe
-    assert frame is not None  # there is a checkpoint, so an epoch was reported
-    epochs = [
-        EpochRecord(**{field: row[field] for field in EpochRecord._fields})
-        for row in frame.to_dict("records")
-    ]
+    # Ray's own table of figures has only those whose checkpoint is still there.
+    with result.checkpoint.as_directory() as folder:
+        position = torch.load(Path(folder) / _STATE, weights_only=True)
+    epochs = [EpochRecord(*record) for record in position["epochs"]]
     with best.as_directory() as folder:
         weights_bytes = (Path(folder) / _WEIGHTS).read_bytes()
     return FinetuneResult(
@@ -128,12 +130,6 @@ def _trainer(config: FinetuneConfig, weights: str, run: Run | None, board: Any) 
             "run": None if run is None else (run.tracking_uri, run.run_id),
             "board": board,
         },
-        datasets={
-            "train": training_rows(config, "train"),
-            "val": training_rows(config, "val"),
-        },
-        # Every worker validates on all of it, so that all see the same figure.
-        dataset_config=ray.train.DataConfig(datasets_to_split=["train"]),
         torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.num_workers,
@@ -151,94 +147,124 @@ def _trainer(config: FinetuneConfig, weights: str, run: Run | None, board: Any) 
     )
 
 
-def training_rows(config: FinetuneConfig, split: Split) -> ray.data.Dataset:
-    """Samples of one split: image, shape and turned target, one row each.
-
-    The photos' own copies come in as ``config.source_share`` says.
-    """
-    rows = read_pairs(config.data, split=split, include_source=config.source_share > 0)
-    if config.source_share > 0:
-        counts = require_finished(config.data).counts
-        share = config.source_share
-        copies = share / (1 - share) * counts["views"] / max(1, counts["faces"])
-        rows = rows.flat_map(
-            lambda row: [row] * (repeat_source(row["face_id"], copies) if row["is_source"] else 1)
-        )
-    # A small data set is one block, whose targets one process would turn alone.
-    return rows.repartition(target_num_rows_per_block=128).map_batches(
-        TurnTargets(), batch_format="pyarrow", batch_size=32
-    )
-
-
 def _train_worker(settings: dict[str, Any]) -> None:
     config = FinetuneConfig.model_validate(settings["config"])
     context = ray.train.get_context()
+    rank = context.get_world_rank()
     torch.manual_seed(config.optimizer.seed)
     if not config.use_gpu:
         torch.set_num_threads(max(1, _cores() // context.get_world_size()))
-    shards = [ray.train.get_dataset_shard(name) for name in ("train", "val")]
-    # Side by side: starting to read takes longer than reading a small data set.
-    with ThreadPoolExecutor(len(shards)) as pool:
-        train, val = pool.map(_read_store, shards)
-    network = load_vrn(settings["weights"])
-    state = TrainState(ray.train.torch.prepare_model(network), config.optimizer)
-    _restore(state, network, ray.train.get_checkpoint())
-    on_step = _progress_teller(settings["board"], state, context.get_world_rank())
-    run = Run(*settings["run"]) if settings["run"] and context.get_world_rank() == 0 else None
-    for record in train_epochs(state, train, val, on_step=on_step):
+    network = load_network(settings["weights"])
+    train, val = (
+        read_samples(config, network, split, rank, context.get_world_size())
+        for split in ("train", "val")
+    )
+    # It moves the network to the worker's device.
+    forward = ray.train.torch.prepare_model(network)
+    train = sift_views(network, train, config)
+    objective = _objective(config, settings["weights"], next(network.parameters()).device)
+    state = TrainState(network, config.optimizer, forward)
+    _restore(state, ray.train.get_checkpoint())
+    tell = _progress_teller(settings["board"], state) if rank == 0 else None
+    run = Run(*settings["run"]) if settings["run"] and rank == 0 else None
+
+    def on_step(done: StepRecord) -> None:
+        if tell is not None:
+            tell(done)
+        # The epoch's last step is followed by its own checkpoint.
+        if state.next_step % config.checkpoint_steps == 0 and state.next_step < done.num_steps:
+            _report(state, {"val_loss": np.inf}, rank)
+
+    for record in train_epochs(state, train, val, objective=objective, on_step=on_step):
         if run is not None:
             run.log_metrics(record._asdict(), step=record.epoch)
-        _report(state, network, record, context.get_world_rank())
+        _report(state, record._asdict(), rank)
+
+
+def _objective(config: FinetuneConfig, weights: str, device: torch.device) -> Objective:
+    if not config.distillation:
+        return Objective()
+    return Objective(load_network(weights, str(device)), config.distillation)
+
+
+def read_samples(
+    config: FinetuneConfig,
+    network: Reconstructor,
+    split: Split,
+    rank: int = 0,
+    num_workers: int = 1,
+) -> SampleStore:
+    """The share of a worker in one split: a sample for each view, in the faces' order.
+
+    The photos' own copies come in as ``config.source_share`` says.
+
+    Args:
+        config: of the run.
+        network: that learns from them.
+        split: ``train`` or ``val``.
+        rank: of the worker.
+        num_workers: of the run.
+
+    Raises:
+        RequestError: there is no face for this worker.
+    """
+    counts = require_finished(config.data).counts
+    share = config.source_share
+    copies = share / (1 - share) * counts["views"] / max(1, counts["faces"])
+    index = share_of(index_faces(config.data, split), rank, num_workers)
+    if len(index) == 0:
+        raise RequestError(
+            f"{config.data}: no {split} face for worker {rank} of {num_workers}; give more photos, "
+            "or fewer workers"
+        )
+    samples: list[Sample] = []
+    shape = (0, 0, 0)
+    for face in read_faces(config.data, index, network.target_kind):
+        shape = tuple(face["shape"])
+        for view in face["views"]:
+            transform = np.reshape(np.asarray(view["transform"], np.float64), (3, 4))
+            samples.append(Sample(view["image"], face["target"], transform))
+        own = repeat_source(face["face_id"], copies)
+        samples += [Sample(face["image"], face["target"], own=True)] * own
+    return SampleStore(samples, shape, network.decode)
+
+
+def repeat_source(face_id: str, copies: float) -> int:
+    """How often the unrotated photo of ``face_id`` takes part, ``copies`` on average.
+
+    Decided by the id alone, so it depends on no worker and no order.
+    """
+    draw = int.from_bytes(hashlib.sha256(face_id.encode()).digest()[:8], "big") / 2**64
+    return int(copies) + (draw < copies - int(copies))
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _read_store(shard: ray.data.DataIterator) -> SampleStore:
-    samples: list[tuple[np.ndarray, bytes]] = []
-    shape: tuple[int, int, int] | None = None
-    for batch in shard.iter_batches(batch_size=64, batch_format="numpy"):
-        depth, height, width = (int(length) for length in batch["shape"][0])
-        shape = (depth, height, width)
-        samples += zip(batch["image"], batch["target"], strict=True)
-    return SampleStore(samples, shape or (0, 0, 0))
-
-
-def _restore(
-    state: TrainState, network: torch.nn.Module, checkpoint: ray.train.Checkpoint | None
-) -> None:
+def _restore(state: TrainState, checkpoint: ray.train.Checkpoint | None) -> None:
     if checkpoint is None:
         return
     with checkpoint.as_directory() as folder:
-        network.load_state_dict(load_vrn(Path(folder) / _WEIGHTS).state_dict())
-        saved = torch.load(Path(folder) / _STATE, weights_only=True)
-    state.optimizer.load_state_dict(saved["optimizer"])
-    state.next_epoch = saved["next_epoch"]
+        weights = load_network(Path(folder) / _WEIGHTS).state_dict()
+        state.go_to(torch.load(Path(folder) / _STATE, weights_only=True), weights)
 
 
-def _report(state: TrainState, network: VRN, record: EpochRecord, rank: int) -> None:
+def _report(state: TrainState, figures: dict[str, Any], rank: int) -> None:
     if rank != 0:
-        ray.train.report(record._asdict())
+        ray.train.report(figures)
         return
     with tempfile.TemporaryDirectory() as folder:
-        save_vrn(network, Path(folder) / _WEIGHTS)
-        torch.save(
-            {"optimizer": state.optimizer.state_dict(), "next_epoch": state.next_epoch},
-            Path(folder) / _STATE,
-        )
-        ray.train.report(record._asdict(), checkpoint=ray.train.Checkpoint.from_directory(folder))
+        save_network(state.result, Path(folder) / _WEIGHTS)
+        torch.save(state.position(), Path(folder) / _STATE)
+        ray.train.report(figures, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 
-def _progress_teller(
-    board: Any, state: TrainState, rank: int
-) -> Callable[[int, int, float], None] | None:
-    if rank != 0:
-        return None
-
-    def tell(step: int, num_steps: int, loss: float) -> None:
-        done = state.next_epoch * num_steps + step + 1
-        board.tell.remote(Progress(done, state.config.num_epochs * num_steps, f"loss {loss:.4f}"))
+def _progress_teller(board: Any, state: TrainState) -> Callable[[StepRecord], None]:
+    def tell(done: StepRecord) -> None:
+        step = state.next_epoch * done.num_steps + done.step + 1
+        total = state.config.num_epochs * done.num_steps
+        board.tell.remote(Progress(step, total, f"loss {done.loss:.4f}"))
 
     return tell
 

@@ -1,54 +1,43 @@
 """The training loop: plain PyTorch, the same under one process or many.
 
-Order and augmentation of epoch E depend on ``[seed, E, rank]`` alone, so a
-resumed run sees what an undisturbed one sees.
+Order and augmentation of a step depend on ``[seed, epoch, rank]`` and its number alone,
+so a run that goes on from any step sees what an undisturbed one sees.
 """
 
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.distributed
 
-from rayboot.models.losses import voxel_cross_entropy
+from rayboot.models import Reconstructor
 from rayboot.models.precision import autocast
-from rayboot.train.augment import augment_batch
+from rayboot.models.transfer import send
+from rayboot.train.augment import apply_changes, draw_changes, mirror_chosen
 from rayboot.train.config import OptimizerConfig
+from rayboot.train.objective import Objective
 from rayboot.train.samples import Batch, SampleStore
+from rayboot.train.state import EpochRecord, TrainState
 
-__all__ = ["EpochRecord", "TrainState", "learning_rate", "train_epochs", "validate"]
+__all__ = ["StepRecord", "learning_rate", "overlaps", "train_epochs", "validate"]
 
+_AHEAD = 2
+"""Batches that are read while the device computes another one."""
 
-class EpochRecord(NamedTuple):
-    """Figures of one epoch; ``epoch`` counts from 0, losses are per voxel."""
-
-    epoch: int
-    learning_rate: float
-    train_loss: float
-    val_loss: float
-    val_iou: float
+_MOST_OVERLAPS = 256
+"""Samples of a worker, about, whose volumes are compared: not every network has them at hand."""
 
 
-class TrainState:
-    """A network, its optimizer and the next epoch; what a checkpoint holds.
+class StepRecord(NamedTuple):
+    """A step that was done: its number in the epoch, of how many, and its loss."""
 
-    Args:
-        network: gives logits (B, D, H, W) for images (B, 3, H, W); on its device.
-        config: of the optimizer.
-    """
-
-    def __init__(self, network: torch.nn.Module, config: OptimizerConfig) -> None:
-        # Twice as fast on a CPU, and on a GPU in bfloat16.
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.config = config
-        self.optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-        self.next_epoch = 0
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return next(self.network.parameters()).device
+    step: int
+    num_steps: int
+    loss: float
 
 
 def learning_rate(config: OptimizerConfig, epoch: int) -> float:
@@ -61,86 +50,155 @@ def train_epochs(
     train: SampleStore,
     val: SampleStore,
     *,
-    on_step: Callable[[int, int, float], None] | None = None,
+    objective: Objective | None = None,
+    on_step: Callable[[StepRecord], None] | None = None,
 ) -> Iterator[EpochRecord]:
-    """Trains from ``state.next_epoch`` to the last epoch; yields a record after each.
+    """Trains from where ``state`` is to the last epoch; yields a record after each.
 
     Args:
         state: moved on in place.
         train: this worker's samples.
-        val: samples that every worker validates on.
-        on_step: called with (step, steps of the epoch, loss).
+        val: this worker's share of those to validate on.
+        objective: of each step; by default the network's loss.
+        on_step: called after each step, ``state`` pointing to the next one.
     """
+    objective = objective or Objective()
     for epoch in range(state.next_epoch, state.config.num_epochs):
         rate = learning_rate(state.config, epoch)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        loss = _train_epoch(state, train, epoch, on_step)
-        val_loss, val_iou = validate(state.network, val, state.config)
-        state.next_epoch = epoch + 1
-        yield EpochRecord(epoch, rate, loss, val_loss, val_iou)
+        waited = _train_epoch(state, train, epoch, objective, on_step)
+        loss = float(np.mean(state.losses))
+        val_loss, val_iou = validate(state.result, val, state.config)
+        state.next_epoch, state.next_step, state.losses = epoch + 1, 0, []
+        state.epochs.append(EpochRecord(epoch, rate, loss, val_loss, val_iou, waited))
+        yield state.epochs[-1]
 
 
 def _train_epoch(
     state: TrainState,
     train: SampleStore,
     epoch: int,
-    on_step: Callable[[int, int, float], None] | None,
+    objective: Objective,
+    on_step: Callable[[StepRecord], None] | None,
 ) -> float:
     config, (rank, num_workers) = state.config, _rank_and_size()
-    rng = np.random.default_rng([config.seed, epoch, rank])
-    order = rng.permutation(len(train))
+    order = np.random.default_rng([config.seed, epoch, rank]).permutation(len(train))
     batch_size = max(1, config.batch_size // num_workers)
     num_steps = _smallest(max(1, len(train) // batch_size))
+    batches = [
+        order[step * batch_size : (step + 1) * batch_size]
+        for step in range(state.next_step, num_steps)
+    ]
     state.network.train()
-    losses = []
-    for step in range(num_steps):
-        indices = order[step * batch_size : (step + 1) * batch_size]
-        batch = augment_batch(
-            rng, train.read(indices), flip=config.flip, color_jitter=config.color_jitter
-        )
-        losses.append(_step(state, batch))
+    started, waited = time.perf_counter(), 0.0
+    for batch, seconds in _read_ahead(train, batches):
+        waited += seconds
+        # A draw of its own for every step: one that goes on from here draws the same.
+        rng = np.random.default_rng([config.seed, epoch, rank, state.next_step])
+        state.losses.append(_step(state, batch, objective, rng))
+        step, state.next_step = state.next_step, state.next_step + 1
         if on_step is not None:
-            on_step(step, num_steps, losses[-1])
-    return float(np.mean(losses))
+            on_step(StepRecord(step, num_steps, state.losses[-1]))
+    return waited / max(time.perf_counter() - started, 1e-9)
 
 
-def _step(state: TrainState, batch: Batch) -> float:
-    images, targets = _to_device(batch, state.device)
-    with autocast(state.device, state.config.precision):
-        loss = voxel_cross_entropy(state.network(images, logits=True), targets)
+def _read_ahead(store: SampleStore, batches: list[np.ndarray]) -> Iterator[tuple[Batch, float]]:
+    """Batches in order, and for how many seconds each was waited for."""
+    waiting: deque[Future[Batch]] = deque()
+    left = deque(batches)
+    with ThreadPoolExecutor(_AHEAD, thread_name_prefix="read-batch") as pool:
+        while left or waiting:
+            while left and len(waiting) < _AHEAD:
+                waiting.append(pool.submit(store.read, left.popleft()))
+            started = time.perf_counter()
+            batch = waiting.popleft().result()
+            yield batch, time.perf_counter() - started
+
+
+def _step(state: TrainState, batch: Batch, objective: Objective, rng: np.random.Generator) -> float:
+    config, network = state.config, state.network
+    images, targets = _to_device(network, batch, state.device)
+    changes = draw_changes(rng, len(images), config.augment)
+    images = apply_changes(images, changes)
+    targets = mirror_chosen(targets, network.mirror, changes)
+    weights = None if batch.weights is None else send(batch.weights, state.device)
+    with autocast(state.device, config.precision):
+        loss = objective.loss(state, images, targets, torch.from_numpy(batch.own), weights)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     state.optimizer.step()
+    state.stepped()
     return float(loss.detach())
 
 
 @torch.no_grad()
+def overlaps(
+    network: Reconstructor, store: SampleStore, indices: np.ndarray, config: OptimizerConfig
+) -> np.ndarray:
+    """Intersection over union (M,) of what a network says of samples with their targets.
+
+    Args:
+        network: on its device.
+        store: of the samples.
+        indices: (M,) in it.
+        config: its batch and precision are used.
+    """
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    found = []
+    starts = range(0, len(indices), config.batch_size)
+    batches = [indices[start : start + config.batch_size] for start in starts]
+    for batch, _ in _read_ahead(store, batches):
+        images, targets = _to_device(network, batch, device)
+        with autocast(device, config.precision):
+            estimate = network(images, raw=True)
+        found.append(network.overlap(estimate, targets).float().cpu().numpy())
+    network.train(was_training)
+    return np.concatenate(found) if found else np.zeros(0, np.float32)
+
+
+@torch.no_grad()
 def validate(
-    network: torch.nn.Module, val: SampleStore, config: OptimizerConfig
+    network: Reconstructor, val: SampleStore, config: OptimizerConfig
 ) -> tuple[float, float]:
-    """Mean loss per voxel, and mean intersection over union at 0.5."""
+    """Mean loss, and mean intersection over union at 0.5, over all workers' shares.
+
+    The latter of batches spread over them, where a share is large.
+    """
     device = next(network.parameters()).device
     network.eval()
-    loss_sum, iou_sum = 0.0, 0.0
-    for start in range(0, len(val), config.batch_size):
-        indices = np.arange(start, min(start + config.batch_size, len(val)))
-        images, targets = _to_device(val.read(indices), device)
+    sums = torch.zeros(4, dtype=torch.float64)
+    everything = np.arange(len(val))
+    batches = [everything[i : i + config.batch_size] for i in range(0, len(val), config.batch_size)]
+    num_compared = max(1, _MOST_OVERLAPS // config.batch_size)
+    compared = set(np.linspace(0, len(batches), num_compared, False).astype(int).tolist())
+    for number, (batch, _) in enumerate(_read_ahead(val, batches)):
+        images, targets = _to_device(network, batch, device)
         with autocast(device, config.precision):
-            logits = network(images, logits=True)
-        loss_sum += float(voxel_cross_entropy(logits, targets)) * len(indices)
-        predicted, true = logits > 0, targets
-        union = (predicted | true).sum(dim=(1, 2, 3)).clamp(min=1)
-        iou_sum += float(((predicted & true).sum(dim=(1, 2, 3)) / union).sum())
-    return loss_sum / len(val), iou_sum / len(val)
+            estimate = network(images, raw=True)
+        loss = float(network.loss(estimate, targets)) * len(images)
+        sums[:2] += torch.tensor([loss, len(images)], dtype=torch.float64)
+        if number in compared:
+            iou = float(network.overlap(estimate, targets).sum())
+            sums[2:] += torch.tensor([iou, len(images)], dtype=torch.float64)
+    if torch.distributed.is_initialized():
+        sums = sums.to(device)
+        torch.distributed.all_reduce(sums)
+    loss_sum, num_losses, iou_sum, num_overlaps = sums.tolist()
+    return loss_sum / num_losses, iou_sum / num_overlaps
 
 
-def _to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    images = torch.from_numpy(np.ascontiguousarray(batch.images)).to(device)
+def _to_device(
+    network: Reconstructor, batch: Batch, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images (B, 3, S, S) float in [0, 1], and targets, turned."""
+    images = send(np.ascontiguousarray(batch.images), device)
     # NHWC bytes seen as NCHW are channels-last already.
     images = images.permute(0, 3, 1, 2).float().div_(255)
-    targets = torch.from_numpy(np.ascontiguousarray(batch.targets)).to(device)
-    return images, targets
+    targets = send(np.ascontiguousarray(batch.targets), device)
+    return images, network.turn(targets, batch.transforms)
 
 
 def _rank_and_size() -> tuple[int, int]:
@@ -153,6 +211,7 @@ def _smallest(count: int) -> int:
     """The smallest count of all workers: one more step on one of them would hang the rest."""
     if not torch.distributed.is_initialized():
         return count
-    tensor = torch.tensor([count])
+    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+    tensor = torch.tensor([count], device=device)
     torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MIN)
     return int(tensor)

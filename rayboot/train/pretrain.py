@@ -16,36 +16,45 @@ from rayboot.data.splits import split_of
 from rayboot.data.storage import join_uri, read_bytes
 from rayboot.data.truth import truth_table
 from rayboot.geometry.crop import warp_photo
-from rayboot.models import VRN, VRNConfig, save_vrn
+from rayboot.models import (
+    HeadConfig,
+    NetworkConfig,
+    Reconstructor,
+    VRNConfig,
+    make_network,
+    save_network,
+)
 from rayboot.train.config import PretrainConfig
-from rayboot.train.loop import EpochRecord, TrainState, train_epochs
-from rayboot.train.samples import SampleStore
+from rayboot.train.loop import StepRecord, train_epochs
+from rayboot.train.samples import Sample, SampleStore
+from rayboot.train.state import EpochRecord, TrainState
 
 __all__ = ["pretrain", "read_truth_samples"]
 
 
-def pretrain(config: PretrainConfig, network_config: VRNConfig | None = None) -> Path:
-    """Trains the compact network; keeps the epoch with the lowest validation loss.
+def pretrain(config: PretrainConfig, network_config: NetworkConfig | None = None) -> Path:
+    """Trains a network; keeps the epoch with the lowest validation loss.
 
     Args:
         config: of the run.
-        network_config: by default the compact member of the family.
+        network_config: by default the small network that ``config.network`` names.
 
     Returns:
         The weights (safetensors); ``record.json`` beside them tells how they came about.
     """
     torch.manual_seed(config.optimizer.seed)
-    network = VRN(network_config or VRNConfig.compact())
-    train, val = read_truth_samples(config)
+    small = HeadConfig() if config.network == "head" else VRNConfig.compact()
+    network = make_network(network_config or small)
+    train, val = read_truth_samples(config, network)
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
-    weights = output / "vrn.safetensors"
+    weights = output / f"{config.network}.safetensors"
     records: list[EpochRecord] = []
     started = time.time()
     state = TrainState(network, config.optimizer)
     for record in train_epochs(state, train, val, on_step=_progress(state)):
         if not records or record.val_loss < min(former.val_loss for former in records):
-            save_vrn(network, weights)
+            save_network(state.result, weights)
         records.append(record)
         tqdm.write(
             f"epoch {record.epoch + 1}/{config.optimizer.num_epochs}  train {record.train_loss:.4f}"
@@ -55,35 +64,48 @@ def pretrain(config: PretrainConfig, network_config: VRNConfig | None = None) ->
     return weights
 
 
-def read_truth_samples(config: PretrainConfig) -> tuple[SampleStore, SampleStore]:
-    """Training and validation samples of a synthesised set, split by identity."""
-    columns = ["face_id", "group_id", "crop", "shape", "occupancy"]
-    samples: dict[str, list[tuple[np.ndarray, bytes]]] = {"train": [], "val": []}
+def read_truth_samples(
+    config: PretrainConfig, network: Reconstructor
+) -> tuple[SampleStore, SampleStore]:
+    """Training and validation samples of a synthesised set, split by identity.
+
+    Args:
+        config: of the run.
+        network: that learns from them.
+    """
+    # The truth's columns are named as the kinds of targets are.
+    columns = ["face_id", "group_id", "crop", "shape", network.target_kind]
+    samples: dict[str, list[Sample]] = {"train": [], "val": []}
     shape = (0, 0, 0)
     for row in tqdm(truth_table(config.data, columns).to_pylist(), desc="read", unit="photo"):
         shape = tuple(row["shape"])
         photo = decode_photo(read_bytes(join_uri(config.data, row["face_id"])))
         image = warp_photo(photo, np.reshape(row["crop"], (2, 3)), shape[2])
         split = split_of(row["group_id"], config.optimizer.seed, config.val_share)
-        samples[split].append((image, row["occupancy"]))
-    return SampleStore(samples["train"], shape), SampleStore(samples["val"], shape)
+        samples[split].append(Sample(image, row[network.target_kind]))
+    train, val = (SampleStore(samples[split], shape, network.decode) for split in ("train", "val"))
+    return train, val
 
 
-def _progress(state: TrainState) -> Callable[[int, int, float], None]:
+def _progress(state: TrainState) -> Callable[[StepRecord], None]:
     bar = tqdm(unit="step", mininterval=2.0, leave=False)
 
-    def on_step(step: int, num_steps: int, loss: float) -> None:
-        if step == 0:
-            bar.reset(total=num_steps)
+    def on_step(done: StepRecord) -> None:
+        if done.step == 0:
+            bar.reset(total=done.num_steps)
             bar.set_description(f"epoch {state.next_epoch + 1}")
-        bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+        bar.set_postfix(loss=f"{done.loss:.4f}", refresh=False)
         bar.update()
 
     return on_step
 
 
 def _write_record(
-    path: Path, config: PretrainConfig, network: VRN, records: list[EpochRecord], seconds: float
+    path: Path,
+    config: PretrainConfig,
+    network: Reconstructor,
+    records: list[EpochRecord],
+    seconds: float,
 ) -> None:
     record = {
         "rayboot": rayboot.__version__,

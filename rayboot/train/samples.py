@@ -1,58 +1,132 @@
-"""Training samples held in memory: images as bytes, targets as compressed bits.
+"""Training samples held in memory, pictures and targets compressed, targets not turned yet.
 
-A target of 96 x 96 x 96 is 110 kB as bits and some 3 kB compressed, so a
-hundred thousand samples fit in the memory of a laptop.
+A face's target takes some kilobytes at most and is held once for all its views; a picture
+is decoded, and a target unpacked and turned, when its batch is made. So a worker's share
+of a million pairs fits in the memory of its machine.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 
+from rayboot.data.images import decode_photo
 from rayboot.errors import ShapeError
-from rayboot.geometry.volume import unpack_occupancy
 
-__all__ = ["Batch", "SampleStore"]
+__all__ = ["Batch", "Sample", "SampleStore"]
+
+
+class Sample(NamedTuple):
+    """One picture and its target.
+
+    Attributes:
+        image: (S, S, 3) uint8, or the bytes of a picture file of that size.
+        target: as a pairs data set keeps it.
+        transform: (3, 4) that carries the target to where the picture shows it; None leaves it.
+        own: the picture is an unrotated photo, its target what the network said of it.
+    """
+
+    image: np.ndarray | bytes
+    target: bytes
+    transform: np.ndarray | None = None
+    own: bool = False
 
 
 class Batch(NamedTuple):
-    """Images (B, S, S, 3) uint8 and targets (B, D, S, S) bool."""
+    """Samples to train on.
+
+    Attributes:
+        images: (B, S, S, 3) uint8.
+        targets: (B, ...) as the network's ``decode`` gives them, not turned yet.
+        transforms: (B, 3, 4) float64 that turn them.
+        own: (B,) bool, which are unrotated photos.
+        weights: (B,) float32, how much each counts; None is all alike.
+    """
 
     images: np.ndarray
     targets: np.ndarray
+    transforms: np.ndarray
+    own: np.ndarray
+    weights: np.ndarray | None
 
 
 class SampleStore:
     """Samples of one shape, read by index.
 
     Args:
-        samples: (image (S, S, 3) uint8, packed target) pairs; targets as
-            :func:`rayboot.geometry.volume.pack_occupancy` makes them.
-        shape: (D, H, W) of every target.
+        samples: in the order of their indices.
+        shape: (D, S, S) of every volume.
+        decode: a target's bytes to an array, see
+            :meth:`rayboot.models.reconstructor.Reconstructor.decode`.
     """
 
     def __init__(
-        self, samples: Iterable[tuple[np.ndarray, bytes]], shape: tuple[int, int, int]
+        self,
+        samples: Iterable[Sample],
+        shape: tuple[int, int, int],
+        decode: Callable[[bytes, tuple[int, int, int]], np.ndarray],
     ) -> None:
-        images: list[np.ndarray] = []
+        self._images: list[np.ndarray | bytes] = []
         self._targets: list[bytes] = []
-        for image, target in samples:
-            if image.shape != (shape[1], shape[2], 3) or image.dtype != np.uint8:
-                raise ShapeError(
-                    f"sample {len(images)}: image must be uint8 {(shape[1], shape[2], 3)} to go "
-                    f"with targets {shape}, got {image.dtype} {image.shape}"
-                )
-            images.append(image)
-            self._targets.append(target)
-        if not images:
+        transforms: list[np.ndarray] = []
+        own: list[bool] = []
+        for sample in samples:
+            self._images.append(sample.image)
+            self._targets.append(sample.target)
+            transforms.append(np.eye(3, 4) if sample.transform is None else sample.transform)
+            own.append(sample.own)
+        if not self._images:
             raise ShapeError("no training sample; the data set or its split is empty")
-        self._images = np.stack(images)
-        self.shape = shape
+        self._transforms = np.stack(transforms)
+        self._decode, self.shape = decode, shape
+        self.own = np.array(own)
+        """(N,) bool, which are unrotated photos."""
+        self._weights: np.ndarray | None = None
+
+    def take(self, indices: np.ndarray, weights: np.ndarray | None = None) -> "SampleStore":
+        """A store of some of the samples.
+
+        Args:
+            indices: (M,) of them.
+            weights: (M,) float32, how much each counts; None is all alike.
+        """
+        samples = [
+            Sample(self._images[i], self._targets[i], self._transforms[i], bool(self.own[i]))
+            for i in indices
+        ]
+        store = SampleStore(samples, self.shape, self._decode)
+        store._weights = weights
+        return store
 
     def __len__(self) -> int:
         return len(self._targets)
 
     def read(self, indices: np.ndarray) -> Batch:
-        """The samples of ``indices`` (B,), in that order."""
-        targets = np.stack([unpack_occupancy(self._targets[i], self.shape) for i in indices])
-        return Batch(self._images[indices], targets)
+        """The samples of ``indices`` (B,), in that order.
+
+        Raises:
+            ShapeError: a picture or a target has another size.
+        """
+        return Batch(
+            np.stack([self._image(index) for index in indices]),
+            np.stack([self._target(index) for index in indices]),
+            self._transforms[indices],
+            self.own[indices],
+            None if self._weights is None else self._weights[indices],
+        )
+
+    def _image(self, index: int) -> np.ndarray:
+        stored = self._images[index]
+        image = decode_photo(stored) if isinstance(stored, bytes) else stored
+        if image.shape != (*self.shape[1:], 3) or image.dtype != np.uint8:
+            raise ShapeError(
+                f"sample {index}: image must be uint8 {(*self.shape[1:], 3)} to go with targets "
+                f"{self.shape}, got {image.dtype} {image.shape}"
+            )
+        return image
+
+    def _target(self, index: int) -> np.ndarray:
+        try:
+            return self._decode(self._targets[index], self.shape)
+        except ShapeError as error:
+            raise ShapeError(f"sample {index}: {error}") from error

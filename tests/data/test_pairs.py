@@ -1,77 +1,20 @@
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from rayboot.data import read_pairs
-from rayboot.data.images import encode_image
-from rayboot.data.manifest import Manifest, write_manifest
 from rayboot.data.schema import FACE_COLUMNS, PAIRS_SCHEMA, SCHEMA_VERSION
 from rayboot.errors import RequestError, UnfinishedDataError
-from rayboot.geometry.camera import rotation_yaw_pitch
-from rayboot.geometry.volume import pack_occupancy, transform_volume, unpack_occupancy
-
-SHAPE = (20, 24, 24)
-YAWS = (-60.0, -20.0, 0.0, 20.0, 60.0)
-NUM_FACES = 6
-
-
-def plain_image(value):
-    return np.full((24, 24, 3), value, np.uint8)
-
-
-def transform_of(yaw_deg):
-    shift = [[1.0], [-0.5], [0.25]]
-    return np.hstack([0.9 * rotation_yaw_pitch(np.radians(yaw_deg), 0.0), shift])
-
-
-def solid(index):
-    """A box in the middle, another for every face."""
-    occupied = np.zeros(SHAPE, bool)
-    occupied[4 : 14 + index, 6:17, 8 : 15 + index % 3] = True
-    return occupied
-
-
-def face(index):
-    views = [
-        {
-            "yaw_deg": yaw,
-            "pitch_deg": 0.0,
-            "transform": transform_of(yaw).ravel().tolist(),
-            "view_gaze": [0.0, 0.0, 1.0],
-            "clipped": 0.0,
-            "image": encode_image(plain_image(10 * index + place), "png"),
-        }
-        for place, yaw in enumerate(YAWS)
-    ]
-    known = {
-        "face_id": f"photos/{index}.jpg",
-        "split": "val" if index % 3 == 0 else "train",
-        "image": encode_image(plain_image(200 + index), "png"),
-        "target_kind": "occupancy",
-        "occupancy": pack_occupancy(solid(index)),
-        "shape": list(SHAPE),
-        "views": views,
-    }
-    return {name: known.get(name) for name in FACE_COLUMNS}
-
-
-def write_pairs(folder, faces, rows_a_file=2):
-    """A pairs data set as its schema says, without the pipeline that makes one."""
-    schema = pa.schema([PAIRS_SCHEMA.field(name) for name in FACE_COLUMNS])
-    (folder / "outcome=face").mkdir(parents=True)
-    for start in range(0, len(faces), rows_a_file):
-        table = pa.Table.from_pylist(faces[start : start + rows_a_file], schema)
-        pq.write_table(table, folder / "outcome=face" / f"{start:03d}.parquet")
-    manifest = Manifest(
-        config={},
-        config_digest="",
-        model_digest="",
-        code_version="",
-        counts={"faces": len(faces)},
-    )
-    write_manifest(str(folder), manifest)
-    return str(folder)
+from rayboot.geometry.volume import transform_volume, unpack_occupancy
+from tests.data.pair_sets import (
+    NUM_FACES,
+    SHAPE,
+    YAWS,
+    face,
+    plain_image,
+    solid,
+    transform_of,
+    write_pairs,
+)
 
 
 @pytest.fixture(scope="module")
@@ -166,9 +109,10 @@ def test_no_number_of_views_is_refused(pairs, num_views):
 
 
 def test_the_schema_keeps_what_readers_hold_on_to():
-    assert SCHEMA_VERSION == 1
+    assert SCHEMA_VERSION == 2
     columns = (
-        "face_id content_hash group_id source_uri dataset split crop image target_kind occupancy "
+        "face_id content_hash group_id source_uri dataset split crop image target_kind target "
+        "occupancy "
         "shape symmetry_normal gaze up centroid pose_confidence views model_version round_index "
         "config_digest"
     )

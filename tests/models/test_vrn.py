@@ -55,7 +55,7 @@ def test_a_member_has_its_own_volume(config: VRNConfig) -> None:
     size = config.resolution
     images = torch.rand(2, 3, size, size)
     with torch.inference_mode():
-        volume, logits = network(images), network(images, logits=True)
+        volume, logits = network(images), network(images, raw=True)
     assert volume.shape == (2, config.slices, size, size)
     assert 0 <= volume.min() <= volume.max() <= 1
     torch.testing.assert_close(torch.sigmoid(logits), volume)
@@ -77,7 +77,7 @@ def test_an_input_is_left_as_it_was(tiny: VRN) -> None:
 
 
 def test_every_weight_gets_a_gradient(tiny: VRN) -> None:
-    tiny.train()(torch.rand(2, 3, 32, 32), logits=True).square().mean().backward()
+    tiny.train()(torch.rand(2, 3, 32, 32), raw=True).square().mean().backward()
     silent = [key for key, value in tiny.named_parameters() if value.grad is None]
     assert silent == []
 

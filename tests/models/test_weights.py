@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 
 from rayboot.errors import RequestError, WeightsError
-from rayboot.models import VRN, VRNConfig, import_weights, load_vrn, read_config, save_vrn
+from rayboot.models import VRN, VRNConfig, import_weights, load_vrn, read_config, save_network
 from rayboot.torch7 import write_torch7
 from tests.legacy_torch7 import legacy_torch7
 from tests.models.torch7_trees import build_tree, released_listing
@@ -35,7 +35,7 @@ def require_equal(network: VRN, expected: State) -> None:
 
 
 def test_own_weights_come_back_bit_for_bit(tiny: VRN, tmp_path: Path) -> None:
-    save_vrn(tiny, tmp_path / "tiny.safetensors")
+    save_network(tiny, tmp_path / "tiny.safetensors")
     again = load_vrn(tmp_path / "tiny.safetensors")
     assert again.config == tiny.config
     assert read_config(tmp_path / "tiny.safetensors") == tiny.config
@@ -51,7 +51,7 @@ def test_weights_are_written_whole_and_for_everyone(tiny: VRN, tmp_path: Path) -
     path = tmp_path / "tiny.safetensors"
     path.write_bytes(b"an older file")
     network = tiny.to(memory_format=torch.channels_last)
-    save_vrn(network, path)
+    save_network(network, path)
     assert [file.name for file in tmp_path.iterdir()] == ["tiny.safetensors"]
     mask = os.umask(0)
     os.umask(mask)
@@ -67,7 +67,7 @@ def test_weights_that_cannot_be_written_leave_nothing(tiny: VRN, tmp_path: Path)
     (tmp_path / "file").write_bytes(b"")
     for name in ("absent/w.safetensors", "folder.safetensors", "file/w.safetensors"):
         with pytest.raises(RequestError, match="cannot be written"):
-            save_vrn(tiny, tmp_path / name)
+            save_network(tiny, tmp_path / name)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder.safetensors"]
 
 
@@ -157,7 +157,7 @@ def test_a_member_without_its_config_is_refused(tiny: VRN, tmp_path: Path) -> No
 def test_files_of_another_kind_are_refused(tiny: VRN, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     whole = tmp_path / "whole.safetensors"
-    save_vrn(tiny, whole)
+    save_network(tiny, whole)
     for content in (b"", b"not weights at all", b"PK\x03\x04 cut", whole.read_bytes()[:5000]):
         path.write_bytes(content)
         with pytest.raises(WeightsError, match=name):
@@ -188,7 +188,7 @@ def test_torch7_files_of_other_things_are_refused(tmp_path: Path) -> None:
 
 def test_a_wrong_request_is_told_from_wrong_weights(tiny: VRN, tmp_path: Path) -> None:
     source = tmp_path / "tiny.safetensors"
-    save_vrn(tiny, source)
+    save_network(tiny, source)
     for read in (load_vrn, read_config):
         with pytest.raises(RequestError, match="no such weights file"):
             read(tmp_path / "absent.pth")

@@ -7,7 +7,7 @@ import torch
 from rayboot.data.manifest import require_finished
 from rayboot.data.pairs import read_pairs
 from rayboot.errors import RequestError, UnfinishedDataError
-from rayboot.models import load_vrn, save_vrn
+from rayboot.models import load_vrn, save_network
 from rayboot.pipeline.config import GenerateConfig, PoolConfig, SelectionConfig
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.preview import pairs_sheet, write_preview
@@ -83,7 +83,7 @@ def test_another_model_never_mixes_in(pairs: Path, photos: Path, tmp_path: Path)
     network = load_vrn(resolve_weights(BUILTIN_COMPACT), device="cpu")
     with torch.no_grad():
         next(network.parameters()).mul_(1.01)
-    save_vrn(network, tmp_path / "other.safetensors")
+    save_network(network, tmp_path / "other.safetensors")
     digests = r"model_digest \([0-9a-f]{64}, this run has [0-9a-f]{64}\)"
     with pytest.raises(RequestError, match=digests):
         prepare(request(photos, pairs, model=str(tmp_path / "other.safetensors")))

@@ -11,7 +11,7 @@ from rayboot.data.images import decode_photo
 from rayboot.data.schema import PAIRS_SCHEMA
 from rayboot.data.truth import truth_table
 from rayboot.geometry.volume import coarsen, transform_volume, unpack_occupancy
-from rayboot.models import load_vrn, save_vrn
+from rayboot.models import load_vrn, save_network
 from rayboot.models.predictor import Predictor
 from rayboot.pipeline.config import GenerateConfig, SelectionConfig
 from rayboot.pipeline.listing import list_inputs, mark_duplicates
@@ -166,7 +166,7 @@ def test_an_empty_volume_is_a_reject(tmp_path: Path, cropped: pa.Table) -> None:
     last = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
     torch.nn.init.constant_(last.bias, -100.0)
     weights = tmp_path / "blind.safetensors"
-    save_vrn(network, weights)
+    save_network(network, weights)
     table = ReconstructFaces(str(weights), CONFIG.inference, 4, use_gpu=False)(cropped)
     reasons = {row["reason"] for row in table.to_pylist() if row["image"] is not None}
     assert reasons == {"empty-volume"}

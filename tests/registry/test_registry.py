@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rayboot.errors import RequestError
-from rayboot.models import VRN, VRNConfig, load_vrn, save_vrn
+from rayboot.models import VRN, VRNConfig, load_vrn, save_network
 from rayboot.registry.models import (
     champion_version,
     pin_model,
@@ -46,7 +46,7 @@ def versions(store: tuple[str, Run, Path]) -> dict[int, str]:
     _, run, folder = store
     found = {}
     for seed in (0, 1):
-        save_vrn(network(seed), folder / f"{seed}.safetensors")
+        save_network(network(seed), folder / f"{seed}.safetensors")
         found[seed] = register_weights(
             run, "vrn-test", folder / f"{seed}.safetensors", IMAGES, occupancy(network(seed))
         )

@@ -6,10 +6,10 @@ import numpy as np
 from scipy import ndimage
 
 from rayboot.geometry.crop import landmark_crop
+from rayboot.geometry.front_solid import FrontSolid, build_solid, fill_volume, solid_extent
+from rayboot.geometry.head import head_model
 from rayboot.synthesis import SynthesisConfig
-from rayboot.synthesis.head import head_model
 from rayboot.synthesis.sampling import FaceSample, draw_sample
-from rayboot.synthesis.truth import FrontSolid, build_solid, fill_volume, solid_extent
 
 
 class SoftSolid(NamedTuple):

@@ -6,8 +6,8 @@ from rayboot.data.images import decode_photo
 from rayboot.data.photos import list_photos
 from rayboot.data.storage import list_files, read_bytes
 from rayboot.data.truth import truth_table
+from rayboot.geometry.head import head_model
 from rayboot.synthesis import SynthesisConfig, synthesize
-from rayboot.synthesis.head import head_model
 from rayboot.synthesis.sampling import draw_sample
 
 

@@ -10,11 +10,11 @@ from rayboot.data.truth import decode_vertices, read_topology, truth_table
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import crop_from_pixel, gaze_angles, rotation_yaw_pitch
 from rayboot.geometry.crop import apply_affine, landmark_crop
+from rayboot.geometry.front_solid import build_solid
 from rayboot.geometry.mean_face import mean_face
 from rayboot.geometry.pose import FacePose, estimate_pose
 from rayboot.geometry.surface import extract_surface
 from rayboot.geometry.volume import unpack_occupancy
-from rayboot.synthesis.truth import build_solid
 from rayboot.torch7 import read_torch7
 from tests.synthesis.solids import soft_solid, soften
 

@@ -7,11 +7,10 @@ import torch
 from rayboot.errors import ShapeError
 from rayboot.geometry.volume import pack_occupancy
 from rayboot.models import VRN, VRNConfig
-from rayboot.train.augment import augment_batch
 from rayboot.train.config import OptimizerConfig
-from rayboot.train.loop import TrainState, learning_rate, train_epochs, validate
-from rayboot.train.samples import Batch, SampleStore
-from rayboot.train.targets import TurnTargets, repeat_source
+from rayboot.train.loop import StepRecord, learning_rate, overlaps, train_epochs, validate
+from rayboot.train.samples import Sample, SampleStore
+from rayboot.train.state import TrainState
 
 TINY = VRNConfig.compact().replace(
     resolution=32, slices=16, channels=16, stem_channels=8, stem_bottleneck=4
@@ -30,8 +29,8 @@ def disc_samples(count: int, seed: int = 0) -> SampleStore:
         image = np.where(disc[..., None], 220, 30).astype(np.uint8).repeat(3, axis=-1)
         volume = np.zeros(SHAPE, bool)
         volume[4:12] = disc
-        samples.append((image, pack_occupancy(volume)))
-    return SampleStore(samples, SHAPE)
+        samples.append(Sample(image, pack_occupancy(volume)))
+    return SampleStore(samples, SHAPE, VRN(TINY).decode)
 
 
 def fresh(config: OptimizerConfig, seed: int = 0) -> TrainState:
@@ -69,86 +68,60 @@ def test_one_seed_gives_one_loss_to_the_last_bit() -> None:
     ]
 
 
-def test_a_resumed_run_sees_what_an_undisturbed_one_sees(tmp_path: Path) -> None:
+@pytest.mark.parametrize("average", [0.0, 0.7])
+@pytest.mark.parametrize("num_steps", [1, 3, 5])
+def test_a_run_goes_on_from_any_step(tmp_path: Path, num_steps: int, average: float) -> None:
+    """Weights, losses and figures are those of a run that was never cut off."""
+    augment = {"flip": True, "color_jitter": 0.1, "noise": 0.05, "occlusion": 0.2}
+    config = CONFIG.replace(augment=augment, average=average)
     train, val = disc_samples(24), disc_samples(8, 1)
-    whole = list(train_epochs(fresh(CONFIG), train, val))
-    state = fresh(CONFIG)
-    next(train_epochs(state, train, val))
-    torch.save([state.network.state_dict(), state.optimizer.state_dict()], tmp_path / "state.pt")
-    network, optimizer = torch.load(tmp_path / "state.pt", weights_only=True)
-    resumed = fresh(CONFIG, seed=99)
-    resumed.network.load_state_dict(network)
-    resumed.optimizer.load_state_dict(optimizer)
-    resumed.next_epoch = 1
-    assert list(train_epochs(resumed, train, val)) == whole[1:]
+    undisturbed = fresh(config)
+    whole = [record._replace(waited=0.0) for record in train_epochs(undisturbed, train, val)]
+
+    class CutOffError(Exception):
+        pass
+
+    state, done = fresh(config), []
+
+    def cut_off(step: StepRecord) -> None:
+        done.append(step)
+        if len(done) == num_steps:
+            torch.save([state.result.state_dict(), state.position()], tmp_path / "state.pt")
+            raise CutOffError
+
+    with pytest.raises(CutOffError):
+        list(train_epochs(state, train, val, on_step=cut_off))
+    weights, position = torch.load(tmp_path / "state.pt", weights_only=True)
+    resumed = fresh(config, seed=99)
+    resumed.go_to(position, weights)
+    rest = [record._replace(waited=0.0) for record in train_epochs(resumed, train, val)]
+    assert rest == whole[-len(rest) :]
+    for made, expected in (
+        (resumed.result, undisturbed.result),
+        (resumed.network, undisturbed.network),
+    ):
+        for name, value in made.state_dict().items():
+            assert torch.equal(value, expected.state_dict()[name]), name
 
 
 def test_steps_are_reported() -> None:
-    seen: list[tuple[int, int]] = []
-    list(
-        train_epochs(
-            fresh(CONFIG.replace(num_epochs=1)),
-            disc_samples(24),
-            disc_samples(8, 1),
-            on_step=lambda step, count, loss: seen.append((step, count)),
-        )
-    )
-    assert seen == [(0, 3), (1, 3), (2, 3)]
+    seen: list[StepRecord] = []
+    state = fresh(CONFIG.replace(num_epochs=1))
+    (record,) = train_epochs(state, disc_samples(24), disc_samples(8, 1), on_step=seen.append)
+    assert [done[:2] for done in seen] == [(0, 3), (1, 3), (2, 3)]
+    assert record.train_loss == np.mean([done.loss for done in seen])
+    assert 0 <= record.waited < 1
 
 
-def test_mirroring_goes_for_image_and_volume_alike() -> None:
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 255, (20, 8, 8, 3)).astype(np.uint8)
-    targets = np.repeat(images[:, None, :, :, 0] > 100, 4, axis=1)
-    changed = augment_batch(rng, Batch(images, targets), flip=True, color_jitter=0.0)
-    mirrored = (changed.images != images).any(axis=(1, 2, 3))
-    assert 3 < mirrored.sum() < 17
-    assert np.array_equal(changed.targets, np.repeat(changed.images[:, None, :, :, 0] > 100, 4, 1))
+def test_a_batch_that_cannot_be_read_stops_the_run() -> None:
+    broken = disc_samples(24)
+    broken._targets[5] = b"no bits"
+    with pytest.raises(ShapeError, match="sample 5"):
+        list(train_epochs(fresh(CONFIG), broken, disc_samples(8, 1)))
 
 
-def test_jitter_moves_colours_and_no_target() -> None:
-    rng = np.random.default_rng(0)
-    images = np.full((4, 8, 8, 3), 100, np.uint8)
-    images[:, :4] = 140
-    targets = np.zeros((4, 2, 8, 8), bool)
-    changed = augment_batch(rng, Batch(images, targets), flip=False, color_jitter=0.2)
-    assert changed.targets is targets
-    assert (changed.images != images).any()
-    assert np.abs(changed.images.astype(int) - images).max() < 70
-    same = augment_batch(rng, Batch(images, targets), flip=False, color_jitter=0.0)
-    assert same.images is images
-
-
-def test_samples_are_checked() -> None:
-    packed = pack_occupancy(np.zeros(SHAPE, bool))
-    with pytest.raises(ShapeError, match="sample 0"):
-        SampleStore([(np.zeros((16, 16, 3), np.uint8), packed)], SHAPE)
-    with pytest.raises(ShapeError, match="empty"):
-        SampleStore([], SHAPE)
-
-
-def test_targets_are_turned_when_read() -> None:
-    import pyarrow as pa
-
-    from rayboot.geometry.volume import transform_volume, unpack_occupancy
-
-    volume = np.zeros((32, 32, 32), bool)
-    volume[8:20, 6:20, 4:16] = True
-    turn = np.array([[0.0, 0, 1, 0], [0, 1, 0, 0], [-1, 0, 0, 0]])
-    table = pa.Table.from_pylist(
-        [
-            {"face_id": "a", "image": b"", "shape": [32, 32, 32], "yaw_deg": 0.0, "pitch_deg": 0.0,
-             "occupancy": pack_occupancy(volume), "transform": transform.ravel().tolist()}
-            for transform in (np.eye(3, 4), turn)
-        ]
-    )  # fmt: skip
-    still, turned = TurnTargets()(table)["target"].to_pylist()
-    assert np.array_equal(unpack_occupancy(still, volume.shape), volume)
-    assert np.array_equal(unpack_occupancy(turned, volume.shape), transform_volume(volume, turn))
-
-
-def test_unrotated_photos_take_part_as_often_as_asked() -> None:
-    counts = [repeat_source(f"{i}.jpg", 1.3) for i in range(2000)]
-    assert set(counts) == {1, 2}
-    assert np.mean(counts) == pytest.approx(1.3, abs=0.05)
-    assert counts == [repeat_source(f"{i}.jpg", 1.3) for i in range(2000)]
+def test_overlaps_are_those_of_validation() -> None:
+    state, val = fresh(CONFIG), disc_samples(12, 1)
+    found = overlaps(state.network, val, np.arange(12), CONFIG)
+    assert found.mean() == pytest.approx(validate(state.network, val, CONFIG)[1], rel=1e-5)
+    assert np.allclose(overlaps(state.network, val, np.array([7, 2]), CONFIG), found[[7, 2]])

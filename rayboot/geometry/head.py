@@ -50,7 +50,7 @@ class HeadModel(NamedTuple):
 @cache
 def head_model() -> HeadModel:
     """The model shipped with the package."""
-    source = resources.files("rayboot.synthesis").joinpath("head_model.npz")
+    source = resources.files("rayboot.geometry").joinpath("head_model.npz")
     with source.open("rb") as file:
         arrays = dict(np.load(file))
     mean, faces = arrays["mean"], arrays["faces"]

@@ -1,4 +1,4 @@
-"""The true volume of a synthetic face, as VRN's training volumes were made.
+"""A head's face as a volume, as VRN's training volumes were made.
 
 A depth map of the frontal face inside an ellipse, without ears and neck, filled
 back to a plane, and turned analytically: each voxel's centre is turned back and
@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from rayboot.geometry.camera import crop_from_voxel, transform_points, voxel_from_crop
 
-__all__ = ["FrontSolid", "build_solid", "fill_volume", "solid_extent"]
+__all__ = ["FrontSolid", "build_solid", "fill_softly", "fill_volume", "solid_extent"]
 
 _GRID = 112
 """Width and height of the depth map; about two cells a pixel of a 96 px crop."""
@@ -117,30 +117,76 @@ def fill_volume(
     solid: FrontSolid, transform: np.ndarray, shape: tuple[int, int, int]
 ) -> np.ndarray:
     """Occupancy (D, H, W) bool of the solid carried by ``transform`` (3, 4) into a crop's frame."""
+    box, (x, y, z) = _head_coordinates(solid, transform, shape)
+    column, row = _cells(solid, x, y)
+    part = (z >= np.float32(solid.back)) & (_radius(column, row) <= _RADIUS)
+    part[part] = z[part] <= _front(solid, column[part], row[part])
+    occupied = np.zeros(shape, bool)
+    occupied[box] = part
+    return occupied
+
+
+def fill_softly(
+    solid: FrontSolid, transform: np.ndarray, shape: tuple[int, int, int], width: float = 1.5
+) -> np.ndarray:
+    """The same as occupancy (D, H, W) float32 in [0, 1] that falls across the surface.
+
+    Args:
+        solid: of the head.
+        transform: (3, 4), from the head's frame to the crop's.
+        shape: (D, H, W).
+        width: over which it falls from 1 to 0, px; half of it reached at the surface.
+    """
+    unit = np.linalg.det(transform[:, :3]) ** (1 / 3)
+    box, (x, y, z) = _head_coordinates(solid, transform, shape, margin=1)
+    column, row = _cells(solid, x, y)
+    # Distances to the three sides in px; of a steep front less than along its depth.
+    rim = (_RADIUS - _radius(column, row)) * np.float32(solid.step.mean() * unit)
+    inside = np.minimum((z - np.float32(solid.back)) * np.float32(unit), rim)
+    part = inside > -width / 2
+    front = (_front(solid, column[part], row[part]) - z[part]) * np.float32(unit)
+    inside[part] = np.minimum(inside[part], front)
+    occupancy = np.zeros(shape, np.float32)
+    occupancy[box] = np.clip(0.5 + inside / np.float32(width), 0, 1)
+    return occupancy
+
+
+def _head_coordinates(
+    solid: FrontSolid, transform: np.ndarray, shape: tuple[int, int, int], margin: int = 0
+) -> tuple[tuple[slice, ...], list[np.ndarray]]:
+    """The box of voxels that the solid may touch, and x, y, z of its voxels' centres."""
     inverse = np.linalg.inv(transform[:, :3])
     to_head = inverse @ crop_from_voxel(shape)
     to_head[:, 3] -= inverse @ transform[:, 3]
     corners = np.sort(transform_points(voxel_from_crop(shape), solid_extent(solid, transform)), 0)
-    low = np.clip(np.floor(corners[0]).astype(int), 0, shape)
-    high = np.clip(np.ceil(corners[1]).astype(int) + 1, 0, shape)
+    low = np.clip(np.floor(corners[0]).astype(int) - margin, 0, shape)
+    high = np.clip(np.ceil(corners[1]).astype(int) + 1 + margin, 0, shape)
     axes = [np.arange(a, b, dtype=np.float32) for a, b in zip(low, high, strict=True)]
     # The transform is affine, so each coordinate is a sum over the three axes.
-    x, y, z = (
+    coordinates = [
         (row[0] * axes[0])[:, None, None]
         + (row[1] * axes[1])[None, :, None]
         + (row[2] * axes[2] + row[3])[None, None, :]
         for row in to_head.astype(np.float32)
-    )
+    ]
+    return tuple(slice(a, b) for a, b in zip(low, high, strict=True)), coordinates
+
+
+_RADIUS = np.float32((_GRID - 1) / 2)
+
+
+def _cells(solid: FrontSolid, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Column and row in the depth map."""
     column = (x - np.float32(solid.low[0])) / np.float32(solid.step[0])
     row = (y - np.float32(solid.low[1])) / np.float32(solid.step[1])
-    radius = np.float32((_GRID - 1) / 2)
-    part = (z >= np.float32(solid.back)) & (
-        np.square(column - radius) + np.square(row - radius) <= radius**2
+    return column, row
+
+
+def _radius(column: np.ndarray, row: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.square(column - _RADIUS) + np.square(row - _RADIUS))
+
+
+def _front(solid: FrontSolid, column: np.ndarray, row: np.ndarray) -> np.ndarray:
+    return ndimage.map_coordinates(
+        solid.depth, [row, column], order=1, mode="nearest", prefilter=False
     )
-    front = ndimage.map_coordinates(
-        solid.depth, [row[part], column[part]], order=1, mode="nearest", prefilter=False
-    )
-    part[part] = z[part] <= front
-    occupied = np.zeros(shape, bool)
-    occupied[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = part
-    return occupied

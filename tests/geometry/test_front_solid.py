@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from rayboot.geometry.camera import rotation_yaw_pitch
+from rayboot.geometry.front_solid import FrontSolid, build_solid, fill_softly, fill_volume
+from rayboot.geometry.head import head_model
+
+SHAPE = (96, 96, 96)
+SCALE = 28.0
+
+
+@pytest.fixture(scope="module")
+def solid() -> FrontSolid:
+    model = head_model()
+    jaw = model.mean[model.landmarks[:17]]
+    return build_solid(model.mean, model.faces, jaw, depth=32.5 / SCALE)
+
+
+def affine(yaw_deg: float) -> np.ndarray:
+    rotation = rotation_yaw_pitch(np.radians(yaw_deg), 0.1)
+    return np.column_stack([SCALE * rotation, [1.0, 9.0, 3.0]])
+
+
+@pytest.mark.parametrize("yaw_deg", [0.0, 30.0])
+def test_a_soft_solid_is_the_hard_one_at_a_half(solid: FrontSolid, yaw_deg: float) -> None:
+    hard = fill_volume(solid, affine(yaw_deg), SHAPE)
+    soft = fill_softly(solid, affine(yaw_deg), SHAPE)
+    assert hard.sum() > 50_000
+    assert ((soft >= 0.5) != hard).mean() < 1e-5
+    assert soft.dtype == np.float32 and soft.min() == 0 and soft.max() == 1
+
+
+def test_a_soft_surface_lies_between_voxels(solid: FrontSolid) -> None:
+    """How thick the face is at each pixel, from occupancy: far nearer than half a slice."""
+    transform = np.column_stack([SCALE * np.eye(3), [0.0, 9.0, 3.0]])
+    cells = voxel_columns(solid, transform)
+    thickness = SCALE * (ndimage.map_coordinates(solid.depth, cells, order=1) - solid.back)
+    gaps = {
+        fill.__name__: np.abs(fill(solid, transform, SHAPE).sum(axis=0) / 2 - thickness)
+        for fill in (fill_volume, fill_softly)
+    }
+    well_inside = np.hypot(*(cells - 55.5)) < 48
+    assert well_inside.sum() > 1000
+    soft, hard = (np.median(gaps[name][well_inside]) for name in ("fill_softly", "fill_volume"))
+    assert soft < 0.02 < 0.1 < hard
+
+
+def voxel_columns(solid: FrontSolid, transform: np.ndarray) -> np.ndarray:
+    """Row and column in the depth map (2, S, S) of every pixel of a head seen from the front."""
+    rows, columns = np.mgrid[:96, :96]
+    x, y = columns - 47.5 - transform[0, 3], 47.5 - rows - transform[1, 3]
+    return np.stack(
+        [
+            (y / SCALE - solid.low[1]) / solid.step[1],
+            (x / SCALE - solid.low[0]) / solid.step[0],
+        ]
+    )
+
+
+def test_what_lies_outside_the_crop_is_left_out(solid: FrontSolid) -> None:
+    moved = affine(0.0)
+    moved[0, 3] += 200
+    assert not fill_softly(solid, moved, SHAPE).any()

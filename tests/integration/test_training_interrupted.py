@@ -1,0 +1,89 @@
+"""A worker that is lost in the middle of an epoch changes nothing but the time it takes."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rayboot.models import VRN, VRNConfig, save_network
+from rayboot.train.config import FinetuneConfig, OptimizerConfig
+from rayboot.train.finetune import FinetuneResult, finetune
+from tests.data.pair_sets import NUM_FACES, SHAPE, face, write_pairs
+
+pytestmark = pytest.mark.slow
+
+
+TINY = VRNConfig.compact().replace(
+    resolution=SHAPE[2], slices=SHAPE[0], channels=16, stem_channels=8, stem_bottleneck=4
+)
+
+
+@pytest.fixture
+def tiny_weights(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    save_network(VRN(TINY), tmp_path / "tiny.safetensors")
+    return tmp_path / "tiny.safetensors"
+
+
+def run_finetune(folder: Path, data: str, weights: Path, num_workers: int) -> FinetuneResult:
+    optimizer = OptimizerConfig(
+        batch_size=4, num_epochs=3, precision="float32", augment={"flip": True}
+    )
+    return finetune(
+        FinetuneConfig(
+            data=data,
+            model=str(weights),
+            storage=str(folder),
+            checkpoint_steps=2,
+            num_workers=num_workers,
+            cpus_per_worker=0.5,
+            optimizer=optimizer,
+        )
+    )
+
+
+def kill_worker_after(folder: Path, num_checkpoints: int, killed: list[int]) -> None:
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and not killed:
+        if len(list(folder.glob("finetune/checkpoint_*"))) >= num_checkpoints:
+            for process in _train_workers()[:1]:
+                os.kill(process, signal.SIGKILL)
+                killed.append(process)
+        time.sleep(0.02)
+
+
+def _train_workers() -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (folder / "cmdline").read_bytes().decode()
+        except OSError:
+            continue
+        if "RayTrainWorker" in title:
+            found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_a_lost_worker_goes_on_from_its_last_steps(
+    tmp_path: Path, ray_local: Any, tiny_weights: Path, num_workers: int
+) -> None:
+    data = write_pairs(tmp_path / "pairs", [face(index) for index in range(4 * NUM_FACES)])
+    undisturbed = run_finetune(tmp_path / "whole", data, tiny_weights, num_workers)
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_worker_after, args=(tmp_path / "cut", 3, killed))
+    killer.start()
+    disturbed = run_finetune(tmp_path / "cut", data, tiny_weights, num_workers)
+    killer.join()
+    assert killed
+    assert [record.epoch for record in disturbed.epochs] == [0, 1, 2]
+    for before, after in zip(undisturbed.epochs, disturbed.epochs, strict=True):
+        assert after._replace(waited=0.0) == before._replace(waited=0.0)
+    assert disturbed.weights == undisturbed.weights
+    assert np.isfinite(disturbed.epochs[-1].val_loss)

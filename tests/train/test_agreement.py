@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from rayboot.train.agreement import sift_views, weigh_views
+from rayboot.train.config import FinetuneConfig, OptimizerConfig
+from rayboot.train.loop import overlaps
+from rayboot.train.samples import SampleStore
+from tests.train.test_loop import CONFIG, SHAPE, disc_samples, fresh
+
+
+def test_those_that_agree_least_are_left_out() -> None:
+    agreement = np.array([0.9, 0.2, 0.8, 0.4, 0.7])
+    kept, weights = weigh_views(agreement, 0.4, 0.0)
+    assert kept.tolist() == [True, False, True, False, True]
+    assert weights.tolist() == [1.0] * 5
+    kept, weights = weigh_views(agreement, 0.0, 2.0)
+    assert kept.all()
+    assert weights.mean() == pytest.approx(1.0)
+    assert weights[0] / weights[3] == pytest.approx((0.9 / 0.4) ** 2, rel=1e-5)
+
+
+def test_photos_stay_and_views_are_sifted() -> None:
+    discs = disc_samples(10)
+    own = np.arange(10) % 5 == 0
+    store = discs.take(np.arange(10))
+    store.own[:] = own
+    network = fresh(CONFIG).network
+    config = FinetuneConfig(
+        data="", model="", leave_out=0.25, agreement_power=1.0, optimizer=CONFIG
+    )
+    sifted = sift_views(network, store, config)
+    assert (len(sifted), sifted.own.sum()) == (8, 2)
+    batch = sifted.read(np.arange(8))
+    assert batch.weights is not None
+    assert np.all(batch.weights[sifted.own] == 1)
+    assert batch.weights[~sifted.own].mean() == pytest.approx(1.0, rel=1e-5)
+    views = np.flatnonzero(~own)
+    agreement = overlaps(network, store, views, CONFIG)
+    left = views[np.sort(np.argsort(agreement)[2:])]
+    assert np.array_equal(
+        batch.images, store.read(np.sort(np.concatenate([left, np.flatnonzero(own)]))).images
+    )
+
+
+def test_nothing_is_measured_where_nothing_is_asked() -> None:
+    store = disc_samples(3)
+    config = FinetuneConfig(data="", model="", optimizer=OptimizerConfig())
+    assert sift_views(fresh(CONFIG).network, store, config) is store
+    assert isinstance(store, SampleStore) and store.shape == SHAPE

@@ -1,0 +1,66 @@
+import pytest
+import torch
+
+from rayboot.models import HeadConfig, NetworkConfig, Reconstructor, VRNConfig, make_network
+from rayboot.train.config import OptimizerConfig
+from rayboot.train.objective import Objective
+from rayboot.train.state import TrainState
+
+VRN_SIZES = VRNConfig.compact().replace(channels=16, stem_channels=8, stem_bottleneck=4)
+HEAD_SIZES = HeadConfig(channels=(16, 16, 16, 16, 16), features=32)
+IMAGES = torch.rand(4, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+
+
+def make(config: NetworkConfig, seed: int) -> Reconstructor:
+    torch.manual_seed(seed)
+    network = make_network(config).eval()
+    # Far from zero, so that shades differ from bits.
+    for parameter in network.parameters():
+        parameter.data += 0.02 * torch.randn_like(parameter)
+    return network
+
+
+@pytest.mark.parametrize("config", [VRN_SIZES, HEAD_SIZES], ids=["vrn", "head"])
+def test_photos_learn_from_the_teacher_and_views_from_their_targets(config: NetworkConfig) -> None:
+    state = TrainState(make(config, 1), OptimizerConfig())
+    teacher = make(config, 2)
+    own = torch.tensor([True, False, False, True])
+    with torch.no_grad():
+        estimate = state.network(IMAGES, raw=True)
+        targets = state.network.soften(make(config, 3)(IMAGES, raw=True))
+        said = state.network.soften(teacher(IMAGES, raw=True))
+        loss = state.network.loss
+        expected = 0.5 * (
+            loss(estimate[~own], targets[~own]) + 3.0 * loss(estimate[own], said[own])
+        )
+        made = Objective(teacher, 3.0).loss(state, IMAGES, targets, own, None)
+        plain = Objective().loss(state, IMAGES, targets, own, None)
+        everything = loss(estimate, targets)
+    assert made.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert plain.item() == pytest.approx(everything.item(), rel=1e-6)
+    assert made.item() != pytest.approx(plain.item(), rel=1e-2)
+
+
+def test_weights_count_for_views(config: NetworkConfig = VRN_SIZES) -> None:
+    state = TrainState(make(config, 1), OptimizerConfig())
+    own = torch.tensor([True, False, False, False])
+    weights = torch.tensor([1.0, 0.0, 2.0, 1.0])
+    with torch.no_grad():
+        targets = torch.rand(4, 96, 96, 96) < 0.5
+        made = Objective(make(config, 2), 0.0).loss(state, IMAGES, targets, own, weights)
+        estimate = state.network(IMAGES[1:], raw=True)
+        rest = state.network.loss(estimate, targets[1:], weights[1:])
+    assert made.item() == pytest.approx(0.75 * rest.item(), rel=1e-4)
+
+
+def test_the_teacher_does_not_learn() -> None:
+    state = TrainState(make(HEAD_SIZES, 1), OptimizerConfig(learning_rate=0.01))
+    teacher = make(HEAD_SIZES, 2)
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    objective = Objective(teacher, 1.0)
+    state.network.train()
+    targets = torch.zeros(4, 104)
+    targets[:, [-12, -7, -2]] = 28.0
+    objective.loss(state, IMAGES, targets, torch.ones(4, dtype=torch.bool), None).backward()
+    state.optimizer.step()
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())

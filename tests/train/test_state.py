@@ -1,0 +1,37 @@
+import torch
+
+from rayboot.models import VRN, VRNConfig
+from rayboot.train.config import OptimizerConfig
+from rayboot.train.state import TrainState
+
+TINY = VRNConfig.compact().replace(
+    resolution=32, slices=16, channels=16, stem_channels=8, stem_bottleneck=4
+)
+
+
+def step(state: TrainState) -> None:
+    loss = state.forward(torch.rand(2, 3, 32, 32), raw=True).square().mean()
+    state.optimizer.zero_grad()
+    loss.backward()
+    state.optimizer.step()
+    state.stepped()
+
+
+def test_without_an_average_the_network_is_the_result() -> None:
+    state = TrainState(VRN(TINY), OptimizerConfig())
+    assert state.result is state.network
+
+
+def test_an_average_follows_the_steps() -> None:
+    state = TrainState(VRN(TINY), OptimizerConfig(average=0.75, learning_rate=0.01))
+    weights, expected = [], None
+    for _ in range(4):
+        step(state)
+        value = next(state.network.parameters()).detach().clone()
+        weights.append(value)
+        # The first step's weights are where the average begins.
+        expected = value if expected is None else 0.75 * expected + 0.25 * value
+    assert expected is not None
+    averaged = next(state.result.parameters())
+    assert torch.allclose(averaged, expected, atol=1e-6)
+    assert not torch.allclose(averaged, weights[-1], atol=1e-4)
