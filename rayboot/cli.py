@@ -96,6 +96,9 @@ _ORDER = (
     "finetune",
     "evaluate",
     "round",
+    "status",
+    "rollback",
+    "trace",
     "reconstruct",
     "import-weights",
 )
@@ -312,15 +315,83 @@ def evaluate(config_path: Path) -> None:
 @_config_option
 @_input_option
 @click.option("--output", "output", metavar="DIR", help="Folder; instead of the config's.")
-def run_round(config_path: Path, inputs: tuple[str, ...], output: str | None) -> None:
+@click.option(
+    "--rounds",
+    "num_rounds",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Go on for up to N rounds, each taught by the champion before; at DIR/round-1, ...",
+)
+def run_round(
+    config_path: Path, inputs: tuple[str, ...], output: str | None, num_rounds: int | None
+) -> None:
     """Generate, fine-tune, evaluate, gate, register; resumable as one."""
     from rayboot.config import load_config
     from rayboot.rounds.config import RoundConfig
     from rayboot.rounds.round import run_round
+    from rayboot.rounds.series import run_rounds
 
     config = load_config(RoundConfig, config_path)
     changes = {"photos": _one_or_all(inputs), "output": output}
-    _echo_round(run_round(config.replace(**{key: uri for key, uri in changes.items() if uri})))
+    config = config.replace(**{key: uri for key, uri in changes.items() if uri})
+    if num_rounds is None:
+        _echo_round(run_round(config))
+        return
+    for number, result in enumerate(run_rounds(config, num_rounds), 1):
+        click.echo(f"round {number}")
+        _echo_round(result)
+
+
+_tracking_option = click.option(
+    "--tracking-uri",
+    metavar="URI",
+    help="MLflow's; by default MLFLOW_TRACKING_URI, or a SQLite store in this folder.",
+)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
+@_tracking_option
+def status(folder: Path, tracking_uri: str | None) -> None:
+    """Show the rounds below FOLDER (default: runs), and who is champion."""
+    from rayboot.rounds.status import describe_registry, describe_rounds
+
+    click.echo(describe_rounds(folder))
+    tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if tracking_uri is not None:
+        click.echo(describe_registry(tracking_uri))
+
+
+@main.command()
+@click.option(
+    "--model", "name", default="rayboot-vrn", show_default=True, help="The registered model."
+)
+@_tracking_option
+def rollback(name: str, tracking_uri: str | None) -> None:
+    """Make the champion's predecessor the champion again."""
+    from rayboot.registry.promotion import roll_back
+    from rayboot.registry.tracking import default_tracking_uri
+
+    done = roll_back(tracking_uri or default_tracking_uri(), name)
+    click.echo(f"models:/{name}/{done.champion} is the champion again, instead of {done.former}")
+
+
+@main.command()
+@click.argument("target", metavar="FACE_ID|MODEL")
+@click.option("--data", multiple=True, metavar="URI", help="A further data set to search.")
+@_tracking_option
+def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
+    """Find the data sets and models that used a photo; or what models:/... was made from."""
+    from rayboot.registry.tracking import default_tracking_uri
+    from rayboot.registry.versions import find_version
+    from rayboot.rounds.provenance import describe_version
+    from rayboot.rounds.trace import format_trace, trace_face
+
+    tracking_uri = tracking_uri or default_tracking_uri()
+    if target.startswith("models:/"):
+        click.echo(describe_version(find_version(tracking_uri, target)))
+    else:
+        click.echo(format_trace(target, trace_face(tracking_uri, target, data)))
 
 
 @main.command()
@@ -361,10 +432,9 @@ def _one_or_all(inputs: tuple[str, ...]) -> str | tuple[str, ...]:
 def _echo_round(result: "RoundResult") -> None:
     from rayboot.evaluate.report import format_bands
 
-    click.echo(format_bands(result.rows, ["original", "bootstrapped"]))
-    click.echo(
-        f"gate:   {'passed' if result.verdict.passed else 'not passed'}, {result.verdict.reason}"
-    )
+    click.echo(format_bands(result.rows, result.columns))
+    decision = "passed, the champion now" if result.promoted else "not passed"
+    click.echo(f"gate:   {decision}: {result.reason}")
     click.echo(f"report: {result.report}")
     click.echo(f"MLflow: {result.tracking_uri}")
     click.echo(f"        open with: mlflow ui --backend-store-uri {result.tracking_uri}")

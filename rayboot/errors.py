@@ -7,6 +7,7 @@ The command line turns :class:`RequestError` into exit status 2 and any other
 
 __all__ = [
     "BusyError",
+    "ConflictError",
     "DegenerateInputError",
     "FaceRejectedError",
     "RaybootError",
@@ -40,6 +41,10 @@ class WeightsError(RaybootError):
 
 class BusyError(RaybootError):
     """Another run writes to the same output."""
+
+
+class ConflictError(RaybootError):
+    """Somebody else moved the champion while this run measured itself against the former one."""
 
 
 class StoreError(RaybootError):

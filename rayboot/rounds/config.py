@@ -6,6 +6,7 @@ from rayboot.config import FrozenConfig
 from rayboot.evaluate.config import EvaluateConfig
 from rayboot.pipeline.config import GenerateConfig
 from rayboot.registry.names import BUILTIN_COMPACT
+from rayboot.rounds.drift import DriftConfig
 from rayboot.rounds.gate import GateConfig
 from rayboot.train.config import FinetuneSettings
 
@@ -13,7 +14,7 @@ __all__ = ["RoundConfig"]
 
 
 class RoundConfig(FrozenConfig):
-    """Generate, fine-tune, evaluate, gate, register."""
+    """Generate, fine-tune, evaluate, watch for drift, gate, register."""
 
     photos: str | tuple[str, ...]
     """URI, or several, of the photographs to learn from."""
@@ -27,6 +28,9 @@ class RoundConfig(FrozenConfig):
     finetune: FinetuneSettings = FinetuneSettings()
     """Data, weights and folders follow from the round."""
     gate: GateConfig = GateConfig()
+    drift: DriftConfig = DriftConfig()
+    first_teacher: str | None = None
+    """The network whose shapes are the healthy range; None: the one to improve."""
     tracking_uri: str | None = None
     """MLflow's; None is a SQLite store in the output folder."""
     experiment: str = "rayboot"

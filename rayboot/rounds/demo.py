@@ -11,12 +11,13 @@ from rayboot.data.storage import exists, join_uri, require_writable
 from rayboot.evaluate.config import EvaluateConfig
 from rayboot.pipeline.config import GenerateConfig
 from rayboot.rounds.config import RoundConfig
+from rayboot.rounds.drift import DriftConfig
 from rayboot.rounds.gate import GateConfig
 from rayboot.rounds.round import RoundResult, run_round
 from rayboot.synthesis import SynthesisConfig, synthesize
 from rayboot.train.config import FinetuneSettings
 
-__all__ = ["DemoConfig", "demo_config", "run_demo"]
+__all__ = ["DemoConfig", "demo_config", "make_faces", "run_demo"]
 
 
 class DemoConfig(FrozenConfig):
@@ -29,6 +30,7 @@ class DemoConfig(FrozenConfig):
     generate: GenerateConfig = GenerateConfig()
     finetune: FinetuneSettings = FinetuneSettings()
     gate: GateConfig = GateConfig()
+    drift: DriftConfig = DriftConfig()
     evaluation: dict[str, Any] = {}
     """Fields of :class:`EvaluateConfig`, its data apart."""
 
@@ -41,6 +43,7 @@ class DemoConfig(FrozenConfig):
             generate=self.generate,
             finetune=self.finetune,
             gate=self.gate,
+            drift=self.drift,
             experiment="rayboot-demo",
         )
 
@@ -68,10 +71,15 @@ def run_demo(out: Path, config: DemoConfig | None = None) -> RoundResult:
         RequestError: ``out`` cannot be written, or holds another round.
     """
     config = config or demo_config()
+    make_faces(out, config)
+    return run_round(config.round_config(out))
+
+
+def make_faces(out: Path, config: DemoConfig) -> None:
+    """Synthesises the photos and the test photos below ``out``, unless they are there."""
     require_writable(str(out))
     for name, faces in (("photos", config.photos), ("test-photos", config.test_photos)):
         uri = str(out / name)
         # The triangles are written last.
         if not exists(join_uri(uri, "truth/topology.npz")):
             synthesize(faces, uri)
-    return run_round(config.round_config(out))

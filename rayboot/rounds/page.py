@@ -7,13 +7,13 @@ from rayboot.data.images import encode_image
 from rayboot.evaluate.examples import draw_examples
 from rayboot.evaluate.plots import plot_nme_against_yaw
 from rayboot.evaluate.report import Figure, RejectCount, tabulate_both, write_report
+from rayboot.evaluate.shapes import ShapeStatistics
 from rayboot.pipeline.preview import pairs_sheet
 from rayboot.pipeline.summary import GenerateSummary
 from rayboot.registry.models import resolve_weights
 from rayboot.rounds.config import RoundConfig
-from rayboot.rounds.gate import Verdict
 from rayboot.rounds.state import RoundState
-from rayboot.rounds.steps import AFTER, BEFORE, Errors
+from rayboot.rounds.steps import AFTER, BEFORE, Errors, Shapes
 
 __all__ = ["write_page"]
 
@@ -24,7 +24,7 @@ def write_page(
     candidate: Path,
     summary: GenerateSummary,
     errors: Errors,
-    verdict: Verdict,
+    shapes: Shapes,
 ) -> Path:
     """Writes ``output/report.html`` and returns its path."""
     weights = {BEFORE: resolve_weights(state.model, config.tracking_uri), AFTER: candidate}
@@ -47,24 +47,26 @@ def write_page(
             draw_examples(weights, config.evaluation),
         ),
     ]
-    decision = "passed the gate and is the champion" if verdict.passed else "did not pass the gate"
+    decision = "is the champion" if state.promoted else "was not promoted"
     return write_report(
         Path(config.output) / "report.html",
         title="One bootstrap round",
         summary=(
             f"{summary.num_faces} photographs became {summary.num_views} pairs; the network "
             f"fine-tuned on them is version {state.version} of {config.registered_model} and "
-            f"{decision}: {verdict.reason}."
+            f"{decision}: {state.reason}."
         ),
-        columns=[BEFORE, AFTER],
+        columns=list(errors),
         tables=tabulate_both(errors, config.evaluation.bands),
         figures=figures,
         rejects=[RejectCount(*key, count) for key, count in sorted(summary.rejects.items())],
-        facts=_facts(config, state, summary),
+        facts=_facts(config, state, summary, shapes),
     )
 
 
-def _facts(config: RoundConfig, state: RoundState, summary: GenerateSummary) -> dict[str, str]:
+def _facts(
+    config: RoundConfig, state: RoundState, summary: GenerateSummary, shapes: Shapes
+) -> dict[str, str]:
     optimizer = config.finetune.optimizer
     views, photos = config.generate.views, config.photos
     return {
@@ -76,8 +78,16 @@ def _facts(config: RoundConfig, state: RoundState, summary: GenerateSummary) -> 
         "training": f"{optimizer.num_epochs} epochs, batch {optimizer.batch_size}, rate "
         f"{optimizer.learning_rate:g}, halved every {optimizer.halve_every}; "
         f"{config.finetune.source_share:.0%} unrotated photos",
+        **{f"shapes of the {name} network": _described(found) for name, found in shapes.items()},
         "time": ", ".join(f"{name} {spent:.0f} s" for name, spent in state.seconds.items()),
         "MLflow": f"{config.tracking_uri}, run {state.run_id}",
         "config": state.config_digest[:12],
         "rayboot": rayboot.__version__,
     }
+
+
+def _described(shapes: ShapeStatistics) -> str:
+    return (
+        f"spread {shapes.spread:.4f}, overlap with the mirror image's {shapes.mirror:.3f}, "
+        f"{shapes.volume:.1%} of the volume ({shapes.num_shapes} photos)"
+    )

@@ -1,4 +1,4 @@
-"""One bootstrap round: generate, fine-tune, evaluate, gate, register, report.
+"""One bootstrap round: generate, fine-tune, evaluate, watch for drift, gate, register, report.
 
 The same call again goes on where the last one stopped: every step keeps its
 result under the output folder, and ``round.json`` notes what is done.
@@ -11,22 +11,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from rayboot import __version__
 from rayboot.cluster import connect
 from rayboot.data.storage import require_writable
+from rayboot.errors import ConflictError
 from rayboot.evaluate.faces import check_faces
 from rayboot.evaluate.report import BandRow, tabulate_bands
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.summary import GenerateSummary
-from rayboot.registry.models import pin_model, promote
-from rayboot.registry.tracking import Run, open_run
+from rayboot.registry.models import pin_model
+from rayboot.registry.promotion import champion_version, promote
+from rayboot.registry.tracking import Run, open_run, resume_run
 from rayboot.rounds.config import RoundConfig
+from rayboot.rounds.drift import find_drift
 from rayboot.rounds.gate import Verdict, judge
 from rayboot.rounds.page import write_page
+from rayboot.rounds.provenance import version_tags
 from rayboot.rounds.state import RoundState, load_state, save_state
 from rayboot.rounds.steps import (
     AFTER,
     BEFORE,
+    CHAMPION,
+    FIRST,
     Errors,
+    Shapes,
+    drift_step,
     evaluate_step,
     finetune_step,
     plan_pairs,
@@ -44,19 +53,23 @@ class RoundResult(NamedTuple):
     Attributes:
         report: the page.
         tracking_uri: of the MLflow store that has the run and the model.
-        rows: ICP NME in % by band of |yaw|, before and after.
+        columns: names of the models measured, first the one to improve, last the candidate.
+        rows: ICP NME in % by band of |yaw|, a cell a model.
         summary: of the pairs data set.
-        verdict: of the gate.
         version: of the registered candidate.
+        promoted: whether it is the champion.
+        reason: why, or why not.
         seconds: of each step.
     """
 
     report: Path
     tracking_uri: str
+    columns: list[str]
     rows: list[BandRow]
     summary: GenerateSummary
-    verdict: Verdict
     version: str
+    promoted: bool
+    reason: str
     seconds: dict[str, float]
 
 
@@ -75,13 +88,7 @@ def run_round(config: RoundConfig) -> RoundResult:
     state = load_state(output, _digest(config))
     model = state.model if state else pin_model(config.model, tracking_uri)
     plan = plan_pairs(config, model)
-    if state is None:
-        run = open_run(tracking_uri, config.experiment, output.name, (output / "mlruns").as_uri())
-        run.log_params({"round": config.model_dump(mode="json", exclude={"output"})})
-        state = save_state(
-            output, RoundState(config_digest=_digest(config), model=model, run_id=run.run_id)
-        )
-    run = Run(tracking_uri, state.run_id)
+    run, state = _begin(config, model, state)
     steps = _Steps(output, state)
     with run.closing(), connect(num_cpus=config.num_cpus):
         with steps.timed("generate"):
@@ -89,15 +96,53 @@ def run_round(config: RoundConfig) -> RoundResult:
         with steps.timed("finetune"):
             candidate = finetune_step(config, model, run)
         with steps.timed("evaluate"):
-            errors = evaluate_step(config, model, candidate)
-        verdict = judge(errors[BEFORE], errors[AFTER], config.gate)
+            errors = evaluate_step(config, model, _champion_uri(config, state), candidate)
+        with steps.timed("drift"):
+            shapes = drift_step(config, model, candidate)
+        verdict = _judge(config, errors, shapes)
         with steps.timed("register"):
-            version = _register(config, run, steps, candidate, verdict)
+            _register(config, run, steps, candidate, verdict)
         rows = tabulate_bands(errors, config.evaluation.bands)
         with steps.timed("report"):
-            report = write_page(config, steps.state, candidate, summary, errors, verdict)
-        _record(run, summary, errors, rows, report)
-    return RoundResult(report, tracking_uri, rows, summary, verdict, version, steps.state.seconds)
+            report = write_page(config, steps.state, candidate, summary, errors, shapes)
+        _record(run, summary, errors, rows, shapes)
+        run.log_file(report)
+    done = steps.state
+    assert done.version is not None and done.reason is not None
+    return RoundResult(
+        report, tracking_uri, list(errors), rows, summary, done.version, bool(done.promoted),
+        done.reason, done.seconds,
+    )  # fmt: skip
+
+
+def _begin(config: RoundConfig, model: str, state: RoundState | None) -> tuple[Run, RoundState]:
+    """The round's MLflow run, opened or gone on with, and its state."""
+    output, tracking_uri = Path(config.output), config.tracking_uri
+    assert tracking_uri is not None
+    if state is not None:
+        return resume_run(tracking_uri, state.run_id), state
+    artifacts = (output / "mlruns").as_uri() if tracking_uri.startswith("sqlite:") else None
+    run = open_run(tracking_uri, config.experiment, output.name, artifacts)
+    run.log_params({"round": config.model_dump(mode="json", exclude={"output"})})
+    run.set_tags({"rayboot.config_digest": _digest(config), "rayboot.version": __version__})
+    champion = champion_version(tracking_uri, config.registered_model)
+    state = RoundState(
+        config_digest=_digest(config), model=model, run_id=run.run_id, champion=champion
+    )
+    return run, save_state(output, state)
+
+
+def _champion_uri(config: RoundConfig, state: RoundState) -> str | None:
+    return state.champion and f"models:/{config.registered_model}/{state.champion}"
+
+
+def _judge(config: RoundConfig, errors: Errors, shapes: Shapes) -> Verdict:
+    """The gate's answer; drift refuses whatever the errors say."""
+    verdict = judge(errors.get(CHAMPION, errors[BEFORE]), errors[AFTER], config.gate)
+    drift = find_drift(shapes[FIRST], shapes[AFTER], config.drift)
+    if not drift:
+        return verdict
+    return verdict._replace(passed=False, reason=f"shapes drift: {drift}; {verdict.reason}")
 
 
 def _digest(config: RoundConfig) -> str:
@@ -114,13 +159,14 @@ class _Steps:
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         _LOG.info("%s ...", name)
+        self.note(under_way=name)
         started = time.monotonic()
         yield
         spent = time.monotonic() - started
         _LOG.info("%s: %.0f s", name, spent)
         # Going on with a finished round takes moments: those are not what the step took.
         seconds = max(spent, self.state.seconds.get(name, 0.0))
-        self.note(seconds={**self.state.seconds, name: round(seconds, 1)})
+        self.note(under_way=None, seconds={**self.state.seconds, name: round(seconds, 1)})
 
     def note(self, **changes: object) -> None:
         self.state = save_state(self._output, self.state.replace(**changes))
@@ -128,27 +174,37 @@ class _Steps:
 
 def _register(
     config: RoundConfig, run: Run, steps: _Steps, candidate: Path, verdict: Verdict
-) -> str:
+) -> None:
+    """Registers the candidate and, if it passed, makes it the champion; each once."""
+    if steps.state.version is None:
+        tags = version_tags(config, steps.state, candidate)
+        steps.note(version=register_step(config, run, candidate, tags))
     version = steps.state.version
-    if version is None:
-        version = register_step(config, run, candidate)
-        steps.note(version=version)
-    if verdict.passed and not steps.state.promoted:
-        promote(run.tracking_uri, config.registered_model, version)
-    steps.note(promoted=verdict.passed)
-    decision = "is the champion now" if verdict.passed else "did not pass the gate"
-    _LOG.info("%s version %s %s: %s", config.registered_model, version, decision, verdict.reason)
-    return version
+    assert version is not None
+    if steps.state.promoted is None:
+        promoted, reason = verdict.passed, verdict.reason
+        if promoted:
+            try:
+                promote(run.tracking_uri, config.registered_model, version, steps.state.champion)
+            except ConflictError as error:
+                promoted, reason = False, str(error)
+        steps.note(promoted=promoted, reason=reason)
+    decision = "is the champion now" if steps.state.promoted else "was not promoted"
+    _LOG.info(
+        "%s version %s %s: %s", config.registered_model, version, decision, steps.state.reason
+    )
 
 
 def _record(
-    run: Run, summary: GenerateSummary, errors: Errors, rows: list[BandRow], report: Path
+    run: Run, summary: GenerateSummary, errors: Errors, rows: list[BandRow], shapes: Shapes
 ) -> None:
     metrics = {
         f"nme_icp/{name}/{row.band.replace(' ', '_')}": cell.mean
         for row in rows
         for name, cell in zip(errors, row.cells, strict=True)
     }
+    for name, found in shapes.items():
+        figures = found._asdict().items()
+        metrics |= {f"shapes/{name.replace(' ', '_')}/{key}": value for key, value in figures}
     counts = {"faces": summary.num_faces, "views": summary.num_views}
     run.log_metrics({**metrics, **counts, "rejects": sum(summary.rejects.values())})
-    run.log_file(report)

@@ -7,9 +7,9 @@ from rayboot.config import FrozenConfig
 from rayboot.data.storage import write_bytes
 from rayboot.errors import RequestError
 
-__all__ = ["RoundState", "load_state", "save_state"]
+__all__ = ["STATE_FILE", "RoundState", "load_state", "read_state", "save_state"]
 
-_NAME = "round.json"
+STATE_FILE = "round.json"
 
 
 class RoundState(FrozenConfig):
@@ -21,11 +21,26 @@ class RoundState(FrozenConfig):
     """The network to improve, an alias pinned to its version."""
     run_id: str
     """Of the MLflow run."""
+    champion: str | None = None
+    """Version that was the champion when the round began: the one to beat."""
+    under_way: str | None = None
+    """The step that runs, or was stopped."""
     seconds: dict[str, float] = {}
     """Of each step that is done, all its attempts together."""
     version: str | None = None
     """Of the registered candidate."""
     promoted: bool | None = None
+    """None until that is decided."""
+    reason: str | None = None
+    """Why it was promoted, or was not."""
+
+
+def read_state(output: Path) -> RoundState | None:
+    """The state of the round at ``output``, whatever its config; None where none was begun."""
+    path = output / STATE_FILE
+    if not path.exists():
+        return None
+    return RoundState.model_validate(json.loads(path.read_text("utf-8")))
 
 
 def load_state(output: Path, config_digest: str) -> RoundState | None:
@@ -34,10 +49,9 @@ def load_state(output: Path, config_digest: str) -> RoundState | None:
     Raises:
         RequestError: the folder holds a round of another config.
     """
-    path = output / _NAME
-    if not path.exists():
+    state = read_state(output)
+    if state is None:
         return None
-    state = RoundState.model_validate(json.loads(path.read_text("utf-8")))
     if state.config_digest != config_digest:
         raise RequestError(
             f"output {output}: holds a round of another config (digest "
@@ -50,5 +64,5 @@ def load_state(output: Path, config_digest: str) -> RoundState | None:
 def save_state(output: Path, state: RoundState) -> RoundState:
     """Writes the state as a whole; returns it."""
     text = json.dumps(state.model_dump(mode="json"), indent=1) + "\n"
-    write_bytes(str(output / _NAME), text.encode())
+    write_bytes(str(output / STATE_FILE), text.encode())
     return state

@@ -2,13 +2,18 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+import rayboot
 from rayboot.cli import main
 from rayboot.rounds.demo import DemoConfig, demo_config, run_demo
+from rayboot.rounds.gate import GateConfig
 from rayboot.rounds.round import RoundResult
 
 pytestmark = pytest.mark.egl
@@ -20,6 +25,7 @@ def small() -> DemoConfig:
     return config.replace(
         photos=config.photos.replace(num_identities=24),
         test_photos=config.test_photos.replace(num_identities=16),
+        gate=GateConfig(min_profile_gain=-0.9, max_front_loss=9.0),
         finetune=config.finetune.replace(optimizer=optimizer),
         generate=config.generate.replace(pools=config.generate.pools.replace(num_render_actors=1)),
         evaluation={"num_actors": 1},
@@ -44,7 +50,10 @@ def test_a_round_leaves_everything_behind(result: RoundResult, out: Path) -> Non
     assert len(json.loads((out / "round/errors.json").read_text())["bootstrapped"]) == 16
     page = result.report.read_text("utf-8")
     assert page.count("data:image/") == 3
-    assert {"generate", "finetune", "evaluate", "register", "report"} <= set(result.seconds)
+    steps = {"generate", "finetune", "evaluate", "drift", "register", "report"}
+    assert steps <= set(result.seconds)
+    shapes = json.loads((out / "round/drift.json").read_text())
+    assert shapes["first teacher"]["spread"] > 0 < shapes["bootstrapped"]["mirror"] < 1
 
 
 def test_the_candidate_is_registered(result: RoundResult, out: Path) -> None:
@@ -52,7 +61,7 @@ def test_the_candidate_is_registered(result: RoundResult, out: Path) -> None:
     with sqlite3.connect(out / "round/mlflow.db") as store:
         aliases = store.execute("select alias, version from registered_model_aliases").fetchall()
         metrics = {row[0] for row in store.execute("select distinct key from metrics")}
-    assert aliases == ([("champion", 1)] if result.verdict.passed else [])
+    assert aliases == ([("champion", 1)] if result.promoted else [])
     assert {"val_loss", "faces", "views"} <= metrics
 
 
@@ -61,6 +70,44 @@ def test_the_same_call_again_is_done_already(result: RoundResult, out: Path) -> 
     assert again.version == result.version
     assert again.rows == result.rows
     assert again.seconds.keys() == result.seconds.keys()
+
+
+def test_state_and_provenance_are_told(result: RoundResult, out: Path) -> None:
+    environment = {"MLFLOW_TRACKING_URI": result.tracking_uri}
+
+    def told(*command: str) -> str:
+        done = CliRunner().invoke(main, command, env=environment)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    assert "models:/rayboot-vrn/1  champion" in told("status", str(out))
+    made_from = told("trace", "models:/rayboot-vrn@champion")
+    assert f"data set    {out / 'round/pairs'}" in made_from
+    assert f"{result.summary.num_faces} faces" in made_from
+    index = pq.read_table(out / "round/pairs/outcome=face", columns=["face_id"])
+    used = told("trace", index["face_id"][0].as_py())
+    assert "trained   models:/rayboot-vrn/1, champion" in used
+
+
+def test_a_registered_version_needs_neither_ray_nor_opengl(
+    result: RoundResult, out: Path, tmp_path: Path
+) -> None:
+    consumer = Path(__file__).with_name("consumer.py")
+    done = subprocess.run(
+        [sys.executable, str(consumer), result.tracking_uri],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    # The code that was registered, not the checkout's.
+    assert not Path(told["code"]).is_relative_to(Path(rayboot.__file__).parent)
+    assert told["volumes"][:2] == [[2, 96, 96, 96], "float32"]
+    assert told["volumes"][2] > 0.5
+    assert told["meshes"] == ["glTF", "glTF"]
+    assert told["not_asked_for"] == [], "give them to registry.models.requirements"
 
 
 def test_meshes_from_the_registered_version(result: RoundResult, out: Path, tmp_path: Path) -> None:

@@ -7,21 +7,18 @@ import numpy as np
 import pytest
 import torch
 
+import rayboot
 from rayboot.errors import RequestError
 from rayboot.models import VRN, VRNConfig, load_vrn, save_network
-from rayboot.registry.models import (
-    champion_version,
-    pin_model,
-    promote,
-    register_weights,
-    resolve_weights,
-)
-from rayboot.registry.tracking import Run, default_tracking_uri, open_run
+from rayboot.registry.models import Examples, pin_model, register_weights, resolve_weights
+from rayboot.registry.promotion import promote
+from rayboot.registry.tracking import Run, open_run
 
 TINY = VRNConfig.compact().replace(
     resolution=32, slices=16, channels=16, stem_channels=8, stem_bottleneck=4
 )
-IMAGES = np.random.default_rng(0).random((2, 3, 32, 32)).astype(np.float32)
+PHOTOS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+CODE = Path(rayboot.__file__).parent / "serving/served.py"
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +28,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Run, Path]:
     return uri, open_run(uri, "tests", "run", (folder / "files").as_uri()), folder
 
 
-def occupancy(network: VRN) -> np.ndarray:
+def examples(network: VRN) -> Examples:
+    images = torch.from_numpy(PHOTOS.transpose(0, 3, 1, 2) / np.float32(255))
     with torch.inference_mode():
-        return network(torch.from_numpy(IMAGES)).numpy()
+        return Examples(PHOTOS, network(images).numpy())
 
 
 def network(seed: int) -> VRN:
@@ -47,8 +45,9 @@ def versions(store: tuple[str, Run, Path]) -> dict[int, str]:
     found = {}
     for seed in (0, 1):
         save_network(network(seed), folder / f"{seed}.safetensors")
+        weights = folder / f"{seed}.safetensors"
         found[seed] = register_weights(
-            run, "vrn-test", folder / f"{seed}.safetensors", IMAGES, occupancy(network(seed))
+            run, "vrn-test", weights, CODE, examples(network(seed)), {"rayboot.seed": str(seed)}
         )
     return found
 
@@ -63,26 +62,31 @@ def test_versions_count_up_and_carry_their_weights(
             assert torch.equal(loaded.state_dict()[key], value)
 
 
-def test_champion_moves_and_the_former_one_is_kept(
+def test_an_alias_is_pinned_to_its_version(
     store: tuple[str, Run, Path], versions: dict[int, str]
 ) -> None:
     uri = store[0]
-    assert champion_version(uri, "vrn-test") is None
-    assert promote(uri, "vrn-test", versions[0]) is None
-    assert promote(uri, "vrn-test", versions[1]) == versions[0]
-    assert champion_version(uri, "vrn-test") == versions[1]
+    promote(uri, "vrn-test", versions[1], None)
     assert pin_model("models:/vrn-test@champion", uri) == f"models:/vrn-test/{versions[1]}"
-    assert pin_model("models:/vrn-test@previous", uri) == f"models:/vrn-test/{versions[0]}"
     assert resolve_weights("models:/vrn-test@champion", uri).exists()
 
 
-def test_served_model_gives_the_networks_output(
+def test_versions_say_what_they_take_give_need_and_come_from(
     store: tuple[str, Run, Path], versions: dict[int, str]
 ) -> None:
-    mlflow.set_tracking_uri(store[0])
-    served = mlflow.pyfunc.load_model(f"models:/vrn-test/{versions[0]}")
-    assert np.allclose(served.predict({"images": IMAGES}), occupancy(network(0)), atol=1e-6)
-    assert served.metadata.signature.inputs.to_dict()[0]["name"] == "images"
+    uri = store[0]
+    mlflow.set_tracking_uri(uri)
+    info = mlflow.models.get_model_info(f"models:/vrn-test/{versions[0]}")
+    assert info.signature.inputs.inputs[0].shape == (-1, -1, -1, 3)
+    assert [param.name for param in info.signature.params] == ["output"]
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/vrn-test/{versions[0]}"))
+    assert (folder / "code/rayboot/models/vrn.py").is_file()
+    assert not list(folder.rglob("*.pkl"))
+    needed = (folder / "requirements.txt").read_text().split()
+    assert all("==" in line and "+" not in line for line in needed)
+    assert not {"ray", "pyopengl", "pyrender"} & {line.split("==")[0].lower() for line in needed}
+    tags = mlflow.MlflowClient(uri).get_model_version("vrn-test", versions[1]).tags
+    assert tags["rayboot.seed"] == "1"
 
 
 def test_missing_models_are_named(store: tuple[str, Run, Path]) -> None:
@@ -98,31 +102,6 @@ def test_missing_models_are_named(store: tuple[str, Run, Path]) -> None:
     with pytest.raises(RequestError, match="no such alias"):
         pin_model("models:/nobody@champion", uri)
     assert pin_model("some/file.t7", uri) == "some/file.t7"
-
-
-def test_runs_keep_params_metrics_and_status(store: tuple[str, Run, Path]) -> None:
-    uri, _, folder = store
-    run = open_run(uri, "tests", "another")
-    run.log_params({"a": {"b": 1}, "c": "x"})
-    run.log_metrics({"loss": 0.5}, step=3)
-    (folder / "note.txt").write_text("here")
-    run.log_file(folder / "note.txt")
-    # Whoever has the id may go on with it.
-    Run(uri, run.run_id).set_tags({"k": "v"})
-    with pytest.raises(KeyboardInterrupt), run.closing():
-        raise KeyboardInterrupt
-    found = mlflow.MlflowClient(uri).get_run(run.run_id)
-    assert found.data.params == {"a.b": "1", "c": "x"}
-    assert found.data.metrics == {"loss": 0.5}
-    assert found.data.tags["k"] == "v"
-    assert found.info.status == "FAILED"
-
-
-def test_default_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert default_tracking_uri() == "sqlite:///mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somewhere:5000")
-    assert default_tracking_uri() == "http://somewhere:5000"
 
 
 def test_names_are_known_without_mlflow() -> None:

@@ -1,0 +1,70 @@
+"""What a registered version was made from, kept as its tags in the registry."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from rayboot import __version__
+from rayboot.data.manifest import require_finished
+from rayboot.registry.models import resolve_weights
+from rayboot.registry.versions import ModelVersion
+from rayboot.rounds.config import RoundConfig
+from rayboot.rounds.state import RoundState
+
+__all__ = ["describe_version", "version_tags"]
+
+_COUNTED = ("faces", "views", "views_left_out", "rejects")
+
+
+def version_tags(config: RoundConfig, state: RoundState, candidate: Path) -> dict[str, str]:
+    """Tags of a round's candidate.
+
+    Args:
+        config: of the round, its paths absolute.
+        state: of the round.
+        candidate: weights file.
+    """
+    pairs = str(Path(config.output) / "pairs")
+    manifest = require_finished(pairs)
+    counts = {name: manifest.counts.get(name, 0) for name in _COUNTED}
+    teacher = resolve_weights(state.model, config.tracking_uri)
+    return {
+        "rayboot.teacher": state.model,
+        "rayboot.teacher_digest": _digest(teacher),
+        "rayboot.weights_digest": _digest(candidate),
+        "rayboot.pairs": pairs,
+        "rayboot.manifest_digest": manifest.digest(),
+        "rayboot.config_digest": state.config_digest,
+        "rayboot.version": __version__,
+        "rayboot.round_index": str(config.generate.round_index),
+        "rayboot.counts": json.dumps(counts),
+        "rayboot.rejects": json.dumps(
+            {name: count for name, count in manifest.counts.items() if name.startswith("reject/")}
+        ),
+    }
+
+
+def describe_version(version: ModelVersion) -> str:
+    """For a person: what a version was made from, a line each."""
+    counts = json.loads(version.tags.get("rayboot.counts", "{}"))
+    rejects = json.loads(version.tags.get("rayboot.rejects", "{}"))
+    lines = {
+        "model": version.uri + "".join(f", {alias}" for alias in version.aliases),
+        "teacher": version.tags.get("rayboot.teacher", "unknown"),
+        "data set": version.tags.get("rayboot.pairs", "unknown"),
+        "manifest": version.tags.get("rayboot.manifest_digest", "unknown"),
+        "config": version.tags.get("rayboot.config_digest", "unknown"),
+        "rayboot": version.tags.get("rayboot.version", "unknown"),
+        "MLflow run": version.run_id,
+        "counts": ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()),
+    }
+    text = [f"{key:<11} {value}" for key, value in lines.items()]
+    text += [
+        f"{'rejected':<11} {count} {name.removeprefix('reject/').replace('/', ', ')}"
+        for name, count in rejects.items()
+    ]
+    return "\n".join(text)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,73 @@
+"""Several rounds, each taught by the champion of the one before, until one no longer helps."""
+
+import json
+import logging
+from pathlib import Path
+
+from rayboot.config import FrozenConfig
+from rayboot.data.storage import require_writable, write_bytes
+from rayboot.registry.models import pin_model
+from rayboot.rounds.config import RoundConfig
+from rayboot.rounds.round import RoundResult, run_round
+
+__all__ = ["run_rounds"]
+
+_LOG = logging.getLogger(__name__)
+
+_NAME = "series.json"
+
+
+class _Series(FrozenConfig):
+    """What must not change when a series goes on."""
+
+    model: str
+    """The first teacher, pinned: by then its alias may name a later round's."""
+
+
+def run_rounds(config: RoundConfig, num_rounds: int) -> list[RoundResult]:
+    """Runs rounds one after the other, or what is left of them.
+
+    Round N is at ``OUTPUT/round-N``. The series ends before its time when a round's
+    candidate is not promoted: the gate saw no gain, or its shapes drift.
+
+    Args:
+        config: of the first round; all read the same photos.
+        num_rounds: at most.
+
+    Returns:
+        The rounds that were run.
+
+    Raises:
+        RequestError: as :func:`rayboot.rounds.round.run_round` raises it.
+    """
+    output = Path(config.output).expanduser().resolve()
+    require_writable(str(output))
+    tracking_uri = config.tracking_uri or f"sqlite:///{output / 'mlflow.db'}"
+    first = _first_teacher(output, config.model, tracking_uri)
+    teacher, results = first, list[RoundResult]()
+    for number in range(1, num_rounds + 1):
+        _LOG.info("round %d of at most %d, taught by %s", number, num_rounds, teacher)
+        result = run_round(
+            config.replace(
+                output=str(output / f"round-{number}"),
+                tracking_uri=tracking_uri,
+                model=teacher,
+                first_teacher=config.first_teacher or first,
+                generate=config.generate.replace(round_index=number - 1),
+            )
+        )
+        results.append(result)
+        if not result.promoted:
+            _LOG.info("the series ends with round %d: %s", number, result.reason)
+            break
+        teacher = f"models:/{config.registered_model}/{result.version}"
+    return results
+
+
+def _first_teacher(output: Path, model: str, tracking_uri: str) -> str:
+    path = output / _NAME
+    if path.exists():
+        return _Series.model_validate(json.loads(path.read_text("utf-8"))).model
+    series = _Series(model=pin_model(model, tracking_uri))
+    write_bytes(str(path), series.model_dump_json(indent=1).encode())
+    return series.model

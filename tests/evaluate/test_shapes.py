@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from rayboot.data.images import decode_photo
+from rayboot.data.storage import join_uri, read_bytes
+from rayboot.data.truth import truth_table
+from rayboot.errors import RequestError
+from rayboot.evaluate.shapes import describe_shapes, measure_shapes
+from rayboot.geometry.crop import warp_photo
+from rayboot.models import load_network
+from rayboot.registry.models import resolve_weights
+
+
+def box(width: int) -> np.ndarray:
+    volume = np.zeros((8, 16, 16), bool)
+    volume[2:6, 4:12, :width] = True
+    return volume
+
+
+def test_equal_shapes_have_no_spread() -> None:
+    found = describe_shapes([box(8)] * 5, [1.0] * 5, [0.25] * 5)
+    assert (found.spread, found.mirror, found.volume) == (0.0, 1.0, 0.25)
+
+
+def test_spread_is_what_two_shapes_disagree_in() -> None:
+    # Half of them twice as wide: two of different kinds disagree in as much as the small one has.
+    shapes = [box(4), box(8)] * 50
+    pairs = [
+        (shapes[i] ^ shapes[j]).sum() / np.mean([shape.sum() for shape in shapes])
+        for i in range(100)
+        for j in range(i)
+    ]
+    found = describe_shapes(shapes, [1.0] * 100, [0.1] * 100)
+    assert found.spread == pytest.approx(np.mean(pairs))
+
+
+def test_few_faces_describe_nothing() -> None:
+    with pytest.raises(RequestError, match="at least 4 near-frontal faces.*got 3"):
+        describe_shapes([box(8)] * 3, [1.0] * 3, [0.1] * 3)
+
+
+@pytest.fixture(scope="module")
+def crops(synthetic_set: str) -> np.ndarray:
+    rows = truth_table(synthetic_set, ["face_id", "crop", "yaw_deg"]).to_pylist()
+    return np.stack(
+        [
+            warp_photo(
+                decode_photo(read_bytes(join_uri(synthetic_set, row["face_id"]))),
+                np.reshape(row["crop"], (2, 3)),
+                96,
+            )
+            for row in rows
+            if abs(row["yaw_deg"]) <= 10
+        ]
+    )
+
+
+def test_a_sound_network_tells_faces_apart_and_keeps_its_sides(crops: np.ndarray) -> None:
+    found = measure_shapes(load_network(resolve_weights("builtin:compact")), crops)
+    assert found.num_shapes == len(crops) >= 8
+    assert found.spread > 0.01
+    assert found.mirror > 0.9
+    assert 0.05 < found.volume < 0.15
+    # Nothing but the pose differs between pictures of one face.
+    alike = measure_shapes(
+        load_network(resolve_weights("builtin:compact")), np.repeat(crops[:1], 6, axis=0)
+    )
+    assert alike.spread < 0.1 * found.spread

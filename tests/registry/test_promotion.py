@@ -1,0 +1,117 @@
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from rayboot.errors import BusyError, ConflictError, RequestError
+from rayboot.registry import promotion
+from rayboot.registry.promotion import (
+    CHAMPION,
+    LOCK_SUFFIX,
+    PREVIOUS,
+    champion_version,
+    promote,
+    roll_back,
+)
+
+NAME = "faces"
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    """A registry with four versions of one model."""
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client = MlflowClient(uri)
+    client.create_registered_model(NAME)
+    for _ in range(4):
+        client.create_model_version(NAME, source=tmp_path.as_uri())
+    return uri
+
+
+def alias(uri: str, name: str) -> str | None:
+    found = MlflowClient(uri).get_registered_model(NAME).aliases.get(name)
+    return None if found is None else str(found)
+
+
+def test_the_champion_moves_and_is_put_back(uri: str) -> None:
+    assert champion_version(uri, NAME) is None
+    promote(uri, NAME, "1", None)
+    promote(uri, NAME, "2", "1")
+    promote(uri, NAME, "3", "2")
+    assert (alias(uri, CHAMPION), alias(uri, PREVIOUS)) == ("3", "2")
+    assert roll_back(uri, NAME) == ("3", "2")
+    assert (alias(uri, CHAMPION), alias(uri, PREVIOUS)) == ("2", "1")
+    assert roll_back(uri, NAME) == ("2", "1")
+    assert (alias(uri, CHAMPION), alias(uri, PREVIOUS)) == ("1", None)
+    with pytest.raises(RequestError, match="version 1 is the first champion"):
+        roll_back(uri, NAME)
+
+
+def test_the_same_promotion_again_changes_nothing(uri: str) -> None:
+    promote(uri, NAME, "1", None)
+    promote(uri, NAME, "2", "1")
+    promote(uri, NAME, "2", "1")
+    assert (alias(uri, CHAMPION), alias(uri, PREVIOUS)) == ("2", "1")
+
+
+def test_another_champion_meanwhile_is_a_conflict(uri: str) -> None:
+    promote(uri, NAME, "1", None)
+    with pytest.raises(ConflictError, match="the champion is version 1 by now.*against nobody"):
+        promote(uri, NAME, "2", None)
+    assert alias(uri, CHAMPION) == "1"
+
+
+def test_no_champion_nothing_to_roll_back(uri: str) -> None:
+    with pytest.raises(RequestError, match="no champion"):
+        roll_back(uri, NAME)
+
+
+def _race(uri: str, version: str, start, outcomes) -> None:
+    start.wait()
+    try:
+        promote(uri, NAME, version, "1")
+        outcomes.put((version, "won"))
+    except ConflictError:
+        outcomes.put((version, "conflict"))
+
+
+def test_of_rounds_that_race_one_wins_and_the_others_say_so(uri: str) -> None:
+    promote(uri, NAME, "1", None)
+    spawn = multiprocessing.get_context("spawn")
+    start, outcomes = spawn.Event(), spawn.Queue()
+    racers = [spawn.Process(target=_race, args=(uri, v, start, outcomes)) for v in ("2", "3", "4")]
+    for racer in racers:
+        racer.start()
+    start.set()
+    found = dict(outcomes.get(timeout=120) for _ in racers)
+    for racer in racers:
+        racer.join()
+    assert sorted(found.values()) == ["conflict", "conflict", "won"]
+    assert found[alias(uri, CHAMPION)] == "won"
+    assert alias(uri, PREVIOUS) == "1"
+    names = [model.name for model in MlflowClient(uri).search_registered_models()]
+    assert names == [NAME]
+
+
+def test_a_dead_runs_lock_is_taken_over(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(promotion, "_SETTLE_S", 0.1)
+    client = MlflowClient(uri)
+    client.create_registered_model(NAME + LOCK_SUFFIX, tags={"token": "dead"})
+    started = time.monotonic()
+    with promotion._exclusive(client, NAME, stale_s=1.0):
+        assert time.monotonic() - started > 1.0
+        with pytest.raises(BusyError, match="others move the champion"):
+            with promotion._exclusive(client, NAME, stale_s=60.0, patience_s=0.5):
+                pass
+    assert [model.name for model in client.search_registered_models()] == [NAME]
+
+
+def test_who_lost_the_lock_writes_nothing(uri: str) -> None:
+    client = MlflowClient(uri)
+    with promotion._exclusive(client, NAME) as require_lock:
+        client.set_registered_model_tag(NAME + LOCK_SUFFIX, "token", "somebody else")
+        with pytest.raises(BusyError, match="taken over"):
+            require_lock()
+    client.delete_registered_model(NAME + LOCK_SUFFIX)

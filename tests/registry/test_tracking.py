@@ -1,0 +1,76 @@
+import json
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from rayboot.errors import RequestError
+from rayboot.registry.tracking import Run, default_tracking_uri, open_run, resume_run
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    folder = tmp_path_factory.mktemp("mlflow")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    open_run(uri, "tests", "first", (folder / "files").as_uri())
+    return uri, folder
+
+
+def test_runs_keep_params_metrics_and_status(store: tuple[str, Path]) -> None:
+    uri, folder = store
+    run = open_run(uri, "tests", "another")
+    run.log_params({"a": {"b": 1}, "c": "x"})
+    run.log_metrics({"loss": 0.5}, step=3)
+    (folder / "note.txt").write_text("here")
+    run.log_file(folder / "note.txt")
+    # Whoever has the id may go on with it.
+    Run(uri, run.run_id).set_tags({"k": "v"})
+    with pytest.raises(KeyboardInterrupt), run.closing():
+        raise KeyboardInterrupt
+    found = mlflow.MlflowClient(uri).get_run(run.run_id)
+    assert found.data.params == {"a.b": "1", "c": "x"}
+    assert found.data.metrics == {"loss": 0.5}
+    assert found.data.tags["k"] == "v"
+    assert found.info.status == "FAILED"
+
+
+def test_default_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert default_tracking_uri() == "sqlite:///mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somewhere:5000")
+    assert default_tracking_uri() == "http://somewhere:5000"
+
+
+def test_a_stopped_run_goes_on(store: tuple[str, Path]) -> None:
+    uri, _ = store
+    run = open_run(uri, "tests", "stopped")
+    run.log_params({"rate": 0.1})
+    with pytest.raises(ValueError, match="x"), run.closing():
+        raise ValueError("x")
+    again = resume_run(uri, run.run_id)
+    assert mlflow.MlflowClient(uri).get_run(run.run_id).info.status == "RUNNING"
+    again.log_params({"rate": 0.2, "steps": 3})  # what was said first stays
+    with again.closing():
+        pass
+    found = mlflow.MlflowClient(uri).get_run(run.run_id)
+    assert found.info.status == "FINISHED"
+    assert found.data.params == {"rate": "0.1", "steps": "3"}
+    with pytest.raises(RequestError, match="not in the MLflow store"):
+        resume_run(uri, "0" * 32)
+
+
+def test_data_sets_are_inputs(store: tuple[str, Path]) -> None:
+    uri, _ = store
+    run = open_run(uri, "tests", "data")
+    run.log_dataset("pairs", "s3://bucket/pairs", "ab" * 32, {"faces": 3})
+    (used,) = mlflow.MlflowClient(uri).get_run(run.run_id).inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == ("pairs", "ab" * 18)
+    assert json.loads(used.dataset.source) == {"uri": "s3://bucket/pairs"}
+    assert json.loads(used.dataset.profile) == {"faces": 3}
+
+
+def test_bytes_become_artifacts(store: tuple[str, Path]) -> None:
+    uri, folder = store
+    run = open_run(uri, "tests", "bytes")
+    run.log_bytes("figures/a.txt", b"here")
+    assert [path.read_bytes() for path in folder.rglob("figures/a.txt")] == [b"here"]

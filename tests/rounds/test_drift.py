@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import pytest
+
+from rayboot.evaluate.shapes import ShapeStatistics
+from rayboot.rounds.drift import DriftConfig, find_drift, read_crops
+from tests.data.pair_sets import NUM_FACES, SHAPE, face, plain_image, write_pairs
+
+FIRST = ShapeStatistics(64, spread=0.02, mirror=0.95, volume=0.09)
+
+
+@pytest.mark.parametrize(
+    ("now", "word"),
+    [
+        (FIRST, ""),
+        (FIRST._replace(spread=0.0141, mirror=0.901, volume=0.111), ""),
+        (FIRST._replace(spread=0.05), ""),
+        (FIRST._replace(spread=0.0139), "faces become alike"),
+        (FIRST._replace(mirror=0.89), "mirror images"),
+        (FIRST._replace(volume=0.067), "change their size"),
+        (FIRST._replace(volume=0.113), "change their size"),
+    ],
+)
+def test_what_leaves_the_first_teachers_range_is_named(now: ShapeStatistics, word: str) -> None:
+    found = find_drift(FIRST, now, DriftConfig())
+    assert word in found if word else found == ""
+
+
+def test_all_faults_are_named() -> None:
+    found = find_drift(FIRST, ShapeStatistics(64, 0.0, 0.5, 0.2), DriftConfig())
+    assert found.count(";") == 2
+
+
+def test_photos_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+    uri = write_pairs(tmp_path / "pairs", [face(index) for index in reversed(range(NUM_FACES))])
+    crops = read_crops(uri, 3)
+    # Faces 0 and 3 are in the validation split.
+    assert crops.shape == (3, *SHAPE[1:], 3)
+    assert [crop[0, 0, 0] for crop in crops] == [plain_image(200 + i)[0, 0, 0] for i in (1, 2, 4)]

@@ -1,0 +1,29 @@
+from pathlib import Path
+
+import pytest
+
+from rayboot.errors import RequestError
+from rayboot.rounds.state import RoundState, save_state
+from rayboot.rounds.status import describe_rounds
+
+BEGUN = RoundState(config_digest="a" * 64, model="builtin:compact", run_id="r")
+
+
+def test_every_round_is_shown_with_its_steps(tmp_path: Path) -> None:
+    save_state(tmp_path / "photos/round-1", BEGUN.replace(
+        seconds={name: 7.2 for name in ("generate", "finetune", "evaluate", "drift", "register")},
+        version="3", promoted=True, reason="profiles -20 %"))  # fmt: skip
+    save_state(tmp_path / "photos/round-2", BEGUN.replace(
+        model="models:/m/3", seconds={"generate": 61.0}, under_way="finetune"))  # fmt: skip
+    text = describe_rounds(tmp_path)
+    first, second = text.split(str(tmp_path / "photos/round-2"))
+    assert "teacher builtin:compact" in first
+    assert "version 3, the champion: profiles -20 %" in first
+    assert "report to do" in first
+    assert "teacher models:/m/3" in second
+    assert "generate 61 s, finetune under way or stopped, evaluate to do" in second
+
+
+def test_no_round_is_said(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="holds no round"):
+        describe_rounds(tmp_path)
