@@ -24,7 +24,7 @@ class S3Server:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         # A gRPC port is its HTTP port plus 10000 unless said; all are asked for here.
-        self._ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+        self._ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
         self._process: subprocess.Popen | None = None
         (folder / "s3.json").write_text(
             '{"identities": [{"name": "tests", "credentials": [{"accessKey": "tests", '
@@ -121,7 +121,7 @@ def _weed_binary() -> str:
     return found
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     # Outside 10002 to 19999, where Ray puts its workers, and below the range from
     # which the system takes ports for outgoing connections.
     ports: list[int] = []

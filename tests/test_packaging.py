@@ -23,7 +23,10 @@ IMPORT_NAMES = {
     "scikit-image": "skimage",
 }
 # Declared though no statement imports them.
-INDIRECT = {"s3fs": "fsspec opens s3:// through it"}
+INDIRECT = {
+    "psutil": "MLflow's system metrics read the machine through it",
+    "s3fs": "fsspec opens s3:// through it",
+}
 
 
 def requirements(names: list[str]) -> list[Requirement]:

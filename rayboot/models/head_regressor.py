@@ -136,6 +136,10 @@ class HeadRegressor(Reconstructor):
         distance = gap.square().sum(dim=2).add(1e-8).sqrt().mean(dim=1) / unit
         return (distance if weights is None else distance * weights).mean()
 
+    def shapes(self, targets: torch.Tensor) -> torch.Tensor:
+        """Heads as occupancy."""
+        return self.occupancy(targets)
+
     def overlap(self, estimate: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Intersection over union of their solids at 0.5, (B,); 0 where both are empty."""
         predicted, true = self.occupancy(estimate) >= 0.5, self.occupancy(targets) >= 0.5

@@ -99,6 +99,10 @@ class Reconstructor(nn.Module, ABC):
         """
 
     @abstractmethod
+    def shapes(self, targets: torch.Tensor) -> torch.Tensor:
+        """Turned targets as volumes (B, D, S, S), occupied where at least 0.5."""
+
+    @abstractmethod
     def overlap(self, estimate: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Intersection over union of the shapes as volumes, at 0.5, (B,) float."""
 

@@ -122,6 +122,10 @@ class VRN(nn.Sequential, Reconstructor):
         """:func:`~rayboot.models.losses.voxel_cross_entropy`."""
         return voxel_cross_entropy(estimate, targets, weights)
 
+    def shapes(self, targets: torch.Tensor) -> torch.Tensor:
+        """The same."""
+        return targets
+
     def overlap(self, estimate: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Intersection over union at 0.5, (B,); 0 where both are empty."""
         predicted = estimate > 0

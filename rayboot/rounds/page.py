@@ -4,6 +4,7 @@ from pathlib import Path
 
 import rayboot
 from rayboot.data.images import encode_image
+from rayboot.data.storage import write_bytes
 from rayboot.evaluate.examples import draw_examples
 from rayboot.evaluate.plots import plot_nme_against_yaw
 from rayboot.evaluate.report import Figure, RejectCount, tabulate_both, write_report
@@ -15,7 +16,9 @@ from rayboot.rounds.config import RoundConfig
 from rayboot.rounds.state import RoundState
 from rayboot.rounds.steps import AFTER, BEFORE, Errors, Shapes
 
-__all__ = ["write_page"]
+__all__ = ["CONTACT_SHEET", "write_page"]
+
+CONTACT_SHEET = "contact-sheet.jpg"
 
 
 def write_page(
@@ -26,7 +29,9 @@ def write_page(
     errors: Errors,
     shapes: Shapes,
 ) -> Path:
-    """Writes ``output/report.html`` and returns its path."""
+    """Writes ``output/report.html``, with the contact sheet beside it; returns its path."""
+    sheet = encode_image(pairs_sheet(summary.uri), "jpeg")
+    write_bytes(str(Path(config.output) / CONTACT_SHEET), sheet)
     weights = {BEFORE: resolve_weights(state.model, config.tracking_uri), AFTER: candidate}
     figures = [
         Figure(
@@ -38,7 +43,7 @@ def write_page(
             "Source photos and their views",
             "First the photo as the network sees it, then the renders of the reconstructed "
             "shape, turned away from the camera and cropped again.",
-            encode_image(pairs_sheet(summary.uri), "jpeg"),
+            sheet,
         ),
         Figure(
             "Shapes before and after",

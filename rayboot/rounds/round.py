@@ -25,7 +25,7 @@ from rayboot.registry.tracking import Run, open_run, resume_run
 from rayboot.rounds.config import RoundConfig
 from rayboot.rounds.drift import find_drift
 from rayboot.rounds.gate import Verdict, judge
-from rayboot.rounds.page import write_page
+from rayboot.rounds.page import CONTACT_SHEET, write_page
 from rayboot.rounds.provenance import version_tags
 from rayboot.rounds.state import RoundState, load_state, save_state
 from rayboot.rounds.steps import (
@@ -106,7 +106,8 @@ def run_round(config: RoundConfig) -> RoundResult:
         with steps.timed("report"):
             report = write_page(config, steps.state, candidate, summary, errors, shapes)
         _record(run, summary, errors, rows, shapes)
-        run.log_file(report)
+        for page in (report, output / CONTACT_SHEET):
+            run.log_file(page)
     done = steps.state
     assert done.version is not None and done.reason is not None
     return RoundResult(

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from rayboot.config import FrozenConfig
 
@@ -82,8 +82,14 @@ class FinetuneSettings(FrozenConfig):
     """Views count as their agreement (intersection over union) to this power; 0: all alike."""
     checkpoint_steps: int = Field(500, ge=1)
     """Steps between checkpoints within an epoch: what a lost worker costs at most."""
-    num_workers: int = Field(1, ge=1)
+    num_workers: PositiveInt | tuple[PositiveInt, PositiveInt] = 1
+    """Of the run; two numbers are the fewest and the most, as machines come and go. On one number
+    a run that was disturbed ends with the weights of one that was not."""
+    max_failures: int = Field(8, ge=-1)
+    """Workers or machines that may be lost before the run gives up; -1: any number."""
     use_gpu: bool = False
+    compile: bool = False
+    """Compile the network; on GPUs only, where it takes about a minute once."""
     cpus_per_worker: float = Field(1.0, gt=0)
     optimizer: OptimizerConfig = OptimizerConfig()
 
@@ -102,3 +108,17 @@ class FinetuneConfig(FinetuneSettings):
     tracking_uri: str | None = None
     """MLflow's; None is MLflow's own setting, ``MLFLOW_TRACKING_URI`` or a local SQLite."""
     experiment: str = "rayboot"
+
+    def content_digest(self) -> str:
+        """Digest of what decides the result: not where it is kept, nor on how many machines."""
+        same = FinetuneSettings()
+        return self.replace(
+            storage="",
+            tracking_uri=None,
+            experiment="",
+            num_workers=same.num_workers,
+            max_failures=same.max_failures,
+            use_gpu=same.use_gpu,
+            compile=same.compile,
+            cpus_per_worker=same.cpus_per_worker,
+        ).digest()

@@ -5,9 +5,7 @@ so a run that goes on from any step sees what an undisturbed one sees.
 """
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -18,15 +16,13 @@ from rayboot.models import Reconstructor
 from rayboot.models.precision import autocast
 from rayboot.models.transfer import send
 from rayboot.train.augment import apply_changes, draw_changes, mirror_chosen
+from rayboot.train.batches import read_ahead, to_device
 from rayboot.train.config import OptimizerConfig
 from rayboot.train.objective import Objective
 from rayboot.train.samples import Batch, SampleStore
 from rayboot.train.state import EpochRecord, TrainState
 
 __all__ = ["StepRecord", "learning_rate", "overlaps", "train_epochs", "validate"]
-
-_AHEAD = 2
-"""Batches that are read while the device computes another one."""
 
 _MOST_OVERLAPS = 256
 """Samples of a worker, about, whose volumes are compared: not every network has them at hand."""
@@ -92,7 +88,7 @@ def _train_epoch(
     ]
     state.network.train()
     started, waited = time.perf_counter(), 0.0
-    for batch, seconds in _read_ahead(train, batches):
+    for batch, seconds in read_ahead(train, batches):
         waited += seconds
         # A draw of its own for every step: one that goes on from here draws the same.
         rng = np.random.default_rng([config.seed, epoch, rank, state.next_step])
@@ -103,22 +99,9 @@ def _train_epoch(
     return waited / max(time.perf_counter() - started, 1e-9)
 
 
-def _read_ahead(store: SampleStore, batches: list[np.ndarray]) -> Iterator[tuple[Batch, float]]:
-    """Batches in order, and for how many seconds each was waited for."""
-    waiting: deque[Future[Batch]] = deque()
-    left = deque(batches)
-    with ThreadPoolExecutor(_AHEAD, thread_name_prefix="read-batch") as pool:
-        while left or waiting:
-            while left and len(waiting) < _AHEAD:
-                waiting.append(pool.submit(store.read, left.popleft()))
-            started = time.perf_counter()
-            batch = waiting.popleft().result()
-            yield batch, time.perf_counter() - started
-
-
 def _step(state: TrainState, batch: Batch, objective: Objective, rng: np.random.Generator) -> float:
     config, network = state.config, state.network
-    images, targets = _to_device(network, batch, state.device)
+    images, targets = to_device(network, batch, state.device)
     changes = draw_changes(rng, len(images), config.augment)
     images = apply_changes(images, changes)
     targets = mirror_chosen(targets, network.mirror, changes)
@@ -150,8 +133,8 @@ def overlaps(
     found = []
     starts = range(0, len(indices), config.batch_size)
     batches = [indices[start : start + config.batch_size] for start in starts]
-    for batch, _ in _read_ahead(store, batches):
-        images, targets = _to_device(network, batch, device)
+    for batch, _ in read_ahead(store, batches):
+        images, targets = to_device(network, batch, device)
         with autocast(device, config.precision):
             estimate = network(images, raw=True)
         found.append(network.overlap(estimate, targets).float().cpu().numpy())
@@ -174,8 +157,8 @@ def validate(
     batches = [everything[i : i + config.batch_size] for i in range(0, len(val), config.batch_size)]
     num_compared = max(1, _MOST_OVERLAPS // config.batch_size)
     compared = set(np.linspace(0, len(batches), num_compared, False).astype(int).tolist())
-    for number, (batch, _) in enumerate(_read_ahead(val, batches)):
-        images, targets = _to_device(network, batch, device)
+    for number, (batch, _) in enumerate(read_ahead(val, batches)):
+        images, targets = to_device(network, batch, device)
         with autocast(device, config.precision):
             estimate = network(images, raw=True)
         loss = float(network.loss(estimate, targets)) * len(images)
@@ -188,17 +171,6 @@ def validate(
         torch.distributed.all_reduce(sums)
     loss_sum, num_losses, iou_sum, num_overlaps = sums.tolist()
     return loss_sum / num_losses, iou_sum / num_overlaps
-
-
-def _to_device(
-    network: Reconstructor, batch: Batch, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images (B, 3, S, S) float in [0, 1], and targets, turned."""
-    images = send(np.ascontiguousarray(batch.images), device)
-    # NHWC bytes seen as NCHW are channels-last already.
-    images = images.permute(0, 3, 1, 2).float().div_(255)
-    targets = send(np.ascontiguousarray(batch.targets), device)
-    return images, network.turn(targets, batch.transforms)
 
 
 def _rank_and_size() -> tuple[int, int]:

@@ -24,12 +24,14 @@ class Sample(NamedTuple):
         target: as a pairs data set keeps it.
         transform: (3, 4) that carries the target to where the picture shows it; None leaves it.
         own: the picture is an unrotated photo, its target what the network said of it.
+        yaw_deg: where the face looks in the picture.
     """
 
     image: np.ndarray | bytes
     target: bytes
     transform: np.ndarray | None = None
     own: bool = False
+    yaw_deg: float = 0.0
 
 
 class Batch(NamedTuple):
@@ -70,17 +72,21 @@ class SampleStore:
         self._targets: list[bytes] = []
         transforms: list[np.ndarray] = []
         own: list[bool] = []
+        yaws: list[float] = []
         for sample in samples:
             self._images.append(sample.image)
             self._targets.append(sample.target)
             transforms.append(np.eye(3, 4) if sample.transform is None else sample.transform)
             own.append(sample.own)
+            yaws.append(sample.yaw_deg)
         if not self._images:
             raise ShapeError("no training sample; the data set or its split is empty")
         self._transforms = np.stack(transforms)
         self._decode, self.shape = decode, shape
         self.own = np.array(own)
         """(N,) bool, which are unrotated photos."""
+        self.yaws_deg = np.array(yaws)
+        """(N,) float64, where the faces look."""
         self._weights: np.ndarray | None = None
 
     def take(self, indices: np.ndarray, weights: np.ndarray | None = None) -> "SampleStore":
@@ -91,7 +97,13 @@ class SampleStore:
             weights: (M,) float32, how much each counts; None is all alike.
         """
         samples = [
-            Sample(self._images[i], self._targets[i], self._transforms[i], bool(self.own[i]))
+            Sample(
+                self._images[i],
+                self._targets[i],
+                self._transforms[i],
+                bool(self.own[i]),
+                float(self.yaws_deg[i]),
+            )
             for i in indices
         ]
         store = SampleStore(samples, self.shape, self._decode)

@@ -37,7 +37,7 @@ def face(index):
             "yaw_deg": yaw,
             "pitch_deg": 0.0,
             "transform": transform_of(yaw).ravel().tolist(),
-            "view_gaze": [0.0, 0.0, 1.0],
+            "view_gaze": rotation_yaw_pitch(np.radians(yaw), 0.0)[:, 2].tolist(),
             "clipped": 0.0,
             "image": encode_image(plain_image(10 * index + place), "png"),
         }

@@ -1,20 +1,30 @@
 """The demo at a tenth of its size: every part real, only less of it."""
 
+import base64
 import json
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
+from typing import Any
 
+import cv2
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 import rayboot
 from rayboot.cli import main
+from rayboot.data.images import decode_photo
 from rayboot.rounds.demo import DemoConfig, demo_config, run_demo
 from rayboot.rounds.gate import GateConfig
 from rayboot.rounds.round import RoundResult
+from tests.s3 import free_ports
 
 pytestmark = pytest.mark.egl
 
@@ -108,6 +118,56 @@ def test_a_registered_version_needs_neither_ray_nor_opengl(
     assert told["volumes"][2] > 0.5
     assert told["meshes"] == ["glTF", "glTF"]
     assert told["not_asked_for"] == [], "give them to registry.models.requirements"
+
+
+def test_a_served_version_answers_a_photo_with_a_mesh(result: RoundResult, out: Path) -> None:
+    (port,) = free_ports(1)
+    commands = Path(sys.executable).parent
+    command = [
+        str(commands / "mlflow"), "models", "serve", "--env-manager", "local",
+        "-m", "models:/rayboot-vrn@champion", "-p", str(port), "--workers", "1",
+    ]  # fmt: skip
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": result.tracking_uri,
+        "PATH": f"{commands}:{os.environ['PATH']}",
+    }
+    server = subprocess.Popen(
+        command,
+        env=environment,
+        cwd=out,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    photo = decode_photo(next((out / "test-photos").rglob("*.jpg")).read_bytes())
+    body = {"inputs": [cv2.resize(photo, (96, 96)).tolist()], "params": {"output": "glb"}}
+    try:
+        answer = _ask(f"http://127.0.0.1:{port}", json.dumps(body))
+        wrong = _ask(f"http://127.0.0.1:{port}", json.dumps({**body, "params": {"output": "obj"}}))
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+    (mesh,) = answer["predictions"]
+    assert base64.b64decode(mesh)[:4] == b"glTF"
+    assert "output must be one of" in wrong["message"]
+
+
+def _ask(address: str, body: str) -> dict[str, Any]:
+    """What the server answers, once it is up."""
+    request = urllib.request.Request(
+        f"{address}/invocations", body.encode(), {"Content-Type": "application/json"}
+    )
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return json.loads(error.read())
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
 
 
 def test_meshes_from_the_registered_version(result: RoundResult, out: Path, tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """A worker that is lost in the middle of an epoch changes nothing but the time it takes."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pytest
 import torch
@@ -31,7 +35,9 @@ def tiny_weights(tmp_path: Path) -> Path:
     return tmp_path / "tiny.safetensors"
 
 
-def run_finetune(folder: Path, data: str, weights: Path, num_workers: int) -> FinetuneResult:
+def run_finetune(
+    folder: Path, data: str, weights: Path, num_workers: int | tuple[int, int]
+) -> FinetuneResult:
     optimizer = OptimizerConfig(
         batch_size=4, num_epochs=3, precision="float32", augment={"flip": True}
     )
@@ -87,3 +93,65 @@ def test_a_lost_worker_goes_on_from_its_last_steps(
         assert after._replace(waited=0.0) == before._replace(waited=0.0)
     assert disturbed.weights == undisturbed.weights
     assert np.isfinite(disturbed.epochs[-1].val_loss)
+
+
+def test_elastic_workers_end_within_noise_of_a_fixed_number(
+    tmp_path: Path, ray_local: Any, tiny_weights: Path
+) -> None:
+    data = write_pairs(tmp_path / "pairs", [face(index) for index in range(4 * NUM_FACES)])
+    undisturbed = run_finetune(tmp_path / "whole", data, tiny_weights, 2)
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_worker_after, args=(tmp_path / "cut", 3, killed))
+    killer.start()
+    disturbed = run_finetune(tmp_path / "cut", data, tiny_weights, (1, 2))
+    killer.join()
+    assert killed
+    assert [record.epoch for record in disturbed.epochs] == [0, 1, 2]
+    losses = [run.epochs[-1].val_loss for run in (undisturbed, disturbed)]
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+
+
+_COMMAND = "from rayboot.cli import main; main()"
+
+
+def test_the_same_command_goes_on_in_the_same_run(tmp_path: Path, tiny_weights: Path) -> None:
+    data = write_pairs(tmp_path / "pairs", [face(index) for index in range(4 * NUM_FACES)])
+    results = [run_command(tmp_path / name, data, tiny_weights) for name in ("whole", "cut")]
+    assert results[0] == results[1]
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'cut/mlflow.db'}")
+    (run,) = client.search_runs(["1"])
+    assert run.info.status == "FINISHED"
+    validated = {p.step: p.value for p in client.get_metric_history(run.info.run_id, "val_loss")}
+    assert sorted(validated) == [0, 1, 2]
+
+
+def run_command(folder: Path, data: str, weights: Path) -> bytes:
+    """The weights that `rayboot finetune` makes; in the folder ``cut`` it is killed once."""
+    folder.mkdir()
+    config = {
+        "data": data, "model": str(weights), "storage": str(folder / "runs"),
+        "tracking_uri": f"sqlite:///{folder / 'mlflow.db'}", "checkpoint_steps": 2,
+        "cpus_per_worker": 0.5,
+        "optimizer": {"batch_size": 4, "num_epochs": 3, "precision": "float32"},
+    }  # fmt: skip
+    (folder / "config.yaml").write_text(json.dumps(config))
+    command = [
+        sys.executable, "-c", _COMMAND, "finetune", "--config", str(folder / "config.yaml"),
+    ]  # fmt: skip
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, start_new_session=True, cwd=folder
+        )
+        if folder.name == "cut":
+            deadline = time.monotonic() + 200
+            while len(list(folder.glob("runs/finetune/checkpoint_*"))) < 2:
+                assert time.monotonic() < deadline and process.poll() is None
+                time.sleep(0.02)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            assert not (folder / "runs/finetune.safetensors").exists()
+            process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, cwd=folder
+            )
+        assert process.wait(timeout=300) == 0, (folder / "log").read_text()[-3000:]
+    return (folder / "runs/finetune.safetensors").read_bytes()

@@ -1,0 +1,113 @@
+"""What each worker of a fine-tuning does: it reads its share of the faces, and trains."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray.train
+import ray.train.torch
+import torch
+
+from rayboot.models import Reconstructor, load_network, save_network
+from rayboot.progress import Progress
+from rayboot.registry.recorder import Recorder, recording
+from rayboot.registry.system import watching_system
+from rayboot.registry.tracking import Run
+from rayboot.train.agreement import sift_views
+from rayboot.train.config import FinetuneConfig
+from rayboot.train.loop import StepRecord, train_epochs
+from rayboot.train.objective import Objective
+from rayboot.train.reading import read_samples
+from rayboot.train.state import TrainState
+from rayboot.train.surface import surface_errors
+
+__all__ = ["STATE", "WEIGHTS", "train_worker"]
+
+WEIGHTS, STATE = "network.safetensors", "state.pt"
+"""Files of a checkpoint."""
+
+
+def train_worker(settings: dict[str, Any]) -> None:
+    """Trains to the last epoch; what Ray Train calls on every worker.
+
+    Args:
+        settings: ``config`` as JSON values, ``weights`` a path, ``run`` the tracking URI and
+            the run's id or None, ``board`` the handle of the driver's progress.
+    """
+    config = FinetuneConfig.model_validate(settings["config"])
+    rank = ray.train.get_context().get_world_rank()
+    run = Run(*settings["run"]) if settings["run"] else None
+    with watching_system(run, f"worker-{rank}"), recording(run if rank == 0 else None) as recorder:
+        _train(config, settings["weights"], settings["board"], recorder)
+
+
+def _train(config: FinetuneConfig, weights: str, board: Any, recorder: Recorder | None) -> None:
+    context = ray.train.get_context()
+    rank, num_workers = context.get_world_rank(), context.get_world_size()
+    torch.manual_seed(config.optimizer.seed)
+    if not config.use_gpu:
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // num_workers))
+    network = load_network(weights)
+    train = read_samples(config, network, "train", rank, num_workers)
+    val = read_samples(config, network, "val", rank, num_workers)
+    # It moves the network to the worker's device.
+    forward: Any = ray.train.torch.prepare_model(network)
+    if config.compile and config.use_gpu:
+        forward = torch.compile(forward)
+    train = sift_views(network, train, config)
+    objective = _objective(config, weights, next(network.parameters()).device)
+    state = TrainState(network, config.optimizer, forward)
+    _restore(state, ray.train.get_checkpoint())
+    on_step = _step_hook(config, state, rank, board, recorder)
+    for record in train_epochs(state, train, val, objective=objective, on_step=on_step):
+        if recorder is not None:
+            surfaces = surface_errors(state.result, val, config.optimizer)
+            recorder.log_metrics({**record._asdict(), **surfaces}, step=record.epoch)
+        _report(state, record._asdict(), rank)
+
+
+def _objective(config: FinetuneConfig, weights: str, device: torch.device) -> Objective:
+    if not config.distillation:
+        return Objective()
+    return Objective(load_network(weights, str(device)), config.distillation)
+
+
+def _step_hook(
+    config: FinetuneConfig, state: TrainState, rank: int, board: Any, recorder: Recorder | None
+) -> Callable[[StepRecord], None]:
+    """What follows each step: the driver is told, figures are handed over, checkpoints made."""
+
+    def on_step(done: StepRecord) -> None:
+        number = state.next_epoch * done.num_steps + done.step + 1
+        if rank == 0:
+            total = state.config.num_epochs * done.num_steps
+            board.tell.remote(Progress(number, total, f"loss {done.loss:.4f}"))
+        if recorder is not None:
+            recorder.log_metrics({"loss": done.loss}, step=number)
+        # The epoch's last step is followed by its own checkpoint.
+        if state.next_step % config.checkpoint_steps == 0 and state.next_step < done.num_steps:
+            _report(state, {"val_loss": np.inf}, rank)
+
+    return on_step
+
+
+def _restore(state: TrainState, checkpoint: ray.train.Checkpoint | None) -> None:
+    if checkpoint is None:
+        return
+    with checkpoint.as_directory() as folder:
+        weights = load_network(Path(folder) / WEIGHTS).state_dict()
+        state.go_to(torch.load(Path(folder) / STATE, weights_only=True), weights)
+
+
+def _report(state: TrainState, figures: dict[str, Any], rank: int) -> None:
+    if rank != 0:
+        ray.train.report(figures)
+        return
+    result: Reconstructor = state.result
+    with tempfile.TemporaryDirectory() as folder:
+        save_network(result, Path(folder) / WEIGHTS)
+        torch.save(state.position(), Path(folder) / STATE)
+        ray.train.report(figures, checkpoint=ray.train.Checkpoint.from_directory(folder))

@@ -1,0 +1,111 @@
+"""Fine-tuning tracked by a real MLflow server on PostgreSQL and S3, which goes away meanwhile."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+
+import rayboot
+from rayboot.models import VRN, VRNConfig, save_network
+from rayboot.registry.models import Examples, register_weights, resolve_weights
+from rayboot.registry.promotion import champion_version, promote, roll_back
+from rayboot.registry.tracking import open_run
+from rayboot.train.config import FinetuneConfig, OptimizerConfig
+from rayboot.train.finetune import finetune_tracked, prepare_finetune
+from tests.data.pair_sets import NUM_FACES, SHAPE, face, write_pairs
+from tests.mlflow_server import MlflowServer
+from tests.s3 import S3Server
+
+pytestmark = pytest.mark.s3
+
+TINY = VRNConfig.compact().replace(
+    resolution=SHAPE[2], slices=SHAPE[0], channels=16, stem_channels=8, stem_bottleneck=4
+)
+
+
+@pytest.fixture(scope="module")
+def server(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    server = MlflowServer(tmp_path_factory.mktemp("server"), s3_server)
+    server.start()
+    yield server
+    server.clean_up()
+
+
+def request(tmp_path: Path, server: MlflowServer, num_epochs: int) -> FinetuneConfig:
+    torch.manual_seed(0)
+    save_network(VRN(TINY), tmp_path / "tiny.safetensors")
+    data = write_pairs(tmp_path / "pairs", [face(index) for index in range(4 * NUM_FACES)])
+    return FinetuneConfig(
+        data=data,
+        model=str(tmp_path / "tiny.safetensors"),
+        storage=str(tmp_path / "runs"),
+        tracking_uri=server.uri,
+        experiment="server",
+        cpus_per_worker=0.5,
+        optimizer=OptimizerConfig(batch_size=4, num_epochs=num_epochs, precision="float32"),
+    )
+
+
+def away_for(server: MlflowServer, started: threading.Event, folder: Path, seconds: float) -> None:
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("finetune/checkpoint_*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    server.kill()
+    started.set()
+    time.sleep(seconds)
+    server.start()
+
+
+def test_a_server_that_is_away_misses_nothing(
+    ray_local: Any, server: MlflowServer, tmp_path: Path, s3_server: S3Server
+) -> None:
+    config = request(tmp_path, server, num_epochs=12)
+    gone = threading.Event()
+    outage = threading.Thread(target=away_for, args=(server, gone, tmp_path / "runs", 8.0))
+    outage.start()
+    finetune_tracked(prepare_finetune(config))
+    outage.join()
+    assert gone.is_set()
+    client = mlflow.MlflowClient(server.uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("server").experiment_id])
+    assert run.info.status == "FINISHED"
+    losses = client.get_metric_history(run.info.run_id, "loss")
+    steps = sorted({point.step for point in losses})
+    assert steps == list(range(1, steps[-1] + 1))
+    assert [p.step for p in client.get_metric_history(run.info.run_id, "val_loss")] == list(
+        range(12)
+    )
+    assert {"val_iou", "val_nme/0_to_30", "val_nme/30_to_60"} <= run.data.metrics.keys()
+    assert any(name.startswith("system/worker-0/cpu") for name in run.data.metrics)
+    assert run.data.tags["seed"] == "0"
+    (used,) = run.inputs.dataset_inputs
+    assert used.dataset.digest == run.data.tags["rayboot.manifest_digest"][:36]
+    assert "curves.png" in [entry.path for entry in client.list_artifacts(run.info.run_id)]
+    stored = s3_server.filesystem().find(MlflowServer.bucket)
+    assert any(path.endswith("curves.png") for path in stored)
+
+
+def test_versions_and_the_champion_over_http(server: MlflowServer, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = VRN(TINY).eval()
+    save_network(network, tmp_path / "tiny.safetensors")
+    photos = np.full((2, *SHAPE[1:], 3), 90, np.uint8)
+    with torch.inference_mode():
+        volumes = network(torch.from_numpy(photos.transpose(0, 3, 1, 2) / np.float32(255)))
+    code = Path(rayboot.__file__).parent / "serving/served.py"
+    run = open_run(server.uri, "server", "versions")
+    for _ in range(2):
+        examples = Examples(photos, volumes.numpy())
+        register_weights(run, "faces", tmp_path / "tiny.safetensors", code, examples, {})
+    assert champion_version(server.uri, "faces") is None
+    promote(server.uri, "faces", "1", None)
+    promote(server.uri, "faces", "2", "1")
+    assert roll_back(server.uri, "faces") == ("2", "1")
+    fetched = resolve_weights("models:/faces@champion", server.uri)
+    assert fetched.read_bytes() == (tmp_path / "tiny.safetensors").read_bytes()

@@ -1,0 +1,10 @@
+from rayboot.data.images import decode_photo
+from rayboot.train.curves import draw_curves
+from rayboot.train.state import EpochRecord
+
+
+def test_curves_are_a_picture() -> None:
+    epochs = [EpochRecord(i, 1e-3, 0.5 - 0.1 * i, 0.6 - 0.1 * i, 0.2 * i, 0.0) for i in range(3)]
+    picture = decode_photo(draw_curves(epochs))
+    assert picture.shape[1] > 2 * picture.shape[0] > 400
+    assert picture.std() > 5

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import torch
+
+from rayboot.geometry.volume import pack_occupancy
+from rayboot.models import VRN, VRNConfig
+from rayboot.train.config import OptimizerConfig
+from rayboot.train.samples import Sample, SampleStore
+from rayboot.train.surface import surface_errors
+
+SHAPE = (16, 32, 32)
+TINY = VRNConfig.compact().replace(
+    resolution=32, slices=16, channels=16, stem_channels=8, stem_bottleneck=4
+)
+CONFIG = OptimizerConfig(batch_size=4, precision="float32")
+
+
+class Slab(VRN):
+    """Sees the same slab in every photo."""
+
+    def forward(self, images: torch.Tensor, *, raw: bool = False) -> torch.Tensor:
+        logits = torch.full((len(images), *SHAPE), -9.0)
+        logits[:, 4:8, 8:24, 8:24] = 9.0
+        return logits if raw else self.occupancy(logits)
+
+
+def slab(last: int) -> np.ndarray:
+    volume = np.zeros(SHAPE, bool)
+    volume[4:last, 8:24, 8:24] = True
+    return volume
+
+
+def store(samples: list[tuple[float, int]]) -> SampleStore:
+    image = np.zeros((32, 32, 3), np.uint8)
+    made = [
+        Sample(image, pack_occupancy(slab(last)), np.eye(3, 4), yaw_deg=yaw)
+        for yaw, last in samples
+    ]
+    return SampleStore(made, SHAPE, VRN(TINY).decode)
+
+
+def test_errors_are_told_by_where_the_face_looks() -> None:
+    # Two slices are a pixel: a slab twice as thick lies up to two pixels away.
+    found = surface_errors(Slab(TINY), store([(-10, 8), (5, 8), (40, 12), (-75, 12)]), CONFIG)
+    assert set(found) == {"val_nme/0_to_30", "val_nme/30_to_60", "val_nme/60_to_90"}
+    assert found["val_nme/0_to_30"] == pytest.approx(0.0, abs=1e-3)
+    assert found["val_nme/30_to_60"] == found["val_nme/60_to_90"]
+    assert 2 < found["val_nme/60_to_90"] < 100 * 2 / (0.29 * 32)
+
+
+def test_bands_without_a_face_are_left_out() -> None:
+    assert list(surface_errors(Slab(TINY), store([(45, 8)]), CONFIG)) == ["val_nme/30_to_60"]
+    assert surface_errors(Slab(TINY), store([(45, 4)]), CONFIG) == {}
