@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from rayboot.evaluate.benchmark import FaceError
 from rayboot.evaluate.report import format_bands, tabulate_bands
 from rayboot.rounds.config import RoundConfig
 from rayboot.rounds.demo import demo_config, make_faces
@@ -32,7 +33,8 @@ def main(out: Path, model: str, num_rounds: int, seed: int) -> None:
     out = out.resolve()
     make_faces(out, config)
     first = config.round_config(out)
-    teacher, errors, records = model, {}, []
+    teacher, records = model, list[dict[str, object]]()
+    errors: dict[str, list[FaceError]] = {}
     for number in range(1, num_rounds + 1):
         request = first.replace(
             output=str(out / f"round-{number}"),

@@ -82,7 +82,7 @@ _input_option = click.option(
 
 _ARGUMENTS = "rayboot.arguments"
 
-_RESUMABLE = ("demo", "pack", "generate", "round")
+_RESUMABLE = ("demo", "pack", "generate", "finetune", "round", "reconstruct")
 """The same command again goes on where one of these was stopped."""
 
 _ORDER = (
@@ -400,12 +400,22 @@ def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
 @click.option(
     "--output", "output_uri", required=True, metavar="URI", help="Where meshes are written."
 )
-def reconstruct(model: str, input_uri: str, output_uri: str) -> None:
-    """Turn photographs into meshes (PLY and GLB, with colours)."""
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Pools and kinds of files; without it, a laptop's.",
+)
+def reconstruct(model: str, input_uri: str, output_uri: str, config_path: Path | None) -> None:
+    """Turn photographs into meshes (PLY and GLB, with colours); the same command resumes."""
     from rayboot.cluster import connect
-    from rayboot.pipeline.meshes import prepare_meshes, reconstruct_photos
+    from rayboot.config import load_config
+    from rayboot.pipeline.mesh_request import ReconstructConfig, prepare_meshes
+    from rayboot.pipeline.meshes import reconstruct_photos
 
-    plan = prepare_meshes(model, input_uri, output_uri)
+    config = None if config_path is None else load_config(ReconstructConfig, config_path)
+    plan = prepare_meshes(model, input_uri, output_uri, config)
     with connect():
         summary = reconstruct_photos(plan)
     click.echo(f"{summary.num_meshes} meshes", err=True)

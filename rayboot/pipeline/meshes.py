@@ -1,41 +1,51 @@
-"""Photographs to meshes, with any model: PLY and GLB, coloured, one pair a face."""
+"""Photographs to meshes, with any model, on Ray Data; resumable.
 
-import gc
+Meshes are named by their photos, so a photo that is done twice leaves one mesh. Ray Data's
+own checkpoint notes each finished photo; the same command again does the rest.
+"""
+
 import io
 import posixpath
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import ray
 import ray.data
-from ray.data import ActorPoolStrategy, TaskPoolStrategy
-from tqdm import tqdm
 
+from rayboot.cluster import require_room
+from rayboot.data.lock import exclusive
 from rayboot.data.mesh_files import encode_mesh
-from rayboot.data.photos import list_photos
-from rayboot.data.storage import join_uri, require_writable, write_bytes
-from rayboot.errors import DegenerateInputError, FaceRejectedError
+from rayboot.data.patience import blaming_store, patiently
+from rayboot.data.storage import (
+    arrow_filesystem,
+    exists,
+    join_uri,
+    list_files,
+    open_file,
+    write_bytes,
+)
+from rayboot.errors import DegenerateInputError, FaceRejectedError, RaybootError
 from rayboot.geometry.surface import surface_of_cells
-from rayboot.models import NetworkConfig, read_config
-from rayboot.models.config import InferenceConfig
-from rayboot.pipeline.listing import mark_duplicates
-from rayboot.pipeline.read import ReadPhotos
+from rayboot.pipeline.checkpoint import checkpointed
+from rayboot.pipeline.isolation import Isolation
+from rayboot.pipeline.mesh_request import CHECKPOINT, LISTING, LOCK, ROWS, MeshKind, MeshPlan
+from rayboot.pipeline.read import ReadPhotos, reject_read
 from rayboot.pipeline.reconstruct import ReconstructFaces
 from rayboot.pipeline.rows import Row, map_rows, rows_of, solid_of
-from rayboot.registry.models import resolve_weights
+from rayboot.pipeline.stage import Tally, map_with_actors, read_progress
+from rayboot.progress import show_progress
 from rayboot.render.colors import paint_mesh
 
-__all__ = ["MeshPlan", "MeshSummary", "WriteMeshes", "prepare_meshes", "reconstruct_photos"]
+__all__ = ["MeshSummary", "WriteMeshes", "reconstruct_photos"]
 
 _INDEX = "index.parquet"
 
-_KINDS: tuple[Literal["ply", "glb"], ...] = ("ply", "glb")
-
-_INDEX_SCHEMA = pa.schema(
+INDEX_SCHEMA = pa.schema(
     [
         ("face_id", pa.string()),
         ("source_uri", pa.string()),
@@ -49,108 +59,145 @@ _INDEX_SCHEMA = pa.schema(
     ]
 )
 
-
-class MeshPlan(NamedTuple):
-    """A checked request."""
-
-    weights: Path
-    network: NetworkConfig
-    photos: pa.Table
-    output: str
+_LAST_STAGE = "mesh"
+_ROWS_PER_BLOCK = 32
 
 
 class MeshSummary(NamedTuple):
-    """Meshes written, and photos that gave none by (stage, reason)."""
+    """Photos that gave a mesh, and those that gave none by (stage, reason)."""
 
     num_meshes: int
     rejects: Mapping[tuple[str, str], int]
 
 
-def prepare_meshes(
-    model: str, input_uri: str, output_uri: str, tracking_uri: str | None = None
-) -> MeshPlan:
-    """Checks a request; needs no Ray.
-
-    Raises:
-        RequestError: model or photos are missing, or the output cannot be written.
-    """
-    weights = resolve_weights(model, tracking_uri)
-    photos = mark_duplicates(list_photos(input_uri, include_test=True))
-    require_writable(output_uri)
-    return MeshPlan(weights, read_config(weights), photos, output_uri)
-
-
-def reconstruct_photos(plan: MeshPlan, *, gpus: float = 0.0, batch_size: int = 16) -> MeshSummary:
+def reconstruct_photos(plan: MeshPlan) -> MeshSummary:
     """Writes ``STEM.ply`` and ``STEM.glb`` for every face; Ray must be initialised.
 
     Vertices are in the frame of the face's crop (x right, y up, z towards the
-    viewer, px); ``index.parquet`` has the crop's affine, and the reason where a
-    photo gave no mesh.
+    viewer, px); ``index.parquet``, written last, has the crop's affine, and the reason
+    where a photo gave no mesh.
 
     Args:
-        plan: from :func:`prepare_meshes`.
-        gpus: of the network's actor.
-        batch_size: photos that the network takes at once.
+        plan: from :func:`rayboot.pipeline.mesh_request.prepare_meshes`.
+
+    Raises:
+        BusyError: another run writes to the same output.
+        StoreError: the object store is in trouble for long; what is finished is kept.
     """
-    size = plan.network.resolution
-    shape = (plan.network.slices, size, size)
-    photos = ray.data.from_arrow(plan.photos).repartition(max(1, len(plan.photos) // 32))
-    cropped = photos.map_batches(
-        ReadPhotos(size, None, detect_faces=True),
-        batch_format="pyarrow",
-        batch_size=batch_size,
-        num_cpus=0.1,
-        compute=TaskPoolStrategy(size=2),
-    )
-    reconstructed = cropped.map_batches(
-        ReconstructFaces,
-        fn_constructor_kwargs={
-            "weights": str(plan.weights),
-            "config": InferenceConfig(),
-            "batch_size": batch_size,
-            "use_gpu": gpus > 0,
+    with exclusive(join_uri(plan.output, LOCK)):
+        if not exists(join_uri(plan.output, _INDEX)):
+            done = patiently(lambda: _read_rows(plan.output), plan.output)
+            if len(done) < plan.num_photos:
+                _run(plan, plan.num_photos - len(done))
+            patiently(lambda: _write_index(plan), plan.output)
+        return patiently(lambda: _summarize(plan.output), plan.output)
+
+
+def _run(plan: MeshPlan, num_left: int) -> None:
+    pools = plan.config.pools
+    require_room(pools.total_cpus(), pools.total_gpus())
+    filesystem, path = arrow_filesystem(plan.output)
+    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+    with (
+        blaming_store(plan.output),
+        checkpointed(join_uri(path, CHECKPOINT), filesystem),
+        show_progress("mesh", "photo", lambda: read_progress(tally, _LAST_STAGE), num_left),
+    ):
+        listing = ray.data.read_parquet(
+            join_uri(path, LISTING), filesystem=filesystem, num_cpus=pools.reader_cpus
+        ).repartition(max(1, plan.num_photos // _ROWS_PER_BLOCK))
+        rows = _mesh_stages(listing, plan, tally)
+        rows.write_parquet(join_uri(path, ROWS), filesystem=filesystem)
+    ray.kill(tally)
+
+
+def _mesh_stages(listing: ray.data.Dataset, plan: MeshPlan, tally: Any) -> ray.data.Dataset:
+    """Listed photos to rows of the index, their meshes written."""
+    config, pools, size = plan.config, plan.config.pools, plan.network.resolution
+    read = partial(ReadPhotos, size, None, detect_faces=config.detect_faces)
+    cropped = map_with_actors(
+        listing,
+        {
+            "name": "read",
+            "stage": Isolation.of(read, reject_read, pools.seconds_a_photo),
+            "tally": tally,
         },
-        batch_format="pyarrow",
-        batch_size=batch_size,
-        num_cpus=0.9,
-        num_gpus=gpus or None,
-        compute=ActorPoolStrategy(size=1),
+        batch_size=pools.batch_size,
+        num_actors=pools.num_readers,
+        num_cpus=pools.reader_cpus,
     )
-    written = reconstructed.map_batches(
-        WriteMeshes(shape, plan.output),
-        batch_format="pyarrow",
-        batch_size=batch_size,
-        num_cpus=0.5,
-        compute=TaskPoolStrategy(size=2),
+    reconstruct = partial(
+        ReconstructFaces,
+        weights=plan.weights,
+        config=config.inference,
+        batch_size=pools.batch_size,
+        use_gpu=pools.reconstruct_gpus > 0,
     )
-    try:
-        rows = list(tqdm(written.iter_rows(), total=len(plan.photos), desc="mesh", unit="photo"))
-    finally:
-        # A failed run's actors keep their CPUs until its exception's cycle is collected.
-        gc.collect()
+    reconstructed = map_with_actors(
+        cropped,
+        {"name": "reconstruct", "stage": reconstruct, "tally": tally},
+        batch_size=pools.batch_size,
+        num_actors=pools.num_reconstruct_actors,
+        num_cpus=pools.reconstruct_cpus,
+        num_gpus=pools.reconstruct_gpus or None,
+    )
+    write = partial(WriteMeshes, (plan.network.slices, size, size), plan.output, config.kinds)
+    return map_with_actors(
+        reconstructed,
+        {"name": _LAST_STAGE, "stage": write, "tally": tally},
+        batch_size=pools.batch_size,
+        num_actors=pools.num_render_actors,
+        num_cpus=pools.render_cpus,
+    )
+
+
+def _read_rows(output: str) -> pa.Table:
+    """Rows of the index, as far as photos are finished."""
+    parts = [INDEX_SCHEMA.empty_table()]
+    for name in list_files(output, ROWS):
+        with open_file(join_uri(output, name)) as file:
+            parts.append(pq.read_table(file).select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA))
+    return pa.concat_tables(parts)
+
+
+def _write_index(plan: MeshPlan) -> None:
+    rows = _read_rows(plan.output).sort_by("face_id")
+    if len(rows) != plan.num_photos:
+        raise RaybootError(
+            f"{plan.output}: {plan.num_photos} photos were listed, but {len(rows)} are finished; "
+            "run the same command again"
+        )
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=_INDEX_SCHEMA).sort_by("face_id"), buffer)
+    pq.write_table(rows, buffer)
     write_bytes(join_uri(plan.output, _INDEX), buffer.getvalue())
-    rejects = Counter((row["stage"], row["reason"]) for row in rows if row["reason"])
-    return MeshSummary(len(rows) - sum(rejects.values()), rejects)
+
+
+def _summarize(output: str) -> MeshSummary:
+    with open_file(join_uri(output, _INDEX)) as file:
+        table = pq.read_table(file, columns=["stage", "reason"])
+    pairs = zip(table["stage"].to_pylist(), table["reason"].to_pylist(), strict=True)
+    rejects = Counter((stage, reason) for stage, reason in pairs if reason)
+    return MeshSummary(len(table) - sum(rejects.values()), rejects)
 
 
 class WriteMeshes:
-    """Volume to a coloured mesh, written as PLY and GLB.
+    """Volume to a coloured mesh, written as files.
 
     Reads    image, occupancy, cells, box
     Gives    rows of the index: files written, or the reason
     """
 
-    def __init__(self, shape: tuple[int, int, int], output: str) -> None:
-        self._shape, self._output = shape, output
+    def __init__(
+        self, shape: tuple[int, int, int], output: str, kinds: tuple[MeshKind, ...]
+    ) -> None:
+        self._shape, self._output, self._kinds = shape, output, kinds
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """One batch."""
         rows = map_rows(rows_of(table), self._process)
-        names = _INDEX_SCHEMA.names
+        names = INDEX_SCHEMA.names
         kept = [{name: row.get(name) for name in names} for row in rows]
-        return pa.Table.from_pylist(kept, schema=_INDEX_SCHEMA)
+        return pa.Table.from_pylist(kept, schema=INDEX_SCHEMA)
 
     def _process(self, row: Row) -> Row:
         size = self._shape[2]
@@ -162,10 +209,11 @@ class WriteMeshes:
             raise FaceRejectedError("reconstruct", "degenerate", str(error)) from error
         # Any pose may come here, so no plane of symmetry is asked for.
         painted = paint_mesh(mesh, photo, None, "mirrored")
-        payloads = {kind: encode_mesh(painted, kind) for kind in _KINDS}
+        payloads = {kind: encode_mesh(painted, kind) for kind in self._kinds}
         # The photo's suffix stays in the name: a.jpg and a.png are two faces.
         stem = "_".join(posixpath.splitext(row["face_id"])).replace("_.", "_")
         names: Row = {kind: f"{stem}.{kind}" for kind in payloads}
         for kind, payload in payloads.items():
-            write_bytes(join_uri(self._output, names[kind]), payload)
+            uri = join_uri(self._output, names[kind])
+            patiently(partial(write_bytes, uri, payload), uri)
         return names

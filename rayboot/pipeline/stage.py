@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import ray
+from ray.data import ActorPoolStrategy, Dataset
 from ray.util import metrics
 
 from rayboot.pipeline.isolation import Isolated, Isolation, Stage
 from rayboot.progress import Progress
 
-__all__ = ["Reading", "StageActor", "StageUse", "Tally", "read_progress"]
+__all__ = ["Reading", "StageActor", "StageUse", "Tally", "map_with_actors", "read_progress"]
 
 
 class StageUse(NamedTuple):
@@ -146,3 +147,36 @@ def _new_rejects(before: pa.Table, after: pa.Table) -> Counter[tuple[str, str]]:
     was = before["reason"].to_pylist() if "reason" in names else [None] * len(before)
     pairs = zip(was, after["stage"].to_pylist(), after["reason"].to_pylist(), strict=True)
     return Counter((stage, reason) for former, stage, reason in pairs if reason and not former)
+
+
+def map_with_actors(
+    rows: Dataset, actor: dict[str, Any], batch_size: int, num_actors: int, **resources: Any
+) -> Dataset:
+    """Rows through a pool of :class:`StageActor`.
+
+    Args:
+        rows: to a stage.
+        actor: arguments of :class:`StageActor`.
+        batch_size: rows that a call takes.
+        num_actors: of the pool.
+        resources: that Ray gives each, ``num_cpus`` and ``num_gpus``.
+    """
+    return rows.map_batches(
+        StageActor,
+        fn_constructor_kwargs=actor,
+        batch_format="pyarrow",
+        batch_size=batch_size,
+        ray_remote_args_fn=_retries,
+        compute=ActorPoolStrategy(size=num_actors),
+        **resources,
+    )
+
+
+def _retries() -> dict[str, int]:
+    """Of an actor; Ray's default is for ever.
+
+    A photo that crashes the process would then be tried without end, instead of
+    failing the run. Ray 2.64 is to drop the one way to say so, hence the bound in
+    ``pyproject.toml``.
+    """
+    return {"max_restarts": 4, "max_task_retries": 2}

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ray.data import ActorPoolStrategy, Dataset
+from ray.data import Dataset
 from ray.util.annotations import RayDeprecationWarning
 
 from rayboot.pipeline.isolation import Isolation, Stage
 from rayboot.pipeline.read import ReadPhotos, reject_read
 from rayboot.pipeline.reconstruct import ReconstructFaces
 from rayboot.pipeline.request import GeneratePlan
-from rayboot.pipeline.stage import StageActor
+from rayboot.pipeline.stage import map_with_actors
 from rayboot.pipeline.turn import TurnFaces, reject_turn
 
 __all__ = ["LAST_STAGE", "ROWS_PER_BLOCK", "bootstrap_stages"]
@@ -39,14 +39,14 @@ def bootstrap_stages(
     """
     pools = plan.config.pools
     with warnings.catch_warnings(action="ignore", category=RayDeprecationWarning):
-        cropped = _mapped(
+        cropped = map_with_actors(
             listing,
             {"name": "read", "stage": _read_stage(plan, tested), "tally": tally},
             batch_size=pools.batch_size,
             num_actors=pools.num_readers,
             num_cpus=pools.reader_cpus,
         )
-        reconstructed = _mapped(
+        reconstructed = map_with_actors(
             cropped,
             {"name": "reconstruct", "stage": _reconstruct_stage(plan), "tally": tally},
             batch_size=pools.batch_size * (_BATCHES_ON_GPU if pools.reconstruct_gpus else 1),
@@ -54,7 +54,7 @@ def bootstrap_stages(
             num_cpus=pools.reconstruct_cpus,
             num_gpus=pools.reconstruct_gpus or None,
         )
-        return _mapped(
+        return map_with_actors(
             reconstructed,
             {"name": LAST_STAGE, "stage": _turn_stage(plan), "tally": tally},
             batch_size=pools.batch_size,
@@ -100,27 +100,3 @@ def _turn_stage(plan: GeneratePlan) -> Isolation:
         config_digest=plan.stamp["config_digest"],
     )
     return Isolation.of(make, reject_turn, plan.config.pools.seconds_a_photo)
-
-
-def _mapped(
-    rows: Dataset, actor: dict[str, Any], batch_size: int, num_actors: int, **resources: Any
-) -> Dataset:
-    return rows.map_batches(
-        StageActor,
-        fn_constructor_kwargs=actor,
-        batch_format="pyarrow",
-        batch_size=batch_size,
-        ray_remote_args_fn=_retries,
-        compute=ActorPoolStrategy(size=num_actors),
-        **resources,
-    )
-
-
-def _retries() -> dict[str, int]:
-    """Of an actor; Ray's default is for ever.
-
-    A photo that crashes the process would then be tried without end, instead of
-    failing the run. Ray 2.64 is to drop the one way to say so, hence the bound in
-    ``pyproject.toml``.
-    """
-    return {"max_restarts": 4, "max_task_retries": 2}

@@ -6,7 +6,9 @@ import pytest
 import trimesh
 
 from rayboot.errors import RequestError
-from rayboot.pipeline.meshes import prepare_meshes, reconstruct_photos
+from rayboot.pipeline import meshes
+from rayboot.pipeline.mesh_request import ReconstructConfig, prepare_meshes
+from rayboot.pipeline.meshes import reconstruct_photos
 from tests.pipeline.photos import BAD, mixed_folder
 
 
@@ -35,3 +37,32 @@ def test_requests_are_checked(tmp_path: Path, synthetic_set: str) -> None:
         prepare_meshes("missing.t7", synthetic_set, str(tmp_path))
     with pytest.raises(RequestError, match="no photo"):
         prepare_meshes("builtin:compact", str(tmp_path), str(tmp_path / "out"))
+
+
+def test_a_stopped_run_does_the_rest_alone(
+    ray_local: object, synthetic_set: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ReconstructConfig(kinds=("glb",))
+    plan = prepare_meshes("builtin:compact", synthetic_set, str(tmp_path / "meshes"), config)
+    with monkeypatch.context() as patched:
+        patched.setattr(meshes, "_write_index", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            reconstruct_photos(plan)
+    rows = sorted((tmp_path / "meshes/_run/rows").rglob("*.parquet"))
+    assert rows and not (tmp_path / "meshes/index.parquet").exists()
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "meshes").rglob("*.glb")}
+    plan = prepare_meshes("builtin:compact", synthetic_set, str(tmp_path / "meshes"), config)
+    summary = reconstruct_photos(plan)
+    assert summary.num_meshes == len(made) == 24
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    assert not list((tmp_path / "meshes").rglob("*.ply"))
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_another_model_never_mixes_in(synthetic_set: str, tmp_path: Path) -> None:
+    prepare_meshes("builtin:compact", synthetic_set, str(tmp_path / "out"))
+    with pytest.raises(RequestError, match="begun with another model_digest"):
+        prepare_meshes("builtin:head", synthetic_set, str(tmp_path / "out"))
