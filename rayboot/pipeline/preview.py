@@ -2,25 +2,19 @@
 
 import base64
 import html
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rayboot.data.images import decode_photo, encode_image
 from rayboot.data.photos import list_photos
 from rayboot.data.storage import join_uri, list_files, open_file, write_bytes
 from rayboot.errors import RequestError
-from rayboot.models import read_config
 from rayboot.pipeline.config import GenerateConfig
-from rayboot.pipeline.read import ReadPhotos
-from rayboot.pipeline.reconstruct import ReconstructFaces
-from rayboot.pipeline.turn import TurnFaces
-from rayboot.registry.models import resolve_weights
+from rayboot.pipeline.few import make_few
 from rayboot.render.sheet import contact_sheet
 
 __all__ = ["pairs_sheet", "preview_photos", "write_preview"]
@@ -62,33 +56,10 @@ def preview_photos(config: GenerateConfig, uri: str, out: Path, num_faces: int =
             photos tried gives a pair.
     """
     write = _writer(out)
-    photos = list_photos(uri)
-    weights = resolve_weights(config.model, config.tracking_uri)
-    network = read_config(weights)
-    shape = (network.slices, network.resolution, network.resolution)
-    read = ReadPhotos(network.resolution, config.selection, config.selection.detect_faces)
-    reconstruct = ReconstructFaces(
-        str(weights),
-        config.inference,
-        4,
-        use_gpu=False,
-        isovalue=config.isovalue,
-        cell=config.cell_px(network.resolution),
-    )
-    turn = TurnFaces(config, shape, "", "")
-    photos = photos.append_column("duplicate_of", pa.nulls(len(photos), pa.string()))
-    tried = np.unique(np.linspace(0, len(photos) - 1, 4 * num_faces).round().astype(int))
-    faces: list[dict] = []
-    reasons: Counter[str] = Counter()
-    for start in range(0, len(tried), 4):
-        rows = turn(reconstruct(read(photos.take(tried[start : start + 4])))).to_pylist()
-        faces += [row for row in rows if row["outcome"] == "face"]
-        reasons.update(f"{row['stage']}, {row['reason']}" for row in rows if row["reason"])
-        if len(faces) >= num_faces:
-            break
-    if not faces:
-        why = "; ".join(f"{count} {reason}" for reason, count in reasons.items())
-        raise RequestError(f"{uri}: none of {len(tried)} photos gives a pair ({why})")
+    try:
+        faces = make_few(config, list_photos(uri), num_faces)
+    except RequestError as error:
+        raise RequestError(f"{uri}: {error}") from error
     return write(out, f"{uri} as this config sees it", contact_sheet([_row(f) for f in faces]))
 
 

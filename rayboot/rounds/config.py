@@ -6,6 +6,7 @@ from rayboot.config import FrozenConfig
 from rayboot.evaluate.config import EvaluateConfig
 from rayboot.pipeline.config import GenerateConfig
 from rayboot.registry.names import BUILTIN_COMPACT
+from rayboot.rounds.angles import AnglesConfig
 from rayboot.rounds.drift import DriftConfig
 from rayboot.rounds.gate import GateConfig
 from rayboot.train.config import FinetuneSettings
@@ -25,6 +26,9 @@ class RoundConfig(FrozenConfig):
     model: str = BUILTIN_COMPACT
     """Whom to improve: a weights file, ``builtin:compact`` or ``models:/NAME/VERSION``."""
     generate: GenerateConfig = GenerateConfig()
+    angles: AnglesConfig | None = None
+    """Choose the turns in yaw from where the network disagrees with its own turned shapes,
+    instead of ``generate.views``' own; None leaves those."""
     finetune: FinetuneSettings = FinetuneSettings()
     """Data, weights and folders follow from the round."""
     gate: GateConfig = GateConfig()

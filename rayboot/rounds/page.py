@@ -73,12 +73,13 @@ def _facts(
     config: RoundConfig, state: RoundState, summary: GenerateSummary, shapes: Shapes
 ) -> dict[str, str]:
     optimizer = config.finetune.optimizer
-    views, photos = config.generate.views, config.photos
+    photos = config.photos
+    turns = state.yaw_steps_deg or config.generate.views.yaw_steps()
     return {
         "photographs": photos if isinstance(photos, str) else ", ".join(photos),
         "evaluated on": config.evaluation.data,
         "network before": state.model,
-        "turns in yaw": ", ".join(f"±{step:g}°" for step in views.yaw_steps()),
+        "turns in yaw": ", ".join(f"±{step:g}°" for step in turns),
         "views left out": f"{summary.num_left_out} that would leave the volume",
         "training": f"{optimizer.num_epochs} epochs, batch {optimizer.batch_size}, rate "
         f"{optimizer.learning_rate:g}, halved every {optimizer.halve_every}; "

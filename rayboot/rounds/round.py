@@ -22,6 +22,7 @@ from rayboot.pipeline.summary import GenerateSummary
 from rayboot.registry.models import pin_model
 from rayboot.registry.promotion import champion_version, promote
 from rayboot.registry.tracking import Run, open_run, resume_run
+from rayboot.rounds.angles import choose_steps
 from rayboot.rounds.config import RoundConfig
 from rayboot.rounds.drift import find_drift
 from rayboot.rounds.gate import Verdict, judge
@@ -38,6 +39,7 @@ from rayboot.rounds.steps import (
     drift_step,
     evaluate_step,
     finetune_step,
+    pairs_request,
     plan_pairs,
     register_step,
 )
@@ -87,8 +89,9 @@ def run_round(config: RoundConfig) -> RoundResult:
     check_faces(config.evaluation)
     state = load_state(output, _digest(config))
     model = state.model if state else pin_model(config.model, tracking_uri)
-    plan = plan_pairs(config, model)
-    run, state = _begin(config, model, state)
+    steps_deg = state.yaw_steps_deg if state else _choose_angles(config, model)
+    plan = plan_pairs(config, model, steps_deg)
+    run, state = _begin(config, model, steps_deg, state)
     steps = _Steps(output, state)
     with run.closing(), connect(num_cpus=config.num_cpus):
         with steps.timed("generate"):
@@ -116,7 +119,17 @@ def run_round(config: RoundConfig) -> RoundResult:
     )  # fmt: skip
 
 
-def _begin(config: RoundConfig, model: str, state: RoundState | None) -> tuple[Run, RoundState]:
+def _choose_angles(config: RoundConfig, model: str) -> tuple[float, ...]:
+    if config.angles is None:
+        return ()
+    steps_deg = choose_steps(pairs_request(config, model), config.angles)
+    _LOG.info("turns in yaw: %s degrees", ", ".join(f"{step:g}" for step in steps_deg))
+    return steps_deg
+
+
+def _begin(
+    config: RoundConfig, model: str, steps_deg: tuple[float, ...], state: RoundState | None
+) -> tuple[Run, RoundState]:
     """The round's MLflow run, opened or gone on with, and its state."""
     output, tracking_uri = Path(config.output), config.tracking_uri
     assert tracking_uri is not None
@@ -128,7 +141,11 @@ def _begin(config: RoundConfig, model: str, state: RoundState | None) -> tuple[R
     run.set_tags({"rayboot.config_digest": _digest(config), "rayboot.version": __version__})
     champion = champion_version(tracking_uri, config.registered_model)
     state = RoundState(
-        config_digest=_digest(config), model=model, run_id=run.run_id, champion=champion
+        config_digest=_digest(config),
+        model=model,
+        run_id=run.run_id,
+        yaw_steps_deg=steps_deg,
+        champion=champion,
     )
     return run, save_state(output, state)
 

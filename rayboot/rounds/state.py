@@ -21,6 +21,8 @@ class RoundState(FrozenConfig):
     """The network to improve, an alias pinned to its version."""
     run_id: str
     """Of the MLflow run."""
+    yaw_steps_deg: tuple[float, ...] = ()
+    """Turns that were chosen by the network's disagreement; empty: the config's own."""
     champion: str | None = None
     """Version that was the champion when the round began: the one to beat."""
     under_way: str | None = None

@@ -16,6 +16,7 @@ from rayboot.evaluate.shapes import ShapeStatistics
 from rayboot.models import load_network
 from rayboot.models.config import InferenceConfig
 from rayboot.models.predictor import Predictor
+from rayboot.pipeline.config import GenerateConfig
 from rayboot.pipeline.request import GeneratePlan, prepare
 from rayboot.registry.models import Examples, register_weights, resolve_weights
 from rayboot.registry.tracking import Run
@@ -34,6 +35,7 @@ __all__ = [
     "drift_step",
     "evaluate_step",
     "finetune_step",
+    "pairs_request",
     "plan_pairs",
     "register_step",
 ]
@@ -50,15 +52,28 @@ Errors = dict[str, list[FaceError]]
 Shapes = dict[str, ShapeStatistics]
 
 
-def plan_pairs(config: RoundConfig, model: str) -> GeneratePlan:
-    """The checked request for the pairs data set at ``output/pairs``; needs no Ray."""
-    return prepare(
-        config.generate.replace(
-            input=config.photos,
-            output=str(Path(config.output) / "pairs"),
-            model=model,
-            tracking_uri=config.tracking_uri,
-        )
+def plan_pairs(config: RoundConfig, model: str, yaw_steps_deg: tuple[float, ...]) -> GeneratePlan:
+    """The checked request for the pairs data set at ``output/pairs``; needs no Ray.
+
+    Args:
+        config: of the round.
+        model: to make pairs with, pinned.
+        yaw_steps_deg: turns instead of the config's; none leaves those.
+    """
+    request = pairs_request(config, model)
+    if yaw_steps_deg:
+        views = request.views.replace(preset=None, yaw_steps_deg=yaw_steps_deg)
+        request = request.replace(views=views)
+    return prepare(request)
+
+
+def pairs_request(config: RoundConfig, model: str) -> GenerateConfig:
+    """What a round asks of ``generate``."""
+    return config.generate.replace(
+        input=config.photos,
+        output=str(Path(config.output) / "pairs"),
+        model=model,
+        tracking_uri=config.tracking_uri,
     )
 
 

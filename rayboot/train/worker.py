@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray.train
 import ray.train.torch
 import torch
@@ -28,6 +27,10 @@ __all__ = ["STATE", "WEIGHTS", "train_worker"]
 
 WEIGHTS, STATE = "network.safetensors", "state.pt"
 """Files of a checkpoint."""
+
+_NOT_VALIDATED = 1e30
+"""Loss of a checkpoint within an epoch, so that any other is better. Ray writes its state as
+JSON, which knows no infinity: a run could not be gone on with."""
 
 
 def train_worker(settings: dict[str, Any]) -> None:
@@ -89,7 +92,7 @@ def _step_hook(
             recorder.log_metrics({"loss": done.loss}, step=number)
         # The epoch's last step is followed by its own checkpoint.
         if state.next_step % config.checkpoint_steps == 0 and state.next_step < done.num_steps:
-            _report(state, {"val_loss": np.inf}, rank)
+            _report(state, {"val_loss": _NOT_VALIDATED}, rank)
 
     return on_step
 

@@ -19,11 +19,16 @@ import pytest
 from click.testing import CliRunner
 
 import rayboot
+from benchmarks.drift import copy_with, one_face
 from rayboot.cli import main
 from rayboot.data.images import decode_photo
+from rayboot.registry.models import resolve_weights
 from rayboot.rounds.demo import DemoConfig, demo_config, run_demo
+from rayboot.rounds.drift import DriftConfig, find_drift, measure_drift
 from rayboot.rounds.gate import GateConfig
 from rayboot.rounds.round import RoundResult
+from rayboot.train.config import FinetuneConfig, OptimizerConfig
+from rayboot.train.finetune import finetune
 from tests.s3 import free_ports
 
 pytestmark = pytest.mark.egl
@@ -80,6 +85,31 @@ def test_the_same_call_again_is_done_already(result: RoundResult, out: Path) -> 
     assert again.version == result.version
     assert again.rows == result.rows
     assert again.seconds.keys() == result.seconds.keys()
+
+
+def test_drift_is_seen_in_a_run_made_to_collapse_and_in_no_other(
+    result: RoundResult, out: Path, tmp_path: Path
+) -> None:
+    pairs = out / "round/pairs"
+    copy_with(pairs, tmp_path / "one-face", one_face)
+    optimizer = OptimizerConfig(batch_size=8, num_epochs=2, learning_rate=1e-3)
+    config = FinetuneConfig(
+        data=str(tmp_path / "one-face"),
+        model="builtin:compact",
+        storage=str(tmp_path),
+        source_share=0.25,
+        optimizer=optimizer,
+    )
+    (tmp_path / "collapsed.safetensors").write_bytes(finetune(config).weights)
+    weights = {
+        "first": resolve_weights("builtin:compact"),
+        "healthy": out / "round/candidate.safetensors",
+        "collapsed": tmp_path / "collapsed.safetensors",
+    }
+    shapes = measure_drift(weights, str(pairs), DriftConfig())
+    assert find_drift(shapes["first"], shapes["healthy"], DriftConfig()) == ""
+    drift = find_drift(shapes["first"], shapes["collapsed"], DriftConfig())
+    assert "faces become alike" in drift, shapes
 
 
 def test_state_and_provenance_are_told(result: RoundResult, out: Path) -> None:
