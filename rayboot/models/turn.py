@@ -4,12 +4,14 @@ The same as :func:`rayboot.geometry.volume.transform_volume` a volume at a time,
 rounding: of the voxels that lie on the surface, one in ten thousand may differ.
 """
 
+import itertools
+
 import numpy as np
 import torch
 from torch.nn import functional
 
 from rayboot.errors import DegenerateInputError, ShapeError
-from rayboot.geometry.volume import voxel_transform
+from rayboot.geometry.volume import occupied_box, voxel_transform
 
 __all__ = ["turn_volumes", "unpack_bits"]
 
@@ -45,60 +47,98 @@ def turn_volumes(volumes: torch.Tensor, transforms: np.ndarray) -> torch.Tensor:
             f"{tuple(volumes.shape)} and {transforms.shape}"
         )
     depth, height, width = volumes.shape[1:]
-    inverse, offset = _inverses(transforms, (depth, height, width))
+    forward = _forward(transforms, (depth, height, width))
+    inverse = np.linalg.inv(forward[:, :, :3])
+    offset = -np.einsum("bij,bj->bi", inverse, forward[:, :, 3])
     level = np.abs(inverse[:, [1, 0, 1, 2], [0, 1, 2, 1]]).max(axis=1, initial=0.0) < _STILL
-    turned = torch.empty_like(volumes)
+    turned = torch.zeros_like(volumes)
     for chosen, turn in ((level, _turn_level), (~level, _turn_any)):
-        if chosen.any():
-            places = torch.from_numpy(np.flatnonzero(chosen)).to(volumes.device)
-            moved = turn(volumes[places].float(), inverse[chosen], offset[chosen])
-            turned[places] = moved >= 0.5
+        places = np.flatnonzero(chosen)
+        if len(places) == 0:
+            continue
+        part = volumes[torch.from_numpy(places).to(volumes.device)]
+        source, target = _boxes(part, forward[chosen])
+        moved = turn(part, inverse[chosen], offset[chosen], source, target)
+        turned[(torch.from_numpy(places).to(volumes.device), *target)] = moved >= 0.5
     return turned
 
 
-def _inverses(transforms: np.ndarray, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """From target indices to source indices: matrices (B, 3, 3), offsets (B, 3)."""
+def _forward(transforms: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """From source indices to target indices: affines (B, 3, 4)."""
     moved = [voxel_transform(transform, shape) for transform in transforms]
     forward = np.array(moved).reshape(-1, 3, 4)
     if np.abs(np.linalg.det(forward[:, :, :3])).min(initial=1.0) < 1e-9:
         raise DegenerateInputError("a transform flattens its volume; it has no inverse")
-    inverse = np.linalg.inv(forward[:, :, :3])
-    return inverse, -np.einsum("bij,bj->bi", inverse, forward[:, :, 3])
+    return forward
 
 
-def _turn_level(volumes: torch.Tensor, inverse: np.ndarray, offset: np.ndarray) -> torch.Tensor:
+_Box = tuple[slice, slice, slice]
+
+
+def _boxes(volumes: torch.Tensor, forward: np.ndarray) -> tuple[_Box, _Box]:
+    """What all volumes together occupy, and where their transforms may carry it.
+
+    On a GPU the whole volume: looking there would make it wait.
+    """
+    whole: _Box = tuple(slice(0, length) for length in volumes.shape[1:])  # type: ignore[assignment]
+    if volumes.device.type != "cpu":
+        return whole, whole
+    occupied = np.asarray(volumes.numpy().any(axis=0))
+    if not occupied.any():
+        return whole, whole
+    source = occupied_box(occupied)
+    ends = [(side.start - 1, side.stop) for side in source]
+    corners = np.array(list(itertools.product(*ends)))
+    reached = corners @ forward[:, :, :3].transpose(0, 2, 1) + forward[:, None, :, 3]
+    low = np.floor(reached.min(axis=(0, 1))).astype(int)
+    high = np.ceil(reached.max(axis=(0, 1))).astype(int) + 1
+    target = tuple(
+        slice(*np.clip([start, stop], 0, length).tolist())
+        for start, stop, length in zip(low, high, occupied.shape, strict=True)
+    )
+    return source, target  # type: ignore[return-value]
+
+
+def _turn_level(
+    volumes: torch.Tensor, inverse: np.ndarray, offset: np.ndarray, source: _Box, target: _Box
+) -> torch.Tensor:
     """Turns about the vertical, which leave rows rows.
 
     All rows of a volume then share one resampling of the horizontal plane, and all its
     columns one of the vertical.
     """
-    _, depth, height, width = volumes.shape
-    slices, columns = np.meshgrid(np.arange(depth), np.arange(width), indexing="ij")
+    _, depth, _, width = volumes.shape
+    ranges = [np.arange(side.start, side.stop) for side in target]
+    slices, columns = np.meshgrid(ranges[0], ranges[2], indexing="ij")
     plane = np.stack([slices, columns], axis=-1)
-    source = plane @ inverse[:, [0, 2]][:, :, [0, 2]].transpose(0, 2, 1)[:, None]
-    source = source + offset[:, None, None, [0, 2]]
-    grid = _normalized(source[..., ::-1], (width, depth), volumes)
-    turned = _sample(volumes.transpose(1, 2), grid)
-    rows = np.arange(height) * inverse[:, 1, 1, None] + offset[:, 1, None]
-    weights = torch.from_numpy(_lerp_weights(rows, height)).to(volumes)
-    return torch.bmm(weights, turned.flatten(2)).unflatten(2, (depth, width)).transpose(1, 2)
+    places = plane @ inverse[:, [0, 2]][:, :, [0, 2]].transpose(0, 2, 1)[:, None]
+    places = places + offset[:, None, None, [0, 2]]
+    values = volumes[:, :, source[1]].transpose(1, 2).float()
+    turned = _sample(values, _normalized(places[..., ::-1], (width, depth), values))
+    rows = ranges[1] * inverse[:, 1, 1, None] + offset[:, 1, None]
+    weights = torch.from_numpy(_lerp_weights(rows, source[1])).to(values)
+    mixed = torch.bmm(weights, turned.flatten(2))
+    return mixed.unflatten(2, slices.shape).transpose(1, 2)
 
 
-def _lerp_weights(places: np.ndarray, count: int) -> np.ndarray:
-    """(B, R, count) float32 whose product interpolates at places (B, R); zero beyond the ends."""
-    distance = np.abs(places[:, :, None] - np.arange(count))
+def _lerp_weights(places: np.ndarray, rows: slice) -> np.ndarray:
+    """(B, R, rows) float32 whose product interpolates at places (B, R); zero beyond the ends."""
+    distance = np.abs(places[:, :, None] - np.arange(rows.start, rows.stop))
     return np.clip(1 - distance, 0, None).astype(np.float32)
 
 
-def _turn_any(volumes: torch.Tensor, inverse: np.ndarray, offset: np.ndarray) -> torch.Tensor:
-    shape = volumes.shape[1:]
-    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+def _turn_any(
+    volumes: torch.Tensor, inverse: np.ndarray, offset: np.ndarray, source: _Box, target: _Box
+) -> torch.Tensor:
+    lengths = tuple(reversed(volumes.shape[1:]))
+    ranges = [np.arange(side.start, side.stop) for side in target]
+    index = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1)
     turned = []
     # One at a time: the grid of a volume is three times as large as the volume.
     for volume, matrix, start in zip(volumes, inverse, offset, strict=True):
-        source = index @ matrix.T + start
-        grid = _normalized(source[None, ..., ::-1], tuple(reversed(shape)), volumes)
-        turned.append(_sample(volume[None, None], grid)[0, 0])
+        places = index @ matrix.T + start
+        values = volume[None, None].float()
+        turned.append(_sample(values, _normalized(places[None, ..., ::-1], lengths, values))[0, 0])
     return torch.stack(turned)
 
 

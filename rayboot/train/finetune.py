@@ -17,7 +17,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from rayboot import __version__
 from rayboot.data.manifest import require_finished
-from rayboot.data.storage import exists, join_uri, require_writable, write_bytes
+from rayboot.data.storage import arrow_filesystem, exists, join_uri, require_writable, write_bytes
 from rayboot.errors import RaybootError
 from rayboot.progress import follow_progress
 from rayboot.registry.models import pin_model, resolve_weights
@@ -64,6 +64,11 @@ def finetune(config: FinetuneConfig, run: Run | None = None) -> FinetuneResult:
     with result.checkpoint.as_directory() as folder:
         position = torch.load(Path(folder) / STATE, weights_only=True)
     epochs = [EpochRecord(*record) for record in position["epochs"]]
+    for epoch in epochs:
+        _LOG.info(
+            "epoch %d: loss %.4f, validation %.4f, overlap %.3f, waited %.1f %% of it for data",
+            epoch.epoch + 1, epoch.train_loss, epoch.val_loss, epoch.val_iou, 100 * epoch.waited,
+        )  # fmt: skip
     if run is not None:
         run.log_bytes("curves.png", draw_curves(epochs))
     with best.as_directory() as folder:
@@ -144,6 +149,7 @@ def _describe(config: FinetuneConfig, run: Run) -> None:
 
 
 def _trainer(config: FinetuneConfig, weights: str, run: Run | None, board: Any) -> TorchTrainer:
+    filesystem, path = arrow_filesystem(config.storage)
     return TorchTrainer(
         train_worker,
         train_loop_config={
@@ -160,14 +166,11 @@ def _trainer(config: FinetuneConfig, weights: str, run: Run | None, board: Any) 
         ),
         run_config=ray.train.RunConfig(
             name=config.name,
-            storage_path=_storage_path(config.storage),
+            storage_path=path,
+            storage_filesystem=filesystem,
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(
                 num_to_keep=2, checkpoint_score_attribute="val_loss", checkpoint_score_order="min"
             ),
         ),
     )
-
-
-def _storage_path(storage: str) -> str:
-    return storage if "://" in storage else str(Path(storage).expanduser().resolve())

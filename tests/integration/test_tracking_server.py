@@ -1,5 +1,8 @@
 """Fine-tuning tracked by a real MLflow server on PostgreSQL and S3, which goes away meanwhile."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -109,3 +112,26 @@ def test_versions_and_the_champion_over_http(server: MlflowServer, tmp_path: Pat
     assert roll_back(server.uri, "faces") == ("2", "1")
     fetched = resolve_weights("models:/faces@champion", server.uri)
     assert fetched.read_bytes() == (tmp_path / "tiny.safetensors").read_bytes()
+
+
+def test_checkpoints_and_weights_go_to_a_bucket(
+    s3_server: S3Server, server: MlflowServer, tmp_path: Path
+) -> None:
+    config = request(tmp_path, server, num_epochs=1)
+    config = config.replace(storage=f"s3://{MlflowServer.bucket}/runs", name="in-a-bucket")
+    (tmp_path / "config.yaml").write_text(config.model_dump_json())
+    # A process of its own: workers of a Ray that runs already do not know the store.
+    command = "from rayboot.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "finetune", "--config", str(tmp_path / "config.yaml")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **s3_server.environment},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    stored = s3_server.filesystem().find(f"{MlflowServer.bucket}/runs")
+    assert f"{MlflowServer.bucket}/runs/in-a-bucket.safetensors" in stored
+    assert any("in-a-bucket/checkpoint_" in path for path in stored)
+    assert done.stdout.strip() == f"s3://{MlflowServer.bucket}/runs/in-a-bucket.safetensors"
+    assert "waited" in done.stderr
