@@ -14,12 +14,13 @@ from typing import NamedTuple
 from rayboot import __version__
 from rayboot.cluster import connect
 from rayboot.data.storage import require_writable
-from rayboot.errors import ConflictError
+from rayboot.errors import ConflictError, RequestError
 from rayboot.evaluate.faces import check_faces
 from rayboot.evaluate.report import BandRow, tabulate_bands
+from rayboot.models import read_config
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.summary import GenerateSummary
-from rayboot.registry.models import pin_model
+from rayboot.registry.models import pin_model, resolve_weights
 from rayboot.registry.promotion import champion_version, promote
 from rayboot.registry.tracking import Run, open_run, resume_run
 from rayboot.rounds.angles import choose_steps
@@ -89,6 +90,7 @@ def run_round(config: RoundConfig) -> RoundResult:
     check_faces(config.evaluation)
     state = load_state(output, _digest(config))
     model = state.model if state else pin_model(config.model, tracking_uri)
+    _require_comparable(config, model)
     steps_deg = state.yaw_steps_deg if state else _choose_angles(config, model)
     plan = plan_pairs(config, model, steps_deg)
     run, state = _begin(config, model, steps_deg, state)
@@ -117,6 +119,25 @@ def run_round(config: RoundConfig) -> RoundResult:
         report, tracking_uri, list(errors), rows, summary, done.version, bool(done.promoted),
         done.reason, done.seconds,
     )  # fmt: skip
+
+
+def _require_comparable(config: RoundConfig, model: str) -> None:
+    """Refuses a champion that cannot be measured on the same crops, before hours of training."""
+    assert config.tracking_uri is not None
+    name = config.registered_model
+    champion = champion_version(config.tracking_uri, name)
+    if champion is None:
+        return
+    sizes = [
+        read_config(resolve_weights(uri, config.tracking_uri)).resolution
+        for uri in (model, f"models:/{name}/{champion}")
+    ]
+    if sizes[0] != sizes[1]:
+        raise RequestError(
+            f"model {model} takes crops of {sizes[0]} px, but the champion of {name}, version "
+            f"{champion}, takes {sizes[1]} px; choose another registered_model for networks of "
+            "another size"
+        )
 
 
 def _choose_angles(config: RoundConfig, model: str) -> tuple[float, ...]:

@@ -1,0 +1,119 @@
+"""What each extra of fine-tuning beyond the paper brings on the demo, on faces of its own.
+
+python benchmarks/extras.py --out runs/extras --seed 100
+python benchmarks/extras.py --only distillation --only averaged
+
+All variants learn from the same pairs (``angles`` from its own); the seed is none that the demo
+reports. The same command goes on where it was stopped.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rayboot.cluster import connect
+from rayboot.evaluate.benchmark import FaceError
+from rayboot.evaluate.measure import measure_models
+from rayboot.evaluate.report import tabulate_bands
+from rayboot.evaluate.statistics import Interval
+from rayboot.pipeline.generate import generate
+from rayboot.pipeline.request import prepare
+from rayboot.registry.models import resolve_weights
+from rayboot.rounds.angles import AnglesConfig, choose_steps
+from rayboot.rounds.demo import DemoConfig, demo_config, make_faces
+from rayboot.train.config import FinetuneConfig
+from rayboot.train.finetune import finetune
+
+MODEL, ORIGINAL = "builtin:compact", "original"
+
+# Changes of the demo's settings, which mix in a quarter of unrotated photos and mirror.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "demo": {},
+    "no unrotated photos": {"source_share": 0.0},
+    "distillation": {"distillation": 1.0},
+    "averaged": {"optimizer": {"average": 0.98}},
+    "leave out 10 %": {"leave_out": 0.1},
+    "weighted by agreement": {"agreement_power": 2.0},
+    "colour": {"augment": {"color_jitter": 0.2}},
+    "light": {"augment": {"light": 0.4}},
+    "blur and noise": {"augment": {"blur": 0.01, "noise": 0.05}},
+    "occlusion": {"augment": {"occlusion": 0.25}},
+    "angles": {},
+}
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/extras"))
+@click.option("--seed", default=100, show_default=True)
+@click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)), help="Of the variants.")
+def main(out: Path, seed: int, only: tuple[str, ...]) -> None:
+    """Prints a row a variant: changes by band of |yaw| against the network before."""
+    config = demo_config(seed)
+    out = out.resolve()
+    make_faces(out, config)
+    bands = config.round_config(out).evaluation.bands
+    click.echo("| variant | " + " | ".join(f"{low:g} to {high:g}" for low, high in bands) + " |")
+    click.echo("|---" * (len(bands) + 1) + "|")
+    for name in only or VARIANTS:
+        folder = out / name.replace(" ", "-").replace("%", "percent")
+        errors = {ORIGINAL: _original(out, config), name: _errors(out, folder, name, config)}
+        rows = tabulate_bands(errors, bands)
+        click.echo(f"| {name} | " + " | ".join(_said(row.change) for row in rows) + " |")
+
+
+def _said(change: Interval) -> str:
+    return f"{change.mean:+.1f} [{change.low:+.1f}, {change.high:+.1f}]"
+
+
+def _original(out: Path, config: DemoConfig) -> list[FaceError]:
+    return _measured(out / "original.json", out, config, resolve_weights(MODEL))
+
+
+def _errors(out: Path, folder: Path, name: str, config: DemoConfig) -> list[FaceError]:
+    folder.mkdir(exist_ok=True)
+    weights = folder / "candidate.safetensors"
+    if not weights.exists():
+        data = _pairs(out, name, config)
+        settings = FinetuneConfig(
+            data=data, model=MODEL, storage=str(folder), **_settings(config, VARIANTS[name])
+        )
+        with connect():
+            weights.write_bytes(finetune(settings).weights)
+    return _measured(folder / "errors.json", out, config, weights)
+
+
+def _settings(config: DemoConfig, changes: dict[str, Any]) -> dict[str, Any]:
+    values = config.finetune.model_dump()
+    optimizer = {**values["optimizer"], **changes.get("optimizer", {})}
+    optimizer["augment"] = {**optimizer["augment"], **changes.get("augment", {})}
+    own = {key: value for key, value in changes.items() if key not in ("optimizer", "augment")}
+    return {**values, **own, "optimizer": optimizer}
+
+
+def _pairs(out: Path, name: str, config: DemoConfig) -> str:
+    request = config.generate.replace(input=str(out / "photos"), model=MODEL)
+    target = out / "pairs"
+    if name == "angles":
+        target = out / "pairs-angles"
+        steps = choose_steps(request, AnglesConfig())
+        click.echo(f"angles: {steps}", err=True)
+        views = request.views.replace(preset=None, yaw_steps_deg=steps)
+        request = request.replace(views=views)
+    plan = prepare(request.replace(output=str(target)))
+    with connect():
+        generate(plan)
+    return str(target)
+
+
+def _measured(kept: Path, out: Path, config: DemoConfig, weights: Path) -> list[FaceError]:
+    if not kept.exists():
+        with connect():
+            found = measure_models({"model": weights}, config.round_config(out).evaluation)
+        kept.write_text(json.dumps(found["model"]))
+    return [FaceError(*row) for row in json.loads(kept.read_text("utf-8"))]
+
+
+if __name__ == "__main__":
+    main()
