@@ -12,12 +12,12 @@ from pathlib import Path
 
 import click
 
-from rayboot.evaluate.benchmark import FaceError
 from rayboot.evaluate.report import format_bands, tabulate_bands
+from rayboot.evaluate.results import FaceError
 from rayboot.rounds.config import RoundConfig
 from rayboot.rounds.demo import demo_config, make_faces
 from rayboot.rounds.round import RoundResult, run_round
-from rayboot.rounds.steps import AFTER, BEFORE, evaluate_step
+from rayboot.rounds.steps import AFTER, BEFORE
 
 ORIGINAL = "original"
 
@@ -44,9 +44,7 @@ def main(out: Path, model: str, num_rounds: int, seed: int) -> None:
             generate=first.generate.replace(round_index=number - 1),
         )
         result = run_round(request)
-        found = evaluate_step(
-            request, teacher, None, Path(request.output) / "candidate.safetensors"
-        )
+        found = result.errors
         errors.setdefault(ORIGINAL, found[BEFORE])
         errors[f"round {number}"] = found[AFTER]
         records.append(_record(request, result, number))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from rayboot.evaluate.benchmark import FaceError
 from rayboot.evaluate.report import tabulate_bands
 from rayboot.rounds.demo import demo_config, run_demo
 
@@ -24,9 +23,7 @@ def main(out: Path, num_seeds: int) -> None:
     records, changes_by_seed = [], []
     for seed in range(num_seeds):
         result = run_demo(out / f"seed-{seed}", demo_config(seed))
-        stored = json.loads((out / f"seed-{seed}/round/errors.json").read_text("utf-8"))
-        errors = {name: [FaceError(*face) for face in faces] for name, faces in stored.items()}
-        changes = {row.band: row.change.mean for row in tabulate_bands(errors, BANDS)}
+        changes = {row.band: row.change.mean for row in tabulate_bands(result.errors, BANDS)}
         changes_by_seed.append(changes)
         records.append({"seed": seed, "seconds": result.seconds, "change_percent": changes})
         click.echo(json.dumps(records[-1]))

@@ -7,20 +7,19 @@ All variants learn from the same pairs (``angles`` from its own); the seed is no
 reports. The same command goes on where it was stopped.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from rayboot.cluster import connect
-from rayboot.evaluate.benchmark import FaceError
-from rayboot.evaluate.measure import measure_models
+from rayboot.evaluate.config import EvaluateConfig
+from rayboot.evaluate.experiment import measure, prepare_evaluation
 from rayboot.evaluate.report import tabulate_bands
+from rayboot.evaluate.results import FaceError
 from rayboot.evaluate.statistics import Interval
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.request import prepare
-from rayboot.registry.models import resolve_weights
 from rayboot.rounds.angles import AnglesConfig, choose_steps
 from rayboot.rounds.demo import DemoConfig, demo_config, make_faces
 from rayboot.train.config import FinetuneConfig
@@ -36,10 +35,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "averaged": {"optimizer": {"average": 0.98}},
     "leave out 10 %": {"leave_out": 0.1},
     "weighted by agreement": {"agreement_power": 2.0},
-    "colour": {"augment": {"color_jitter": 0.2}},
-    "light": {"augment": {"light": 0.4}},
-    "blur and noise": {"augment": {"blur": 0.01, "noise": 0.05}},
-    "occlusion": {"augment": {"occlusion": 0.25}},
+    "augmented": {
+        "augment": {
+            "color_jitter": 0.2,
+            "light": 0.4,
+            "blur": 0.01,
+            "noise": 0.05,
+            "occlusion": 0.25,
+        }
+    },
     "angles": {},
 }
 
@@ -68,7 +72,7 @@ def _said(change: Interval) -> str:
 
 
 def _original(out: Path, config: DemoConfig) -> list[FaceError]:
-    return _measured(out / "original.json", out, config, resolve_weights(MODEL))
+    return _measured(out / "original", out, config, MODEL)
 
 
 def _errors(out: Path, folder: Path, name: str, config: DemoConfig) -> list[FaceError]:
@@ -81,7 +85,7 @@ def _errors(out: Path, folder: Path, name: str, config: DemoConfig) -> list[Face
         )
         with connect():
             weights.write_bytes(finetune(settings).weights)
-    return _measured(folder / "errors.json", out, config, weights)
+    return _measured(folder / "evaluation", out, config, str(weights))
 
 
 def _settings(config: DemoConfig, changes: dict[str, Any]) -> dict[str, Any]:
@@ -107,12 +111,12 @@ def _pairs(out: Path, name: str, config: DemoConfig) -> str:
     return str(target)
 
 
-def _measured(kept: Path, out: Path, config: DemoConfig, weights: Path) -> list[FaceError]:
-    if not kept.exists():
-        with connect():
-            found = measure_models({"model": weights}, config.round_config(out).evaluation)
-        kept.write_text(json.dumps(found["model"]))
-    return [FaceError(*row) for row in json.loads(kept.read_text("utf-8"))]
+def _measured(folder: Path, out: Path, config: DemoConfig, model: str) -> list[FaceError]:
+    faces = config.round_config(out).evaluation.model_dump()
+    request = EvaluateConfig(**faces, models={"model": model}, output=str(folder))
+    plan = prepare_evaluation(request)
+    with connect():
+        return measure(plan).results.errors()["model"]
 
 
 if __name__ == "__main__":

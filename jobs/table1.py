@@ -12,6 +12,7 @@ from rayboot.cluster import connect
 from rayboot.data.storage import exists, join_uri
 from rayboot.evaluate.config import EvaluateConfig
 from rayboot.evaluate.experiment import evaluate, prepare_evaluation
+from rayboot.evaluate.report import format_bands, tabulate_bands
 from rayboot.rounds.demo import demo_config
 from rayboot.rounds.round import run_round
 from rayboot.synthesis import SynthesisConfig, synthesize
@@ -40,12 +41,14 @@ def main(out: Path, seed: int) -> None:
         )
         run_round(request)
         models[variant] = str(out / variant / "candidate.safetensors")
+    sets = config.round_config(out).evaluation.sets
     plan = prepare_evaluation(
-        EvaluateConfig(data=str(out / "test-photos"), models=models, output=str(out), bands=BANDS)
+        EvaluateConfig(sets=sets, models=models, output=str(out), bands=BANDS)
     )
     with connect():
         result = evaluate(plan)
-    click.echo(result.table)
+    rows = tabulate_bands(result.measured.results.errors(), BANDS)
+    click.echo(format_bands(rows, list(models)))
     click.echo(result.report)
 
 

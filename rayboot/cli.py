@@ -82,7 +82,7 @@ _input_option = click.option(
 
 _ARGUMENTS = "rayboot.arguments"
 
-_RESUMABLE = ("demo", "pack", "generate", "finetune", "round", "reconstruct")
+_RESUMABLE = ("demo", "pack", "generate", "finetune", "evaluate", "round", "reconstruct")
 """The same command again goes on where one of these was stopped."""
 
 _ORDER = (
@@ -296,19 +296,65 @@ def finetune(config_path: Path) -> None:
 
 
 @main.command()
-@_config_option
-def evaluate(config_path: Path) -> None:
-    """Measure models on faces with known shape; write table, plots and page."""
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="YAML of the run; see configs/. Robustness does without.",
+)
+@click.option(
+    "--experiment",
+    type=click.Choice(["accuracy", "robustness"]),
+    default="accuracy",
+    show_default=True,
+    help="Against true shapes; or a network against itself, on any photos, as faces turn.",
+)
+@_input_option
+def evaluate(config_path: Path | None, experiment: str, inputs: tuple[str, ...]) -> None:
+    """Measure models; write rows, tables, plots and page. The same command resumes."""
+    if experiment == "robustness":
+        _evaluate_robustness(config_path, inputs)
+    elif config_path is None:
+        raise RequestError("evaluate needs --config FILE, which names models and sets of faces")
+    elif inputs:
+        raise RequestError("--input goes with --experiment robustness; true shapes need `sets`")
+    else:
+        _evaluate_accuracy(config_path)
+
+
+def _evaluate_accuracy(config_path: Path) -> None:
     from rayboot.cluster import connect
     from rayboot.config import load_config
     from rayboot.evaluate.config import EvaluateConfig
     from rayboot.evaluate.experiment import evaluate, prepare_evaluation
+    from rayboot.evaluate.report import format_bands, tabulate_bands
 
     plan = prepare_evaluation(load_config(EvaluateConfig, config_path))
     with connect():
         result = evaluate(plan)
-    click.echo(result.table)
+    for name in plan.config.sets:
+        rows = tabulate_bands(result.measured.results.errors(name), plan.config.bands)
+        click.echo(f"{name}: {format_bands(rows, list(plan.models))}")
     click.echo(result.report)
+
+
+def _evaluate_robustness(config_path: Path | None, inputs: tuple[str, ...]) -> None:
+    from rayboot.cluster import connect
+    from rayboot.config import load_config
+    from rayboot.rounds.robustness import RobustnessConfig, prepare_robustness, run_robustness
+
+    config = (
+        RobustnessConfig() if config_path is None else load_config(RobustnessConfig, config_path)
+    )
+    plan = prepare_robustness(config.replace(input=_one_or_all(inputs)) if inputs else config)
+    with connect():
+        result = run_robustness(plan)
+    for name, curve in result.curves.items():
+        figures = ", ".join(f"{turn:+g}: {found.mean:.2f}" for turn, found in curve.items())
+        click.echo(f"{name}, NME in % by turn in degrees: {figures}")
+    click.echo(f"proposed turns: {', '.join(f'{step:g}' for step in result.steps_deg)} degrees")
+    click.echo(result.proposal)
 
 
 @main.command("round")
@@ -442,7 +488,7 @@ def _one_or_all(inputs: tuple[str, ...]) -> str | tuple[str, ...]:
 def _echo_round(result: "RoundResult") -> None:
     from rayboot.evaluate.report import format_bands
 
-    click.echo(format_bands(result.rows, result.columns))
+    click.echo(format_bands(result.rows, list(result.errors)))
     decision = "passed, the champion now" if result.promoted else "not passed"
     click.echo(f"gate:   {decision}: {result.reason}")
     click.echo(f"report: {result.report}")

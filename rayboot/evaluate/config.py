@@ -1,29 +1,54 @@
-"""What an evaluation compares, on which faces."""
+"""What an evaluation compares, on which faces, and how."""
 
-from typing import Literal
-
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from rayboot.config import FrozenConfig
+from rayboot.evaluate.protocol import Protocol
+from rayboot.evaluate.sets import AnySet
 
-__all__ = ["EvaluateConfig"]
+__all__ = ["EvaluateConfig", "MeasureConfig"]
 
 
-class EvaluateConfig(FrozenConfig):
-    """Models on a set of faces whose shape is known."""
+class MeasureConfig(FrozenConfig):
+    """Faces whose shape is known, and how shapes are measured on them."""
 
-    data: str
-    """URI of a set written by ``rayboot synthesize``, or of a folder of AFLW2000-3D
-    (photos with ``.mat`` beside them)."""
-    kind: Literal["synthetic", "aflw2000"] = "synthetic"
-    """``synthetic``: NME of the dense true face. ``aflw2000``: distance of its 68 3D
-    landmarks to the reconstructed surface, since its dense truth is not free to ship."""
-    models: dict[str, str] = {}
-    """Name in tables to model: a weights file, ``builtin:compact`` or ``models:/NAME/VERSION``."""
-    output: str | None = None
-    """Local folder of tables, plots and page."""
+    sets: dict[str, AnySet] = Field(min_length=1)
+    """Name in tables to set of faces; ``kind`` says of which kind it is."""
+    protocol: Protocol = Protocol()
     bands: tuple[tuple[float, float], ...] = ((0, 15), (15, 30), (30, 45), (45, 60), (60, 90))
     """Bands of |yaw|, degrees, both ends included."""
-    num_actors: int = Field(2, ge=1)
-    cpus_per_actor: float = Field(0.9, gt=0)
-    batch_size: int = Field(16, ge=1)
+    num_actors: PositiveInt = 2
+    cpus_per_actor: PositiveFloat = 0.9
+    gpus_per_actor: float = Field(0.0, ge=0)
+    batch_size: PositiveInt = 16
+
+    @model_validator(mode="after")
+    def _names_are_plain(self) -> "MeasureConfig":
+        _require_plain(self.sets, "sets")
+        return self
+
+
+class EvaluateConfig(MeasureConfig):
+    """Models compared on sets of faces."""
+
+    models: dict[str, str] = {}
+    """Name in tables to model: a weights file, ``builtin:compact`` or ``models:/NAME/VERSION``. The
+    first is what the others are compared with."""
+    output: str | None = None
+    """Local folder of rows, tables, plots and page."""
+    tracking_uri: str | None = None
+    """Where the evaluation is recorded as an MLflow run, and ``models:/`` names are looked up; None
+    is MLflow's own setting for names, and no run."""
+    experiment: str = "rayboot"
+
+    @model_validator(mode="after")
+    def _models_are_plain(self) -> "EvaluateConfig":
+        _require_plain(self.models, "models")
+        return self
+
+
+def _require_plain(names: dict, field: str) -> None:
+    """Names become parts of file names."""
+    for name in names:
+        if not name or "/" in name or name.startswith("."):
+            raise ValueError(f"{field}: {name!r} must be a name without slashes or a leading dot")

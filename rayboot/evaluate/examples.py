@@ -1,15 +1,21 @@
-"""Reconstructed shapes of a few faces, as depth maps for pictures."""
+"""A few faces of a set, and what models make of them: for pictures."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from rayboot.evaluate.benchmark import TrueFace
-from rayboot.evaluate.config import EvaluateConfig
-from rayboot.evaluate.faces import pick_by_yaw
-from rayboot.evaluate.plots import plot_shapes
-from rayboot.geometry.camera import rotation_yaw_pitch
+from rayboot.errors import DegenerateInputError, FaceRejectedError, ShapeError
+from rayboot.evaluate.nme import Comparison
+from rayboot.evaluate.placing import place_truth
+from rayboot.evaluate.protocol import Protocol
+from rayboot.evaluate.results import FaceError
+from rayboot.evaluate.truth import FaceSet, TrueFace
+from rayboot.geometry.alignment import Similarity
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.surface import extract_surface
 from rayboot.geometry.volume import keep_largest_component
@@ -17,64 +23,146 @@ from rayboot.models import load_network
 from rayboot.models.config import InferenceConfig
 from rayboot.models.predictor import Predictor
 
-__all__ = ["draw_examples", "surface_depth"]
+__all__ = ["Example", "Seen", "make_examples", "pick_by_yaw", "read_chosen"]
+
+_LOG = logging.getLogger(__name__)
+
+_THIN = 80
+"""A thinned surface is drawn on about so many cubes across a crop; 8,000 vertices."""
 
 
-def draw_examples(weights: Mapping[str, Path], config: EvaluateConfig, count: int = 7) -> bytes:
-    """A picture (PNG) of photos and every model's shapes, from frontal faces to profiles.
+class Seen(NamedTuple):
+    """What one model made of a face.
 
-    Each shape is shown as the camera sees it and turned back to the front: it is
-    there that a profile's shape falls apart.
+    Attributes:
+        truth: the face in this model's crop, placed.
+        mesh: the reconstruction that is measured, in the frame of that crop, px.
+        thin: the same, with fewer vertices.
+        apart: (N,) distance of every true point to the reconstruction after ICP, a share of the
+            outer eye distance.
+        motion: ICP's, which carries the truth onto the reconstruction.
+    """
+
+    truth: TrueFace
+    mesh: Mesh
+    thin: Mesh
+    apart: np.ndarray
+    motion: Similarity
+
+    @property
+    def crop(self) -> int:
+        """Width of the crop, px."""
+        return self.truth.image.shape[0]
+
+
+class Example(NamedTuple):
+    """A face, and what models made of it.
+
+    Attributes:
+        face_id: of the photo.
+        yaw_deg: of the true pose; NaN where it is not known.
+        photo: (S, S, 3) uint8 crop.
+        seen: by model; one that reconstructed nothing is missing.
+    """
+
+    face_id: str
+    yaw_deg: float
+    photo: np.ndarray
+    seen: dict[str, Seen]
+
+
+def pick_by_yaw(errors: Sequence[FaceError], count: int) -> list[str]:
+    """``count`` faces, by ``face_id``, spread evenly over |yaw|; chosen by rank alone.
+
+    Where the yaw of none is known, they are spread over the order of their names.
+    """
+    numbered = [error for error in errors if not error.reason]
+    known = [error for error in numbered if np.isfinite(error.yaw_deg)] or numbered
+    known.sort(key=lambda error: (np.nan_to_num(abs(error.yaw_deg)), error.face_id))
+    if not known:
+        return []
+    ranks = np.unique(np.linspace(0, len(known) - 1, count).round().astype(int))
+    return [known[rank].face_id for rank in ranks]
+
+
+def read_chosen(
+    faces: FaceSet, chosen: Sequence[str], size: int, listed: pa.Table | None = None
+) -> list[TrueFace]:
+    """Faces by ``face_id``, in that order, their crops of ``size`` px.
+
+    One whose files are no longer there is left out with a warning.
 
     Args:
-        weights: local files by the models' names; all of one resolution.
-        config: of the evaluation whose faces are shown.
-        count: of faces.
+        faces: the set.
+        chosen: of its faces.
+        size: px.
+        listed: rows of the set, where they are known; else it is listed.
     """
-    networks = {name: load_network(path) for name, path in weights.items()}
-    size = next(iter(networks.values())).config.resolution
-    faces = pick_by_yaw(config, size, count)
-    images = np.stack([face.image for face in faces])
-    depths: dict[str, np.ndarray] = {}
-    for name, network in networks.items():
-        volumes = Predictor(network, InferenceConfig(), batch_size=8).predict(images)
-        meshes = [_surface(volume) for volume in volumes]
-        depths[name] = np.stack([surface_depth(mesh, size) for mesh in meshes])
-        depths[f"{name},\nturned back"] = np.stack(
-            [surface_depth(_turned_back(m, f), size) for m, f in zip(meshes, faces, strict=True)]
-        )
-    return plot_shapes(images, depths, _titles(faces))
+    rows = faces.list_faces().rows if listed is None else listed
+    wanted = pc.is_in(rows["face_id"], value_set=pa.array(chosen, pa.string()))
+    found = {}
+    # In the order of the list: a set keeps open what neighbours have in common.
+    for row in rows.filter(wanted).to_pylist():
+        try:
+            found[row["face_id"]] = faces.read(row, size)
+        except FaceRejectedError as error:
+            _LOG.warning("%s is not shown: %s", row["face_id"], error)
+    return [found[face_id] for face_id in chosen if face_id in found]
 
 
-def _titles(faces: Sequence[TrueFace]) -> list[str]:
-    return [f"yaw {face.yaw_deg:+.0f}°" for face in faces]
+def make_examples(
+    weights: Mapping[str, Path],
+    faces: FaceSet,
+    errors: Sequence[FaceError],
+    chosen: Sequence[str],
+    protocol: Protocol,
+    listed: pa.Table | None = None,
+) -> list[Example]:
+    """What every model makes of a few faces, measured again with every point's distance.
 
-
-def _surface(volume: np.ndarray) -> Mesh | None:
-    if not (volume >= 0.5).any():
-        return None
-    return extract_surface(keep_largest_component(volume))
-
-
-def _turned_back(mesh: Mesh | None, face: TrueFace) -> Mesh | None:
-    if mesh is None:
-        return None
-    rotation = rotation_yaw_pitch(np.radians(-face.yaw_deg), 0.0)
-    centre = mesh.vertices.mean(axis=0)
-    return mesh._replace(vertices=(mesh.vertices - centre) @ rotation.T)
-
-
-def surface_depth(mesh: Mesh | None, size: int) -> np.ndarray:
-    """z (size, size) of the front of a surface, NaN where it is not; all NaN for None.
-
-    Every triangle is sampled densely enough for a picture, not for measuring.
+    Args:
+        weights: local files by the models' names.
+        faces: the set.
+        errors: of one model on it, for the yaws.
+        chosen: faces, by ``face_id``; their order is kept.
+        protocol: of the evaluation.
+        listed: rows of the set, where they are known; else it is listed.
     """
-    depth = np.full((size, size), -np.inf)
-    if mesh is not None:
-        corners = mesh.vertices[mesh.faces]
-        points = np.concatenate([corners.mean(axis=1), *corners.transpose(1, 0, 2)])
-        columns = np.rint(points[:, 0] + (size - 1) / 2).astype(int)
-        rows = np.rint((size - 1) / 2 - points[:, 1]).astype(int)
-        inside = (columns >= 0) & (columns < size) & (rows >= 0) & (rows < size)
-        np.maximum.at(depth, (rows[inside], columns[inside]), points[inside, 2])
-    return np.where(np.isfinite(depth), depth, np.nan)
+    yaws = {error.face_id: error.yaw_deg for error in errors}
+    examples: dict[str, Example] = {}
+    read: dict[int, list[TrueFace]] = {}
+    for name, path in weights.items():
+        network = load_network(path)
+        size = network.config.resolution
+        if size not in read:
+            read[size] = read_chosen(faces, chosen, size, listed)
+        predictor = Predictor(network, InferenceConfig(), batch_size=1)
+        for face, volume in _predict(predictor, read[size]):
+            example = examples.setdefault(
+                face.face_id, Example(face.face_id, yaws[face.face_id], face.image, {})
+            )
+            seen = _look(face, volume, protocol)
+            if seen is not None:
+                example.seen[name] = seen
+    return [examples[face_id] for face_id in chosen if face_id in examples]
+
+
+def _predict(predictor: Predictor, faces: list[TrueFace]) -> Iterator[tuple[TrueFace, np.ndarray]]:
+    # One volume at a time: at full size each takes 30 MB.
+    for face in faces:
+        yield face, predictor.predict(face.image[None])[0]
+
+
+def _look(face: TrueFace, volume: np.ndarray, protocol: Protocol) -> Seen | None:
+    """A reconstruction with the truth laid onto it; None where there is nothing to see."""
+    try:
+        solid = keep_largest_component(volume)
+        mesh = extract_surface(solid)
+        placed = place_truth(face, mesh) if face.landmarks is not None else face
+        compared = Comparison(mesh, placed.shape, placed.interocular, protocol)
+        apart = compared.from_truth("icp") / placed.interocular
+        thin = extract_surface(solid, cell=max(1, round(volume.shape[-1] / _THIN)))
+        return Seen(placed, mesh, thin, apart, compared.motion)
+    except (DegenerateInputError, ShapeError) as error:
+        _LOG.warning("%s is shown without a shape: %s", face.face_id, error)
+        return None

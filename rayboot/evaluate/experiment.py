@@ -1,52 +1,58 @@
-"""An evaluation as a run of its own: models by name, table, plots and page."""
+"""An evaluation as a run of its own: models on sets of faces, rows first, then all else."""
 
-import csv
-import io
+import hashlib
 import json
 from pathlib import Path
 from typing import NamedTuple
 
-import rayboot
 from rayboot.data.storage import require_writable, write_bytes
 from rayboot.errors import RequestError
-from rayboot.evaluate.benchmark import FaceError
 from rayboot.evaluate.config import EvaluateConfig
-from rayboot.evaluate.examples import draw_examples
-from rayboot.evaluate.faces import check_faces
-from rayboot.evaluate.measure import measure_models
-from rayboot.evaluate.plots import plot_nme_against_yaw
-from rayboot.evaluate.report import (
-    BandRow,
-    Figure,
-    format_bands,
-    tabulate_bands,
-    tabulate_both,
-    write_report,
-)
+from rayboot.evaluate.measure import Measured, measure_models
+from rayboot.evaluate.outputs import Subject, write_outputs
+from rayboot.evaluate.summary import summarize
 from rayboot.registry.models import pin_model, resolve_weights
+from rayboot.registry.tracking import Run, open_run
 
-__all__ = ["EvaluationPlan", "EvaluationResult", "evaluate", "prepare_evaluation"]
+__all__ = [
+    "EvaluationPlan",
+    "EvaluationResult",
+    "evaluate",
+    "measure",
+    "prepare_evaluation",
+    "record_evaluation",
+]
+
+RESULTS, SUMMARY = "results.parquet", "summary.json"
 
 
 class EvaluationPlan(NamedTuple):
-    """A checked request; ``models`` with every alias pinned to its version."""
+    """A checked request.
+
+    Attributes:
+        config: of the evaluation.
+        output: folder of everything.
+        models: by name, every alias pinned to its version.
+        weights: local files by the models' names.
+        digests: SHA-256 of each.
+    """
 
     config: EvaluateConfig
     output: Path
     models: dict[str, str]
     weights: dict[str, Path]
+    digests: dict[str, str]
 
 
 class EvaluationResult(NamedTuple):
-    """Errors of every face by model, their table as text, and the page."""
+    """What was measured, the page, and all files that were written, the page among them."""
 
-    errors: dict[str, list[FaceError]]
-    rows: list[BandRow]
-    table: str
+    measured: Measured
     report: Path
+    files: list[Path]
 
 
-def prepare_evaluation(config: EvaluateConfig, tracking_uri: str | None = None) -> EvaluationPlan:
+def prepare_evaluation(config: EvaluateConfig) -> EvaluationPlan:
     """Checks a request; needs no Ray.
 
     Raises:
@@ -57,54 +63,60 @@ def prepare_evaluation(config: EvaluateConfig, tracking_uri: str | None = None) 
             "an evaluation needs `models`, names with a weights file, builtin:compact or "
             "models:/NAME@ALIAS each, and an `output` folder"
         )
-    check_faces(config)
-    models = {name: pin_model(model, tracking_uri) for name, model in config.models.items()}
-    weights = {name: resolve_weights(model, tracking_uri) for name, model in models.items()}
+    for faces in config.sets.values():
+        faces.list_faces()
+    uri = config.tracking_uri
+    models = {name: pin_model(model, uri) for name, model in config.models.items()}
+    weights = {name: resolve_weights(model, uri) for name, model in models.items()}
     require_writable(config.output)
-    return EvaluationPlan(config, Path(config.output), models, weights)
+    digests = {n: hashlib.sha256(path.read_bytes()).hexdigest() for n, path in weights.items()}
+    return EvaluationPlan(config, Path(config.output), models, weights, digests)
+
+
+def measure(plan: EvaluationPlan) -> Measured:
+    """Measures the models, or what is left of it; writes ``results.parquet``, ``summary.json``.
+
+    Ray must be initialised.
+    """
+    measured = measure_models(plan.weights, plan.config, plan.output / "rows", plan.digests)
+    measured.results.save(plan.output / RESULTS)
+    summary = summarize(measured, plan.config, plan.models, plan.digests)
+    write_bytes(str(plan.output / SUMMARY), (json.dumps(summary, indent=1) + "\n").encode())
+    return measured
 
 
 def evaluate(plan: EvaluationPlan) -> EvaluationResult:
-    """Measures the models; writes ``errors.json``, ``table.csv``, ``report.html``.
+    """Measures the models, then writes tables, plots and ``report.html`` beside the rows.
 
-    Ray must be initialised. Changes are those of the last model against the first.
+    Ray must be initialised. Changes are those of each model against the first. Where the
+    config names a tracking store, everything is recorded as a run there.
     """
-    config, names = plan.config, list(plan.models)
-    errors = measure_models(plan.weights, config)
-    rows = tabulate_bands(errors, config.bands)
-    write_bytes(str(plan.output / "errors.json"), json.dumps(errors).encode())
-    write_bytes(str(plan.output / "table.csv"), _csv(rows, names).encode())
-    figures = [
-        Figure(
-            "Error against yaw",
-            "Shaded: the 95 % interval over faces.",
-            plot_nme_against_yaw(errors),
-        ),
-        Figure(
-            "Shapes",
-            "As the camera sees them and turned back to the front.",
-            draw_examples(plan.weights, config),
-        ),
-    ]
-    report = write_report(
-        plan.output / "report.html",
-        title="Evaluation",
-        summary=f"{len(names)} models on {config.data}.",
-        columns=names,
-        tables=tabulate_both(errors, config.bands),
-        figures=figures,
-        rejects=None,
-        facts={**plan.models, "faces": config.data, "rayboot": rayboot.__version__},
-    )
-    return EvaluationResult(errors, rows, format_bands(rows, names), report)
+    measured = measure(plan)
+    subject = Subject(plan.config, plan.models, plan.weights, measured)
+    report, files = write_outputs(subject, plan.output)
+    if plan.config.tracking_uri is not None:
+        run = open_run(plan.config.tracking_uri, plan.config.experiment, plan.output.name)
+        with run.closing():
+            run.log_params({"evaluation": plan.config.model_dump(mode="json", exclude={"output"})})
+            record_evaluation(run, measured, plan, files)
+    return EvaluationResult(measured, report, files)
 
 
-def _csv(rows: list[BandRow], names: list[str]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["band_deg", "faces", "model", "nme_percent", "low", "high"])
-    for row in rows:
-        for name, cell in zip(names, row.cells, strict=True):
-            figures = (f"{value:.4f}" for value in (cell.mean, cell.low, cell.high))
-            writer.writerow([row.band, row.num_faces, name, *figures])
-    return buffer.getvalue()
+def record_evaluation(
+    run: Run, measured: Measured, plan: EvaluationPlan, files: list[Path]
+) -> None:
+    """Puts an evaluation's figures, rows and files into an MLflow run."""
+    summary = summarize(measured, plan.config, plan.models, plan.digests)
+    metrics = {
+        f"nme_{row['align']}/{row['set']}/{row['model']}/{row['band']}": row["mean"]
+        for row in summary["rows"]
+        if row["side"] == "both"
+    }
+    run.log_metrics({_plain(name): value for name, value in metrics.items()})
+    for path in (plan.output / RESULTS, plan.output / SUMMARY, *files):
+        run.log_file(path, "evaluation")
+
+
+def _plain(name: str) -> str:
+    """A metric's name in MLflow: letters, digits and a few signs."""
+    return "".join(c if c.isalnum() or c in "/_-. " else "_" for c in name).replace(" ", "_")

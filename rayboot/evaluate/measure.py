@@ -1,92 +1,232 @@
-"""Measuring models on faces with known shape, over Ray Data."""
+"""Measuring models on a set of faces, over Ray Data; goes on where it was stopped.
 
-from collections.abc import Mapping
+Rows that are done lie in files of some faces each, each whole or not there at all, so a face
+is measured once however often a run is killed.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import ray.data
 from ray.data import ActorPoolStrategy
 from tqdm import tqdm
 
-from rayboot.errors import RequestError
-from rayboot.evaluate.benchmark import FaceError, measure_face
-from rayboot.evaluate.config import EvaluateConfig
-from rayboot.evaluate.faces import list_true_faces, read_true_face
+from rayboot.data.storage import write_bytes
+from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError, ShapeError
+from rayboot.evaluate.config import MeasureConfig
+from rayboot.evaluate.nme import Comparison
+from rayboot.evaluate.placing import place_truth
+from rayboot.evaluate.protocol import Protocol
+from rayboot.evaluate.results import RESULT_SCHEMA, FaceError, Results, write_table
+from rayboot.evaluate.truth import FaceSet, Fault, TrueFace
+from rayboot.geometry.mesh import Mesh
+from rayboot.geometry.surface import extract_surface
+from rayboot.geometry.volume import keep_largest_component
 from rayboot.models import load_network
 from rayboot.models.config import InferenceConfig
 from rayboot.models.predictor import Predictor
 
-__all__ = ["measure_models"]
+__all__ = ["Measured", "measure_face", "measure_models", "surface_of"]
 
-_SCHEMA = pa.schema(
-    [
-        ("model", pa.string()),
-        ("face_id", pa.string()),
-        ("yaw_deg", pa.float64()),
-        ("nme_icp", pa.float64()),
-        ("nme_none", pa.float64()),
-    ]
-)
+_LOG = logging.getLogger(__name__)
+
+_STAMP = "stamp.json"
+
+
+class Measured(NamedTuple):
+    """What was measured.
+
+    Attributes:
+        results: of every face and model.
+        faults: by set, faces that were found and take no part.
+        notes: by set, what is to be said of the count; sets without such a thing are left out.
+    """
+
+    results: Results
+    faults: dict[str, list[Fault]]
+    notes: dict[str, str]
 
 
 def measure_models(
-    weights: Mapping[str, Path], config: EvaluateConfig
-) -> dict[str, list[FaceError]]:
-    """Errors of every model on every face; Ray must be initialised.
+    weights: Mapping[str, Path], config: MeasureConfig, folder: Path, digests: Mapping[str, str]
+) -> Measured:
+    """Errors of every model on every face of every set; Ray must be initialised.
 
     Args:
         weights: local files by the models' names.
         config: of the evaluation.
+        folder: of rows that are done; the same call goes on with them.
+        digests: of the weights, by name.
 
-    Returns:
-        By model, in the order of ``face_id``.
+    Raises:
+        RequestError: the folder holds rows of other models, or another protocol or set; or a set
+            has no face.
     """
-    table = list_true_faces(config)
-    faces = ray.data.from_arrow(table).repartition(4 * config.num_actors)
+    _require_same(folder, config, digests)
+    tables, faults, notes = [RESULT_SCHEMA.empty_table()], {}, {}
+    for name, faces in config.sets.items():
+        listing = faces.list_faces()
+        if len(listing.rows) == 0:
+            raise RequestError(f"set {name}: none of its {len(listing.faults)} faces is of use")
+        faults[name] = listing.faults
+        if listing.note:
+            notes[name] = listing.note
+            _LOG.info("%s: %s", name, listing.note)
+        _measure_set(name, listing.rows, weights, config, folder / name)
+        tables.append(_read_done(folder / name))
+    results = Results(pa.concat_tables(tables), list(config.sets), list(weights))
+    return Measured(results, faults, notes)
+
+
+def _require_same(folder: Path, config: MeasureConfig, digests: Mapping[str, str]) -> None:
+    path = folder / _STAMP
+    content = config.model_dump(mode="json", include={"sets", "protocol"})
+    stamp = {**content, "models": dict(digests)}
+    if not path.exists():
+        write_bytes(str(path), json.dumps(stamp, indent=1).encode())
+    elif json.loads(path.read_text("utf-8")) != stamp:
+        raise RequestError(
+            f"{folder}: holds rows of other models, sets or another protocol; choose a new output, "
+            "or remove the old one"
+        )
+
+
+def _measure_set(
+    name: str,
+    listed: pa.Table,
+    weights: Mapping[str, Path],
+    config: MeasureConfig,
+    folder: Path,
+) -> None:
+    done = _read_done(folder)["face_id"].unique()
+    left = listed.filter(pc.invert(pc.is_in(listed["face_id"], value_set=done)))
+    if len(left) == 0:
+        return
+    faces = ray.data.from_arrow(left).repartition(max(1, -(-len(left) // config.batch_size)))
     measured = faces.map_batches(
         _MeasureFaces,
         fn_constructor_kwargs={
-            "weights": {name: str(path) for name, path in weights.items()},
+            "weights": {model: str(path) for model, path in weights.items()},
             "config": config,
+            "name": name,
         },
         batch_format="pyarrow",
         batch_size=config.batch_size,
         num_cpus=config.cpus_per_actor,
+        num_gpus=config.gpus_per_actor or None,
         compute=ActorPoolStrategy(size=config.num_actors),
     )
-    errors: dict[str, list[FaceError]] = {name: [] for name in weights}
-    total = len(table) * len(weights)
-    for row in tqdm(measured.iter_rows(), total=total, desc="evaluate", unit="face"):
-        errors[row.pop("model")].append(FaceError(**row))
-    return {name: sorted(found, key=lambda e: e.face_id) for name, found in errors.items()}
+    number = len(list(folder.glob("part-*.parquet")))
+    with tqdm(total=len(left), desc=f"evaluate {name}", unit="face") as bar:
+        # A batch that comes has whole faces: all models of each.
+        for table in _batches(measured):
+            assert len(table) % len(weights) == 0
+            write_table(folder / f"part-{number:06d}.parquet", table)
+            number += 1
+            bar.update(len(table) // len(weights))
+
+
+def _batches(measured: ray.data.Dataset) -> Iterator[pa.Table]:
+    # Blocks as they are: what one call gave stays together.
+    for table in measured.iter_batches(batch_size=None, batch_format="pyarrow"):
+        assert isinstance(table, pa.Table)
+        yield table.select(RESULT_SCHEMA.names).cast(RESULT_SCHEMA)
+
+
+def _read_done(folder: Path) -> pa.Table:
+    parts = [pq.read_table(path) for path in sorted(folder.glob("part-*.parquet"))]
+    return pa.concat_tables([RESULT_SCHEMA.empty_table(), *parts])
 
 
 class _MeasureFaces:
-    """Faces with their truth to errors, one row a face and model."""
+    """Listed faces to errors, one row a face and model.
 
-    def __init__(self, weights: Mapping[str, str], config: EvaluateConfig) -> None:
-        networks = {name: load_network(path) for name, path in weights.items()}
-        sizes = {network.config.resolution for network in networks.values()}
-        if len(sizes) != 1:
-            raise RequestError(
-                f"models of one resolution can be compared, got {sorted(sizes)}; name others"
-            )
-        self._size, self._config = sizes.pop(), config
+    A face whose files are missing or damaged has rows without numbers that say why.
+    """
+
+    def __init__(self, weights: Mapping[str, str], config: MeasureConfig, name: str) -> None:
+        device = "cuda" if config.gpus_per_actor else "cpu"
+        self._name, self._protocol = name, config.protocol
+        self._faces: FaceSet = config.sets[name]
+        networks = {model: load_network(path, device) for model, path in weights.items()}
+        self._sizes = {model: network.config.resolution for model, network in networks.items()}
         self._predictors = {
-            name: Predictor(network, InferenceConfig(), batch_size=config.batch_size)
-            for name, network in networks.items()
+            model: Predictor(network, InferenceConfig(), batch_size=config.batch_size)
+            for model, network in networks.items()
         }
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        faces = [read_true_face(self._config, row, self._size) for row in table.to_pylist()]
-        images = np.stack([face.image for face in faces])
+        listed = table.to_pylist()
+        # Networks of one size see the same crops.
+        read = {size: self._read(listed, size) for size in set(self._sizes.values())}
         rows: list[dict[str, Any]] = []
-        for name, predictor in self._predictors.items():
-            volumes = predictor.predict(images)
+        for model, predictor in self._predictors.items():
+            found = read[self._sizes[model]]
+            faces = [face for face in found if isinstance(face, TrueFace)]
+            images = np.stack([face.image for face in faces]) if faces else None
+            volumes = iter(() if images is None else predictor.predict(images))
             rows += [
-                {"model": name, **measure_face(face, volume)._asdict()}
-                for face, volume in zip(faces, volumes, strict=True)
+                {
+                    "set": self._name,
+                    "model": model,
+                    **(
+                        measure_face(face, next(volumes), self._protocol)
+                        if isinstance(face, TrueFace)
+                        else face
+                    )._asdict(),
+                }
+                for face in found
             ]
-        return pa.Table.from_pylist(rows, schema=_SCHEMA)
+        return pa.Table.from_pylist(rows, schema=RESULT_SCHEMA)
+
+    def _read(self, listed: list[dict[str, Any]], size: int) -> list[TrueFace | FaceError]:
+        found: list[TrueFace | FaceError] = []
+        for row in listed:
+            try:
+                found.append(self._faces.read(row, size))
+            except FaceRejectedError as error:
+                yaw = row.get("yaw_deg")
+                found.append(_without_number(row["face_id"], yaw, str(error)))
+        return found
+
+
+def measure_face(
+    face: TrueFace, occupancy: np.ndarray, protocol: Protocol | None = None
+) -> FaceError:
+    """Errors of a predicted volume (D, H, W) float32 against the true face."""
+    protocol = protocol or Protocol()
+    try:
+        mesh = surface_of(occupancy)
+        # Faces whose truth is in a frame of its own are brought to where the shape is.
+        placed = place_truth(face, mesh) if face.landmarks is not None else face
+        compared = Comparison(mesh, placed.shape, placed.interocular, protocol)
+        return FaceError(
+            face.face_id,
+            placed.yaw_deg,
+            compared.nme("icp"),
+            compared.nme("none"),
+            compared.nme("correspondence"),
+        )
+    except (DegenerateInputError, ShapeError) as error:
+        return _without_number(face.face_id, face.yaw_deg, str(error))
+
+
+def _without_number(face_id: str, yaw_deg: float | None, reason: str) -> FaceError:
+    nan = float("nan")
+    return FaceError(face_id, nan if yaw_deg is None else yaw_deg, nan, nan, nan, reason)
+
+
+def surface_of(occupancy: np.ndarray) -> Mesh:
+    """The surface that is measured: of the largest body, on the volume's own voxels.
+
+    Raises:
+        DegenerateInputError: nothing was reconstructed.
+    """
+    return extract_surface(keep_largest_component(occupancy))

@@ -1,50 +1,40 @@
-"""One self-contained HTML page about a round."""
+"""The page of an evaluation: one HTML file that needs nothing else and no network.
+
+Names come from files and configs of others. Jinja escapes them, in JSON as well, and the
+page's own policy lets no script run but those it was written with.
+"""
 
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
 
-from rayboot.evaluate.benchmark import FaceError, select_band
-from rayboot.evaluate.statistics import Interval, mean_interval, paired_change
+from rayboot.data.storage import write_bytes
+from rayboot.evaluate.bands import BandRow, format_bands, tabulate_bands
+from rayboot.evaluate.plots import model_colors
+from rayboot.evaluate.tables import ModelBlock
+from rayboot.evaluate.worst import Failures, WorstFace
 
 __all__ = [
     "BandRow",
+    "BandTable",
     "Figure",
+    "Page",
     "RejectCount",
-    "Table",
+    "SetSection",
     "format_bands",
     "tabulate_bands",
-    "tabulate_both",
     "write_report",
 ]
 
-
-class BandRow(NamedTuple):
-    """One band of |yaw|.
-
-    Attributes:
-        band: its name.
-        num_faces: in it.
-        cells: error of each model, %.
-        change: of the last model against the first on the same faces, % of the first's error.
-    """
-
-    band: str
-    num_faces: int
-    cells: list[Interval]
-    change: Interval
-
-
-class Table(NamedTuple):
-    """Rows of the page under a title of their own."""
-
-    title: str
-    rows: list[BandRow]
+_SHOWN_IDS, _SHOWN_REASONS = 100, 40
+"""More names a reason, and more reasons, would only make the page long; all are in
+``summary.json``."""
 
 
 class Figure(NamedTuple):
@@ -63,108 +53,122 @@ class RejectCount(NamedTuple):
     num_photos: int
 
 
-def tabulate_bands(
-    errors: Mapping[str, Sequence[FaceError]],
-    bands: Sequence[tuple[float, float]],
-    align: Literal["icp", "none"] = "icp",
-) -> list[BandRow]:
-    """Mean NME in % by band of |yaw|, for the faces that every model reconstructed.
+class BandTable(NamedTuple):
+    """Rows of the page under a title of their own."""
 
-    Args:
-        errors: by model, in the same order of faces.
-        bands: (low, high) of |yaw|, degrees, both ends included.
-        align: after rigid ICP, or as the network placed the shape.
+    title: str
+    rows: list[BandRow]
+
+
+class SetSection(NamedTuple):
+    """What the page says of one set.
+
+    Attributes:
+        name: of the set.
+        facts: such as what stands for the truth.
+        num_faces: that were met.
+        num_measured: by model, how many of them have a number.
+        note: a sentence on the count; may be empty.
+        tables: errors by band; the first is open, the others fold.
+        plots: in order.
+        panels: photos and shapes; None where there is no shape to show.
+        worst: faces, the worst first.
+        thumbnails: JPEG bytes by ``face_id``; some may be missing.
+        failures: faces without a number.
     """
-    field = f"nme_{align}"
-    rows = []
-    for low, high in bands:
-        values = np.array(
-            [
-                [100 * getattr(face, field) for face in select_band(faces, low, high)]
-                for faces in errors.values()
-            ]
-        )
-        values = values[:, np.isfinite(values).all(axis=0)]
-        if values.shape[1] == 0:
-            continue
-        cells = [mean_interval(row) for row in values]
-        change = paired_change(values[0] / cells[0].mean, values[-1] / cells[0].mean)
-        change = Interval(100 * change.mean, 100 * change.low, 100 * change.high, change.num_faces)
-        name = f"{low:g} to {high:g}" if low != high else f"{low:g}"
-        rows.append(BandRow(name, values.shape[1], cells, change))
-    return rows
+
+    name: str
+    facts: Mapping[str, str]
+    num_faces: int
+    num_measured: Mapping[str, int]
+    note: str
+    tables: Sequence[BandTable]
+    plots: Sequence[Figure]
+    panels: Figure | None
+    worst: Sequence[WorstFace]
+    thumbnails: Mapping[str, bytes]
+    failures: Sequence[Failures]
 
 
-def tabulate_both(
-    errors: Mapping[str, Sequence[FaceError]], bands: Sequence[tuple[float, float]]
-) -> list[Table]:
-    """The page's tables: after rigid ICP, and without any alignment."""
-    return [
-        Table("Error by yaw, after rigid ICP", tabulate_bands(errors, bands)),
-        Table("Error by yaw, as the network places it", tabulate_bands(errors, bands, "none")),
-    ]
+class Page(NamedTuple):
+    """All that is on the page.
 
-
-def format_bands(rows: Sequence[BandRow], columns: Sequence[str]) -> str:
-    """The table as text, for a terminal."""
-    lines = [["|yaw|", "faces", *columns, "change"]]
-    for row in rows:
-        errors = [f"{cell.mean:.2f} %" for cell in row.cells]
-        low, high = row.change.low, row.change.high
-        change = f"{row.change.mean:+.1f} % [{low:+.1f}, {high:+.1f}]"
-        lines.append([row.band, str(row.num_faces), *errors, change])
-    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
-    text = [
-        "  ".join(cell.rjust(n) for cell, n in zip(line, widths, strict=True)) for line in lines
-    ]
-    return "\n".join(["NME after ICP, % of the outer eye distance", *text])
-
-
-def write_report(
-    path: Path,
-    *,
-    title: str,
-    summary: str,
-    columns: Sequence[str],
-    tables: Sequence[Table],
-    figures: Sequence[Figure],
-    rejects: Sequence[RejectCount] | None,
-    facts: Mapping[str, str],
-) -> Path:
-    """Writes the page; pictures are inside it, names from outside are escaped.
-
-    Args:
-        path: of the page.
+    Attributes:
         title: of the page.
-        summary: one or two sentences.
-        columns: names of the models, in the order of the rows' cells.
-        tables: in order.
-        figures: in order.
+        summary: a sentence or two.
+        models: in the order of every table's columns; the first is what others are compared with.
+        blocks: means of every model and set.
+        key: how errors are measured.
+        sets: in order.
+        shapes: of :func:`rayboot.evaluate.viewer.describe_shapes`; None leaves the section out.
+        figures: shown before the sets.
         rejects: photographs left out; None leaves the section out.
         facts: how this was made.
+    """
+
+    title: str
+    summary: str
+    models: Sequence[str]
+    blocks: Sequence[ModelBlock]
+    key: str
+    sets: Sequence[SetSection]
+    shapes: Mapping[str, Any] | None
+    figures: Sequence[Figure]
+    rejects: Sequence[RejectCount] | None
+    facts: Mapping[str, str]
+
+
+def write_report(path: Path, page: Page) -> Path:
+    """Writes the page; pictures, styles and scripts are inside it.
 
     Returns:
         ``path``.
     """
-    source = resources.files("rayboot.evaluate").joinpath("report.html.j2").read_text("utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    pictures = [
-        {
-            "title": figure.title,
-            "text": figure.text,
-            "format": "png" if figure.image.startswith(b"\x89PNG") else "jpeg",
-            "data": base64.b64encode(figure.image).decode(),
-        }
-        for figure in figures
-    ]
-    page = environment.from_string(source).render(
-        title=title,
-        summary=summary,
-        columns=columns,
-        tables=tables,
-        figures=pictures,
-        rejects=rejects,
-        facts=facts,
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    path.write_text(page, encoding="utf-8")
+    environment.filters |= {
+        "number": lambda value: f"{value:.2f}" if np.isfinite(value) else "–",
+        "signed": _signed,
+        "data_uri": _data_uri,
+    }
+    scripts = [_resource("report.js")]
+    if page.shapes is not None:
+        scripts.insert(0, _plotly())
+    text = environment.from_string(_resource("report.html.j2")).render(
+        page._asdict(),
+        colors=model_colors(page.models),
+        scripts=scripts,
+        script_hashes=[_hash(script) for script in scripts],
+        styles=_resource("report.css"),
+        shown_ids=_SHOWN_IDS,
+        shown_reasons=_SHOWN_REASONS,
+    )
+    write_bytes(str(path), text.encode())
     return path
+
+
+def _resource(name: str) -> str:
+    return resources.files("rayboot.evaluate").joinpath(name).read_text("utf-8")
+
+
+def _plotly() -> str:
+    """The library in one script, its licence at the top, without what would end the script."""
+    # Takes a second and is needed here alone.
+    from plotly.offline import get_plotlyjs
+
+    return get_plotlyjs().replace("\r\n", "\n").replace("</script", "<\\/script")
+
+
+def _hash(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _signed(value: float, digits: int = 1) -> str:
+    """With its sign, a real minus; a dash for NaN."""
+    return f"{value:+.{digits}f}".replace("-", "−") if np.isfinite(value) else "–"
+
+
+def _data_uri(image: bytes) -> str:
+    kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"

@@ -1,4 +1,4 @@
-"""Alignment of point sets: corresponding ones, and nearest ones (ICP).
+"""Alignment of corresponding points, and surfaces to register others on.
 
 Points are rows, N of them; a rotation acts as ``points @ rotation.T``. Lengths
 are pixels unless said otherwise.
@@ -14,7 +14,6 @@ from rayboot.errors import DegenerateInputError, ShapeError
 __all__ = [
     "PointSurface",
     "Similarity",
-    "align_nearest",
     "fit_similarity",
     "surface_of_points",
 ]
@@ -65,52 +64,6 @@ def fit_similarity(source: np.ndarray, target: np.ndarray, *, scale: bool = True
     rotation = (u * signs) @ vt
     factor = float((singular * signs).sum() / np.square(centred).sum()) if scale else 1.0
     return Similarity(factor, rotation, target_mean - factor * rotation @ source_mean)
-
-
-def align_nearest(
-    source: np.ndarray,
-    target: np.ndarray,
-    *,
-    initial: Similarity | None = None,
-    scale: bool = False,
-    keep: float = 1.0,
-    max_iterations: int = 50,
-    tolerance: float = 1e-4,
-    tree: cKDTree | None = None,
-) -> tuple[Similarity, np.ndarray]:
-    """Iterative closest point: carries ``source`` onto the nearest of ``target``.
-
-    Args:
-        source: (N, 3).
-        target: (M, 3), dense on its surface.
-        initial: where to start; by default the identity.
-        scale: whether the scale is free.
-        keep: share of the closest correspondences used in each step.
-        max_iterations: bound on the steps.
-        tolerance: stop when the mean distance changes by less, px.
-        tree: of ``target``, where the caller has it already.
-
-    Returns:
-        The similarity, and each source point's final distance (N,) to the target.
-
-    Source:
-        Besl and McKay, TPAMI 14(2), 1992; trimming after Chetverikov et al., 2002.
-    """
-    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
-    tree = cKDTree(target) if tree is None else tree
-    fitted = initial or Similarity(1.0, np.eye(3), np.zeros(3))
-    count = max(3, round(keep * len(source)))
-    previous = np.inf
-    distance, nearest = tree.query(fitted.apply(source))
-    for _ in range(max_iterations):
-        best = np.argpartition(distance, count - 1)[:count] if count < len(source) else slice(None)
-        fitted = fit_similarity(source[best], target[nearest[best]], scale=scale)
-        distance, nearest = tree.query(fitted.apply(source))
-        mean = float(np.partition(distance, count - 1)[:count].mean())
-        if abs(previous - mean) < tolerance:
-            break
-        previous = mean
-    return fitted, distance
 
 
 class PointSurface(NamedTuple):

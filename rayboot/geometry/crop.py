@@ -10,7 +10,7 @@ import numpy as np
 
 from rayboot.errors import DegenerateInputError, ShapeError
 
-__all__ = ["apply_affine", "invert_affine", "landmark_crop", "warp_photo"]
+__all__ = ["apply_affine", "invert_affine", "landmark_crop", "resize_crop", "warp_photo"]
 
 _REFERENCE_SIZE = 192
 _REFERENCE_BOX = 90.0
@@ -56,6 +56,20 @@ def invert_affine(affine: np.ndarray) -> np.ndarray:
     """Inverse (2, 3) of an affine (2, 3)."""
     linear = np.linalg.inv(np.asarray(affine, np.float64)[:, :2])
     return np.hstack([linear, -linear @ np.asarray(affine, np.float64)[:, 2:]])
+
+
+def resize_crop(affine: np.ndarray, size: int, new_size: int) -> np.ndarray:
+    """The affine (2, 3) that cuts out the same crop at another size.
+
+    Args:
+        affine: (2, 3), photo px to px of a crop of ``size``.
+        size: of it.
+        new_size: wanted. Points of the crop's frame, whose origin is its centre, then are
+            ``new_size / size`` times as far out.
+    """
+    scale = new_size / size
+    offset = affine[:, 2] - (size - 1) / 2
+    return np.column_stack([scale * affine[:, :2], scale * offset + (new_size - 1) / 2])
 
 
 def warp_photo(photo: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""A triangle mesh, with colours where they are known."""
+"""A triangle mesh, with colours where they are known, and parts of it."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Mesh"]
+__all__ = ["Mesh", "cut_mesh"]
 
 
 class Mesh(NamedTuple):
@@ -19,3 +19,15 @@ class Mesh(NamedTuple):
     vertices: np.ndarray
     faces: np.ndarray
     colors: np.ndarray | None = None
+
+
+def cut_mesh(mesh: Mesh, kept: np.ndarray) -> Mesh:
+    """The part of a mesh whose vertices are kept: triangles of three such, order unchanged.
+
+    Args:
+        mesh: whole.
+        kept: (N,) bool of its vertices.
+    """
+    faces = np.cumsum(kept)[mesh.faces[kept[mesh.faces].all(axis=1)]] - 1
+    colors = None if mesh.colors is None else mesh.colors[kept]
+    return Mesh(mesh.vertices[kept], faces.astype(np.int32), colors)

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from rayboot.config import FrozenConfig
-from rayboot.evaluate.config import EvaluateConfig
+from rayboot.evaluate.config import MeasureConfig
 from rayboot.pipeline.config import GenerateConfig
 from rayboot.registry.names import BUILTIN_COMPACT
 from rayboot.rounds.angles import AnglesConfig
@@ -19,8 +19,9 @@ class RoundConfig(FrozenConfig):
 
     photos: str | tuple[str, ...]
     """URI, or several, of the photographs to learn from."""
-    evaluation: EvaluateConfig
-    """Faces with known shape, on which before and after are compared."""
+    evaluation: MeasureConfig
+    """Faces with known shape, on which before and after are compared; the gate looks at the first
+    set."""
     output: str
     """Local folder of everything the round writes."""
     model: str = BUILTIN_COMPACT

@@ -8,7 +8,8 @@ import yaml
 
 from rayboot.config import FrozenConfig, parse_config
 from rayboot.data.storage import exists, join_uri, require_writable
-from rayboot.evaluate.config import EvaluateConfig
+from rayboot.evaluate.config import MeasureConfig
+from rayboot.evaluate.sets.synthetic import SyntheticSet
 from rayboot.pipeline.config import GenerateConfig
 from rayboot.rounds.config import RoundConfig
 from rayboot.rounds.drift import DriftConfig
@@ -17,7 +18,10 @@ from rayboot.rounds.round import RoundResult, run_round
 from rayboot.synthesis import SynthesisConfig, synthesize
 from rayboot.train.config import FinetuneSettings
 
-__all__ = ["DemoConfig", "demo_config", "make_faces", "run_demo"]
+__all__ = ["SET", "DemoConfig", "demo_config", "make_faces", "run_demo"]
+
+SET = "made faces"
+"""Name of the faces to measure on."""
 
 
 class DemoConfig(FrozenConfig):
@@ -32,13 +36,14 @@ class DemoConfig(FrozenConfig):
     gate: GateConfig = GateConfig()
     drift: DriftConfig = DriftConfig()
     evaluation: dict[str, Any] = {}
-    """Fields of :class:`EvaluateConfig`, its data apart."""
+    """Fields of :class:`MeasureConfig`, its sets apart."""
 
     def round_config(self, out: Path) -> RoundConfig:
         """The round in the folder ``out``."""
+        test_photos = SyntheticSet(data=str(out / "test-photos"))
         return RoundConfig(
             photos=str(out / "photos"),
-            evaluation=EvaluateConfig(data=str(out / "test-photos"), **self.evaluation),
+            evaluation=MeasureConfig(sets={SET: test_photos}, **self.evaluation),
             output=str(out / "round"),
             generate=self.generate,
             finetune=self.finetune,

@@ -15,8 +15,10 @@ from rayboot import __version__
 from rayboot.cluster import connect
 from rayboot.data.storage import require_writable
 from rayboot.errors import ConflictError, RequestError
-from rayboot.evaluate.faces import check_faces
+from rayboot.evaluate.experiment import record_evaluation
+from rayboot.evaluate.measure import Measured
 from rayboot.evaluate.report import BandRow, tabulate_bands
+from rayboot.evaluate.results import FaceError
 from rayboot.models import read_config
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.summary import GenerateSummary
@@ -27,7 +29,7 @@ from rayboot.rounds.angles import choose_steps
 from rayboot.rounds.config import RoundConfig
 from rayboot.rounds.drift import find_drift
 from rayboot.rounds.gate import Verdict, judge
-from rayboot.rounds.page import CONTACT_SHEET, write_page
+from rayboot.rounds.page import write_page
 from rayboot.rounds.provenance import version_tags
 from rayboot.rounds.state import RoundState, load_state, save_state
 from rayboot.rounds.steps import (
@@ -35,12 +37,12 @@ from rayboot.rounds.steps import (
     BEFORE,
     CHAMPION,
     FIRST,
-    Errors,
     Shapes,
     drift_step,
     evaluate_step,
     finetune_step,
     pairs_request,
+    plan_evaluation,
     plan_pairs,
     register_step,
 )
@@ -56,7 +58,7 @@ class RoundResult(NamedTuple):
     Attributes:
         report: the page.
         tracking_uri: of the MLflow store that has the run and the model.
-        columns: names of the models measured, first the one to improve, last the candidate.
+        errors: on the first set of faces by model, first the one to improve, last the candidate.
         rows: ICP NME in % by band of |yaw|, a cell a model.
         summary: of the pairs data set.
         version: of the registered candidate.
@@ -67,7 +69,7 @@ class RoundResult(NamedTuple):
 
     report: Path
     tracking_uri: str
-    columns: list[str]
+    errors: dict[str, list[FaceError]]
     rows: list[BandRow]
     summary: GenerateSummary
     version: str
@@ -87,7 +89,8 @@ def run_round(config: RoundConfig) -> RoundResult:
     require_writable(str(output))
     tracking_uri = config.tracking_uri or f"sqlite:///{output / 'mlflow.db'}"
     config = config.replace(output=str(output), tracking_uri=tracking_uri)
-    check_faces(config.evaluation)
+    for faces in config.evaluation.sets.values():
+        faces.list_faces()
     state = load_state(output, _digest(config))
     model = state.model if state else pin_model(config.model, tracking_uri)
     _require_comparable(config, model)
@@ -101,22 +104,23 @@ def run_round(config: RoundConfig) -> RoundResult:
         with steps.timed("finetune"):
             candidate = finetune_step(config, model, run)
         with steps.timed("evaluate"):
-            errors = evaluate_step(config, model, _champion_uri(config, state), candidate)
+            evaluation = plan_evaluation(config, model, _champion_uri(config, state), candidate)
+            measured = evaluate_step(evaluation)
         with steps.timed("drift"):
             shapes = drift_step(config, model, candidate)
-        verdict = _judge(config, errors, shapes)
+        verdict = _judge(config, measured, shapes)
         with steps.timed("register"):
-            _register(config, run, steps, candidate, verdict)
-        rows = tabulate_bands(errors, config.evaluation.bands)
+            _register(config, run, steps, candidate, measured, verdict)
         with steps.timed("report"):
-            report = write_page(config, steps.state, candidate, summary, errors, shapes)
-        _record(run, summary, errors, rows, shapes)
-        for page in (report, output / CONTACT_SHEET):
-            run.log_file(page)
+            report, files = write_page(config, steps.state, evaluation, measured, summary, shapes)
+        _record(run, summary, shapes)
+        record_evaluation(run, measured, evaluation, files)
+    errors = measured.results.errors()
+    rows = tabulate_bands(errors, config.evaluation.bands)
     done = steps.state
     assert done.version is not None and done.reason is not None
     return RoundResult(
-        report, tracking_uri, list(errors), rows, summary, done.version, bool(done.promoted),
+        report, tracking_uri, errors, rows, summary, done.version, bool(done.promoted),
         done.reason, done.seconds,
     )  # fmt: skip
 
@@ -175,8 +179,9 @@ def _champion_uri(config: RoundConfig, state: RoundState) -> str | None:
     return state.champion and f"models:/{config.registered_model}/{state.champion}"
 
 
-def _judge(config: RoundConfig, errors: Errors, shapes: Shapes) -> Verdict:
+def _judge(config: RoundConfig, measured: Measured, shapes: Shapes) -> Verdict:
     """The gate's answer; drift refuses whatever the errors say."""
+    errors = measured.results.errors()
     verdict = judge(errors.get(CHAMPION, errors[BEFORE]), errors[AFTER], config.gate)
     drift = find_drift(shapes[FIRST], shapes[AFTER], config.drift)
     if not drift:
@@ -212,12 +217,17 @@ class _Steps:
 
 
 def _register(
-    config: RoundConfig, run: Run, steps: _Steps, candidate: Path, verdict: Verdict
+    config: RoundConfig,
+    run: Run,
+    steps: _Steps,
+    candidate: Path,
+    measured: Measured,
+    verdict: Verdict,
 ) -> None:
     """Registers the candidate and, if it passed, makes it the champion; each once."""
     if steps.state.version is None:
         tags = version_tags(config, steps.state, candidate)
-        steps.note(version=register_step(config, run, candidate, tags))
+        steps.note(version=register_step(config, run, candidate, measured, tags))
     version = steps.state.version
     assert version is not None
     if steps.state.promoted is None:
@@ -234,16 +244,11 @@ def _register(
     )
 
 
-def _record(
-    run: Run, summary: GenerateSummary, errors: Errors, rows: list[BandRow], shapes: Shapes
-) -> None:
+def _record(run: Run, summary: GenerateSummary, shapes: Shapes) -> None:
     metrics = {
-        f"nme_icp/{name}/{row.band.replace(' ', '_')}": cell.mean
-        for row in rows
-        for name, cell in zip(errors, row.cells, strict=True)
+        f"shapes/{name.replace(' ', '_')}/{key}": value
+        for name, found in shapes.items()
+        for key, value in found._asdict().items()
     }
-    for name, found in shapes.items():
-        figures = found._asdict().items()
-        metrics |= {f"shapes/{name.replace(' ', '_')}/{key}": value for key, value in figures}
     counts = {"faces": summary.num_faces, "views": summary.num_views}
     run.log_metrics({**metrics, **counts, "rejects": sum(summary.rejects.values())})

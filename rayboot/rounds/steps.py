@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from rayboot.data.storage import write_bytes
-from rayboot.evaluate.benchmark import FaceError
-from rayboot.evaluate.faces import pick_by_yaw
-from rayboot.evaluate.measure import measure_models
+from rayboot.evaluate.config import EvaluateConfig
+from rayboot.evaluate.examples import pick_by_yaw, read_chosen
+from rayboot.evaluate.experiment import EvaluationPlan, measure, prepare_evaluation
+from rayboot.evaluate.measure import Measured
 from rayboot.evaluate.shapes import ShapeStatistics
 from rayboot.models import load_network
 from rayboot.models.config import InferenceConfig
@@ -30,12 +31,13 @@ __all__ = [
     "BEFORE",
     "CHAMPION",
     "FIRST",
-    "Errors",
+    "EVALUATION",
     "Shapes",
     "drift_step",
     "evaluate_step",
     "finetune_step",
     "pairs_request",
+    "plan_evaluation",
     "plan_pairs",
     "register_step",
 ]
@@ -48,7 +50,9 @@ CHAMPION = "champion"
 
 FIRST = "first teacher"
 
-Errors = dict[str, list[FaceError]]
+EVALUATION = "evaluation"
+"""Folder of a round's evaluation."""
+
 Shapes = dict[str, ShapeStatistics]
 
 
@@ -96,22 +100,29 @@ def finetune_step(config: RoundConfig, model: str, run: Run) -> Path:
     return target
 
 
-def evaluate_step(config: RoundConfig, model: str, champion: str | None, candidate: Path) -> Errors:
-    """Errors of the network before and after, kept in ``output/errors.json``.
+def plan_evaluation(
+    config: RoundConfig, model: str, champion: str | None, candidate: Path
+) -> EvaluationPlan:
+    """The comparison of the network before and after, kept at ``output/evaluation``.
 
     A champion that is another network than the one to improve is measured as well.
     """
-    kept = Path(config.output) / "errors.json"
-    if kept.exists():
-        stored = json.loads(kept.read_text("utf-8"))
-        return {name: [FaceError(*row) for row in rows] for name, rows in stored.items()}
     models = {BEFORE: model}
     if champion is not None and champion != model:
         models[CHAMPION] = champion
-    weights = {name: resolve_weights(uri, config.tracking_uri) for name, uri in models.items()}
-    errors = measure_models({**weights, AFTER: candidate}, config.evaluation)
-    write_bytes(str(kept), json.dumps(errors).encode())
-    return errors
+    return prepare_evaluation(
+        EvaluateConfig(
+            **config.evaluation.model_dump(),
+            models={**models, AFTER: str(candidate)},
+            output=str(Path(config.output) / EVALUATION),
+            tracking_uri=config.tracking_uri,
+        )
+    )
+
+
+def evaluate_step(plan: EvaluationPlan) -> Measured:
+    """Errors of all networks; faces that are measured already are not measured again."""
+    return measure(plan)
 
 
 def drift_step(config: RoundConfig, model: str, candidate: Path) -> Shapes:
@@ -128,10 +139,14 @@ def drift_step(config: RoundConfig, model: str, candidate: Path) -> Shapes:
     return shapes
 
 
-def register_step(config: RoundConfig, run: Run, candidate: Path, tags: Mapping[str, str]) -> str:
+def register_step(
+    config: RoundConfig, run: Run, candidate: Path, measured: Measured, tags: Mapping[str, str]
+) -> str:
     """Registers the candidate, with two evaluation faces as its example; its version."""
     network = load_network(candidate)
-    faces = pick_by_yaw(config.evaluation, network.config.resolution, 2)
+    chosen = pick_by_yaw(measured.results.errors()[AFTER], 2)
+    first_set = config.evaluation.sets[measured.results.sets[0]]
+    faces = read_chosen(first_set, chosen, network.config.resolution)
     photos = np.stack([face.image for face in faces])
     occupancy = Predictor(network, InferenceConfig(precision="float32"), 2).predict(photos)
     code = Path(str(resources.files("rayboot.serving").joinpath("served.py")))

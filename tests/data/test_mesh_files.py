@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from rayboot.data.mesh_files import encode_mesh
+from rayboot.data.mesh_files import decode_mesh, encode_mesh
+from rayboot.errors import ShapeError
 from rayboot.geometry.mesh import Mesh
 
 TETRAHEDRON = Mesh(
@@ -22,3 +23,84 @@ def test_vertices_and_colours_survive(kind: Literal["ply", "glb"]) -> None:
     assert np.allclose(mesh.vertices, TETRAHEDRON.vertices)
     assert np.array_equal(mesh.faces, TETRAHEDRON.faces)
     assert np.array_equal(np.asarray(mesh.visual.vertex_colors)[:, :3], TETRAHEDRON.colors)
+
+
+CLOUD = trimesh.PointCloud(TETRAHEDRON.vertices).export(file_type="ply")
+OBJ = b"""mtllib textures.mtl
+v 0 0 0
+v 1 0 0
+v 7 7 7
+v 0 1 0
+v 0 0 1
+v 9 9 9
+vt 0 0
+vt 1 0
+vn 0 0 1
+usemtl skin
+g front
+f 1/1/1 4/2/1 2/1/1
+usemtl hair
+o back
+f 1//1 2//1 5//1
+f -6/2 -2/1 -3/2
+f 2 4 5
+"""
+
+
+@pytest.mark.parametrize("kind", ["ply", "glb"])
+def test_what_is_written_is_read(kind: Literal["ply", "glb"]) -> None:
+    mesh = decode_mesh(encode_mesh(TETRAHEDRON, kind), f".{kind.upper()}")
+    assert mesh.vertices == pytest.approx(TETRAHEDRON.vertices)
+    assert np.array_equal(mesh.faces, TETRAHEDRON.faces)
+
+
+def test_an_obj_keeps_its_vertices_whatever_its_textures_and_groups() -> None:
+    mesh = decode_mesh(OBJ, ".obj")
+    points = [[0, 0, 0], [1, 0, 0], [7, 7, 7], [0, 1, 0], [0, 0, 1], [9, 9, 9]]
+    assert np.array_equal(mesh.vertices, points)
+    assert np.array_equal(mesh.faces, [[0, 3, 1], [0, 1, 4], [0, 4, 3], [1, 3, 4]])
+    assert np.array_equal(decode_mesh(OBJ.replace(b"\n", b"\r\n"), ".obj").faces, mesh.faces)
+
+
+def test_parts_of_a_glb_lie_where_its_nodes_place_them() -> None:
+    scene = trimesh.Scene()
+    for shift in (0, 5):
+        shape = trimesh.Trimesh(TETRAHEDRON.vertices, TETRAHEDRON.faces, process=False)
+        move = trimesh.transformations.translation_matrix([shift, 0, 0])
+        scene.add_geometry(shape, transform=move)
+    mesh = decode_mesh(scene.export(file_type="glb"), ".glb")
+    assert mesh.vertices[:, 0].max() == pytest.approx(6)
+    assert len(mesh.vertices) == 8 and mesh.faces.max() == 7
+
+
+def test_a_cloud_of_points_has_no_triangles() -> None:
+    mesh = decode_mesh(CLOUD, ".ply")
+    assert mesh.vertices == pytest.approx(TETRAHEDRON.vertices) and mesh.faces.shape == (0, 3)
+
+
+@pytest.mark.parametrize("kind", ["obj", "ply", "glb"])
+def test_a_damaged_mesh_is_refused_or_read_but_never_ends_a_run(kind: str) -> None:
+    whole = OBJ if kind == "obj" else encode_mesh(TETRAHEDRON, kind)  # type: ignore[arg-type]
+    rng = np.random.default_rng(0)
+    for payload in (b"", whole[:30], b"nonsense\n" * 20, rng.bytes(300)):
+        with pytest.raises(ShapeError, match=f"the .{kind} file"):
+            decode_mesh(payload, f".{kind}")
+    for _ in range(60):
+        payload = bytearray(whole)
+        for place in rng.integers(0, len(payload), 3):
+            payload[place] = rng.integers(0, 256)
+        try:
+            mesh = decode_mesh(bytes(payload), f".{kind}")
+        except ShapeError:
+            continue
+        assert np.isfinite(mesh.vertices).all()
+        assert len(mesh.faces) == 0 or mesh.faces.max() < len(mesh.vertices)
+
+
+def test_triangles_of_vertices_that_are_not_there_are_refused() -> None:
+    with pytest.raises(ShapeError):
+        decode_mesh(OBJ.replace(b"f 2 4 5", b"f 2 4 50"), ".obj")
+    with pytest.raises(ShapeError, match="finite"):
+        decode_mesh(OBJ.replace(b"v 1 0 0", b"v 1 nan 0"), ".obj")
+    with pytest.raises(ShapeError, match="expected a mesh in"):
+        decode_mesh(OBJ, ".stl")

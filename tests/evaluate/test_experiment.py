@@ -1,52 +1,113 @@
-import csv
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from rayboot.errors import RequestError
 from rayboot.evaluate.config import EvaluateConfig
-from rayboot.evaluate.experiment import evaluate, prepare_evaluation
-from rayboot.evaluate.faces import list_true_faces
+from rayboot.evaluate.experiment import EvaluationResult, evaluate, prepare_evaluation
+from rayboot.evaluate.report import tabulate_bands
+from rayboot.evaluate.sets.synthetic import SyntheticSet
 
 MODELS = {"one": "builtin:compact", "same": "builtin:compact"}
 
 
-def test_a_model_against_itself_changes_nothing(
-    ray_local: object, synthetic_set: str, tmp_path: Path
-) -> None:
-    config = EvaluateConfig(
-        data=synthetic_set, models=MODELS, output=str(tmp_path), bands=((0, 90),), num_actors=1
+def request(synthetic_set: str, output: Path) -> EvaluateConfig:
+    return EvaluateConfig(
+        sets={"made": SyntheticSet(data=synthetic_set)},
+        models=MODELS,
+        output=str(output),
+        bands=((0, 90),),
+        num_actors=1,
     )
-    result = evaluate(prepare_evaluation(config))
-    names = list_true_faces(config)["face_id"].to_pylist()
-    for found in result.errors.values():
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evaluation")
+
+
+@pytest.fixture(scope="module")
+def result(ray_local: object, synthetic_set: str, output: Path) -> EvaluationResult:
+    return evaluate(prepare_evaluation(request(synthetic_set, output)))
+
+
+def test_a_model_against_itself_changes_nothing(
+    result: EvaluationResult, synthetic_set: str, output: Path
+) -> None:
+    names = SyntheticSet(data=synthetic_set).list_faces().rows["face_id"].to_pylist()
+    errors = result.measured.results.errors()
+    for found in errors.values():
         assert [error.face_id for error in found] == names
-    (row,) = result.rows
+    (row,) = tabulate_bands(errors, ((0, 90),))
     assert row.num_faces == len(names)
     assert row.change[:3] == (0, 0, 0)
-    stored = json.loads((tmp_path / "errors.json").read_text("utf-8"))
-    assert [len(stored[name]) for name in MODELS] == [len(names)] * 2
-    table = list(csv.DictReader((tmp_path / "table.csv").open(encoding="utf-8")))
-    assert [(line["model"], int(line["faces"])) for line in table] == [
-        (name, len(names)) for name in MODELS
+    stored = pq.read_table(output / "results.parquet")
+    assert stored["model"].value_counts().to_pylist() == [
+        {"values": name, "counts": len(names)} for name in MODELS
     ]
-    for line in table:
-        assert float(line["low"]) <= float(line["nme_percent"]) <= float(line["high"])
-    assert "as the network places it" in result.report.read_text("utf-8")
+
+
+def test_the_summary_says_of_how_many_faces_it_is(result: EvaluationResult, output: Path) -> None:
+    summary = json.loads((output / "summary.json").read_text("utf-8"))
+    assert summary["protocol"]["version"] == 1
+    assert summary["sets"]["made"]["faces"] == 24
+    assert summary["sets"]["made"]["measured"] == {"one": 24, "same": 24}
+    assert "dense mesh" in summary["sets"]["made"]["truth"]
+    for row in summary["rows"]:
+        assert row["low"] <= row["mean"] <= row["high"]
+        assert row["change_mean"] == 0
+    sides = {row["side"]: row["faces"] for row in summary["rows"] if row["band"] == "0 to 90"}
+    assert sides["left"] + sides["right"] == sides["both"] == 24
+    assert len({row["align"] for row in summary["rows"]}) == 3
+
+
+def test_the_same_call_again_measures_nothing_anew(
+    result: EvaluationResult, synthetic_set: str, output: Path
+) -> None:
+    parts = {path: path.stat().st_mtime_ns for path in output.glob("rows/made/*.parquet")}
+    again = evaluate(prepare_evaluation(request(synthetic_set, output)))
+    assert again.measured.results.rows == result.measured.results.rows
+    assert parts == {p: p.stat().st_mtime_ns for p in output.glob("rows/made/*.parquet")}
+
+
+def test_what_is_missing_is_measured_and_nothing_twice(
+    result: EvaluationResult, synthetic_set: str, output: Path
+) -> None:
+    sorted(output.glob("rows/made/*.parquet"))[0].unlink()
+    again = evaluate(prepare_evaluation(request(synthetic_set, output)))
+    assert again.measured.results.rows == result.measured.results.rows
+
+
+def test_another_protocol_is_not_mixed_in(
+    result: EvaluationResult, synthetic_set: str, output: Path
+) -> None:
+    config = request(synthetic_set, output).replace(protocol={"icp_points": 100})
+    with pytest.raises(RequestError, match="another protocol"):
+        evaluate(prepare_evaluation(config))
 
 
 @pytest.mark.parametrize("missing", ["models", "output"])
 def test_what_is_compared_and_where_it_goes_must_be_named(
     synthetic_set: str, tmp_path: Path, missing: str
 ) -> None:
-    given = {"models": MODELS, "output": str(tmp_path)}
-    del given[missing]
+    empty = {"models": {}, "output": None}[missing]
     with pytest.raises(RequestError, match="needs `models`"):
-        prepare_evaluation(EvaluateConfig(data=synthetic_set, **given))
+        prepare_evaluation(request(synthetic_set, tmp_path).replace(**{missing: empty}))
 
 
 def test_a_model_that_is_not_there_is_refused(synthetic_set: str, tmp_path: Path) -> None:
-    config = EvaluateConfig(data=synthetic_set, models={"a": "no/file"}, output=str(tmp_path))
+    config = request(synthetic_set, tmp_path).replace(models={"a": "no/file"})
     with pytest.raises(RequestError, match="no such file"):
         prepare_evaluation(config)
+
+
+def test_a_set_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="synthesize"):
+        prepare_evaluation(request(str(tmp_path / "nothing"), tmp_path))
+
+
+def test_names_that_would_leave_the_folder_are_refused(synthetic_set: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="without slashes"):
+        request(synthetic_set, tmp_path).replace(models={"../a": "builtin:compact"})

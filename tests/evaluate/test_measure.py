@@ -1,76 +1,77 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from rayboot.data.truth import truth_table
-from rayboot.errors import RequestError
-from rayboot.evaluate.aflw2000 import IMPLAUSIBLE, list_faces, read_face
-from rayboot.evaluate.benchmark import TrueFace, measure_face
-from rayboot.evaluate.config import EvaluateConfig
-from rayboot.evaluate.examples import surface_depth
-from rayboot.evaluate.faces import check_faces, pick_by_yaw, read_true_face
-from rayboot.geometry.surface import extract_surface
+from rayboot.evaluate.config import MeasureConfig
+from rayboot.evaluate.measure import measure_face, measure_models
+from rayboot.evaluate.sets.synthetic import SyntheticSet
+from rayboot.evaluate.truth import TrueFace
 from rayboot.geometry.volume import unpack_occupancy
+from rayboot.registry.models import resolve_weights
 
 
 def test_the_true_volume_measures_small(synthetic_set: str) -> None:
-    config = EvaluateConfig(data=synthetic_set)
-    for row in truth_table(synthetic_set).to_pylist()[:4]:
-        face = read_true_face(config, row, 96)
-        volume = unpack_occupancy(row["occupancy"], tuple(row["shape"])).astype(np.float32)
+    faces = SyntheticSet(data=synthetic_set)
+    listed = faces.list_faces().rows.to_pylist()
+    for row, kept in zip(listed[:4], truth_table(synthetic_set).to_pylist()[:4], strict=True):
+        face = faces.read(row, 96)
+        volume = unpack_occupancy(kept["occupancy"], tuple(kept["shape"])).astype(np.float32)
         error = measure_face(face, volume)
         # A hard-edged volume, and vertices not on its grid: about a voxel.
         assert error.nme_none < 0.03
         assert error.nme_icp <= error.nme_none + 0.005
-        assert error.yaw_deg == face.yaw_deg
+        assert error.nme_icp <= error.nme_correspondence + 0.005
+        assert error.yaw_deg == face.yaw_deg and error.reason == ""
 
 
-def test_an_empty_prediction_is_no_number() -> None:
+def test_an_empty_prediction_is_no_number_and_says_why() -> None:
     face = TrueFace("a", np.zeros((8, 8, 3), np.uint8), np.zeros((5, 3)), 4.0, 0.0)
     error = measure_face(face, np.zeros((8, 8, 8), np.float32))
-    assert np.isnan(error.nme_icp) and np.isnan(error.nme_none)
+    assert np.isnan([error.nme_icp, error.nme_none, error.nme_correspondence]).all()
+    assert error.reason
 
 
-def test_faces_for_pictures_go_from_frontal_to_profile(synthetic_set: str) -> None:
-    faces = pick_by_yaw(EvaluateConfig(data=synthetic_set), 96, 5)
-    yaws = [abs(face.yaw_deg) for face in faces]
-    assert yaws == sorted(yaws)
-    assert yaws[0] < 12 and yaws[-1] > 60
+def test_a_photo_that_went_missing_has_a_row_that_says_so(
+    ray_local: object, synthetic_set: str, tmp_path: Path
+) -> None:
+    import shutil
+
+    damaged = tmp_path / "set"
+    shutil.copytree(synthetic_set, damaged)
+    (damaged / "Synthetic-3D/000003.jpg").unlink()
+    (damaged / "Synthetic-3D/000005.jpg").write_bytes(b"no photo")
+    config = MeasureConfig(
+        sets={"made": SyntheticSet(data=str(damaged))}, num_actors=1, batch_size=8
+    )
+    weights = {"a": resolve_weights("builtin:compact")}
+    measured = measure_models(weights, config, tmp_path / "rows", {"a": "0"})
+    reasons = {e.face_id: e.reason for e in measured.results.errors()["a"] if e.reason}
+    assert set(reasons) == {"Synthetic-3D/000003.jpg", "Synthetic-3D/000005.jpg"}
+    assert "is not there" in reasons["Synthetic-3D/000003.jpg"]
+    assert "undecodable" in reasons["Synthetic-3D/000005.jpg"]
+    assert len(measured.results.rows) == 24
 
 
-def test_a_missing_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="synthesize"):
-        check_faces(EvaluateConfig(data=str(tmp_path)))
-    with pytest.raises(RequestError, match="AFLW2000"):
-        check_faces(EvaluateConfig(data=str(tmp_path), kind="aflw2000"))
+def test_results_are_in_the_order_of_the_faces(synthetic_set: str) -> None:
+    listed = SyntheticSet(data=synthetic_set).list_faces().rows
+    assert listed["face_id"].to_pylist() == sorted(listed["face_id"].to_pylist())
+    assert isinstance(listed, pa.Table)
 
 
-def test_aflw2000_is_read_with_its_conventions(shared_dir: Path) -> None:
-    uri = str(shared_dir / "faces/AFLW2000")
-    names = list_faces(uri)["face_id"].to_pylist()
-    assert len(names) == 448
-    assert not any(name.split(".")[0] in IMPLAUSIBLE for name in names)
-    left_out = 0
-    for name in names[:40]:
-        face = read_face(uri, name, 96)
-        plane = face.vertices[:, :2]
-        assert np.abs(plane.mean(axis=0)).max() < 0.51
-        assert np.sqrt(np.ptp(plane[:, 0]) * np.ptp(plane[:, 1])) == pytest.approx(45, rel=1e-6)
-        # Positive yaw turns the nose to the viewer's right: it lies right of the eyes' middle.
-        offset = face.vertices[30] - face.vertices[[36, 45]].mean(axis=0)
-        if abs(face.yaw_deg) > 20:
-            assert np.sign(offset[0]) == np.sign(face.yaw_deg)
-        else:
-            left_out += 1
-        assert offset[2] > 0 or abs(face.yaw_deg) > 60
-    assert left_out < 40
-
-
-def test_depth_of_a_surface_is_where_the_surface_is(synthetic_set: str) -> None:
-    row = truth_table(synthetic_set).to_pylist()[0]
-    volume = unpack_occupancy(row["occupancy"], tuple(row["shape"]))
-    depth = surface_depth(extract_surface(volume.astype(np.float32)), 96)
-    covered = volume.any(axis=0)
-    assert (np.isfinite(depth) & covered).sum() > 0.97 * covered.sum()
-    assert np.isnan(surface_depth(None, 96)).all()
+@pytest.mark.parametrize("size", [48, 192])
+def test_a_set_serves_networks_of_another_size(synthetic_set: str, size: int) -> None:
+    faces = SyntheticSet(data=synthetic_set)
+    row = faces.list_faces().rows.to_pylist()[0]
+    own, other = faces.read(row, 96), faces.read(row, size)
+    scale = size / 96
+    assert other.image.shape == (size, size, 3)
+    assert np.allclose(other.vertices, scale * own.vertices)
+    assert other.interocular == pytest.approx(scale * own.interocular)
+    # The same things stand at the same places of both crops.
+    small, large = sorted((own.image, other.image), key=len)
+    step = len(large) // len(small)
+    blocks = large.reshape(len(small), step, len(small), step, 3).mean(axis=(1, 3))
+    assert np.abs(blocks - small).mean() < 6

@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rayboot.evaluate.benchmark import measure_face
-from rayboot.evaluate.config import EvaluateConfig
-from rayboot.evaluate.faces import list_true_faces, read_true_face
+from rayboot.evaluate.measure import measure_face
+from rayboot.evaluate.sets.synthetic import SyntheticSet
 from rayboot.models import load_network
 from rayboot.models.config import InferenceConfig
 from rayboot.models.predictor import Predictor
@@ -21,9 +20,9 @@ FRONT_DEG, PROFILE_DEG = 12.0, 60.0
 @pytest.mark.parametrize("model", BUILTIN)
 def test_good_at_the_front_and_worse_at_profiles(model: str, synthetic_set: str) -> None:
     network = load_network(Path(resolve_weights(model)))
-    config = EvaluateConfig(data=synthetic_set)
-    rows = list_true_faces(config).to_pylist()
-    faces = [read_true_face(config, row, network.config.resolution) for row in rows]
+    made = SyntheticSet(data=synthetic_set)
+    listed = made.list_faces().rows.to_pylist()
+    faces = [made.read(row, network.config.resolution) for row in listed]
     volumes = Predictor(network, InferenceConfig(), 8).predict(np.stack([f.image for f in faces]))
     errors = [measure_face(face, volume) for face, volume in zip(faces, volumes, strict=True)]
     front = [error.nme_icp for error in errors if abs(error.yaw_deg) < FRONT_DEG]

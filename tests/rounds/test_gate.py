@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rayboot.evaluate.benchmark import FaceError
+from rayboot.evaluate.results import FaceError
 from rayboot.rounds.gate import GateConfig, judge
 
 

@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from rayboot.evaluate.config import EvaluateConfig
+from rayboot.evaluate.config import MeasureConfig
+from rayboot.evaluate.sets.synthetic import SyntheticSet
 from rayboot.rounds import series
 from rayboot.rounds.config import RoundConfig
 from rayboot.rounds.series import run_rounds
@@ -27,9 +28,8 @@ class Rounds:
 
 @pytest.fixture
 def config(tmp_path: Path) -> RoundConfig:
-    return RoundConfig(
-        photos="photos", evaluation=EvaluateConfig(data="faces"), output=str(tmp_path / "series")
-    )
+    evaluation = MeasureConfig(sets={"faces": SyntheticSet(data="faces")})
+    return RoundConfig(photos="photos", evaluation=evaluation, output=str(tmp_path / "series"))
 
 
 def test_each_champion_teaches_the_next_round(

@@ -1,0 +1,111 @@
+"""How many faces a second are compared, ICP included, by a process on every core.
+
+python benchmarks/nme.py                      # both directions too, and what decides the time
+
+Predictions are full-size volumes' surfaces (some 70,000 vertices), truths the front of other made
+heads, subdivided to some 28,000; each truth lies turned and shifted beside the prediction.
+"""
+
+import json
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from typing import NamedTuple
+
+import click
+import numpy as np
+import trimesh
+from scipy import ndimage
+
+from benchmarks.machine import commit, describe_machine
+from rayboot.data.truth import decode_vertices, read_topology, truth_table
+from rayboot.evaluate.nme import Comparison
+from rayboot.evaluate.protocol import Direction, Protocol
+from rayboot.geometry.camera import rotation_yaw_pitch
+from rayboot.geometry.mesh import Mesh
+from rayboot.geometry.surface import extract_surface
+from rayboot.geometry.volume import unpack_occupancy
+from rayboot.synthesis import SynthesisConfig, synthesize
+
+DIRECTIONS: tuple[Direction, ...] = ("truth_to_prediction", "both")
+SIZE, SLICES = 192, 200
+
+
+class Case(NamedTuple):
+    """A reconstruction beside a true face, px, and the true outer eye distance."""
+
+    predicted: Mesh
+    truth: Mesh
+    interocular: float
+
+
+@click.command()
+@click.option("--faces", "num_faces", default=8, show_default=True, help="Different ones.")
+@click.option("--repeats", default=6, show_default=True, help="Of each, in a turn.")
+@click.option("--turns", default=5, show_default=True)
+def main(num_faces: int, repeats: int, turns: int) -> None:
+    """Prints one JSON object."""
+    cases = make_cases(num_faces)
+    num_processes = len(os.sched_getaffinity(0))
+    record: dict[str, object] = {
+        "commit": commit(),
+        **describe_machine(),
+        "processes": num_processes,
+        "predicted_vertices": [len(case.predicted.vertices) for case in cases],
+        "true_vertices": [len(case.truth.vertices) for case in cases],
+    }
+    # Forked: the shapes are there already, nothing is sent.
+    context = multiprocessing.get_context("fork")
+    for direction in DIRECTIONS:
+        work = [(case, direction) for case in cases] * repeats
+        with context.Pool(num_processes) as pool:
+            pool.map(_compare, range(num_processes), chunksize=1)
+            rates = []
+            for _ in range(turns):
+                started = time.perf_counter()
+                pool.map(_compare_case, work, chunksize=4)
+                rates.append(len(work) / (time.perf_counter() - started))
+        record[f"faces_per_s_{direction}"] = {
+            "median": round(statistics.median(rates), 1),
+            "low": round(min(rates), 1),
+            "high": round(max(rates), 1),
+        }
+    click.echo(json.dumps(record, indent=1))
+
+
+def make_cases(num_faces: int) -> list[Case]:
+    """Each face's own volume against the face of the next one."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = SynthesisConfig(
+            num_identities=num_faces, crop_size=SIZE, slices=SLICES, photo_size=96, seed=3
+        )
+        synthesize(config, folder, num_workers=1)
+        rows, faces = truth_table(folder).to_pylist(), read_topology(folder)
+    cases = []
+    for row, other in zip(rows, rows[1:] + rows[:1], strict=True):
+        bits = unpack_occupancy(row["occupancy"], tuple(row["shape"]))
+        soft = ndimage.gaussian_filter(bits.astype(np.float32), (2, 1, 1))
+        turn = rotation_yaw_pitch(*np.radians((row["yaw_deg"] - other["yaw_deg"] + 3, 2.0)))
+        vertices = decode_vertices(other["vertices"]) @ turn.T + [2.0, -1.0, 5.0]
+        truth = Mesh(vertices, faces)
+        for _ in range(2):
+            truth = Mesh(*map(np.asarray, trimesh.remesh.subdivide(truth.vertices, truth.faces)))
+        cases.append(Case(extract_surface(soft), truth, row["interocular"]))
+    return cases
+
+
+def _compare(_: int) -> None:
+    """Warms a process up."""
+    Comparison(np.random.default_rng(0).normal(size=(500, 3)), np.eye(3), 1.0).nme("none")
+
+
+def _compare_case(work: tuple[Case, Direction]) -> float:
+    case, direction = work
+    protocol = Protocol(direction=direction)
+    return Comparison(case.predicted, case.truth, case.interocular, protocol).nme("icp")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Errors by band of |yaw|, as rows of a table."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from rayboot.evaluate.protocol import Alignment
+from rayboot.evaluate.results import FaceError, select_band
+from rayboot.evaluate.statistics import Interval, mean_interval, paired_change
+
+__all__ = ["BandRow", "bands_of_summary", "format_bands", "interval_of", "tabulate_bands"]
+
+
+class BandRow(NamedTuple):
+    """One band of |yaw|.
+
+    Attributes:
+        band: its name.
+        num_faces: in it.
+        cells: error of each model, %.
+        change: of the last model against the first on the same faces, % of the first's error.
+    """
+
+    band: str
+    num_faces: int
+    cells: list[Interval]
+    change: Interval
+
+
+def tabulate_bands(
+    errors: Mapping[str, Sequence[FaceError]],
+    bands: Sequence[tuple[float, float]],
+    align: Literal["icp", "none"] = "icp",
+) -> list[BandRow]:
+    """Mean NME in % by band of |yaw|, for the faces that every model reconstructed.
+
+    Args:
+        errors: by model, in the same order of faces.
+        bands: (low, high) of |yaw|, degrees, both ends included.
+        align: after rigid ICP, or as the network placed the shape.
+    """
+    field = f"nme_{align}"
+    rows = []
+    for low, high in bands:
+        values = np.array(
+            [
+                [100 * getattr(face, field) for face in select_band(faces, low, high)]
+                for faces in errors.values()
+            ]
+        )
+        values = values[:, np.isfinite(values).all(axis=0)]
+        if values.shape[1] == 0:
+            continue
+        cells = [mean_interval(row) for row in values]
+        change = paired_change(values[0] / cells[0].mean, values[-1] / cells[0].mean)
+        change = Interval(100 * change.mean, 100 * change.low, 100 * change.high, change.num_faces)
+        name = f"{low:g} to {high:g}" if low != high else f"{low:g}"
+        rows.append(BandRow(name, values.shape[1], cells, change))
+    return rows
+
+
+def bands_of_summary(summary: Mapping[str, Any], set_name: str, align: Alignment) -> list[BandRow]:
+    """The same from a summary: all faces first, then band by band; empty bands are left out."""
+    of_bands: dict[str, list[Mapping[str, Any]]] = {}
+    for row in summary["rows"]:
+        if (row["set"], row["align"], row["side"]) == (set_name, align, "both"):
+            of_bands.setdefault(row["band"], []).append(row)
+    return [
+        BandRow(
+            band,
+            rows[0]["faces"],
+            [interval_of(row) for row in rows],
+            interval_of(rows[-1], "change_"),
+        )
+        for band, rows in of_bands.items()
+    ]
+
+
+def interval_of(row: Mapping[str, Any], prefix: Literal["", "change_"] = "") -> Interval:
+    """The error of a summary's row, or its change."""
+    mean, low, high = (row[f"{prefix}{part}"] for part in ("mean", "low", "high"))
+    return Interval(mean, low, high, row["faces"])
+
+
+def format_bands(rows: Sequence[BandRow], columns: Sequence[str]) -> str:
+    """The table as text, for a terminal."""
+    lines = [["|yaw|", "faces", *columns, "change"]]
+    for row in rows:
+        errors = [f"{cell.mean:.2f} %" for cell in row.cells]
+        low, high = row.change.low, row.change.high
+        change = f"{row.change.mean:+.1f} % [{low:+.1f}, {high:+.1f}]"
+        lines.append([row.band, str(row.num_faces), *errors, change])
+    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
+    text = [
+        "  ".join(cell.rjust(n) for cell, n in zip(line, widths, strict=True)) for line in lines
+    ]
+    return "\n".join(["NME after ICP, % of the outer eye distance", *text])

@@ -1,0 +1,278 @@
+"""MICC Florence: videos of people with a 3D scan of each.
+
+Scans at ``subject_01/Model/frontal1/obj/<time>.obj``, their 68 landmarks at the same place of a
+tree of their own, as ``.ljson``; videos at ``subject_01/Video/Indoor-Cooperative.mjpg``, or
+their frames, extracted already, at ``subject_01/Indoor-Cooperative/0000.jpg``.
+"""
+
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Annotated, Any, ClassVar, Literal
+
+import pyarrow as pa
+from pydantic import Field, PositiveInt, model_validator
+
+from rayboot.data.landmarks import read_landmarks
+from rayboot.data.mesh_files import decode_mesh
+from rayboot.data.photos import PHOTO_SUFFIXES, find_landmarks
+from rayboot.data.storage import join_uri, list_files
+from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError, ShapeError
+from rayboot.evaluate.region import RegionConfig
+from rayboot.evaluate.sets.files import read_face_file, read_photo
+from rayboot.evaluate.sets.ljson import read_ljson
+from rayboot.evaluate.sets.scans import Scan, cut_scan, require_detector, true_face
+from rayboot.evaluate.sets.video import count_frames, read_frame
+from rayboot.evaluate.truth import FaceSet, Fault, Listing, TrueFace
+
+__all__ = ["FlorenceSet", "VideoName"]
+
+VideoName = Literal["cooperative", "indoor", "outdoor"]
+
+_VIDEOS = {
+    "cooperative": "Indoor-Cooperative.mjpg",
+    "indoor": "PTZ-Indoor.mjpeg",
+    "outdoor": "PTZ-Outdoor.mjpeg",
+}
+_NUM_SUBJECTS, _NUM_FRAMES = 53, 7752
+"""Of the bootstrap paper."""
+
+_NUM_READERS = 2
+
+_ROWS = pa.schema(
+    [
+        ("face_id", pa.string()),
+        # URIs of the scan and of its landmarks.
+        ("scan", pa.string()),
+        ("scan_landmarks", pa.string()),
+        # A photo, or a video and the number of a frame in it.
+        ("photo", pa.string()),
+        ("video", pa.string()),
+        ("frame", pa.int64()),
+        # Landmarks of the frame, null where there are none.
+        ("landmarks", pa.string()),
+    ]
+)
+
+
+class FlorenceSet(FaceSet):
+    """A face a frame; the scan of its person is the truth."""
+
+    truth: ClassVar[str] = "3D scan of the person, whose expression is not that of the frames"
+
+    kind: Literal["florence"] = "florence"
+    data: str
+    """URI of the scans and videos."""
+    landmarks: str
+    """URI of the tree of the scans' landmarks, which mirrors that of the scans."""
+    videos: Annotated[tuple[VideoName, ...], Field(min_length=1)] = ("cooperative",)
+    """Which of each person's three."""
+    frames: str | None = None
+    """URI of frames extracted from the videos, a folder a subject and video; a frame may have its
+    68 landmarks beside it. None: from the videos, without landmarks."""
+    frame_step: PositiveInt = 1
+    """Every n-th frame of each video, from the first on."""
+    scan: Literal["frontal1", "frontal2"] = "frontal1"
+    region: RegionConfig = RegionConfig(kind="radius", own_radius=95)
+    """By default within 95 mm of the tip of the nose, as is customary with these scans: 0.95 to
+    1.11 outer eye distances of the ten people whose landmarks were at hand."""
+
+    @model_validator(mode="after")
+    def _values_fit(self) -> "FlorenceSet":
+        if self.region.kind == "file":
+            raise ValueError("region: every scan has vertices of its own; give a radius")
+        if len(set(self.videos)) != len(self.videos):
+            raise ValueError(f"videos: each once, got {', '.join(self.videos)}")
+        return self
+
+    def list_faces(self) -> Listing:
+        """Frames of people who have a scan with landmarks; frames of videos are counted.
+
+        Raises:
+            RequestError: there is no subject, or the face detector is needed and not installed.
+        """
+        tree = _Tree(*(list_files(uri) if uri else [] for uri in self._uris()))
+        if not tree.subjects():
+            raise RequestError(
+                f"{self.data}: no subject_NN folder, which kind florence asks for; give the folder "
+                "of MICC Florence, or another kind"
+            )
+        rows: list[dict[str, Any]] = []
+        faults: list[Fault] = []
+        with ThreadPoolExecutor(_NUM_READERS, thread_name_prefix="subjects") as pool:
+            for found in pool.map(lambda name: self._subject(name, tree), tree.subjects()):
+                rows += [entry for entry in found if not isinstance(entry, Fault)]
+                faults += [entry for entry in found if isinstance(entry, Fault)]
+        if any(row["landmarks"] is None for row in rows):
+            require_detector()
+        table = pa.Table.from_pylist(rows, _ROWS).sort_by("face_id")
+        return Listing(table, faults, _note(rows))
+
+    def describe(self) -> dict[str, str]:
+        """Which frames and scans, and how the one is laid onto the other."""
+        step = "every frame" if self.frame_step == 1 else f"one frame of {self.frame_step}"
+        return {
+            **super().describe(),
+            "region": self.region.describe(),
+            "scan": self.scan,
+            "videos": f"{', '.join(self.videos)}; {step}",
+            "placement": "by the landmarks of frame and scan where a frame has them, else by each "
+            "model's own shape",
+        }
+
+    def read(self, row: Mapping[str, Any], size: int) -> TrueFace:
+        """A frame's crop, and the scan."""
+        scan = _open_scan(row["scan"], row["scan_landmarks"], self.region)
+        if isinstance(scan, FaceRejectedError):
+            raise FaceRejectedError(scan.stage, scan.reason, scan.message)
+        photo = (
+            read_photo(row["photo"])
+            if row["video"] is None
+            else read_frame(row["video"], row["frame"])
+        )
+        landmarks = None
+        if row["landmarks"] is not None:
+            suffix = posixpath.splitext(row["landmarks"])[1].lower()
+            payload = read_face_file(row["landmarks"])
+            landmarks = read_landmarks(payload, suffix, photo.shape[1::-1])
+        return true_face(row["face_id"], photo, scan, landmarks, size)
+
+    def _uris(self) -> tuple[str, str, str | None]:
+        return self.data, self.landmarks, self.frames
+
+    def _subject(self, subject: str, tree: "_Tree") -> list[dict[str, Any] | Fault]:
+        """The rows and faults of a person."""
+        scans = tree.scans(subject, self.scan)
+        marked = [name for name in scans if f"{name[:-4]}.ljson" in tree.landmarks]
+        if not scans:
+            return [Fault(subject, f"no scan at Model/{self.scan}/obj/*.obj")]
+        if len(marked) != 1:
+            return [
+                Fault(
+                    subject,
+                    f"expected one scan of {self.scan} with an .ljson of its name, got "
+                    f"{len(marked)} of {len(scans)} ({', '.join(scans)})",
+                )
+            ]
+        marks = join_uri(self.landmarks, f"{marked[0][:-4]}.ljson")
+        try:
+            read_ljson(read_face_file(marks))
+        except (ShapeError, FaceRejectedError) as error:
+            return [Fault(subject, f"{marks}: {error}")]
+        common = {"scan": join_uri(self.data, marked[0]), "scan_landmarks": marks}
+        return [
+            entry if isinstance(entry, Fault) else {**common, **entry}
+            for video in self.videos
+            for entry in self._video(subject, _VIDEOS[video], tree)
+        ]
+
+    def _video(self, subject: str, file: str, tree: "_Tree") -> Iterable[dict[str, Any] | Fault]:
+        name = f"{subject}/{posixpath.splitext(file)[0]}"
+        if self.frames is not None:
+            return self._extracted(name, tree)
+        path = f"{subject}/Video/{file}"
+        if path not in tree.data:
+            return [Fault(name, f"no video at {path}")]
+        uri = join_uri(self.data, path)
+        try:
+            count, claimed = count_frames(uri)
+        except FaceRejectedError as error:
+            return [Fault(name, str(error))]
+        entries: list[dict[str, Any] | Fault] = [
+            _row(f"{name}/{number:04d}", video=uri, frame=number)
+            for number in range(0, count, self.frame_step)
+        ]
+        if claimed is not None and count < claimed or not count:
+            reason = f"{count} frames can be decoded, the file tells of {claimed or 'some'}"
+            entries.append(Fault(name, f"{uri}: {reason}"))
+        return entries
+
+    def _extracted(self, name: str, tree: "_Tree") -> list[dict[str, Any] | Fault]:
+        assert self.frames is not None
+        photos = [
+            path
+            for path in tree.in_folder(name)
+            if posixpath.splitext(path)[1].lower() in PHOTO_SUFFIXES
+        ]
+        if not photos:
+            return [Fault(name, f"no photo at {join_uri(self.frames, name)}")]
+        marks = find_landmarks(dict.fromkeys(tree.in_folder(name)))
+        entries: list[dict[str, Any] | Fault] = []
+        seen: dict[str, str] = {}
+        for path in photos:
+            stem = posixpath.splitext(path)[0]
+            if stem in seen:
+                entries.append(Fault(path, f"{seen[stem]} is the same frame"))
+                continue
+            seen[stem] = path
+            found = marks.get(stem)
+            entries.append(
+                _row(
+                    stem,
+                    photo=join_uri(self.frames, path),
+                    landmarks=join_uri(self.frames, found) if found else None,
+                )
+            )
+        # Faults come along, whatever the step.
+        frames = [entry for entry in entries if not isinstance(entry, Fault)]
+        return [
+            *frames[:: self.frame_step],
+            *(entry for entry in entries if isinstance(entry, Fault)),
+        ]
+
+
+def _row(face_id: str, **known: Any) -> dict[str, Any]:
+    empty = dict.fromkeys(("photo", "video", "frame", "landmarks"))
+    return {**empty, "face_id": face_id, **known}
+
+
+class _Tree:
+    """Names of the files under the set's folders."""
+
+    def __init__(self, data: list[str], landmarks: list[str], frames: list[str]) -> None:
+        self.data, self.landmarks = frozenset(data), frozenset(landmarks)
+        self._all = (data, landmarks, frames)
+        self._folders: dict[str, list[str]] = {}
+        for name in frames:
+            self._folders.setdefault(posixpath.dirname(name), []).append(name)
+
+    def subjects(self) -> list[str]:
+        firsts = {name.split("/")[0] for names in self._all for name in names if "/" in name}
+        return sorted(name for name in firsts if re.fullmatch(r"subject_\d+", name))
+
+    def scans(self, subject: str, scan: str) -> list[str]:
+        folder = f"{subject}/Model/{scan}/obj/"
+        return sorted(
+            name for name in self.data if name.startswith(folder) and name.lower().endswith(".obj")
+        )
+
+    def in_folder(self, folder: str) -> list[str]:
+        return sorted(self._folders.get(folder, ()))
+
+
+# An error is kept too: a person has hundreds of frames.
+@lru_cache(maxsize=2)
+def _open_scan(uri: str, landmarks_uri: str, region: RegionConfig) -> Scan | FaceRejectedError:
+    try:
+        mesh = decode_mesh(read_face_file(uri), ".obj")
+        return cut_scan(mesh, read_ljson(read_face_file(landmarks_uri)), region)
+    except FaceRejectedError as error:
+        return error
+    except (DegenerateInputError, ShapeError) as error:
+        return FaceRejectedError("read", "unusable-scan", f"{uri}: {error}")
+
+
+def _note(rows: list[dict[str, Any]]) -> str:
+    subjects = {row["face_id"].split("/")[0] for row in rows}
+    notes = []
+    if (len(subjects), len(rows)) != (_NUM_SUBJECTS, _NUM_FRAMES):
+        notes.append(
+            f"The bootstrap paper counts {_NUM_SUBJECTS} subjects and {_NUM_FRAMES:,} frames; "
+            f"{len(subjects)} subjects and {len(rows):,} frames are measured here."
+        )
+    marked = sum(row["landmarks"] is not None for row in rows)
+    if marked < len(rows):
+        notes.append(f"{len(rows) - marked:,} of the frames have no landmarks.")
+    return " ".join(notes)

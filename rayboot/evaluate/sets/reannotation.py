@@ -1,0 +1,102 @@
+"""LS3D-W's re-annotation of AFLW2000-3D: 68 landmarks of each photo, set anew.
+
+As published for 3DDFA, an array ``*.pts68.npy`` (N, 2, 68) whose row belongs to the line of a
+``*.list`` of photos; or as in LS3D-W, a tensor ``imageNNNNN.t7`` a photo. Pixels count from 0.
+"""
+
+import io
+import posixpath
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from rayboot.data.landmarks import read_landmarks
+from rayboot.data.patience import patiently
+from rayboot.data.storage import join_uri, list_files, read_bytes
+from rayboot.errors import FaceRejectedError, RequestError
+from rayboot.evaluate.sets.files import read_face_file
+
+__all__ = ["Reannotation", "open_reannotation"]
+
+_ARRAY, _LIST, _TENSOR = ".pts68.npy", ".list", ".t7"
+
+
+class Reannotation(NamedTuple):
+    """Landmarks by the photo's name without folder and suffix.
+
+    Attributes:
+        points: (68, 2) float64, column and row, where they lie in one array.
+        files: URIs of ``.t7`` where each has its own.
+    """
+
+    points: dict[str, np.ndarray]
+    files: dict[str, str]
+
+    def knows(self, face_id: str) -> bool:
+        """Whether a photo has been annotated anew."""
+        return _stem(face_id) in self.points or _stem(face_id) in self.files
+
+    def landmarks(self, face_id: str, photo: np.ndarray) -> np.ndarray:
+        """Those of a photo that it knows, (68, 2) float64 px.
+
+        Raises:
+            FaceRejectedError: stage ``landmarks``: the file is damaged, or of another photo.
+        """
+        stem = _stem(face_id)
+        if stem in self.points:
+            points = self.points[stem]
+            if not np.isfinite(points).all():
+                raise FaceRejectedError(
+                    "landmarks", "not-finite", f"{face_id}: a re-annotated landmark is no number"
+                )
+            return points
+        uri = self.files[stem]
+        try:
+            return read_landmarks(read_face_file(uri), _TENSOR, photo.shape[1::-1])
+        except FaceRejectedError as error:
+            raise FaceRejectedError(error.stage, error.reason, f"{uri}: {error.message}") from error
+
+
+@lru_cache(maxsize=2)
+def open_reannotation(uri: str) -> Reannotation:
+    """The re-annotation in a folder.
+
+    Raises:
+        RequestError: there is none, more than one, or its array and list do not fit.
+    """
+    names = list_files(uri)
+    arrays = [name for name in names if name.endswith(_ARRAY)]
+    lists = [name for name in names if name.endswith(_LIST)]
+    tensors = [name for name in names if name.endswith(_TENSOR)]
+    if tensors and not arrays:
+        return Reannotation({}, {_stem(name): join_uri(uri, name) for name in tensors})
+    if len(arrays) != 1 or len(lists) != 1:
+        found = ", ".join(arrays + lists) or "none"
+        raise RequestError(
+            f"reannotation {uri}: expected one *{_ARRAY} and one *{_LIST}, or imageNNNNN{_TENSOR} "
+            f"files, got {found}"
+        )
+    return Reannotation(_read_array(join_uri(uri, arrays[0]), join_uri(uri, lists[0])), {})
+
+
+def _read_array(array_uri: str, list_uri: str) -> dict[str, np.ndarray]:
+    payload = patiently(lambda: read_bytes(array_uri), array_uri)
+    try:
+        points = np.asarray(np.load(io.BytesIO(payload), allow_pickle=False), np.float64)
+        text = patiently(lambda: read_bytes(list_uri), list_uri).decode("utf-8-sig")
+    except ValueError as error:
+        raise RequestError(f"reannotation {array_uri}: damaged ({error})") from error
+    stems = [_stem(line.strip()) for line in text.splitlines() if line.strip()]
+    if points.shape == (len(points), 2, 68):
+        points = points.transpose(0, 2, 1)
+    if points.shape != (len(stems), 68, 2) or len(set(stems)) != len(stems):
+        raise RequestError(
+            f"reannotation {array_uri}: expected ({len(stems)}, 2, 68) for the lines of "
+            f"{list_uri}, each another photo, got {points.shape} and {len(set(stems))} photos"
+        )
+    return dict(zip(stems, points, strict=True))
+
+
+def _stem(name: str) -> str:
+    return posixpath.splitext(posixpath.basename(name))[0]

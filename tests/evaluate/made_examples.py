@@ -1,0 +1,33 @@
+"""Balls that stand for faces, and a name that nobody should trust."""
+
+import numpy as np
+
+from rayboot.evaluate.examples import Example, Seen
+from rayboot.evaluate.truth import TrueFace
+from rayboot.geometry.alignment import Similarity
+from rayboot.geometry.mesh import Mesh
+from rayboot.geometry.surface import extract_surface
+
+ODD = '</script><script>hacked=1</script><img src=x onerror="hacked=1">'
+"""What a name must not do to a page."""
+
+
+def ball(size: int, radius: float) -> Mesh:
+    z, y, x = np.mgrid[:size, :size, :size].astype(float) - (size - 1) / 2
+    away = np.sqrt(x**2 + y**2 + (z / 2) ** 2)
+    return extract_surface(np.clip(radius - away + 0.5, 0, 1).astype(np.float32))
+
+
+def seen(error: float, *, points: bool = False, size: int = 48) -> Seen:
+    """A ball as reconstruction, and one for truth, every point of which is off by ``error``."""
+    mesh, truth = ball(size, size / 4), ball(size, size / 5)
+    image = np.full((size, size, 3), 90, np.uint8)
+    triangles = None if points else truth.faces
+    vertices = truth.vertices[::40] if points else truth.vertices
+    face = TrueFace("a", image, vertices, size / 3, 0.0, triangles)
+    still = Similarity(1.0, np.eye(3), np.zeros(3))
+    return Seen(face, mesh, mesh, np.full(len(vertices), error), still)
+
+
+def example(**found: Seen) -> Example:
+    return Example("a", 20.0, np.full((48, 48, 3), 90, np.uint8), found)
