@@ -127,3 +127,16 @@ def test_an_interrupted_run_says_the_command_to_go_on(monkeypatch: pytest.Monkey
     assert result.exit_code == 130
     expected = "to go on: rayboot generate --config 'my configs/a.yaml' --output pairs\n"
     assert result.stderr.endswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ([], "needs --config"),
+        (["--experiment", "robustness"], "--input"),
+        (["--config", "x.yaml", "--input", "photos"], "--experiment robustness"),
+    ],
+)
+def test_an_evaluation_that_lacks_something_is_refused(arguments: list[str], word: str) -> None:
+    done = CliRunner().invoke(cli.main, ["evaluate", *arguments])
+    assert done.exit_code == 2 and word in done.output

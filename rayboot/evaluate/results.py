@@ -55,14 +55,26 @@ class Results:
         self.rows, self.sets, self.models = rows.sort_by(keys), list(sets), list(models)
 
     def errors(self, set_name: str | None = None) -> dict[str, list[FaceError]]:
-        """By model, in the order of ``face_id``; of the first set unless one is named."""
+        """By model, in the order of ``face_id``; of the first set unless one is named.
+
+        Where each model's shape tells a scan's pose, a face has the yaw that the first model
+        gives it, so that it is in one band for all.
+        """
         of_set = self.rows.filter(pc.equal(self.rows["set"], set_name or self.sets[0]))
-        return {
+        found = {
             model: [
                 FaceError(**{name: row[name] for name in FaceError._fields})
                 for row in of_set.filter(pc.equal(of_set["model"], model)).to_pylist()
             ]
             for model in self.models
+        }
+        yaws = [
+            _first_finite([face.yaw_deg for face in faces])
+            for faces in zip(*found.values(), strict=True)
+        ]
+        return {
+            model: [face._replace(yaw_deg=yaw) for face, yaw in zip(faces, yaws, strict=True)]
+            for model, faces in found.items()
         }
 
     def save(self, path: Path) -> None:
@@ -75,6 +87,10 @@ def write_table(path: Path, table: pa.Table) -> None:
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     write_bytes(str(path), buffer.getvalue())
+
+
+def _first_finite(values: Sequence[float]) -> float:
+    return next((value for value in values if np.isfinite(value)), float("nan"))
 
 
 def select_band(errors: Iterable[FaceError], low: float, high: float) -> list[FaceError]:

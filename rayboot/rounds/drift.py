@@ -23,9 +23,9 @@ class DriftConfig(FrozenConfig):
     min_spread: float = Field(0.85, ge=0, le=1)
     """Share of the first teacher's spread that must be left: below it faces become alike. In seven
     sound rounds at least 0.97 was."""
-    max_mirror_loss: float = Field(0.02, ge=0, le=1)
+    max_mirror_loss: float = Field(0.05, ge=0, le=1)
     """Most that the overlap of a shape with its mirror image's may fall by. In sound rounds it
-    fell by 0.003 at most, and mostly grew."""
+    fell by 0.003 at most, and mostly grew; by 0.04 in one of 24 photos and one epoch."""
     max_volume_change: float = Field(0.25, ge=0)
     """Share of the first teacher's volume that shapes may grow or shrink by. In sound rounds it was
     0.02 at most on made faces, and 0.13 on real ones."""

@@ -4,9 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from click.testing import CliRunner
 
-from rayboot.cli import main
 from rayboot.config import parse_config
 from rayboot.errors import RequestError
 from rayboot.pipeline.config import GenerateConfig
@@ -85,16 +83,3 @@ def test_photos_must_be_named() -> None:
         prepare_robustness(RobustnessConfig())
     with pytest.raises(ValueError, match="must rise"):
         RobustnessConfig(turns_deg=(30.0, 20.0))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        ([], "needs --config"),
-        (["--experiment", "robustness"], "--input"),
-        (["--config", "x.yaml", "--input", "photos"], "--experiment robustness"),
-    ],
-)
-def test_requests_that_do_not_go_together_are_refused(arguments: list[str], word: str) -> None:
-    done = CliRunner().invoke(main, ["evaluate", *arguments])
-    assert done.exit_code == 2 and word in done.output
