@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from rayboot.evaluate.protocol import Alignment
-from rayboot.evaluate.results import FaceError, select_band
+from rayboot.evaluate.results import FaceError, name_band, select_band
 from rayboot.evaluate.statistics import Interval, mean_interval, paired_change
 
 __all__ = ["BandRow", "bands_of_summary", "format_bands", "interval_of", "tabulate_bands"]
@@ -55,8 +55,7 @@ def tabulate_bands(
         cells = [mean_interval(row) for row in values]
         change = paired_change(values[0] / cells[0].mean, values[-1] / cells[0].mean)
         change = Interval(100 * change.mean, 100 * change.low, 100 * change.high, change.num_faces)
-        name = f"{low:g} to {high:g}" if low != high else f"{low:g}"
-        rows.append(BandRow(name, values.shape[1], cells, change))
+        rows.append(BandRow(name_band(low, high), values.shape[1], cells, change))
     return rows
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
-from rayboot.evaluate.results import FaceError, select_band
+from rayboot.evaluate.results import FaceError, name_band, select_band
 from rayboot.evaluate.statistics import Interval, mean_interval
 
 __all__ = [
@@ -158,7 +158,7 @@ def plot_by_band(errors: Errors, bands: Sequence[tuple[float, float]]) -> bytes:
         chosen = [select_band(faces, low, high) for faces in _of_all(errors).values()]
         if chosen[0]:
             values = [[100 * face.nme_icp for face in faces] for faces in chosen]
-            shown.append((f"{low:g} to {high:g}\n{len(chosen[0])} faces", values))
+            shown.append((f"{name_band(low, high)}\n{len(chosen[0])} faces", values))
     wide = 0.82 / len(errors)
     drawn: dict[str, Artist] = {}
     for place, name in enumerate(errors):

@@ -12,7 +12,15 @@ import pyarrow.parquet as pq
 
 from rayboot.data.storage import write_bytes
 
-__all__ = ["RESULT_SCHEMA", "FaceError", "Results", "select_band", "select_side", "write_table"]
+__all__ = [
+    "RESULT_SCHEMA",
+    "FaceError",
+    "Results",
+    "name_band",
+    "select_band",
+    "select_side",
+    "write_table",
+]
 
 RESULT_SCHEMA = pa.schema(
     [
@@ -96,6 +104,11 @@ def _first_finite(values: Sequence[float]) -> float:
 def select_band(errors: Iterable[FaceError], low: float, high: float) -> list[FaceError]:
     """Those with ``low <= |yaw| <= high``, degrees."""
     return [error for error in errors if low <= abs(error.yaw_deg) <= high]
+
+
+def name_band(low: float, high: float) -> str:
+    """A band's name in tables."""
+    return f"{low:g} to {high:g}" if low != high else f"{low:g}"
 
 
 def select_side(errors: Iterable[FaceError], sign: int) -> list[FaceError]:

@@ -9,7 +9,7 @@ import rayboot
 from rayboot.evaluate.config import MeasureConfig
 from rayboot.evaluate.measure import Measured
 from rayboot.evaluate.protocol import Alignment
-from rayboot.evaluate.results import FaceError, select_band, select_side
+from rayboot.evaluate.results import FaceError, name_band, select_band, select_side
 from rayboot.evaluate.statistics import Interval, mean_interval, paired_change
 
 __all__ = ["summarize"]
@@ -74,7 +74,7 @@ def _describe_set(name: str, measured: Measured, config: MeasureConfig) -> dict[
 
 def _rows(name: str, measured: Measured, config: MeasureConfig) -> Iterator[dict[str, Any]]:
     errors = measured.results.errors(name)
-    bands = [("all", None), *((f"{low:g} to {high:g}", (low, high)) for low, high in config.bands)]
+    bands = [("all", None), *((name_band(*band), band) for band in config.bands)]
     for align in _ALIGNMENTS:
         for band, limits in bands:
             for side, sign in _SIDES.items():
