@@ -41,6 +41,10 @@ class Case(NamedTuple):
     interocular: float
 
 
+_CASES: list[Case] = []
+"""Filled before processes are forked, so that nothing is sent to them."""
+
+
 @click.command()
 @click.option("--faces", "num_faces", default=8, show_default=True, help="Different ones.")
 @click.option("--repeats", default=6, show_default=True, help="Of each, in a turn.")
@@ -48,6 +52,7 @@ class Case(NamedTuple):
 def main(num_faces: int, repeats: int, turns: int) -> None:
     """Prints one JSON object."""
     cases = make_cases(num_faces)
+    _CASES.extend(cases)
     num_processes = len(os.sched_getaffinity(0))
     record: dict[str, object] = {
         "commit": commit(),
@@ -56,10 +61,9 @@ def main(num_faces: int, repeats: int, turns: int) -> None:
         "predicted_vertices": [len(case.predicted.vertices) for case in cases],
         "true_vertices": [len(case.truth.vertices) for case in cases],
     }
-    # Forked: the shapes are there already, nothing is sent.
     context = multiprocessing.get_context("fork")
     for direction in DIRECTIONS:
-        work = [(case, direction) for case in cases] * repeats
+        work = [(place, direction) for place in range(num_faces)] * repeats
         with context.Pool(num_processes) as pool:
             pool.map(_compare, range(num_processes), chunksize=1)
             rates = []
@@ -101,9 +105,9 @@ def _compare(_: int) -> None:
     Comparison(np.random.default_rng(0).normal(size=(500, 3)), np.eye(3), 1.0).nme("none")
 
 
-def _compare_case(work: tuple[Case, Direction]) -> float:
-    case, direction = work
-    protocol = Protocol(direction=direction)
+def _compare_case(work: tuple[int, Direction]) -> float:
+    place, direction = work
+    case, protocol = _CASES[place], Protocol(direction=direction)
     return Comparison(case.predicted, case.truth, case.interocular, protocol).nme("icp")
 
 
