@@ -21,7 +21,7 @@ class DriftConfig(FrozenConfig):
     num_photos: int = Field(64, ge=4)
     """Of the pairs data set, those that the shapes are described by."""
     min_spread: float = Field(0.85, ge=0, le=1)
-    """Share of the first teacher's spread that must be left: below it faces become alike. In seven
+    """Share of the first teacher's spread that must be left: below it faces become alike. In six
     sound rounds at least 0.97 was."""
     max_mirror_loss: float = Field(0.05, ge=0, le=1)
     """Most that the overlap of a shape with its mirror image's may fall by. In sound rounds it
