@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata, resources
 from pathlib import Path
 from typing import NamedTuple
@@ -17,13 +18,12 @@ import mlflow
 import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
-from mlflow.tracking import MlflowClient
 from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 import rayboot
 from rayboot.errors import RequestError
 from rayboot.registry.names import BUILTIN
-from rayboot.registry.tracking import Run
+from rayboot.registry.tracking import Run, client_of
 
 __all__ = [
     "Examples",
@@ -99,7 +99,7 @@ def pin_model(model: str, tracking_uri: str | None = None) -> str:
     named = _MODEL_URI.fullmatch(model)
     if named is None or named["alias"] is None:
         return model
-    client = MlflowClient(tracking_uri=tracking_uri)
+    client = client_of(tracking_uri)
     try:
         version = client.get_model_version_by_alias(named["name"], named["alias"]).version
     except MlflowException as error:
@@ -115,7 +115,9 @@ def _download(model: str, tracking_uri: str | None) -> Path:
     if _MODEL_URI.fullmatch(model) is None:
         raise RequestError(f"model {model}: expected models:/NAME/VERSION or models:/NAME@ALIAS")
     try:
-        folder = mlflow.artifacts.download_artifacts(model, tracking_uri=tracking_uri)
+        # Of a store given by argument MLflow's own download asks for the artifacts alone.
+        with _process_set_to(tracking_uri or mlflow.get_tracking_uri()):
+            folder = mlflow.artifacts.download_artifacts(model)
     except (MlflowException, OSError) as error:
         raise RequestError(
             f"model {model}: not in the registry {tracking_uri or mlflow.get_tracking_uri()} "
@@ -141,9 +143,8 @@ def register_weights(
     Returns:
         The version, a number as text.
     """
-    mlflow.set_tracking_uri(run.tracking_uri)
-    mlflow.set_registry_uri(run.tracking_uri)
     with (
+        _process_set_to(run.tracking_uri),
         tempfile.TemporaryDirectory() as folder,
         mlflow.start_run(run_id=run.run_id, nested=True),
     ):
@@ -161,10 +162,29 @@ def register_weights(
             pip_requirements=requirements(),
         )
     version = str(info.registered_model_version)
-    client = MlflowClient(tracking_uri=run.tracking_uri)
+    client = client_of(run.tracking_uri)
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, str(value))
     return version
+
+
+@contextmanager
+def _process_set_to(tracking_uri: str) -> Iterator[None]:
+    """Some of MLflow works on the stores that the process is set to; afterwards it is as before."""
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = {name: os.environ.get(name) for name in names}
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)
+    try:
+        yield
+    finally:
+        # Setting a store sets the environment as well, which outlives taking it back.
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+        mlflow.set_registry_uri(None)  # type: ignore[arg-type]
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def requirements() -> list[str]:

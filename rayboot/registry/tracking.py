@@ -15,7 +15,7 @@ from mlflow.utils.time import get_current_time_millis
 
 from rayboot.errors import RequestError
 
-__all__ = ["Run", "default_tracking_uri", "open_run", "resume_run"]
+__all__ = ["Run", "client_of", "default_tracking_uri", "open_run", "resume_run"]
 
 # The store's addresses of a run on stdout would come between the results.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -39,7 +39,7 @@ class Run:
 
     def __init__(self, tracking_uri: str, run_id: str) -> None:
         self.tracking_uri, self.run_id = tracking_uri, run_id
-        self._client = MlflowClient(tracking_uri=tracking_uri)
+        self._client = client_of(tracking_uri)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Records parameters, nested ones as ``outer.inner``; a former value stays."""
@@ -108,6 +108,15 @@ class Run:
         self._client.set_terminated(self.run_id, "FINISHED")
 
 
+def client_of(tracking_uri: str | None) -> MlflowClient:
+    """A client of one store, whose registry is its own; None is MLflow's own setting.
+
+    Told of the tracking store alone, MLflow would ask whatever registry the process was last
+    set to.
+    """
+    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
 def default_tracking_uri() -> str:
     """MLflow's own setting: ``MLFLOW_TRACKING_URI``, or a SQLite store in this folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
@@ -122,7 +131,7 @@ def open_run(tracking_uri: str, experiment: str, name: str, artifacts: str | Non
         name: of the run, for people.
         artifacts: where a new experiment keeps files; by default the store decides.
     """
-    client = MlflowClient(tracking_uri=tracking_uri)
+    client = client_of(tracking_uri)
     experiment_id = _experiment_id(client, experiment, artifacts)
     return Run(tracking_uri, client.create_run(experiment_id, run_name=name).info.run_id)
 
@@ -133,7 +142,7 @@ def resume_run(tracking_uri: str, run_id: str) -> Run:
     Raises:
         RequestError: the store has no such run.
     """
-    client = MlflowClient(tracking_uri=tracking_uri)
+    client = client_of(tracking_uri)
     try:
         client.update_run(run_id, status="RUNNING")
     except MlflowException as error:

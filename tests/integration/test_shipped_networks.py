@@ -28,4 +28,5 @@ def test_good_at_the_front_and_worse_at_profiles(model: str, synthetic_set: str)
     front = [error.nme_icp for error in errors if abs(error.yaw_deg) < FRONT_DEG]
     profile = [error.nme_icp for error in errors if abs(error.yaw_deg) > PROFILE_DEG]
     assert np.mean(front) < 0.035
-    assert np.mean(profile) > 1.5 * np.mean(front)
+    # Of these few faces twice as bad for the VRN, half as bad again for the head.
+    assert np.mean(profile) > 1.3 * np.mean(front)

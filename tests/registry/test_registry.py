@@ -11,7 +11,7 @@ import rayboot
 from rayboot.errors import RequestError
 from rayboot.models import VRN, VRNConfig, load_vrn, save_network
 from rayboot.registry.models import Examples, pin_model, register_weights, resolve_weights
-from rayboot.registry.promotion import promote
+from rayboot.registry.promotion import champion_version, promote
 from rayboot.registry.tracking import Run, open_run
 
 TINY = VRNConfig.compact().replace(
@@ -60,6 +60,18 @@ def test_versions_count_up_and_carry_their_weights(
         loaded = load_vrn(resolve_weights(f"models:/vrn-test/{version}", store[0]))
         for key, value in network(seed).state_dict().items():
             assert torch.equal(loaded.state_dict()[key], value)
+
+
+def test_registering_sets_the_process_to_no_store(
+    store: tuple[str, Run, Path], versions: dict[int, str], tmp_path: Path
+) -> None:
+    """Another store's versions would else be looked for in this one's registry."""
+    assert store[0] not in (mlflow.get_tracking_uri(), mlflow.get_registry_uri())
+    mlflow.set_registry_uri(store[0])
+    try:
+        assert champion_version(f"sqlite:///{tmp_path / 'other.db'}", "vrn-test") is None
+    finally:
+        mlflow.set_registry_uri(None)
 
 
 def test_an_alias_is_pinned_to_its_version(
