@@ -68,10 +68,14 @@ def surface_of_cells(
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """Outward unit normals (N, 3) float64, area-weighted; zero for unused vertices."""
-    corners = np.asarray(vertices, np.float64)[faces]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    index = faces.ravel()
+    # Coordinate by coordinate: a third of the time of rows of three.
+    x, y, z = np.asarray(vertices, np.float64).T.copy()
+    corners = faces.T.copy()
+    first, second, third = corners
+    ux, uy, uz = (c[second] - c[first] for c in (x, y, z))
+    vx, vy, vz = (c[third] - c[first] for c in (x, y, z))
+    normals = (uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx)
     summed = np.stack(
-        [np.bincount(index, np.repeat(normals[:, k], 3), len(vertices)) for k in range(3)], axis=1
+        [sum(np.bincount(corner, n, len(x)) for corner in corners) for n in normals], axis=1
     )
     return summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), 1e-12)

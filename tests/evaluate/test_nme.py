@@ -1,6 +1,9 @@
+from functools import cache
+
 import numpy as np
 import pytest
 import trimesh
+from scipy import ndimage
 
 from rayboot.errors import ShapeError
 from rayboot.evaluate.nme import Comparison, nme
@@ -8,6 +11,7 @@ from rayboot.evaluate.protocol import Alignment, Direction, Protocol
 from rayboot.geometry.alignment import Similarity
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.mesh import Mesh, cut_mesh
+from rayboot.geometry.surface import extract_surface
 from tests.evaluate.plain_nme import plain_nme
 
 
@@ -16,6 +20,17 @@ def face_like(step: float = 0.5) -> np.ndarray:
     y, x = np.mgrid[-30:30:step, -25:25:step].reshape(2, -1)
     z = 20 - 0.01 * (x**2 + 0.8 * y**2) + 9 * np.exp(-((x - 2) ** 2 + (y + 3) ** 2) / 40)
     return np.column_stack([x, y, z + 2 * np.sin(x / 6) * np.cos(y / 9)])
+
+
+@cache
+def drawn_face() -> np.ndarray:
+    """Vertices (N, 3) of a bumpy solid's surface, as drawn from a volume."""
+    depth, y, x = np.mgrid[-40:40, -40:40, -35:35].astype(float)
+    nose = 9 * np.exp(-((x - 2) ** 2 + (y + 3) ** 2) / 40)
+    height = 20 - 0.02 * (x**2 + 0.8 * y**2) + nose + 2 * np.sin(x / 6) * np.cos(y / 9)
+    inside = (depth < height) & (depth > -25) & (np.hypot(x, y) < 32)
+    soft = ndimage.gaussian_filter(inside.astype(np.float32), 1.0)
+    return extract_surface(soft).vertices.astype(float)
 
 
 def sphere(radius: float) -> Mesh:
@@ -47,6 +62,18 @@ def test_a_known_motion_is_found(motion: Similarity) -> None:
     off = np.linalg.norm(compared.motion.apply(truth) - motion.apply(truth), axis=1)
     assert off.max() < 1e-6
     assert compared.nme() < 1e-6
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_known_motion_of_a_drawn_surface_is_found(seed: int) -> None:
+    """Marching cubes draws uneven vertices, between which ICP could come to rest."""
+    rng = np.random.default_rng(seed)
+    drawn = drawn_face()
+    truth = drawn[drawn[:, 2] > np.quantile(drawn[:, 2], 0.5)]
+    motion = Similarity(1.0, rotation_yaw_pitch(*rng.uniform(-0.15, 0.15, 2)), rng.normal(0, 3, 3))
+    compared = Comparison(motion.apply(drawn), truth, 40.0)
+    off = np.linalg.norm(compared.motion.apply(truth) - motion.apply(truth), axis=1)
+    assert off.max() < 1e-6
 
 
 def test_distances_where_the_shapes_were_are_those_of_the_motion() -> None:
