@@ -12,6 +12,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -65,15 +66,19 @@ def kill_worker_after(folder: Path, num_checkpoints: int, killed: list[int]) -> 
 
 
 def _train_workers() -> list[int]:
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            title = (folder / "cmdline").read_bytes().decode()
-        except OSError:
-            continue
-        if "RayTrainWorker" in title:
-            found.append(int(folder.name))
-    return found
+    """Those of this process's own cluster: another training on the machine is none of ours."""
+    return [
+        child.pid
+        for child in psutil.Process().children(recursive=True)
+        if "RayTrainWorker" in _title(child)
+    ]
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
