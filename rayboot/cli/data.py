@@ -1,0 +1,131 @@
+"""Commands that make data: faces, packed photographs, pairs."""
+
+from pathlib import Path
+
+import click
+
+from rayboot.cli.options import config_option, input_option, one_or_all
+
+__all__ = ["generate", "pack", "plan", "preview", "synthesize"]
+
+
+@click.command()
+@config_option
+@click.option(
+    "--output", "output_uri", required=True, metavar="URI", help="Where the set is written."
+)
+def synthesize(config_path: Path, output_uri: str) -> None:
+    """Make faces with known 3D shape, in the layout of a real data set."""
+    from rayboot.config import load_config
+    from rayboot.data.storage import require_writable
+    from rayboot.synthesis import SynthesisConfig, synthesize
+
+    config = load_config(SynthesisConfig, config_path)
+    require_writable(output_uri)
+    synthesize(config, output_uri)
+    click.echo(output_uri)
+
+
+@click.command()
+@click.option("--input", "inputs", multiple=True, required=True, metavar="URI", help="Photographs.")
+@click.option(
+    "--output", "output_uri", required=True, metavar="URI", help="Where the packed set is written."
+)
+def pack(inputs: tuple[str, ...], output_uri: str) -> None:
+    """Put photographs into few large files, which are listed and read far faster."""
+    from rayboot.cluster import connect
+    from rayboot.pipeline.pack import pack, prepare_pack
+
+    plan = prepare_pack(one_or_all(inputs), output_uri)
+    with connect():
+        count = pack(plan)
+    click.echo(f"{count} photos", err=True)
+    click.echo(output_uri)
+
+
+@click.command()
+@config_option
+@input_option
+@click.option("--nodes", type=click.IntRange(1), metavar="N", help="Print the pools for N nodes.")
+def plan(config_path: Path, inputs: tuple[str, ...], nodes: int | None) -> None:
+    """Measure a sample; say how long the whole input takes on 1 to 64 nodes."""
+    import yaml
+
+    from rayboot.config import load_config
+    from rayboot.pipeline.capacity import forecast, format_forecasts
+    from rayboot.pipeline.config import GenerateConfig
+    from rayboot.pipeline.sample import measure_input
+
+    config = load_config(GenerateConfig, config_path)
+    config = config.replace(input=one_or_all(inputs)) if inputs else config
+    size = measure_input(config)
+    counts = (1, 2, 4, 8, 16, 32, 64) if nodes is None else (nodes,)
+    rows = [forecast(size.measured, size.num_photos, size.node, n, config.pools) for n in counts]
+    click.echo(f"{size.num_photos} photos; {format_forecasts(size.measured, size.node, rows)}")
+    if nodes is not None:
+        changes = {"pools": rows[0].pools.model_dump(mode="json", exclude_defaults=True)}
+        click.echo(yaml.safe_dump(changes, sort_keys=False), nl=False)
+
+
+@click.command()
+@config_option
+@input_option
+@click.option(
+    "--output", "output_uri", metavar="URI", help="Pairs data set; instead of the config's."
+)
+@click.option(
+    "--retry-rejects",
+    "retried_stage",
+    metavar="STAGE",
+    help="Try the photos again that this stage rejected: read, landmarks, select, ...",
+)
+def generate(
+    config_path: Path, inputs: tuple[str, ...], output_uri: str | None, retried_stage: str | None
+) -> None:
+    """Make bootstrap pairs from photographs; the same command again resumes."""
+    from rayboot.cluster import connect
+    from rayboot.config import load_config
+    from rayboot.pipeline.config import GenerateConfig
+    from rayboot.pipeline.generate import generate
+    from rayboot.pipeline.request import prepare
+    from rayboot.pipeline.retry import forget_rejects
+    from rayboot.pipeline.summary import format_summary
+
+    config = load_config(GenerateConfig, config_path)
+    changes = {"input": one_or_all(inputs), "output": output_uri}
+    plan = prepare(config.replace(**{key: uri for key, uri in changes.items() if uri}))
+    if retried_stage is not None:
+        count = forget_rejects(plan.output, retried_stage)
+        click.echo(f"{count} photos that stage {retried_stage} rejected are tried again", err=True)
+    with connect():
+        summary = generate(plan)
+    click.echo(format_summary(summary), err=True)
+    click.echo(summary.uri)
+
+
+@click.command()
+@click.argument("uri")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The sheet: .html, .png or .jpg.",
+)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="URI holds photographs: show what this config would make of a few.",
+)
+def preview(uri: str, out: Path, config_path: Path | None) -> None:
+    """Show a pairs data set as a contact sheet."""
+    from rayboot.config import load_config
+    from rayboot.pipeline.config import GenerateConfig
+    from rayboot.pipeline.preview import preview_photos, write_preview
+
+    if config_path is None:
+        click.echo(write_preview(uri, out))
+    else:
+        click.echo(preview_photos(load_config(GenerateConfig, config_path), uri, out))

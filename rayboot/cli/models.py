@@ -1,0 +1,96 @@
+"""Commands of those who consume models, and of their history."""
+
+import os
+from pathlib import Path
+
+import click
+
+from rayboot.cli.options import tracking_option
+
+__all__ = ["import_weights", "reconstruct", "rollback", "status", "trace"]
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
+@tracking_option
+def status(folder: Path, tracking_uri: str | None) -> None:
+    """Show the rounds below FOLDER (default: runs), and who is champion."""
+    from rayboot.rounds.status import describe_registry, describe_rounds
+
+    click.echo(describe_rounds(folder))
+    tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if tracking_uri is not None:
+        click.echo(describe_registry(tracking_uri))
+
+
+@click.command()
+@click.option(
+    "--model", "name", default="rayboot-vrn", show_default=True, help="The registered model."
+)
+@tracking_option
+def rollback(name: str, tracking_uri: str | None) -> None:
+    """Make the champion's predecessor the champion again."""
+    from rayboot.registry.promotion import roll_back
+    from rayboot.registry.tracking import default_tracking_uri
+
+    done = roll_back(tracking_uri or default_tracking_uri(), name)
+    click.echo(f"models:/{name}/{done.champion} is the champion again, instead of {done.former}")
+
+
+@click.command()
+@click.argument("target", metavar="FACE_ID|MODEL")
+@click.option("--data", multiple=True, metavar="URI", help="A further data set to search.")
+@tracking_option
+def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
+    """Find the data sets and models that used a photo; or what models:/... was made from."""
+    from rayboot.registry.tracking import default_tracking_uri
+    from rayboot.registry.versions import find_version
+    from rayboot.rounds.provenance import describe_version
+    from rayboot.rounds.trace import format_trace, trace_face
+
+    tracking_uri = tracking_uri or default_tracking_uri()
+    if target.startswith("models:/"):
+        click.echo(describe_version(find_version(tracking_uri, target)))
+    else:
+        click.echo(format_trace(target, trace_face(tracking_uri, target, data)))
+
+
+@click.command()
+@click.option("--model", required=True, metavar="M", help="A weights file, or models:/NAME@ALIAS.")
+@click.option("--input", "input_uri", required=True, metavar="URI", help="Photographs.")
+@click.option(
+    "--output", "output_uri", required=True, metavar="URI", help="Where meshes are written."
+)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Pools and kinds of files; without it, a laptop's.",
+)
+def reconstruct(model: str, input_uri: str, output_uri: str, config_path: Path | None) -> None:
+    """Turn photographs into meshes (PLY and GLB, with colours); the same command resumes."""
+    from rayboot.cluster import connect
+    from rayboot.config import load_config
+    from rayboot.pipeline.mesh_request import ReconstructConfig, prepare_meshes
+    from rayboot.pipeline.meshes import reconstruct_photos
+
+    config = None if config_path is None else load_config(ReconstructConfig, config_path)
+    plan = prepare_meshes(model, input_uri, output_uri, config)
+    with connect():
+        summary = reconstruct_photos(plan)
+    click.echo(f"{summary.num_meshes} meshes", err=True)
+    for (stage, reason), count in sorted(summary.rejects.items()):
+        click.echo(f"{count} without: {stage}, {reason}", err=True)
+    click.echo(output_uri)
+
+
+@click.command("import-weights")
+@click.argument("src", type=click.Path(path_type=Path))
+@click.argument("dst", type=click.Path(path_type=Path))
+def import_weights(src: Path, dst: Path) -> None:
+    """Convert vrn-unguided.t7 or vrn_unguided.pth to safetensors."""
+    from rayboot.models.weights import import_weights
+
+    import_weights(src, dst)
+    click.echo(dst)

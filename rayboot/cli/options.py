@@ -1,0 +1,35 @@
+"""Options that several commands take."""
+
+from pathlib import Path
+
+import click
+
+__all__ = ["config_option", "input_option", "one_or_all", "tracking_option"]
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="YAML of the run; see configs/.",
+)
+
+input_option = click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="URI",
+    help="Photographs, instead of the config's; may be given several times.",
+)
+
+tracking_option = click.option(
+    "--tracking-uri",
+    metavar="URI",
+    help="MLflow's; by default MLFLOW_TRACKING_URI, or a SQLite store in this folder.",
+)
+
+
+def one_or_all(inputs: tuple[str, ...]) -> str | tuple[str, ...]:
+    """A single input as it is, several together."""
+    return inputs[0] if len(inputs) == 1 else inputs

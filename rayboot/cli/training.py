@@ -1,0 +1,149 @@
+"""Commands that train and measure."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rayboot.cli.options import config_option, input_option, one_or_all
+from rayboot.errors import RequestError
+
+if TYPE_CHECKING:
+    from rayboot.rounds.round import RoundResult
+
+__all__ = ["demo", "evaluate", "finetune", "run_round"]
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs/demo"),
+    metavar="DIR",
+    show_default=True,
+    help="Where everything is written.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Moves every seed of the run.")
+def demo(out: Path, seed: int) -> None:
+    """Run one whole round on made faces: no network, no service, no GPU."""
+    from rayboot.rounds.demo import demo_config, run_demo
+
+    _echo_round(run_demo(out, demo_config(seed)))
+
+
+@click.command()
+@config_option
+def finetune(config_path: Path) -> None:
+    """Fine-tune on a pairs data set, tracked in MLflow."""
+    from rayboot.cluster import connect
+    from rayboot.config import load_config
+    from rayboot.train.config import FinetuneConfig
+    from rayboot.train.finetune import finetune_tracked, prepare_finetune
+
+    plan = prepare_finetune(load_config(FinetuneConfig, config_path))
+    with connect():
+        click.echo(finetune_tracked(plan))
+
+
+@click.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="YAML of the run; see configs/. Robustness does without.",
+)
+@click.option(
+    "--experiment",
+    type=click.Choice(["accuracy", "robustness"]),
+    default="accuracy",
+    show_default=True,
+    help="Against true shapes; or a network against itself, on any photos, as faces turn.",
+)
+@input_option
+def evaluate(config_path: Path | None, experiment: str, inputs: tuple[str, ...]) -> None:
+    """Measure models; write rows, tables, plots and page. The same command resumes."""
+    if experiment == "robustness":
+        _evaluate_robustness(config_path, inputs)
+    elif config_path is None:
+        raise RequestError("evaluate needs --config FILE, which names models and sets of faces")
+    elif inputs:
+        raise RequestError("--input goes with --experiment robustness; true shapes need `sets`")
+    else:
+        _evaluate_accuracy(config_path)
+
+
+def _evaluate_accuracy(config_path: Path) -> None:
+    from rayboot.cluster import connect
+    from rayboot.config import load_config
+    from rayboot.evaluate.config import EvaluateConfig
+    from rayboot.evaluate.experiment import evaluate, prepare_evaluation
+    from rayboot.evaluate.report import format_bands, tabulate_bands
+
+    plan = prepare_evaluation(load_config(EvaluateConfig, config_path))
+    with connect():
+        result = evaluate(plan)
+    for name in plan.config.sets:
+        rows = tabulate_bands(result.measured.results.errors(name), plan.config.bands)
+        click.echo(f"{name}: {format_bands(rows, list(plan.models))}")
+    click.echo(result.report)
+
+
+def _evaluate_robustness(config_path: Path | None, inputs: tuple[str, ...]) -> None:
+    from rayboot.cluster import connect
+    from rayboot.config import load_config
+    from rayboot.rounds.robustness import RobustnessConfig, prepare_robustness, run_robustness
+
+    config = (
+        RobustnessConfig() if config_path is None else load_config(RobustnessConfig, config_path)
+    )
+    plan = prepare_robustness(config.replace(input=one_or_all(inputs)) if inputs else config)
+    with connect():
+        result = run_robustness(plan)
+    for name, curve in result.curves.items():
+        figures = ", ".join(f"{turn:+g}: {found.mean:.2f}" for turn, found in curve.items())
+        click.echo(f"{name}, NME in % by turn in degrees: {figures}")
+    click.echo(f"proposed turns: {', '.join(f'{step:g}' for step in result.steps_deg)} degrees")
+    click.echo(result.proposal)
+
+
+@click.command("round")
+@config_option
+@input_option
+@click.option("--output", "output", metavar="DIR", help="Folder; instead of the config's.")
+@click.option(
+    "--rounds",
+    "num_rounds",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Go on for up to N rounds, each taught by the champion before; at DIR/round-1, ...",
+)
+def run_round(
+    config_path: Path, inputs: tuple[str, ...], output: str | None, num_rounds: int | None
+) -> None:
+    """Generate, fine-tune, evaluate, gate, register; resumable as one."""
+    from rayboot.config import load_config
+    from rayboot.rounds.config import RoundConfig
+    from rayboot.rounds.round import run_round
+    from rayboot.rounds.series import run_rounds
+
+    config = load_config(RoundConfig, config_path)
+    changes = {"photos": one_or_all(inputs), "output": output}
+    config = config.replace(**{key: uri for key, uri in changes.items() if uri})
+    if num_rounds is None:
+        _echo_round(run_round(config))
+        return
+    for number, result in enumerate(run_rounds(config, num_rounds), 1):
+        click.echo(f"round {number}")
+        _echo_round(result)
+
+
+def _echo_round(result: "RoundResult") -> None:
+    from rayboot.evaluate.report import format_bands
+
+    click.echo(format_bands(result.rows, list(result.errors)))
+    decision = "passed, the champion now" if result.promoted else "not passed"
+    click.echo(f"gate:   {decision}: {result.reason}")
+    click.echo(f"report: {result.report}")
+    click.echo(f"MLflow: {result.tracking_uri}")
+    click.echo(f"        open with: mlflow ui --backend-store-uri {result.tracking_uri}")
