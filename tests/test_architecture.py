@@ -19,6 +19,8 @@ LEVELS = {
     "errors": 0,
     "config": 1,
     "cluster": 1,
+    "dashboard": 1,
+    "versions": 1,
     "progress": 1,
     "torch7": 1,
     "geometry": 2,
@@ -33,6 +35,7 @@ LEVELS = {
     "evaluate": 5,
     "rounds": 6,
     "doctor": 7,
+    "submission": 7,
     "cli": 8,
     "__main__": 9,
 }

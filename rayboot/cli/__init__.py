@@ -52,6 +52,7 @@ for _command in (
     models.rollback,
     models.trace,
     models.reconstruct,
+    cluster.submit,
     models.import_weights,
 ):
     main.add_command(_command)

@@ -1,12 +1,15 @@
 """Commands about the machines that runs are on."""
 
+import sys
 from pathlib import Path
 
 import click
 
-from rayboot.errors import RaybootError
+from rayboot.errors import RaybootError, RequestError
 
-__all__ = ["doctor"]
+__all__ = ["doctor", "submit"]
+
+_TASKS = ("synthesize", "plan", "generate", "finetune", "evaluate", "round", "reconstruct")
 
 
 @click.command()
@@ -27,3 +30,81 @@ def doctor(config_path: Path | None) -> None:
         failed += check.status == "FAIL"
     if failed:
         raise RaybootError(f"{failed} of the checks failed; each has its remedy above")
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@click.argument("task", type=click.Choice(_TASKS), required=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="YAML of the run; it travels with the job.",
+)
+@click.option("--address", required=True, metavar="URL", help="Of the dashboard: http://HOST:8265.")
+@click.option(
+    "--env", "environment", multiple=True, metavar="NAME=VALUE", help="For the job; no secrets."
+)
+@click.option(
+    "--follow", "job", metavar="JOB", help="Show the log of a job that runs already, to its end."
+)
+@click.option("--no-wait", is_flag=True, help="Print the job's id and leave.")
+@click.option("--allow-open-cluster", is_flag=True, help="Take a cluster that asks for no token.")
+def submit(
+    task: str | None,
+    arguments: tuple[str, ...],
+    config_path: Path | None,
+    address: str,
+    environment: tuple[str, ...],
+    job: str | None,
+    no_wait: bool,
+    allow_open_cluster: bool,
+) -> None:
+    """Run TASK as a job on a Ray cluster; further ARGUMENTS of TASK go after --.
+
+    The log comes as it is written, and the exit status is the job's own.
+    """
+    from rayboot.submission import prepare_submission, submit_job
+    from rayboot.submission.request import require_cluster
+
+    if (task is None) == (job is None):
+        raise RequestError("submit needs a TASK, or --follow JOB, and not both")
+    if task is None:
+        require_cluster(address, allow_open=allow_open_cluster)
+    else:
+        if config_path is None:
+            raise RequestError(f"submit {task} needs --config FILE")
+        submission = prepare_submission(
+            task,
+            config_path,
+            address,
+            arguments=arguments,
+            environment=environment,
+            allow_open=allow_open_cluster,
+        )
+        job = submit_job(submission)
+        click.echo(job, err=not no_wait)
+    assert job is not None
+    if not no_wait:
+        sys.exit(_follow(address, job))
+
+
+def _follow(address: str, job: str) -> int:
+    """The job's exit status; Ctrl-C asks whether to stop it, and leaves it running if not."""
+    from rayboot.submission.job import follow_job, stop_job
+
+    try:
+        return follow_job(address, job, lambda text: click.echo(text, nl=False))
+    except KeyboardInterrupt:
+        again = f"rayboot submit --follow {job} --address {address}"
+        try:
+            stop = click.confirm(f"\nstop the job {job}?", err=True)
+        except click.Abort:
+            stop = False
+        if stop:
+            stop_job(address, job)
+            click.echo(f"{job} is being stopped", err=True)
+        else:
+            click.echo(f"{job} runs on; to see it again: {again}", err=True)
+        return 130

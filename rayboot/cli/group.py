@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from rayboot.errors import RaybootError, RequestError
+from rayboot.versions import require_submitters_versions
 
 __all__ = ["Commands"]
 
@@ -31,6 +32,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; ends the process with the status that its error means."""
         try:
+            require_submitters_versions()
             return super().invoke(ctx)
         except KeyboardInterrupt:
             if ctx.invoked_subcommand in _RESUMABLE:

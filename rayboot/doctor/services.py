@@ -10,14 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from rayboot.dashboard import TOKEN_REMEDY, ask_dashboard, cluster_token
 from rayboot.doctor.check import Check, last_line, run_child
 
 __all__ = ["check_mlflow", "check_ray", "check_storage"]
-
-_TOKEN_REMEDY = (
-    "copy the cluster's token to ~/.ray/auth_token (mode 600), or set RAY_AUTH_MODE=token "
-    "and RAY_AUTH_TOKEN_PATH"
-)
 
 
 def check_ray(address: str | None) -> Check:
@@ -35,7 +31,7 @@ def check_ray(address: str | None) -> Check:
         return Check("Ray", "ok", f"{outcome}, {done.stdout.strip().splitlines()[-1]}")
     reason = last_line(done)
     if "uthentication" in done.stderr or "UNAUTHENTICATED" in done.stderr:
-        return Check("Ray", "FAIL", f"{where} asks for a token: {reason}", _TOKEN_REMEDY)
+        return Check("Ray", "FAIL", f"{where} asks for a token: {reason}", TOKEN_REMEDY)
     remedy = (
         "see the log under /tmp/ray/session_latest/logs"
         if address is None
@@ -62,15 +58,7 @@ def _join_ray(address: str) -> None:
 
 def _check_dashboard(address: str) -> Check:
     try:
-        status = _http_status(f"{address}/api/version")
-        if status in (401, 403):
-            token = _ray_token()
-            if token is None:
-                return Check("Ray", "FAIL", f"{address} asks for a token", _TOKEN_REMEDY)
-            status = _http_status(f"{address}/api/version", token)
-            if status in (401, 403):
-                return Check("Ray", "FAIL", f"{address} refuses this token", _TOKEN_REMEDY)
-            return Check("Ray", "ok", f"{address} answers and takes the token")
+        found = ask_dashboard(address)
     except OSError as error:
         return Check(
             "Ray",
@@ -78,8 +66,13 @@ def _check_dashboard(address: str) -> Check:
             f"{address} does not answer: {error}",
             "check the address (port 8265 by default), and that it can be reached from here",
         )
-    if status != 200:
-        return Check("Ray", "FAIL", f"{address} answers {status}", "is this Ray's dashboard?")
+    if found.status in (401, 403):
+        does = "asks for a token" if cluster_token() is None else "refuses this token"
+        return Check("Ray", "FAIL", f"{address} {does}", TOKEN_REMEDY)
+    if found.status != 200:
+        return Check("Ray", "FAIL", f"{address} answers {found.status}", "is this Ray's dashboard?")
+    if not found.is_open:
+        return Check("Ray", "ok", f"{address} answers and takes the token")
     return Check(
         "Ray",
         "note",
@@ -88,25 +81,12 @@ def _check_dashboard(address: str) -> Check:
     )
 
 
-def _http_status(url: str, token: str | None = None) -> int:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+def _http_status(url: str) -> int:
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=5
-        ) as answer:
-            return answer.status
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
-
-
-def _ray_token() -> str | None:
-    if token := os.environ.get("RAY_AUTH_TOKEN"):
-        return token.strip()
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
-    try:
-        return path.read_text().strip() or None
-    except OSError:
-        return None
 
 
 def check_storage(uri: str) -> Check:

@@ -1,0 +1,8 @@
+"""``rayboot round`` as the entry point of a Ray job: ``python jobs/round.py --config F``."""
+
+import sys
+
+from rayboot.cli import main
+
+if __name__ == "__main__":
+    main(["round", *sys.argv[1:]])

@@ -1,0 +1,8 @@
+"""``rayboot synthesize`` as the entry point of a Ray job: ``python jobs/synthesize.py --config F``."""
+
+import sys
+
+from rayboot.cli import main
+
+if __name__ == "__main__":
+    main(["synthesize", *sys.argv[1:]])

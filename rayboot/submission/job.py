@@ -1,0 +1,95 @@
+"""Sending a job, following its log, and stopping it, by Ray's own client."""
+
+import asyncio
+import json
+import secrets
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+from rayboot.errors import RequestError
+from rayboot.submission.request import CONFIG_NAME, Submission
+from rayboot.versions import SUBMITTER_VARIABLE, own_versions
+
+__all__ = ["follow_job", "stop_job", "submit_job"]
+
+_POLL_S = 1.0
+_RETRIES = 30
+"""Polls that may fail in a row: a head that restarts is away for a while."""
+
+Echo = Callable[[str], None]
+
+
+def submit_job(submission: Submission) -> str:
+    """Sends the job; its id."""
+    client = JobSubmissionClient(submission.address)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / CONFIG_NAME).write_bytes(submission.config)
+        versions = {SUBMITTER_VARIABLE: json.dumps(own_versions())}
+        return client.submit_job(
+            entrypoint=submission.entrypoint,
+            submission_id=f"rayboot-{submission.task}-{secrets.token_hex(4)}",
+            runtime_env={
+                "working_dir": folder,
+                "env_vars": {**submission.environment, **versions},
+            },
+            metadata={"task": submission.task},
+        )
+
+
+def follow_job(address: str, job: str, echo: Echo) -> int:
+    """Hands the job's log on while it is written, and returns the job's exit status.
+
+    Args:
+        address: of the dashboard.
+        job: its id.
+        echo: gets pieces of the log, as they come.
+
+    Raises:
+        RequestError: the cluster knows no such job.
+        ConnectionError: the cluster was away for half a minute.
+    """
+    client = JobSubmissionClient(address)
+    shown = failures = 0
+    while True:
+        try:
+            shown = asyncio.run(_tail(client, job, shown, echo))
+            details = client.get_job_info(job)
+        except RuntimeError as error:
+            # How Ray's client tells of every status but 200.
+            if "does not exist" in str(error) or "404" in str(error):
+                raise RequestError(f"{address} knows no job {job}") from error
+            raise
+        except OSError as error:
+            failures += 1
+            if failures > _RETRIES:
+                raise ConnectionError(f"{address} is away; the job may still run") from error
+        else:
+            failures = 0
+            if details.status.is_terminal():
+                return _exit_status(details.status, details.driver_exit_code)
+        time.sleep(_POLL_S)
+
+
+async def _tail(client: JobSubmissionClient, job: str, shown: int, echo: Echo) -> int:
+    """Shows what of the log is new; the stream begins at its start whenever it is opened."""
+    seen = 0
+    async for piece in client.tail_job_logs(job):
+        echo(piece[max(0, shown - seen) :])
+        seen += len(piece)
+        shown = max(shown, seen)
+    return shown
+
+
+def _exit_status(status: JobStatus, code: int | None) -> int:
+    if status == JobStatus.SUCCEEDED:
+        return 0
+    return code if code is not None and code > 0 else 1
+
+
+def stop_job(address: str, job: str) -> None:
+    """Asks the cluster to stop the job."""
+    JobSubmissionClient(address).stop_job(job)
