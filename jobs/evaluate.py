@@ -1,4 +1,4 @@
-"""``rayboot evaluate`` as the entry point of a Ray job: ``python jobs/evaluate.py --config F``."""
+"""``rayboot evaluate`` as a Ray job's entry point: ``python jobs/evaluate.py --config F``."""
 
 import sys
 

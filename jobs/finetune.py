@@ -1,4 +1,4 @@
-"""``rayboot finetune`` as the entry point of a Ray job: ``python jobs/finetune.py --config F``."""
+"""``rayboot finetune`` as a Ray job's entry point: ``python jobs/finetune.py --config F``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""``rayboot generate`` as the entry point of a Ray job: ``python jobs/generate.py --config F``."""
+"""``rayboot generate`` as a Ray job's entry point: ``python jobs/generate.py --config F``."""
 
 import sys
 

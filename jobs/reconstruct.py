@@ -1,4 +1,4 @@
-"""``rayboot reconstruct`` as the entry point of a Ray job: ``python jobs/reconstruct.py --config F``."""
+"""``rayboot reconstruct`` as a Ray job's entry point: ``python jobs/reconstruct.py --config F``."""
 
 import sys
 

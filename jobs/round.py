@@ -1,4 +1,4 @@
-"""``rayboot round`` as the entry point of a Ray job: ``python jobs/round.py --config F``."""
+"""``rayboot round`` as a Ray job's entry point: ``python jobs/round.py --config F``."""
 
 import sys
 

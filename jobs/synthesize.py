@@ -1,4 +1,4 @@
-"""``rayboot synthesize`` as the entry point of a Ray job: ``python jobs/synthesize.py --config F``."""
+"""``rayboot synthesize`` as a Ray job's entry point: ``python jobs/synthesize.py --config F``."""
 
 import sys
 

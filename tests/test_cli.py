@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from rayboot import __version__, cli
 from rayboot.errors import FaceRejectedError, RaybootError, RequestError
+from rayboot.submission.request import TASKS
 
 
 def _chained(error: Exception, cause: Exception) -> Exception:
@@ -140,3 +141,10 @@ def test_an_interrupted_run_says_the_command_to_go_on(monkeypatch: pytest.Monkey
 def test_an_evaluation_that_lacks_something_is_refused(arguments: list[str], word: str) -> None:
     done = CliRunner().invoke(cli.main, ["evaluate", *arguments])
     assert done.exit_code == 2 and word in done.output
+
+
+def test_submit_offers_the_tasks_that_can_be_sent() -> None:
+    (task, *_) = cli.main.commands["submit"].params
+    assert isinstance(task.type, click.Choice)
+    assert tuple(task.type.choices) == tuple(TASKS)
+    assert set(TASKS) < set(cli.main.commands)

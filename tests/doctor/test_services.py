@@ -1,44 +1,21 @@
 import sqlite3
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rayboot.doctor.services import check_mlflow, check_ray, check_storage
+from tests.dashboards import serve_dashboard
 
 CLOSED = "127.0.0.1:9"
 """The discard port: nothing listens there."""
 
 
-class Dashboard(BaseHTTPRequestHandler):
-    """Answers as Ray's dashboard and as MLflow's server do."""
-
-    token: str | None = None
-
-    def do_GET(self) -> None:
-        sent = self.headers.get("Authorization")
-        allowed = self.token is None or sent == f"Bearer {self.token}"
-        known = self.path in ("/api/version", "/health")
-        self.send_response(200 if allowed and known else 401 if not allowed else 404)
-        self.end_headers()
-
-    def log_message(self, *args: Any) -> None:
-        """Keeps the test's output clean."""
-
-
 @pytest.fixture
-def dashboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(Dashboard, "token", None)
-    server = HTTPServer(("127.0.0.1", 0), Dashboard)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def dashboard() -> Iterator[str]:
+    with serve_dashboard("2.60.0") as address:
+        yield address
 
 
 def test_a_local_ray_starts() -> None:
@@ -68,19 +45,18 @@ def test_a_dashboard_without_token_is_noted(dashboard: str) -> None:
     ],
 )
 def test_a_dashboard_that_asks_for_a_token(
-    dashboard: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     token: str | None,
     status: str,
     words: str,
 ) -> None:
-    monkeypatch.setattr(Dashboard, "token", "right")
     path = tmp_path / "token"
     path.write_text(f"{token or ''}\n")
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
-    check = check_ray(dashboard)
+    with serve_dashboard("2.60.0", token="right") as dashboard:
+        check = check_ray(dashboard)
     assert check.status == status
     assert words in check.detail
     assert ("RAY_AUTH_TOKEN_PATH" in check.remedy) == (status == "FAIL")
@@ -113,11 +89,11 @@ def test_storage_by_bucket_and_key(s3_server: Any, monkeypatch: pytest.MonkeyPat
     assert check_storage("s3://ready").status == "FAIL"
 
 
-def test_an_mlflow_server(dashboard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_mlflow_server(dashboard: str) -> None:
     assert check_mlflow(dashboard).status == "ok"
     assert check_mlflow(f"http://{CLOSED}").status == "FAIL"
-    monkeypatch.setattr(Dashboard, "token", "right")
-    assert "MLFLOW_TRACKING_TOKEN" in check_mlflow(dashboard).remedy
+    with serve_dashboard("2.60.0", token="right") as closed:
+        assert "MLFLOW_TRACKING_TOKEN" in check_mlflow(closed).remedy
 
 
 def test_an_mlflow_store_in_a_file(tmp_path: Path) -> None:

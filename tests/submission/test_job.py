@@ -1,0 +1,87 @@
+"""Against a real Ray head, which asks for its token."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ray_head import Head, start_head
+
+CONFIG = "num_identities: 2\nphoto_size: 96\nseed: 4\n"
+RAYBOOT = [sys.executable, "-c", "from rayboot.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    folder = tmp_path_factory.mktemp("head")
+    # Jobs find the command where this environment has it.
+    binaries = str(Path(sys.executable).parent)
+    before = os.environ["PATH"]
+    os.environ["PATH"] = f"{binaries}{os.pathsep}{before}"
+    try:
+        with start_head(folder) as found:
+            yield found
+    finally:
+        os.environ["PATH"] = before
+
+
+def submit(head: Head, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "faces.yaml").write_text(CONFIG)
+    return subprocess.run(
+        [*RAYBOOT, "submit", "--address", head.address, *arguments],
+        env=head.environment, cwd=tmp_path, capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+
+
+def test_a_job_runs_there_and_its_log_and_status_come_back(head: Head, tmp_path: Path) -> None:
+    output = tmp_path / "faces"
+    done = submit(
+        head, tmp_path, "synthesize", "--config", "faces.yaml", "--", "--output", str(output)
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(output) in done.stdout
+    assert (output / "truth/topology.npz").exists()
+    job = done.stderr.split()[0]
+    again = submit(head, tmp_path, "--follow", job)
+    assert again.returncode == 0 and str(output) in again.stdout
+
+
+def test_a_wrong_request_ends_with_the_jobs_own_status(head: Head, tmp_path: Path) -> None:
+    done = submit(head, tmp_path, "synthesize", "--config", "faces.yaml")
+    assert done.returncode == 2
+    assert "--output" in done.stdout
+
+
+def test_an_unknown_job_is_named(head: Head, tmp_path: Path) -> None:
+    done = submit(head, tmp_path, "--follow", "rayboot-none")
+    assert done.returncode == 2
+    assert "knows no job rayboot-none" in done.stderr
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_an_interruption_asks_whether_to_stop_the_job(
+    head: Head, tmp_path: Path, answer: str
+) -> None:
+    (tmp_path / "faces.yaml").write_text(CONFIG.replace("2\n", "5000\n", 1))
+    process = subprocess.Popen(
+        [*RAYBOOT, "submit", "synthesize", "--config", "faces.yaml", "--address", head.address,
+         "--", "--output", str(tmp_path / "many")],
+        env=head.environment, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    guard = threading.Timer(120, process.kill)
+    guard.start()
+    deadline = time.monotonic() + 90
+    while not (tmp_path / "many").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.kill(process.pid, signal.SIGINT)
+    _, told = process.communicate(f"{answer}\n", timeout=60)
+    guard.cancel()
+    assert process.returncode == 130, told
+    assert ("is being stopped" if answer == "y" else "submit --follow") in told

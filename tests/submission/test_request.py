@@ -1,0 +1,110 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayboot.config import load_config
+from rayboot.errors import RequestError
+from rayboot.submission.request import TASKS, Submission, prepare_submission
+from rayboot.versions import own_versions
+from tests.dashboards import serve_dashboard
+
+TOKEN = "t" * 64
+RAY = own_versions()["ray"]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "generate.yaml"
+    path.write_text("input: s3://bucket/photos\noutput: s3://bucket/pairs\n")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+
+
+def prepare(config: Path, *, token: str | None = TOKEN, ray: str = RAY, **more: Any) -> Submission:
+    with serve_dashboard(ray, token) as address:
+        return prepare_submission("generate", config, address, **more)
+
+
+def test_the_config_travels_and_the_command_names_it(config: Path) -> None:
+    made = prepare(config, arguments=["--output", "s3://b/other pairs"], environment=["A=b=c"])
+    assert made.config == config.read_bytes()
+    assert made.entrypoint == "rayboot generate --config config.yaml --output 's3://b/other pairs'"
+    assert made.environment == {"A": "b=c"}
+
+
+def test_a_wrong_config_is_refused_before_anything_is_asked(config: Path) -> None:
+    config.write_text("inptu: photos\n")
+    with pytest.raises(RequestError, match="inptu"):
+        prepare_submission("generate", config, "http://127.0.0.1:9")
+
+
+def test_an_open_cluster_is_refused_unless_allowed(config: Path) -> None:
+    with pytest.raises(RequestError, match="--allow-open-cluster"):
+        prepare(config, token=None)
+    assert prepare(config, token=None, allow_open=True).task == "generate"
+
+
+def test_a_wrong_token_is_refused(config: Path) -> None:
+    with pytest.raises(RequestError, match="refuses this token"):
+        prepare(config, token="other")
+
+
+def test_no_token_at_hand(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
+    with pytest.raises(RequestError, match="asks for a token"):
+        prepare(config)
+
+
+def test_another_ray_is_refused_and_both_are_named(config: Path) -> None:
+    with pytest.raises(RequestError, match=rf"runs Ray 1\.2\.3, here is Ray {RAY}"):
+        prepare(config, ray="1.2.3")
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "head:8265", "auto"])
+def test_an_address_of_another_kind(config: Path, address: str) -> None:
+    with pytest.raises(RequestError, match="http://HOST:8265"):
+        prepare_submission("generate", config, address)
+
+
+def test_nobody_answers(config: Path) -> None:
+    with pytest.raises(RequestError, match="does not answer"):
+        prepare_submission("generate", config, "http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["AWS_SECRET_ACCESS_KEY=x", "AWS_ACCESS_KEY_ID=x", "MLFLOW_TRACKING_PASSWORD=x", "MY_TOKEN=x"],
+)
+def test_a_secret_is_not_sent(config: Path, variable: str) -> None:
+    with pytest.raises(RequestError, match="shown to all") as refused:
+        prepare(config, environment=[variable])
+    assert "=x" not in str(refused.value)
+
+
+def test_a_password_in_a_url_is_not_sent(config: Path) -> None:
+    secret = "postgresql://me:hunter2@db/mlflow"
+    for more in ({"environment": [f"URI={secret}"]}, {"arguments": ["--output", secret]}):
+        with pytest.raises(RequestError, match="password") as refused:
+            prepare(config, **more)
+        assert "hunter2" not in str(refused.value)
+    config.write_text(f"{config.read_text()}tracking_uri: {secret}\n")
+    with pytest.raises(RequestError, match="password"):
+        prepare(config)
+
+
+def test_every_task_has_an_entry_point() -> None:
+    jobs = Path(__file__).resolve().parents[2] / "jobs"
+    for task in set(TASKS) - {"plan"}:
+        assert f'main(["{task}", *sys.argv[1:]])' in (jobs / f"{task}.py").read_text()
+
+
+def test_the_shipped_configs_are_of_their_tasks() -> None:
+    configs = Path(__file__).resolve().parents[2] / "configs"
+    assert load_config(TASKS["round"], configs / "paper.yaml")
+    assert load_config(TASKS["generate"], configs / "generate-bucket.yaml")
