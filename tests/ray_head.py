@@ -1,15 +1,18 @@
 """A Ray head of its own, with a token, as users start one."""
 
 import os
-import signal
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from rayboot.dashboard import ask_dashboard
 
@@ -23,7 +26,9 @@ class Head(NamedTuple):
 
 @contextmanager
 def start_head(folder: Path, num_cpus: int = 1) -> Iterator[Head]:
-    """The head runs until the end of the block; everything of it lies in ``folder``."""
+    """The head runs until the end of the block; its token and log lie in ``folder``."""
+    # Of its own, for names of sockets may not be long.
+    short = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     token = folder / "token"
     token.write_text("a" * 64)
     token.chmod(0o600)
@@ -32,8 +37,8 @@ def start_head(folder: Path, num_cpus: int = 1) -> Iterator[Head]:
     command = [
         sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block",
         f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1",
-        f"--num-cpus={num_cpus}", f"--temp-dir={folder / 'ray'}", "--ray-client-server-port=0",
-        "--object-store-memory=100000000", "--disable-usage-stats",
+        f"--num-cpus={num_cpus}", f"--temp-dir={short}", "--object-store-memory=100000000",
+        "--disable-usage-stats",
     ]  # fmt: skip
     environment = {**os.environ, **auth, "RAY_USAGE_STATS_ENABLED": "0"}
     environment.pop("RAY_ADDRESS", None)
@@ -46,8 +51,18 @@ def start_head(folder: Path, num_cpus: int = 1) -> Iterator[Head]:
             _wait(process, address, folder / "head.log")
             yield Head(address, environment)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            _end(process)
+            shutil.rmtree(short, ignore_errors=True)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kills the head and all that it started, each of which has a group of its own."""
+    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+    process.kill()
+    process.wait()
 
 
 def _free_port() -> int:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import aiohttp
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from rayboot.errors import RequestError
@@ -56,6 +57,8 @@ def follow_job(address: str, job: str, echo: Echo) -> int:
     shown = failures = 0
     while True:
         try:
+            # Asked first: an unknown job is told apart from a log that is away.
+            client.get_job_info(job)
             shown = asyncio.run(_tail(client, job, shown, echo))
             details = client.get_job_info(job)
         except RuntimeError as error:
@@ -63,7 +66,7 @@ def follow_job(address: str, job: str, echo: Echo) -> int:
             if "does not exist" in str(error) or "404" in str(error):
                 raise RequestError(f"{address} knows no job {job}") from error
             raise
-        except OSError as error:
+        except (OSError, aiohttp.ClientError) as error:
             failures += 1
             if failures > _RETRIES:
                 raise ConnectionError(f"{address} is away; the job may still run") from error

@@ -1,6 +1,7 @@
 """Against a real Ray head, which asks for its token."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def test_a_job_runs_there_and_its_log_and_status_come_back(head: Head, tmp_path:
     assert done.returncode == 0, done.stderr
     assert str(output) in done.stdout
     assert (output / "truth/topology.npz").exists()
-    job = done.stderr.split()[0]
+    (job,) = set(re.findall(r"rayboot-synthesize-\w+", done.stderr))
     again = submit(head, tmp_path, "--follow", job)
     assert again.returncode == 0 and str(output) in again.stdout
 
