@@ -28,6 +28,7 @@ __all__ = [
     "as_local_file",
     "create_bytes",
     "exists",
+    "join_below",
     "join_uri",
     "list_entries",
     "list_files",
@@ -47,6 +48,17 @@ _AHEAD = 4 * 2**20
 def join_uri(uri: str, *names: str) -> str:
     """``uri`` with names below it."""
     return posixpath.join(uri.rstrip("/"), *names)
+
+
+def join_below(uri: str, name: str) -> str:
+    """``uri`` with a name that came with somebody's data, which may not lead out of it.
+
+    Raises:
+        ValueError: the name is absolute or climbs up.
+    """
+    if name.startswith("/") or ".." in name.split("/") or "\0" in name:
+        raise ValueError(f"the name {name!r} leads out of {uri}")
+    return join_uri(uri, name)
 
 
 def _open(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:

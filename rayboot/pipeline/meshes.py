@@ -24,6 +24,7 @@ from rayboot.data.patience import blaming_store, patiently
 from rayboot.data.storage import (
     arrow_filesystem,
     exists,
+    join_below,
     join_uri,
     list_files,
     open_file,
@@ -200,6 +201,7 @@ class WriteMeshes:
         return pa.Table.from_pylist(kept, schema=INDEX_SCHEMA)
 
     def _process(self, row: Row) -> Row:
+        names = self._names(row["face_id"])
         size = self._shape[2]
         photo = np.frombuffer(row["image"], np.uint8).reshape(size, size, 3)
         solid = solid_of(row, self._shape, 0).without_specks()
@@ -210,10 +212,19 @@ class WriteMeshes:
         # Any pose may come here, so no plane of symmetry is asked for.
         painted = paint_mesh(mesh, photo, None, "mirrored")
         payloads = {kind: encode_mesh(painted, kind) for kind in self._kinds}
-        # The photo's suffix stays in the name: a.jpg and a.png are two faces.
-        stem = "_".join(posixpath.splitext(row["face_id"])).replace("_.", "_")
-        names: Row = {kind: f"{stem}.{kind}" for kind in payloads}
         for kind, payload in payloads.items():
-            uri = join_uri(self._output, names[kind])
+            uri = join_below(self._output, names[kind])
             patiently(partial(write_bytes, uri, payload), uri)
+        return names
+
+    def _names(self, face_id: str) -> Row:
+        """File names by kind; what a table of photos calls itself is anybody's."""
+        # The photo's suffix stays in the name: a.jpg and a.png are two faces.
+        stem = "_".join(posixpath.splitext(face_id)).replace("_.", "_")
+        names: Row = {kind: f"{stem}.{kind}" for kind in self._kinds}
+        try:
+            for name in names.values():
+                join_below(self._output, name)
+        except ValueError as error:
+            raise FaceRejectedError("reconstruct", "unsafe-name", str(error)) from error
         return names

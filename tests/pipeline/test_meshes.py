@@ -1,3 +1,5 @@
+import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,29 @@ def test_photos_become_meshes_and_bad_ones_reasons(
             mesh = trimesh.load(output / row[kind], force="mesh", process=False)
             assert len(mesh.vertices) > 1000
             assert np.abs(mesh.vertices[:, :2]).max() <= 48
+
+
+def test_a_name_that_leads_out_is_rejected(
+    ray_local: object, synthetic_set: str, tmp_path: Path
+) -> None:
+    photos = [path.read_bytes() for path in sorted(Path(synthetic_set).rglob("*.jpg"))[:3]]
+    names = ["../../away.jpg", f"{tmp_path}/away.jpg", "kept<script>.jpg"]
+    with tarfile.open(tmp_path / "photos.tar", "w") as archive:
+        for name, payload in zip(names, photos, strict=True):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(payload)
+            archive.addfile(entry, io.BytesIO(payload))
+    output = tmp_path / "deep/meshes"
+    plan = prepare_meshes("builtin:compact", str(tmp_path / "photos.tar"), str(output))
+    before = set(tmp_path.rglob("*"))
+    summary = reconstruct_photos(plan)
+    assert not [p for p in set(tmp_path.rglob("*")) - before if not p.is_relative_to(output)]
+    assert not [p for p in tmp_path.parent.iterdir() if p.name.startswith("away")]
+    # A photo in an archive is named after both; so an absolute name lies below the output.
+    rows = {row["face_id"]: row for row in pq.read_table(output / "index.parquet").to_pylist()}
+    assert set(rows) == {f"photos/{name}" for name in names}
+    assert rows["photos/../../away.jpg"]["reason"] == "unsafe-name"
+    assert summary.num_meshes == 2
 
 
 def test_requests_are_checked(tmp_path: Path, synthetic_set: str) -> None:
