@@ -1,7 +1,9 @@
 """The files under infra/aws, with settings put in."""
 
 import json
+import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -139,6 +141,14 @@ def test_no_port_is_open(cluster: dict[str, Any]) -> None:
         assert all(disk["Ebs"]["Encrypted"] for disk in config["BlockDeviceMappings"])
     (head,) = (c for c in cluster["head_start_ray_commands"] if "ray start" in c)
     assert "--dashboard-host=127.0.0.1" in head
+
+
+def test_ray_knows_its_options(cluster: dict[str, Any]) -> None:
+    commands = cluster["head_start_ray_commands"] + cluster["worker_start_ray_commands"]
+    words = {word for command in commands for word in re.findall(r"--[a-z-]+", command)}
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--help"]
+    known = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert words and all(re.search(rf"{word}\b", known) for word in words)
 
 
 def test_ray_asks_for_a_token(cluster: dict[str, Any]) -> None:

@@ -1,6 +1,8 @@
 """The manifests under infra/kubernetes, as kubectl makes them."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -183,6 +185,15 @@ def test_ray_and_mlflow_ask_who_comes(folder: str) -> None:
         assert "--app-name=basic-auth" in container["command"]
         (hosts,) = (word for word in container["command"] if word.startswith("--allowed-hosts="))
         assert "*" not in hosts
+
+
+def test_mlflow_knows_its_options() -> None:
+    (server,) = of_kind("small", "Deployment")
+    (container,) = server["spec"]["template"]["spec"]["containers"]
+    words = [word.split("=")[0] for word in container["command"] if word.startswith("--")]
+    command = [sys.executable, "-m", "mlflow", "server", "--help"]
+    known = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert words and all(re.search(rf"{word}\b", known) for word in words)
 
 
 def test_secrets_are_named_and_never_held(folder: str) -> None:

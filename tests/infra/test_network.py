@@ -63,6 +63,7 @@ NEEDED = {
     ("submitter", "head", DASHBOARD),
     ("kuberay-operator", "head", DASHBOARD),
     ("mlflow", "postgres", POSTGRES),
+    ("prometheus", "head", METRICS),
 }
 
 
