@@ -25,7 +25,7 @@ KINDS: dict[str, type[FrozenConfig]] = {
     "paper.yaml": RoundConfig,
     "pretrain-": PretrainConfig,
     "reconstruct-": ReconstructConfig,
-    "robustness.yaml": RobustnessConfig,
+    "robustness": RobustnessConfig,
     "round-": RoundConfig,
     "synthesize-": SynthesisConfig,
 }
