@@ -1,0 +1,142 @@
+"""A Ray head and its workers, each a node of its own on this machine."""
+
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from infra.stack.place import LOOPBACK, Place
+from infra.stack.service import Service, http_problem
+from rayboot.cluster import LOCAL_ENVIRONMENT
+
+__all__ = ["RayHead", "RayWorker"]
+
+
+class _RayNode(Service):
+    # A node's first start imports all of Ray several times.
+    ready_within_s: ClassVar[float] = 180.0
+    ends_within_s: ClassVar[float] = 30.0
+    number: int
+
+    def __init__(self, place: Place, store_mb: int) -> None:
+        super().__init__(place)
+        self._store_mb = store_mb
+
+    def environment(self) -> Mapping[str, str]:
+        """Whoever has no token is refused; nothing is reported to anybody."""
+        return {
+            **LOCAL_ENVIRONMENT,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.place.ray_token),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            # Jobs say `python` and `rayboot`, and mean this environment's.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        }
+
+    def _command(self, *options: str) -> list[str]:
+        ports = self.place.ports
+        return [
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
+            *("--dashboard-agent-listen-port", str(ports[f"agent_http_{self.number}"])),
+            *("--dashboard-agent-grpc-port", str(ports[f"agent_grpc_{self.number}"])),
+            # Any free ones: nodes of one machine would want the same range.
+            *("--min-worker-port", "0", "--max-worker-port", "0"),
+            *("--object-store-memory", str(self._store_mb * 2**20)),
+            "--disable-usage-stats",
+            *options,
+        ]
+
+
+class RayHead(_RayNode):
+    """Knows the cluster, takes jobs, and computes nothing itself.
+
+    Args:
+        place: of the stack.
+        store_mb: size of its object store.
+        temp: folder of sockets and logs; its path must be short.
+    """
+
+    name: str = "ray-head"
+    number = 0
+
+    def __init__(self, place: Place, store_mb: int, temp: Path) -> None:
+        super().__init__(place, store_mb)
+        self._temp = temp
+        self._token = place.new_secret(place.ray_token.name)
+
+    @property
+    def url(self) -> str:
+        """Of the dashboard and of the job API."""
+        return self.place.url("ray_dashboard")
+
+    def address(self) -> str:
+        """Of the cluster for drivers on this machine; known once the head is ready."""
+        # The head does not stay at 127.0.0.1: Ray takes the machine's own address.
+        return (self._temp / "ray_current_cluster").read_text().strip()
+
+    def command(self) -> list[str]:
+        """A head that leaves CPUs and GPUs to its workers."""
+        ports = self.place.ports
+        return self._command(
+            "--head",
+            *("--port", str(ports["ray"])),
+            *("--ray-client-server-port", str(ports["ray_client"])),
+            *("--dashboard-host", LOOPBACK, "--dashboard-port", str(ports["ray_dashboard"])),
+            *("--temp-dir", str(self._temp)),
+            *("--num-cpus", "0", "--num-gpus", "0"),
+        )
+
+    def problem(self) -> str | None:
+        """It is ready when jobs can be submitted."""
+        if not (self._temp / "ray_current_cluster").exists():
+            return "the head has not written its address"
+        return http_problem(f"{self.url}/api/jobs/", self._headers())
+
+    def num_nodes(self) -> int:
+        """Nodes that are up, the head among them; 0 where it does not answer."""
+        request = urllib.request.Request(
+            f"{self.url}/nodes?view=summary", headers=dict(self._headers())
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                nodes = json.load(answer)["data"]["summary"]
+        except (urllib.error.URLError, OSError, KeyError):
+            return 0
+        return sum(node["raylet"].get("state") == "ALIVE" for node in nodes)
+
+    def _headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {self._token}"}
+
+
+class RayWorker(_RayNode):
+    """Where the work is done.
+
+    Args:
+        head: that it joins, ready.
+        number: 1, 2, ...
+        store_mb: size of its object store.
+        num_cpus: that it offers.
+        num_gpus: likewise; None: all of the machine.
+    """
+
+    def __init__(
+        self, head: RayHead, number: int, store_mb: int, num_cpus: int, num_gpus: int | None
+    ) -> None:
+        super().__init__(head.place, store_mb)
+        self._head, self.number, self.name = head, number, f"ray-worker-{number}"
+        self._num_cpus, self._num_gpus = num_cpus, num_gpus
+
+    def command(self) -> list[str]:
+        """A node that joins the head."""
+        gpus = [] if self._num_gpus is None else ["--num-gpus", str(self._num_gpus)]
+        address, cpus = self._head.address(), str(self._num_cpus)
+        return self._command("--address", address, "--num-cpus", cpus, *gpus)
+
+    def problem(self) -> str | None:
+        """It is ready when the head counts it; workers are waited for in order."""
+        found = self._head.num_nodes()
+        return None if found > self.number else f"the head counts {found} nodes"
