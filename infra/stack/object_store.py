@@ -1,6 +1,5 @@
 """SeaweedFS: an S3 server with signatures, from a wheel."""
 
-import json
 import shutil
 import signal
 import sys
@@ -29,7 +28,6 @@ _PORTS = {
     "s3.port.grpc": "weed_s3_grpc",
 }
 _ACCESS_KEY, _SECRET_KEY = "s3-access-key", "s3-secret-key"
-_ACTIONS = ["Admin", "Read", "List", "Tagging", "Write"]
 
 
 class ObjectStore(Service):
@@ -65,9 +63,6 @@ class ObjectStore(Service):
 
     def command(self) -> list[str]:
         """One process for master, volumes, filer and S3."""
-        credentials = [{"accessKey": self._access_key, "secretKey": self._secret_key}]
-        identity = {"name": "stack", "credentials": credentials, "actions": _ACTIONS}
-        config = self.place.write_secret("s3.json", json.dumps({"identities": [identity]}))
         return [
             _weed_binary(),
             "server",
@@ -78,7 +73,6 @@ class ObjectStore(Service):
             # Catalogs on fixed ports, which a second server could not have.
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
-            f"-s3.config={config}",
             # A bucket takes 7 volumes; the default number ends at the second bucket.
             "-volume.max=200",
             "-master.volumeSizeLimitMB=64",
@@ -88,8 +82,14 @@ class ObjectStore(Service):
         ]
 
     def environment(self) -> Mapping[str, str]:
-        """Keeps its memory small, and its own logs out of the system's folder."""
-        return {"GOMEMLIMIT": "300MiB", "TMPDIR": str(self.place.data("s3"))}
+        """Whoever signs with this key may do everything, and nobody else anything."""
+        return {
+            "AWS_ACCESS_KEY_ID": self._access_key,
+            "AWS_SECRET_ACCESS_KEY": self._secret_key,
+            "GOMEMLIMIT": "300MiB",
+            # Its own logs, which would go to the system's folder.
+            "TMPDIR": str(self.place.data("s3")),
+        }
 
     def problem(self) -> str | None:
         """It is ready when the buckets are there and can be written to."""

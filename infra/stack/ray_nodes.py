@@ -19,6 +19,8 @@ __all__ = ["RayHead", "RayWorker"]
 class _RayNode(Service):
     # A node's first start imports all of Ray several times.
     ready_within_s: ClassVar[float] = 180.0
+    # Ray gives a node 30 s to make itself known, which a busy machine may need longer for.
+    more_starts: ClassVar[int] = 2
     ends_within_s: ClassVar[float] = 30.0
     number: int
 

@@ -34,6 +34,8 @@ class Service(ABC):
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     ends_within_s: ClassVar[float] = 15.0
     """After this it is killed."""
+    more_starts: ClassVar[int] = 0
+    """How often it is started again if it ends before it is ready."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -82,14 +84,18 @@ class Service(ABC):
         Raises:
             StackError: it ended, or takes longer than ``ready_within_s``.
         """
-        deadline = time.monotonic() + self.ready_within_s
+        deadline, starts_left = time.monotonic() + self.ready_within_s, self.more_starts
         while (problem := self.problem()) is not None:
             if (status := self.ended()) is not None:
-                raise StackError(f"{self.name} ended with status {status}; {self._end_of_log()}")
+                if starts_left == 0:
+                    raise StackError(f"{self.name} ended with status {status}; {self._log_end()}")
+                starts_left -= 1
+                self.stop()
+                self.start()
             if time.monotonic() > deadline:
                 raise StackError(
                     f"{self.name} is not ready after {self.ready_within_s:.0f} s: {problem}; "
-                    f"{self._end_of_log()}"
+                    f"{self._log_end()}"
                 )
             time.sleep(_LOOK_S)
 
@@ -116,7 +122,7 @@ class Service(ABC):
             pass
         self._process = None
 
-    def _end_of_log(self) -> str:
+    def _log_end(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
         return "\n".join([f"the end of {self.log}:", *(f"    {line}" for line in lines)])
 

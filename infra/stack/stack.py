@@ -72,10 +72,13 @@ class Stack:
     @property
     def waves(self) -> list[list[Service]]:
         """Services that need only those of the waves before."""
-        last: list[Service] = [self.tracking, *self.workers]
-        if self.prometheus is not None:
-            last.append(self.prometheus)
-        return [[self.store, self.database, self.head], last]
+        figures = [] if self.prometheus is None else [self.prometheus]
+        # Workers one after the other: starting takes all of two cores.
+        return [
+            [self.store, self.database, self.head],
+            [self.tracking, self.workers[0]],
+            [self.workers[1], *figures],
+        ]
 
     @property
     def services(self) -> list[Service]:

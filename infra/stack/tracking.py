@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping
-from typing import ClassVar
 
 from infra.stack.database import Database
 from infra.stack.object_store import MLFLOW_BUCKET, ObjectStore
