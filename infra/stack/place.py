@@ -93,9 +93,11 @@ def make_place(folder: Path, first_port: int | None = None) -> Place:
         first_port: number all ports from here; by default well-known ones are preferred.
     """
     folder = folder.expanduser().resolve()
-    (folder / "logs").mkdir(parents=True, exist_ok=True)
-    (folder / "secrets").mkdir(mode=0o700, exist_ok=True)
-    (folder / "secrets").chmod(0o700)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Logs too: Ray writes down the variables that a job was given, keys among them.
+    for name in ("secrets", "logs"):
+        (folder / name).mkdir(mode=0o700, exist_ok=True)
+        (folder / name).chmod(0o700)
     return Place(folder, choose_ports(first_port))
 
 

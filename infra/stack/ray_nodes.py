@@ -24,9 +24,9 @@ class _RayNode(Service):
     ends_within_s: ClassVar[float] = 30.0
     number: int
 
-    def __init__(self, place: Place, store_mb: int) -> None:
+    def __init__(self, place: Place, store_mb: int, temp: Path) -> None:
         super().__init__(place)
-        self._store_mb = store_mb
+        self.store_mb, self.temp = store_mb, temp
 
     def environment(self) -> Mapping[str, str]:
         """Whoever has no token is refused; nothing is reported to anybody."""
@@ -39,7 +39,12 @@ class _RayNode(Service):
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         }
 
+    @property
+    def _folder(self) -> Path:
+        return self.temp / self.name
+
     def _command(self, *options: str) -> list[str]:
+        self._folder.mkdir(exist_ok=True)
         ports = self.place.ports
         return [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
@@ -47,7 +52,10 @@ class _RayNode(Service):
             *("--dashboard-agent-grpc-port", str(ports[f"agent_grpc_{self.number}"])),
             # Any free ones: nodes of one machine would want the same range.
             *("--min-worker-port", "0", "--max-worker-port", "0"),
-            *("--object-store-memory", str(self._store_mb * 2**20)),
+            *("--object-store-memory", str(self.store_mb * 2**20)),
+            # Nodes that share a folder unpack a job's files over each other's: its driver's
+            # working directory would vanish under it.
+            *("--temp-dir", str(self._folder)),
             "--disable-usage-stats",
             *options,
         ]
@@ -59,15 +67,14 @@ class RayHead(_RayNode):
     Args:
         place: of the stack.
         store_mb: size of its object store.
-        temp: folder of sockets and logs; its path must be short.
+        temp: folder of all nodes' sockets and logs; its path must be short.
     """
 
     name: str = "ray-head"
     number = 0
 
     def __init__(self, place: Place, store_mb: int, temp: Path) -> None:
-        super().__init__(place, store_mb)
-        self._temp = temp
+        super().__init__(place, store_mb, temp)
         self._token = place.new_secret(place.ray_token.name)
 
     @property
@@ -78,7 +85,7 @@ class RayHead(_RayNode):
     def address(self) -> str:
         """Of the cluster for drivers on this machine; known once the head is ready."""
         # The head does not stay at 127.0.0.1: Ray takes the machine's own address.
-        return (self._temp / "ray_current_cluster").read_text().strip()
+        return (self._folder / "ray_current_cluster").read_text().strip()
 
     def command(self) -> list[str]:
         """A head that leaves CPUs and GPUs to its workers."""
@@ -88,13 +95,12 @@ class RayHead(_RayNode):
             *("--port", str(ports["ray"])),
             *("--ray-client-server-port", str(ports["ray_client"])),
             *("--dashboard-host", LOOPBACK, "--dashboard-port", str(ports["ray_dashboard"])),
-            *("--temp-dir", str(self._temp)),
             *("--num-cpus", "0", "--num-gpus", "0"),
         )
 
     def problem(self) -> str | None:
         """It is ready when jobs can be submitted."""
-        if not (self._temp / "ray_current_cluster").exists():
+        if not (self._folder / "ray_current_cluster").exists():
             return "the head has not written its address"
         return http_problem(f"{self.url}/api/jobs/", self._headers())
 
@@ -120,15 +126,12 @@ class RayWorker(_RayNode):
     Args:
         head: that it joins, ready.
         number: 1, 2, ...
-        store_mb: size of its object store.
         num_cpus: that it offers.
         num_gpus: likewise; None: all of the machine.
     """
 
-    def __init__(
-        self, head: RayHead, number: int, store_mb: int, num_cpus: int, num_gpus: int | None
-    ) -> None:
-        super().__init__(head.place, store_mb)
+    def __init__(self, head: RayHead, number: int, num_cpus: int, num_gpus: int | None) -> None:
+        super().__init__(head.place, head.store_mb, head.temp)
         self._head, self.number, self.name = head, number, f"ray-worker-{number}"
         self._num_cpus, self._num_gpus = num_cpus, num_gpus
 

@@ -61,11 +61,10 @@ class Stack:
         self.database = Database(place)
         self.head = RayHead(place, settings.store_mb, temp)
         self.tracking = Tracking(place, self.database, self.store)
-        cpus, size = settings.cpus(), settings.store_mb
+        cpus = settings.cpus()
         # One worker has the machine's GPUs: two would both believe that they do.
         self.workers = [
-            RayWorker(self.head, number, size, cpus, num_gpus)
-            for number, num_gpus in ((1, None), (2, 0))
+            RayWorker(self.head, number, cpus, num_gpus) for number, num_gpus in ((1, None), (2, 0))
         ]
         self.prometheus = Prometheus(self.head) if settings.with_prometheus else None
 
@@ -183,6 +182,7 @@ def _keep_logs(temp: Path, place: Place) -> None:
     """Ray's logs outlive its folder of sockets; those of the run before go."""
     kept = place.log("ray").with_suffix("")
     shutil.rmtree(kept, ignore_errors=True)
-    for logs in temp.glob("session_2*/logs"):
-        shutil.move(logs, kept)
+    kept.mkdir()
+    for logs in temp.glob("*/session_2*/logs"):
+        shutil.move(logs, kept / logs.parts[-3])
     shutil.rmtree(temp, ignore_errors=True)
