@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from infra.stack.errors import StackError
+from infra.stack.leftovers import MARK
 from infra.stack.place import Place
 
 __all__ = ["Service", "http_problem"]
 
 _TAIL_LINES = 25
 _LOOK_S = 0.3
+_TOLD = ("RAY_", "AWS_", "MLFLOW_")
 
 
 class Service(ABC):
@@ -72,7 +74,7 @@ class Service(ABC):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.environment()},
+                env={**_neutral(os.environ), **self.environment(), MARK: str(self.place.folder)},
                 # Ctrl-C is for the stack, which then ends its services in order.
                 start_new_session=True,
                 user=self.user(),
@@ -125,6 +127,11 @@ class Service(ABC):
     def _log_end(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
         return "\n".join([f"the end of {self.log}:", *(f"    {line}" for line in lines)])
+
+
+def _neutral(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without what a shell was told about another stack, or another cluster."""
+    return {k: v for k, v in environment.items() if not k.startswith(_TOLD)}
 
 
 def http_problem(url: str, headers: Mapping[str, str] | None = None) -> str | None:

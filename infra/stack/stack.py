@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from infra.stack.database import Database
 from infra.stack.errors import StackError
-from infra.stack.leftovers import MARK, end_leftovers
+from infra.stack.leftovers import end_leftovers
 from infra.stack.object_store import ObjectStore
 from infra.stack.place import Place, make_place
 from infra.stack.prometheus import Prometheus
@@ -57,16 +57,17 @@ class Stack:
 
     def __init__(self, place: Place, temp: Path, settings: StackSettings) -> None:
         self.place = place
+        self.head = RayHead(place, settings.store_mb, temp)
+        # What may be missing comes first: the database takes seconds to prepare.
+        self.prometheus = Prometheus(self.head) if settings.with_prometheus else None
         self.store = ObjectStore(place)
         self.database = Database(place)
-        self.head = RayHead(place, settings.store_mb, temp)
         self.tracking = Tracking(place, self.database, self.store)
         cpus = settings.cpus()
         # One worker has the machine's GPUs: two would both believe that they do.
         self.workers = [
             RayWorker(self.head, number, cpus, num_gpus) for number, num_gpus in ((1, None), (2, 0))
         ]
-        self.prometheus = Prometheus(self.head) if settings.with_prometheus else None
 
     @property
     def waves(self) -> list[list[Service]]:
@@ -142,12 +143,9 @@ def running_stack(settings: StackSettings, tell: Callable[[str], None]) -> Itera
         StackError: one runs in that folder already, or a service does not start.
     """
     place = make_place(settings.folder, settings.first_port)
-    with _alone(place):
+    with _alone(place), _node_folder(place) as temp:
         if count := end_leftovers(place.folder):
             tell(f"ended {count} processes that a former stack had left")
-        os.environ[MARK] = str(place.folder)
-        # Ray's sockets lie here, and the system allows them 107 characters.
-        temp = Path(tempfile.mkdtemp(prefix="rayboot-"))
         stack = Stack(place, temp, settings)
         try:
             stack.start(tell)
@@ -156,8 +154,6 @@ def running_stack(settings: StackSettings, tell: Callable[[str], None]) -> Itera
             tell("ending")
             stack.stop()
             end_leftovers(place.folder)
-            _keep_logs(temp, place)
-            del os.environ[MARK]
 
 
 @contextmanager
@@ -178,11 +174,17 @@ def _alone(place: Place) -> Iterator[None]:
         yield
 
 
-def _keep_logs(temp: Path, place: Place) -> None:
-    """Ray's logs outlive its folder of sockets; those of the run before go."""
-    kept = place.log("ray").with_suffix("")
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir()
-    for logs in temp.glob("*/session_2*/logs"):
-        shutil.move(logs, kept / logs.parts[-3])
-    shutil.rmtree(temp, ignore_errors=True)
+@contextmanager
+def _node_folder(place: Place) -> Iterator[Path]:
+    """Where Ray's nodes put sockets and logs; the logs are kept, those of the run before go."""
+    # Not below the stack's folder: the system allows a socket's path 107 characters.
+    temp = Path(tempfile.mkdtemp(prefix="rayboot-"))
+    try:
+        yield temp
+    finally:
+        kept = place.log("ray").with_suffix("")
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir()
+        for logs in temp.glob("*/session_2*/logs"):
+            shutil.move(logs, kept / logs.parts[-3])
+        shutil.rmtree(temp, ignore_errors=True)

@@ -61,3 +61,15 @@ def test_a_second_stack_is_refused_and_leaves_the_first_its_keys(tmp_path: Path)
             with running_stack(settings, print):
                 pytest.fail("it started")
     assert (place.secrets / "ray-token").read_text() == key
+
+
+def test_a_program_that_is_missing_is_named_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    told: list[str] = []
+    with pytest.raises(StackError, match="no program `prometheus`; sudo apt-get"):
+        with running_stack(StackSettings(tmp_path / "stack", first_port=24900), told.append):
+            pytest.fail("it started")
+    assert told == []
+    assert not (tmp_path / "stack/postgres").exists()

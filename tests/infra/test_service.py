@@ -140,3 +140,18 @@ def test_leftovers_are_found_by_their_mark_and_ended(tmp_path: Path) -> None:
 def test_a_page_that_does_not_answer_is_named(place: Place) -> None:
     problem = http_problem(place.url("mlflow"))
     assert problem is not None and place.url("mlflow") in problem
+
+
+def test_a_service_does_not_hear_of_another_cluster(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "of another cluster")
+    monkeypatch.setenv("SOMETHING_ELSE", "stays")
+    write = "import os; open('names', 'w').write(' '.join(os.environ)); os.rename('names', 'told')"
+    service = Script(place, f"{write}\n{SLEEP}")
+    service.start()
+    wait_for(place.folder / "told")
+    service.stop()
+    names = (place.folder / "told").read_text().split()
+    assert "RAY_AUTH_TOKEN" not in names
+    assert {"SOMETHING_ELSE", MARK} <= set(names)
