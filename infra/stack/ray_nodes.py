@@ -24,14 +24,15 @@ class _RayNode(Service):
     ends_within_s: ClassVar[float] = 30.0
     number: int
 
-    def __init__(self, place: Place, store_mb: int, temp: Path) -> None:
+    def __init__(self, place: Place, store_mb: int, temp: Path, known: Mapping[str, str]) -> None:
         super().__init__(place)
-        self.store_mb, self.temp = store_mb, temp
+        self.store_mb, self.temp, self.known = store_mb, temp, known
 
     def environment(self) -> Mapping[str, str]:
         """Whoever has no token is refused; nothing is reported to anybody."""
         return {
             **LOCAL_ENVIRONMENT,
+            **self.known,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.place.ray_token),
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -68,13 +69,14 @@ class RayHead(_RayNode):
         place: of the stack.
         store_mb: size of its object store.
         temp: folder of all nodes' sockets and logs; its path must be short.
+        known: variables that every node has, so that no job needs to bring keys along.
     """
 
     name: str = "ray-head"
     number = 0
 
-    def __init__(self, place: Place, store_mb: int, temp: Path) -> None:
-        super().__init__(place, store_mb, temp)
+    def __init__(self, place: Place, store_mb: int, temp: Path, known: Mapping[str, str]) -> None:
+        super().__init__(place, store_mb, temp, known)
         self._token = place.new_secret(place.ray_token.name)
 
     @property
@@ -131,7 +133,7 @@ class RayWorker(_RayNode):
     """
 
     def __init__(self, head: RayHead, number: int, num_cpus: int, num_gpus: int | None) -> None:
-        super().__init__(head.place, head.store_mb, head.temp)
+        super().__init__(head.place, head.store_mb, head.temp, head.known)
         self._head, self.number, self.name = head, number, f"ray-worker-{number}"
         self._num_cpus, self._num_gpus = num_cpus, num_gpus
 

@@ -57,10 +57,11 @@ class Stack:
 
     def __init__(self, place: Place, temp: Path, settings: StackSettings) -> None:
         self.place = place
-        self.head = RayHead(place, settings.store_mb, temp)
+        self.store = ObjectStore(place)
+        known = {**self.store.variables, "MLFLOW_TRACKING_URI": place.url("mlflow")}
+        self.head = RayHead(place, settings.store_mb, temp, known)
         # What may be missing comes first: the database takes seconds to prepare.
         self.prometheus = Prometheus(self.head) if settings.with_prometheus else None
-        self.store = ObjectStore(place)
         self.database = Database(place)
         self.tracking = Tracking(place, self.database, self.store)
         cpus = settings.cpus()
@@ -111,8 +112,7 @@ class Stack:
             "RAY_API_SERVER_ADDRESS": self.head.url,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.place.ray_token),
-            **self.store.variables,
-            "MLFLOW_TRACKING_URI": self.tracking.uri,
+            **self.head.known,
         }
 
     def exports(self) -> dict[str, str]:
@@ -177,8 +177,13 @@ def _alone(place: Place) -> Iterator[None]:
 @contextmanager
 def _node_folder(place: Place) -> Iterator[Path]:
     """Where Ray's nodes put sockets and logs; the logs are kept, those of the run before go."""
+    note = place.folder / "node-folder"
+    if note.exists():
+        # Of a stack that was killed.
+        shutil.rmtree(note.read_text(), ignore_errors=True)
     # Not below the stack's folder: the system allows a socket's path 107 characters.
     temp = Path(tempfile.mkdtemp(prefix="rayboot-"))
+    note.write_text(str(temp))
     try:
         yield temp
     finally:
@@ -188,3 +193,4 @@ def _node_folder(place: Place) -> Iterator[Path]:
         for logs in temp.glob("*/session_2*/logs"):
             shutil.move(logs, kept / logs.parts[-3])
         shutil.rmtree(temp, ignore_errors=True)
+        note.unlink()
