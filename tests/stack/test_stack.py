@@ -198,7 +198,9 @@ def test_nothing_is_left_running(stack: StackCommand, job: str) -> None:
         answer(f"{stack.address('Prometheus')}/-/ready")
     logs = stack.folder / "logs"
     assert (logs / "ray/ray-head/gcs_server.out").exists()
-    keys = [file.read_bytes() for file in (stack.folder / "secrets").iterdir()]
+    # An access key is a name, which the S3 server's log may call a client by.
+    secret = [f for f in (stack.folder / "secrets").iterdir() if f.name != "s3-access-key"]
+    keys = [file.read_bytes() for file in secret]
     told = [log for log in logs.rglob("*") if log.is_file() and holds(log, keys)]
     assert not told, "logs hold keys"
 
