@@ -6,7 +6,7 @@ PYTEST := $(VENV)/bin/python -m pytest
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test slow-test gpu-test lint format clean
+.PHONY: help env demo test slow-test gpu-test stack stack-test lint format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -25,6 +25,12 @@ slow-test: env  ## the tests that take minutes
 
 gpu-test: env  ## the tests that need a CUDA GPU
 	@$(PYTEST) -m gpu $(ARGS)
+
+stack: env  ## a cluster on this machine: Ray, S3, MLflow, Prometheus; ends with Ctrl-C
+	@$(VENV)/bin/python -m infra.stack $(ARGS)
+
+stack-test: env  ## a small round as a job in such a cluster; minutes
+	@$(PYTEST) -m stack tests/stack $(ARGS)
 
 lint: env  ## style and types
 	@$(VENV)/bin/ruff check .

@@ -40,7 +40,7 @@ LEVELS = {
     "__main__": 9,
 }
 TOP = max(LEVELS.values()) + 1
-"""Jobs, benchmarks and tests that are of no room: they see everything."""
+"""Jobs, benchmarks, infra and tests that are of no room: they see everything."""
 
 ONLY_IN = {
     "OpenGL": {"render"},
@@ -63,7 +63,7 @@ MAX_LINES = 500
 
 FILES = sorted(
     path
-    for folder in ("rayboot", "jobs", "benchmarks", "tests")
+    for folder in ("rayboot", "jobs", "benchmarks", "infra", "tests")
     for path in (ROOT / folder).rglob("*.py")
 )
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from rayboot.data.storage import require_writable, write_bytes
 from rayboot.errors import RequestError
 from rayboot.evaluate.config import EvaluateConfig
+from rayboot.evaluate.gauges import show_errors
 from rayboot.evaluate.measure import Measured, measure_models
 from rayboot.evaluate.outputs import Subject, write_outputs
 from rayboot.evaluate.summary import summarize
@@ -81,6 +82,7 @@ def measure(plan: EvaluationPlan) -> Measured:
     measured = measure_models(plan.weights, plan.config, plan.output / "rows", plan.digests)
     measured.results.save(plan.output / RESULTS)
     summary = summarize(measured, plan.config, plan.models, plan.digests)
+    show_errors(summary)
     write_bytes(str(plan.output / SUMMARY), (json.dumps(summary, indent=1) + "\n").encode())
     return measured
 

@@ -17,6 +17,7 @@ from rayboot.registry.system import watching_system
 from rayboot.registry.tracking import Run
 from rayboot.train.agreement import sift_views
 from rayboot.train.config import FinetuneConfig
+from rayboot.train.gauges import TrainGauges
 from rayboot.train.loop import StepRecord, train_epochs
 from rayboot.train.objective import Objective
 from rayboot.train.reading import read_samples
@@ -64,11 +65,13 @@ def _train(config: FinetuneConfig, weights: str, board: Any, recorder: Recorder 
     objective = _objective(config, weights, next(network.parameters()).device)
     state = TrainState(network, config.optimizer, forward)
     _restore(state, ray.train.get_checkpoint())
-    on_step = _step_hook(config, state, rank, board, recorder)
+    gauges = TrainGauges(config.name) if rank == 0 else None
+    on_step = _step_hook(config, state, board, recorder, gauges)
     for record in train_epochs(state, train, val, objective=objective, on_step=on_step):
-        if recorder is not None:
+        if recorder is not None and gauges is not None:
             surfaces = surface_errors(state.result, val, config.optimizer)
             recorder.log_metrics({**record._asdict(), **surfaces}, step=record.epoch)
+            gauges.show_epoch({**record._asdict(), **surfaces})
         _report(state, record._asdict(), rank)
 
 
@@ -79,15 +82,24 @@ def _objective(config: FinetuneConfig, weights: str, device: torch.device) -> Ob
 
 
 def _step_hook(
-    config: FinetuneConfig, state: TrainState, rank: int, board: Any, recorder: Recorder | None
+    config: FinetuneConfig,
+    state: TrainState,
+    board: Any,
+    recorder: Recorder | None,
+    gauges: TrainGauges | None,
 ) -> Callable[[StepRecord], None]:
-    """What follows each step: the driver is told, figures are handed over, checkpoints made."""
+    """What follows each step: the driver is told, figures are handed over, checkpoints made.
+
+    ``gauges`` are those of rank 0; other ranks have none, and tell nobody.
+    """
+    rank = ray.train.get_context().get_world_rank()
 
     def on_step(done: StepRecord) -> None:
         number = state.next_epoch * done.num_steps + done.step + 1
-        if rank == 0:
+        if gauges is not None:
             total = state.config.num_epochs * done.num_steps
             board.tell.remote(Progress(number, total, f"loss {done.loss:.4f}"))
+            gauges.show_step(done.loss)
         if recorder is not None:
             recorder.log_metrics({"loss": done.loss}, step=number)
         # The epoch's last step is followed by its own checkpoint.

@@ -1,0 +1,210 @@
+"""A whole small round, submitted as a job into the local stack; minutes."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+
+from infra.stack.leftovers import find_leftovers
+from infra.stack.object_store import MLFLOW_BUCKET, PHOTO_BUCKET
+from tests.infra.dashboard import panels, queries
+from tests.stack.conftest import ROOT, StackCommand
+
+pytestmark = pytest.mark.stack
+
+ENTRYPOINT = "rayboot round --config round.yaml"
+JOB_WITHIN_S = 480.0
+MODEL = "rayboot-vrn"
+ONLY_WITH_GPU = {"GPU"}
+"""Titles of panels that are empty on a machine without one."""
+
+
+def answer(url: str, **parameters: str | float) -> Any:
+    query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
+    with urllib.request.urlopen(f"{url}{query}", timeout=30) as reply:
+        return json.load(reply)
+
+
+def synthesize(environment: dict[str, str], folder: Path, name: str, **config: Any) -> str:
+    file = folder / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(config))
+    uri = f"s3://{PHOTO_BUCKET}/{name}"
+    code = "from rayboot.cli import main; main()"
+    command = [sys.executable, "-c", code, "synthesize", "--config", str(file), "--output", uri]
+    # Without the cluster: this is the machine that has the photos.
+    plain = {k: v for k, v in environment.items() if not k.startswith("RAY_")}
+    done = subprocess.run(command, env=plain, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return uri
+
+
+def round_config(photos: str, faces: str, output: Path, tracking_uri: str) -> dict[str, Any]:
+    optimizer = {"batch_size": 16, "num_epochs": 1, "learning_rate": 3.0e-4}
+    return {
+        "photos": photos,
+        "evaluation": {"sets": {"made": {"kind": "synthetic", "data": faces}}, "num_actors": 1},
+        "output": str(output),
+        "generate": {"views": {"preset": "small"}, "pools": {"batch_size": 4}},
+        "finetune": {"optimizer": optimizer},
+        "drift": {"num_photos": 8},
+        "tracking_uri": tracking_uri,
+        "experiment": "stack",
+        "registered_model": MODEL,
+    }
+
+
+@pytest.fixture(scope="module")
+def started_at(stack: StackCommand) -> float:
+    return time.time()
+
+
+@pytest.fixture(scope="module")
+def job(
+    stack: StackCommand,
+    environment: dict[str, str],
+    started_at: float,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> str:
+    """What the job's log says, after it succeeded."""
+    from ray.job_submission import JobStatus, JobSubmissionClient
+
+    folder = tmp_path_factory.mktemp("job")
+    yaw = {"kind": "uniform", "max_deg": 15}
+    photos = synthesize(environment, folder, "photos", num_identities=32, yaw=yaw, seed=1)
+    faces = synthesize(environment, folder, "faces", num_identities=12, first_identity=500, seed=2)
+    bucket(environment).put_object(Bucket=PHOTO_BUCKET, Key="photos/broken.jpg", Body=b"no photo")
+    work = folder / "work"
+    work.mkdir()
+    config = round_config(photos, faces, folder / "round", environment["MLFLOW_TRACKING_URI"])
+    (work / "round.yaml").write_text(yaml.safe_dump(config))
+    client = JobSubmissionClient(environment["RAY_API_SERVER_ADDRESS"])
+    # No keys go along: the nodes know S3 and MLflow.
+    name = client.submit_job(entrypoint=ENTRYPOINT, runtime_env={"working_dir": str(work)})
+    deadline = time.monotonic() + JOB_WITHIN_S
+    while not (status := client.get_job_status(name)).is_terminal():
+        if time.monotonic() > deadline:
+            client.stop_job(name)
+            pytest.fail(f"{status} after {JOB_WITHIN_S} s:\n{client.get_job_logs(name)[-4000:]}")
+        time.sleep(2)
+    log = client.get_job_logs(name)
+    assert status == JobStatus.SUCCEEDED, log[-6000:]
+    return str(log)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def shown_to_ray(environment: dict[str, str]) -> Iterator[None]:
+    """The token for clients in this process."""
+    before = dict(os.environ)
+    os.environ.update({k: v for k, v in environment.items() if k.startswith("RAY_AUTH")})
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def bucket(environment: dict[str, str]) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        region_name="us-east-1",
+    )
+
+
+def test_secrets_are_for_the_user_alone(stack: StackCommand, environment: dict[str, str]) -> None:
+    folder = stack.folder / "secrets"
+    for closed in (folder, stack.folder / "logs"):
+        assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
+    said = stack.output()
+    commands = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    for file in folder.iterdir():
+        assert file.read_text() not in said
+        assert file.read_text() not in commands
+
+
+def test_whoever_has_no_token_or_key_is_refused(
+    stack: StackCommand, environment: dict[str, str]
+) -> None:
+    for url in (f"{stack.address('Ray')}/api/jobs/", f"{stack.address('S3')}/{MLFLOW_BUCKET}"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            answer(url)
+        assert refused.value.code in (401, 403)
+    experiments = f"{stack.address('MLflow')}/api/2.0/mlflow/experiments/search?max_results=1"
+    foreign = urllib.request.Request(experiments, headers={"Host": "mlflow.example"})
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(foreign, timeout=10)
+    assert answer(experiments)["experiments"]
+
+
+def test_a_second_stack_says_that_one_runs(stack: StackCommand) -> None:
+    second = subprocess.run(stack.command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert second.returncode == 1
+    assert f"runs in {stack.folder} already, process {stack.process.pid}" in second.stderr
+    assert stack.process.poll() is None
+
+
+def test_a_round_ends_in_the_registry_and_in_the_bucket(
+    stack: StackCommand, environment: dict[str, str], job: str
+) -> None:
+    registry = f"{environment['MLFLOW_TRACKING_URI']}/api/2.0/mlflow"
+    versions = answer(f"{registry}/model-versions/search", filter=f"name='{MODEL}'")
+    (version,) = versions["model_versions"]
+    run = answer(f"{registry}/runs/get", run_id=version["run_id"])["run"]
+    assert run["info"]["status"] == "FINISHED"
+    metrics = {metric["key"] for metric in run["data"]["metrics"]}
+    assert {"loss", "faces", "rejects"} <= metrics
+    listed = bucket(environment).list_objects_v2(Bucket=MLFLOW_BUCKET)["Contents"]
+    names = [entry["Key"] for entry in listed]
+    for end in ("report.html", ".safetensors", "curves.png"):
+        assert any(name.endswith(end) for name in names), (end, names)
+
+
+@pytest.mark.parametrize("panel", panels(), ids=lambda panel: panel["title"])
+def test_a_panel_has_something_to_show(
+    stack: StackCommand, job: str, started_at: float, panel: dict[str, Any]
+) -> None:
+    for query in queries(panel):
+        found = answer(
+            f"{stack.address('Prometheus')}/api/v1/query_range",
+            query=query,
+            start=started_at,
+            end=time.time(),
+            step=5,
+        )
+        assert found["status"] == "success"
+        if panel["title"] not in ONLY_WITH_GPU or shutil.which("nvidia-smi"):
+            assert found["data"]["result"], f"no series for {query}"
+
+
+def test_nothing_is_left_running(stack: StackCommand, job: str) -> None:
+    assert len(find_leftovers(stack.folder)) > 10
+    assert stack.interrupt() in (0, 130)
+    assert find_leftovers(stack.folder) == []
+    with pytest.raises(urllib.error.URLError):
+        answer(f"{stack.address('Prometheus')}/-/ready")
+    logs = stack.folder / "logs"
+    assert (logs / "ray/ray-head/gcs_server.out").exists()
+    # An access key is a name, which the S3 server's log may call a client by.
+    secret = [f for f in (stack.folder / "secrets").iterdir() if f.name != "s3-access-key"]
+    keys = [file.read_bytes() for file in secret]
+    told = [log for log in logs.rglob("*") if log.is_file() and holds(log, keys)]
+    assert not told, "logs hold keys"
+
+
+def holds(file: Path, keys: list[bytes]) -> bool:
+    content = file.read_bytes()
+    return any(key in content for key in keys)
