@@ -20,7 +20,7 @@ def has_node() -> bool:
 
 
 def node_is_well() -> bool:
-    """What the node's agent says of the node and of its way to the head."""
+    """The node's agent answers, and finds the node among those that the head counts."""
     url = f"http://127.0.0.1:{_PORT}/api/local_raylet_healthz"
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
