@@ -25,7 +25,7 @@ from tests.stack.conftest import ROOT, StackCommand
 
 pytestmark = pytest.mark.stack
 
-ENTRYPOINT = "rayboot round --config round.yaml"
+ENTRYPOINT = "python jobs/round.py --config round.yaml"
 JOB_WITHIN_S = 480.0
 MODEL = "rayboot-vrn"
 ONLY_WITH_GPU = {"GPU"}
