@@ -90,6 +90,8 @@ def job(
     work.mkdir()
     config = round_config(photos, faces, folder / "round", environment["MLFLOW_TRACKING_URI"])
     (work / "round.yaml").write_text(yaml.safe_dump(config))
+    (work / "jobs").mkdir()
+    shutil.copy(ROOT / "jobs/round.py", work / "jobs")
     client = JobSubmissionClient(environment["RAY_API_SERVER_ADDRESS"])
     # No keys go along: the nodes know S3 and MLflow.
     name = client.submit_job(entrypoint=ENTRYPOINT, runtime_env={"working_dir": str(work)})
