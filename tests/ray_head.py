@@ -38,7 +38,8 @@ def start_head(folder: Path, num_cpus: int = 1) -> Iterator[Head]:
         sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block",
         f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1",
         f"--num-cpus={num_cpus}", f"--temp-dir={short}", "--object-store-memory=100000000",
-        "--disable-usage-stats",
+        # Any: another cluster of this machine may have the one that is usual.
+        "--dashboard-agent-listen-port=0", "--disable-usage-stats",
     ]  # fmt: skip
     environment = {**os.environ, **auth, "RAY_USAGE_STATS_ENABLED": "0"}
     environment.pop("RAY_ADDRESS", None)

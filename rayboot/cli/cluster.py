@@ -61,10 +61,7 @@ def submit(
     no_wait: bool,
     allow_open_cluster: bool,
 ) -> None:
-    """Run TASK as a job on a Ray cluster; further ARGUMENTS of TASK go after --.
-
-    The log comes as it is written, and the exit status is the job's own.
-    """
+    """Run TASK as a job on a Ray cluster; what TASK takes besides goes after --."""
     from rayboot.submission import prepare_submission, submit_job
     from rayboot.submission.request import require_cluster
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from rayboot.errors import RequestError
+from rayboot.errors import RaybootError, RequestError
 from rayboot.submission.request import CONFIG_NAME, Submission
 from rayboot.versions import SUBMITTER_VARIABLE, own_versions
 
@@ -25,20 +25,27 @@ Echo = Callable[[str], None]
 
 
 def submit_job(submission: Submission) -> str:
-    """Sends the job; its id."""
+    """Sends the job; its id.
+
+    Raises:
+        RaybootError: the cluster did not take it.
+    """
     client = JobSubmissionClient(submission.address)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / CONFIG_NAME).write_bytes(submission.config)
         versions = {SUBMITTER_VARIABLE: json.dumps(own_versions())}
-        return client.submit_job(
-            entrypoint=submission.entrypoint,
-            submission_id=f"rayboot-{submission.task}-{secrets.token_hex(4)}",
-            runtime_env={
-                "working_dir": folder,
-                "env_vars": {**submission.environment, **versions},
-            },
-            metadata={"task": submission.task},
-        )
+        try:
+            return client.submit_job(
+                entrypoint=submission.entrypoint,
+                submission_id=f"rayboot-{submission.task}-{secrets.token_hex(4)}",
+                runtime_env={
+                    "working_dir": folder,
+                    "env_vars": {**submission.environment, **versions},
+                },
+                metadata={"task": submission.task},
+            )
+        except RuntimeError as error:
+            raise RaybootError(f"{submission.address} did not take the job: {error}") from error
 
 
 def follow_job(address: str, job: str, echo: Echo) -> int:
