@@ -37,7 +37,7 @@ _ROUGH_TURN, _TURN = 1e-3, 1e-4
 """A pass onto patches or onto planes ends when it turns by less, radians, and shifts by less, in
 units."""
 
-_FEW_STEPS = 20
+_FEW_STEPS = 10
 """Of the pass onto patches: equal shapes take five, others three or four, and one pair in eight
 would go to and fro between two places, either of which is near enough."""
 
@@ -191,15 +191,19 @@ def _onto_points(
     scale: bool = False,
 ) -> Similarity:
     fitted, moved = start, start.apply(points)
+    scaled = points if scale else start.scale * points
     ahead = moved
     for _ in range(settings.max_iterations):
         found = surface.closest(ahead)
-        kept = found.distance <= settings.reach
-        scaled = points[kept] if scale else start.scale * points[kept]
-        motion = fit_similarity(scaled, found.place[kept], scale=scale)
+        source, target = scaled, found.place
+        if np.isfinite(settings.reach):
+            kept = found.distance <= settings.reach
+            source, target = source[kept], target[kept]
+        motion = fit_similarity(source, target, scale=scale)
         fitted = motion if scale else motion._replace(scale=start.scale)
         before, moved = moved, fitted.apply(points)
-        if np.square(moved - before).sum(axis=1).mean() < (step * settings.unit) ** 2:
+        shift = moved - before
+        if np.vdot(shift, shift) < len(points) * (step * settings.unit) ** 2:
             break
-        ahead = moved + _MOMENTUM * (moved - before)
+        ahead = moved + _MOMENTUM * shift
     return fitted
