@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from rayboot.cli.options import optional_config
 from rayboot.errors import RaybootError, RequestError
 
 __all__ = ["doctor", "submit"]
@@ -13,13 +14,7 @@ _TASKS = ("synthesize", "plan", "generate", "finetune", "evaluate", "round", "re
 
 
 @click.command()
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Check what this run needs; without it, what a demo on this machine needs.",
-)
+@optional_config("Check what this run needs; without it, what a demo on this machine needs.")
 def doctor(config_path: Path | None) -> None:
     """Check what a run needs, with a remedy for each failure."""
     from rayboot.doctor import diagnose, format_check, read_needs
@@ -32,16 +27,10 @@ def doctor(config_path: Path | None) -> None:
         raise RaybootError(f"{failed} of the checks failed; each has its remedy above")
 
 
-@click.command(context_settings={"ignore_unknown_options": False})
+@click.command()
 @click.argument("task", type=click.Choice(_TASKS), required=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="YAML of the run; it travels with the job.",
-)
+@optional_config("YAML of the run; it travels with the job.")
 @click.option("--address", required=True, metavar="URL", help="Of the dashboard: http://HOST:8265.")
 @click.option(
     "--env", "environment", multiple=True, metavar="NAME=VALUE", help="For the job; no secrets."

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from rayboot.cli.options import config_option, input_option, one_or_all
+from rayboot.cli.options import config_option, input_option, one_or_all, optional_config
 
 __all__ = ["generate", "pack", "plan", "preview", "synthesize"]
 
@@ -112,13 +112,7 @@ def generate(
     metavar="FILE",
     help="The sheet: .html, .png or .jpg.",
 )
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="URI holds photographs: show what this config would make of a few.",
-)
+@optional_config("URI holds photographs: show what this config would make of a few.")
 def preview(uri: str, out: Path, config_path: Path | None) -> None:
     """Show a pairs data set as a contact sheet."""
     from rayboot.config import load_config

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from rayboot.cli.options import tracking_option
+from rayboot.cli.options import optional_config, tracking_option
 
 __all__ = ["import_weights", "reconstruct", "rollback", "status", "trace"]
 
@@ -61,13 +61,7 @@ def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
 @click.option(
     "--output", "output_uri", required=True, metavar="URI", help="Where meshes are written."
 )
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Pools and kinds of files; without it, a laptop's.",
-)
+@optional_config("Pools and kinds of files; without it, a laptop's.")
 def reconstruct(model: str, input_uri: str, output_uri: str, config_path: Path | None) -> None:
     """Turn photographs into meshes (PLY and GLB, with colours); the same command resumes."""
     from rayboot.cluster import connect

@@ -1,10 +1,14 @@
 """Options that several commands take."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
-__all__ = ["config_option", "input_option", "one_or_all", "tracking_option"]
+__all__ = ["config_option", "input_option", "one_or_all", "optional_config", "tracking_option"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 config_option = click.option(
     "--config",
@@ -14,6 +18,14 @@ config_option = click.option(
     metavar="FILE",
     help="YAML of the run; see configs/.",
 )
+
+
+def optional_config(words: str) -> Callable[[Command], Command]:
+    """``--config FILE`` of a command that can do without; ``words`` are its help."""
+    return click.option(
+        "--config", "config_path", type=click.Path(path_type=Path), metavar="FILE", help=words
+    )
+
 
 input_option = click.option(
     "--input",

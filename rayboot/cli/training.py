@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rayboot.cli.options import config_option, input_option, one_or_all
+from rayboot.cli.options import config_option, input_option, one_or_all, optional_config
 from rayboot.errors import RequestError
 
 if TYPE_CHECKING:
@@ -46,13 +46,7 @@ def finetune(config_path: Path) -> None:
 
 
 @click.command()
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="YAML of the run; see configs/. Robustness does without.",
-)
+@optional_config("YAML of the run; see configs/. Robustness does without.")
 @click.option(
     "--experiment",
     type=click.Choice(["accuracy", "robustness"]),

@@ -58,25 +58,25 @@ def follow_job(address: str, job: str, echo: Echo) -> int:
 
     Raises:
         RequestError: the cluster knows no such job.
-        ConnectionError: the cluster was away for half a minute.
+        RaybootError: the cluster was away for half a minute.
     """
     client = JobSubmissionClient(address)
-    shown = failures = 0
+    log, failures = _Log(client, job, echo), 0
     while True:
         try:
             # Asked first: an unknown job is told apart from a log that is away.
             client.get_job_info(job)
-            shown = asyncio.run(_tail(client, job, shown, echo))
+            asyncio.run(log.show())
             details = client.get_job_info(job)
-        except RuntimeError as error:
-            # How Ray's client tells of every status but 200.
-            if "does not exist" in str(error) or "404" in str(error):
+        # Ray's client tells by a RuntimeError of every status but 200.
+        except (OSError, aiohttp.ClientError, RuntimeError) as error:
+            if "status code 404" in str(error):
                 raise RequestError(f"{address} knows no job {job}") from error
-            raise
-        except (OSError, aiohttp.ClientError) as error:
             failures += 1
             if failures > _RETRIES:
-                raise ConnectionError(f"{address} is away; the job may still run") from error
+                raise RaybootError(
+                    f"{address} is away ({error}); the job {job} may still run"
+                ) from error
         else:
             failures = 0
             if details.status.is_terminal():
@@ -84,14 +84,18 @@ def follow_job(address: str, job: str, echo: Echo) -> int:
         time.sleep(_POLL_S)
 
 
-async def _tail(client: JobSubmissionClient, job: str, shown: int, echo: Echo) -> int:
-    """Shows what of the log is new; the stream begins at its start whenever it is opened."""
-    seen = 0
-    async for piece in client.tail_job_logs(job):
-        echo(piece[max(0, shown - seen) :])
-        seen += len(piece)
-        shown = max(shown, seen)
-    return shown
+class _Log:
+    """Shows what of a job's log is new; the stream begins at its start whenever it is opened."""
+
+    def __init__(self, client: JobSubmissionClient, job: str, echo: Echo) -> None:
+        self._client, self._job, self._echo, self._shown = client, job, echo, 0
+
+    async def show(self) -> None:
+        seen = 0
+        async for piece in self._client.tail_job_logs(self._job):
+            self._echo(piece[max(0, self._shown - seen) :])
+            seen += len(piece)
+            self._shown = max(self._shown, seen)
 
 
 def _exit_status(status: JobStatus, code: int | None) -> int:
