@@ -19,6 +19,8 @@ LEVELS = {
     "errors": 0,
     "config": 1,
     "cluster": 1,
+    "room": 1,
+    "carried": 1,
     "dashboard": 1,
     "versions": 1,
     "progress": 1,
