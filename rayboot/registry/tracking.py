@@ -15,7 +15,7 @@ from mlflow.utils.time import get_current_time_millis
 
 from rayboot.errors import RequestError
 
-__all__ = ["Run", "client_of", "default_tracking_uri", "open_run", "resume_run"]
+__all__ = ["Run", "client_of", "default_tracking_uri", "locate_store", "open_run", "resume_run"]
 
 # The store's addresses of a run on stdout would come between the results.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -120,6 +120,14 @@ def client_of(tracking_uri: str | None) -> MlflowClient:
 def default_tracking_uri() -> str:
     """MLflow's own setting: ``MLFLOW_TRACKING_URI``, or a SQLite store in this folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+
+
+def locate_store(tracking_uri: str) -> str:
+    """The same store for processes in other folders: a SQLite file by its absolute path."""
+    scheme, path = "sqlite:///", tracking_uri.removeprefix("sqlite:///")
+    if path == tracking_uri or path.startswith(":"):
+        return tracking_uri
+    return scheme + str(Path(path).resolve())
 
 
 def open_run(tracking_uri: str, experiment: str, name: str, artifacts: str | None = None) -> Run:

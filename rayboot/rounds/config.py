@@ -10,6 +10,7 @@ from rayboot.data.storage import join_uri
 from rayboot.evaluate.config import MeasureConfig
 from rayboot.pipeline.config import GenerateConfig
 from rayboot.registry.names import BUILTIN_COMPACT
+from rayboot.registry.tracking import locate_store
 from rayboot.rounds.angles import AnglesConfig
 from rayboot.rounds.drift import DriftConfig
 from rayboot.rounds.gate import GateConfig
@@ -67,9 +68,8 @@ class RoundConfig(FrozenConfig):
         storage = self.storage
         if storage is not None and "://" not in storage:
             storage = str(Path(storage).expanduser().resolve())
-        tracking_uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+        own = f"sqlite:///{output / 'mlflow.db'}"
+        tracking_uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or own
         return self.replace(
-            output=str(output),
-            storage=storage,
-            tracking_uri=tracking_uri or f"sqlite:///{output / 'mlflow.db'}",
+            output=str(output), storage=storage, tracking_uri=locate_store(tracking_uri)
         )

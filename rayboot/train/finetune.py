@@ -22,7 +22,7 @@ from rayboot.data.storage import arrow_filesystem, exists, join_uri, require_wri
 from rayboot.errors import RaybootError
 from rayboot.progress import follow_progress
 from rayboot.registry.models import pin_model, resolve_weights
-from rayboot.registry.tracking import Run, default_tracking_uri, open_run, resume_run
+from rayboot.registry.tracking import Run, default_tracking_uri, locate_store, open_run, resume_run
 from rayboot.room import Bundle, require_room
 from rayboot.train.config import FinetuneConfig
 from rayboot.train.curves import draw_curves
@@ -95,7 +95,7 @@ def prepare_finetune(config: FinetuneConfig) -> FinetunePlan:
         RequestError: the model is missing, or the storage cannot be written.
         UnfinishedDataError: the data set has no manifest.
     """
-    tracking_uri = config.tracking_uri or default_tracking_uri()
+    tracking_uri = locate_store(config.tracking_uri or default_tracking_uri())
     config = config.replace(model=pin_model(config.model, tracking_uri), tracking_uri=tracking_uri)
     resolve_weights(config.model, tracking_uri)
     require_finished(config.data)

@@ -5,7 +5,7 @@ import mlflow
 import pytest
 
 from rayboot.errors import RequestError
-from rayboot.registry.tracking import Run, default_tracking_uri, open_run, resume_run
+from rayboot.registry.tracking import Run, default_tracking_uri, locate_store, open_run, resume_run
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +74,17 @@ def test_bytes_become_artifacts(store: tuple[str, Path]) -> None:
     run = open_run(uri, "tests", "bytes")
     run.log_bytes("figures/a.txt", b"here")
     assert [path.read_bytes() for path in folder.rglob("figures/a.txt")] == [b"here"]
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://mlflow:5000", "sqlite:////data/mlflow.db", "sqlite:///:memory:"]
+)
+def test_a_store_that_is_the_same_everywhere_keeps_its_name(uri: str) -> None:
+    assert locate_store(uri) == uri
+
+
+def test_a_file_is_found_from_other_folders_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert locate_store("sqlite:///runs/mlflow.db") == f"sqlite:///{tmp_path}/runs/mlflow.db"

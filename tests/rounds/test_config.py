@@ -36,7 +36,8 @@ def test_a_round_is_tracked_where_the_config_or_the_environment_says(
     assert config.placed().tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
     assert config.placed().tracking_uri == "http://mlflow:5000"
+    monkeypatch.chdir(tmp_path)
     named = config.replace(tracking_uri="sqlite:///own.db")
-    assert named.placed().tracking_uri == "sqlite:///own.db"
+    assert named.placed().tracking_uri == f"sqlite:///{tmp_path}/own.db"
     demo = demo_config().round_config(tmp_path)
     assert demo.placed().tracking_uri == f"sqlite:///{tmp_path}/round/mlflow.db"
