@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +29,10 @@ class Head(NamedTuple):
 
 @contextmanager
 def start_head(
-    folder: Path, num_cpus: int = 1, node_types: dict[str, Any] | None = None
+    folder: Path,
+    num_cpus: int = 1,
+    node_types: dict[str, Any] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[Head]:
     """The head runs until the end of the block; its token and log lie in ``folder``.
 
@@ -38,6 +41,7 @@ def start_head(
         num_cpus: that it offers itself.
         node_types: of nodes that it starts by itself when they are asked for, by Ray's autoscaler
             with its provider of nodes on the same machine.
+        variables: further ones that processes of the cluster find.
     """
     # Of its own, for names of sockets may not be long.
     short = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
@@ -53,7 +57,7 @@ def start_head(
         # Any: another cluster of this machine may have the one that is usual.
         "--dashboard-agent-listen-port=0", "--disable-usage-stats",
     ]  # fmt: skip
-    environment = {**os.environ, **auth, "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = {**os.environ, **(variables or {}), **auth, "RAY_USAGE_STATS_ENABLED": "0"}
     environment.pop("RAY_ADDRESS", None)
     if node_types is not None:
         config = folder / "autoscaling.json"
@@ -69,7 +73,7 @@ def start_head(
             _wait(process, address, folder / "head.log")
             yield Head(address, f"{get_node_ip_address()}:{port}", environment)
         finally:
-            _end(process)
+            end_node(process)
             shutil.rmtree(short, ignore_errors=True)
 
 
@@ -104,8 +108,8 @@ def _autoscaling(node_types: dict[str, Any], num_cpus: int, port: int) -> dict[s
     }  # fmt: skip
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kills the head and all that it started, each of which has a group of its own."""
+def end_node(process: subprocess.Popen[bytes]) -> None:
+    """Kills a node and all that it started, each of which has a group of its own."""
     family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     for member in family:
         with suppress(psutil.NoSuchProcess):
