@@ -29,6 +29,7 @@ from rayboot.evaluate.truth import FaceSet, Fault, TrueFace
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.surface import extract_surface
 from rayboot.geometry.volume import keep_largest_component
+from rayboot.logs import LogContext, adopt_context, current_context
 from rayboot.models import load_network
 from rayboot.models.config import InferenceConfig
 from rayboot.models.predictor import Predictor
@@ -116,6 +117,7 @@ def _measure_set(
             "weights": {model: str(path) for model, path in weights.items()},
             "config": config,
             "name": name,
+            "log": current_context(),
         },
         batch_format="pyarrow",
         batch_size=config.batch_size,
@@ -151,7 +153,10 @@ class _MeasureFaces:
     A face whose files are missing or damaged has rows without numbers that say why.
     """
 
-    def __init__(self, weights: Mapping[str, str], config: MeasureConfig, name: str) -> None:
+    def __init__(
+        self, weights: Mapping[str, str], config: MeasureConfig, name: str, log: LogContext
+    ) -> None:
+        adopt_context(log)
         device = "cuda" if config.gpus_per_actor else "cpu"
         self._name, self._protocol = name, config.protocol
         self._faces: FaceSet = config.sets[name]
@@ -193,6 +198,7 @@ class _MeasureFaces:
                 found.append(self._faces.read(row, size))
             except FaceRejectedError as error:
                 yaw = row.get("yaw_deg")
+                _LOG.debug("%s", error, extra={"face_id": row["face_id"], "set": self._name})
                 found.append(_without_number(row["face_id"], yaw, str(error)))
         return found
 

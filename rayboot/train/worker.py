@@ -10,6 +10,7 @@ import ray.train
 import ray.train.torch
 import torch
 
+from rayboot.logs import adopt_context
 from rayboot.models import Reconstructor, load_network, save_network
 from rayboot.progress import Progress
 from rayboot.registry.recorder import Recorder, recording
@@ -39,8 +40,10 @@ def train_worker(settings: dict[str, Any]) -> None:
 
     Args:
         settings: ``config`` as JSON values, ``weights`` a path, ``run`` the tracking URI and
-            the run's id or None, ``board`` the handle of the driver's progress.
+            the run's id or None, ``board`` the handle of the driver's progress, ``log`` what
+            log lines say.
     """
+    adopt_context(settings["log"])
     config = FinetuneConfig.model_validate(settings["config"])
     rank = ray.train.get_context().get_world_rank()
     run = Run(*settings["run"]) if settings["run"] else None

@@ -74,3 +74,15 @@ def test_bytes_become_artifacts(store: tuple[str, Path]) -> None:
     run = open_run(uri, "tests", "bytes")
     run.log_bytes("figures/a.txt", b"here")
     assert [path.read_bytes() for path in folder.rglob("figures/a.txt")] == [b"here"]
+
+
+@pytest.mark.parametrize("uri", ["http://me:hunter2@host:5000", "postgresql://:hunter2@db/mlflow"])
+def test_a_login_in_the_uri_is_refused(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def require_refused(*arguments: str) -> None:
+        with pytest.raises(RequestError, match="MLFLOW_TRACKING_PASSWORD") as refused:
+            open_run(*arguments)
+        assert "hunter2" not in str(refused.value)
+
+    require_refused(uri, "tests", "first")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    require_refused(None, "tests", "first")  # type: ignore[arg-type]
