@@ -6,9 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rayboot.errors import RaybootError
-
-__all__ = ["LOCAL_ENVIRONMENT", "connect", "largest_nodes", "require_room"]
+__all__ = ["LOCAL_ENVIRONMENT", "connect"]
 
 _WORKER_ENVIRONMENT = {
     # Read by OpenGL, Mesa and OpenCV when they are imported, so they must be there before.
@@ -29,49 +27,16 @@ LOCAL_ENVIRONMENT = {
     "RAY_DATA_PARQUET_FOOTER_NUM_ACTORS": "1",
 }
 
+_STORE_VARIABLES = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+)
+"""Where the object store is: workers ask the driver's. Keys stay out, for whoever sees the
+dashboard sees them; each machine has its own."""
+
 _SPARE_CPUS = 3
-
-
-def require_room(num_cpus: float, num_gpus: float = 0.0) -> None:
-    """Refuses pools that leave a cluster no CPU to read and write with: they would hang.
-
-    Args:
-        num_cpus: that all actors of a run take together.
-        num_gpus: likewise.
-
-    Raises:
-        RaybootError: the cluster that is connected to has fewer, or less than two CPUs more.
-    """
-    import ray
-
-    have = ray.cluster_resources()
-    cpus, gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
-    if num_cpus + 2 > cpus:
-        raise RaybootError(
-            f"the pools take {num_cpus:g} CPUs and two more must stay free to read, filter and "
-            f"write, but the cluster has {cpus:g}; lower `pools` in the config, or add nodes"
-        )
-    if num_gpus > gpus:
-        raise RaybootError(
-            f"the pools take {num_gpus:g} GPUs, but the cluster has {gpus:g}; lower "
-            "`pools.reconstruct_gpus` or `pools.num_reconstruct_actors` in the config, or add nodes"
-        )
-
-
-def largest_nodes() -> tuple[float, float, int]:
-    """Cores and GPUs of the cluster's largest node, GPUs first, and how many nodes are alike."""
-    import ray
-
-    here = ray.get_runtime_context().get_node_id()
-    sizes = []
-    for node in ray.nodes():
-        if node["Alive"]:
-            cpus = float(node["Resources"].get("CPU", 0.0))
-            # A Ray started here offers more than there are.
-            most = len(os.sched_getaffinity(0)) if node["NodeID"] == here else cpus
-            sizes.append((float(node["Resources"].get("GPU", 0.0)), min(cpus, most)))
-    gpus, cpus = max(sizes)
-    return cpus, gpus, sizes.count((gpus, cpus))
 
 
 @contextmanager
@@ -116,6 +81,9 @@ def connect(
             logging_level=logging.ERROR,
         )
     else:
+        for name in _STORE_VARIABLES:
+            if name in os.environ:
+                runtime_env["env_vars"][name] = os.environ[name]
         ray.init(
             address=address,
             runtime_env=runtime_env,

@@ -1,5 +1,6 @@
 """A Ray head of its own, with a token, as users start one."""
 
+import json
 import os
 import shutil
 import socket
@@ -10,23 +11,34 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
+from ray.util import get_node_ip_address
 
 from rayboot.dashboard import ask_dashboard
 
 
 class Head(NamedTuple):
-    """Address of the dashboard, and the environment of those who may use it."""
+    """Addresses of the dashboard and for drivers, and the environment of those who may use them."""
 
     address: str
+    driver_address: str
     environment: dict[str, str]
 
 
 @contextmanager
-def start_head(folder: Path, num_cpus: int = 1) -> Iterator[Head]:
-    """The head runs until the end of the block; its token and log lie in ``folder``."""
+def start_head(
+    folder: Path, num_cpus: int = 1, node_types: dict[str, Any] | None = None
+) -> Iterator[Head]:
+    """The head runs until the end of the block; its token and log lie in ``folder``.
+
+    Args:
+        folder: an empty one.
+        num_cpus: that it offers itself.
+        node_types: of nodes that it starts by itself when they are asked for, by Ray's autoscaler
+            with its provider of nodes on the same machine.
+    """
     # Of its own, for names of sockets may not be long.
     short = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     token = folder / "token"
@@ -43,6 +55,11 @@ def start_head(folder: Path, num_cpus: int = 1) -> Iterator[Head]:
     ]  # fmt: skip
     environment = {**os.environ, **auth, "RAY_USAGE_STATS_ENABLED": "0"}
     environment.pop("RAY_ADDRESS", None)
+    if node_types is not None:
+        config = folder / "autoscaling.json"
+        config.write_text(json.dumps(_autoscaling(node_types, num_cpus, port)))
+        command.append(f"--autoscaling-config={config}")
+        environment |= {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
     with open(folder / "head.log", "wb") as log:
         process = subprocess.Popen(
             command, env=environment, stdout=log, stderr=log, start_new_session=True
@@ -50,10 +67,41 @@ def start_head(folder: Path, num_cpus: int = 1) -> Iterator[Head]:
         try:
             address = f"http://127.0.0.1:{dashboard}"
             _wait(process, address, folder / "head.log")
-            yield Head(address, environment)
+            yield Head(address, f"{get_node_ip_address()}:{port}", environment)
         finally:
             _end(process)
             shutil.rmtree(short, ignore_errors=True)
+
+
+def _autoscaling(node_types: dict[str, Any], num_cpus: int, port: int) -> dict[str, Any]:
+    return {
+        "cluster_name": "fake",
+        "max_workers": 8,
+        "provider": {
+            "type": "fake_multinode",
+            "use_node_id_as_ip": True,
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+            "gcs_address": f"{get_node_ip_address()}:{port}",
+        },
+        "head_node_type": "head",
+        "available_node_types": {
+            "head": {"resources": {"CPU": num_cpus}, "node_config": {}, "max_workers": 0},
+            **{name: {"node_config": {}, **kind} for name, kind in node_types.items()},
+        },
+        "upscaling_speed": 4,
+        "idle_timeout_minutes": 5,
+        **{key: {} for key in ("auth", "docker", "file_mounts")},
+        **{
+            key: []
+            for key in (
+                "initialization_commands", "setup_commands", "head_setup_commands",
+                "worker_setup_commands", "head_start_ray_commands", "worker_start_ray_commands",
+                "cluster_synced_files", "rsync_exclude", "rsync_filter",
+            )
+        },
+        "file_mounts_sync_continuously": False,
+    }  # fmt: skip
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

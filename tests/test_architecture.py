@@ -21,6 +21,8 @@ LEVELS = {
     "config": 1,
     "logs": 1,
     "cluster": 1,
+    "room": 1,
+    "carried": 1,
     "dashboard": 1,
     "versions": 1,
     "progress": 2,

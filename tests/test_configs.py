@@ -50,6 +50,7 @@ def test_the_round_on_ls3d_w_is_the_papers() -> None:
     same = {
         "photos": paper.photos,
         "output": paper.output,
+        "storage": paper.storage,
         "model": paper.model,
         "tracking_uri": paper.tracking_uri,
         "evaluation": paper.evaluation,

@@ -27,7 +27,7 @@ def diagnose(needs: Needs) -> Iterator[Check]:
     yield check_gpu(needed=needs.gpu)
     yield check_ray(needs.ray_address)
     for uri in needs.storage_uris:
-        yield check_storage(uri)
+        yield check_storage(uri, written=uri in needs.written_uris)
     yield check_mlflow(needs.tracking_uri)
     yield check_memory()
     yield check_shared_memory()

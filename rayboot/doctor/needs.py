@@ -12,6 +12,9 @@ from rayboot.errors import RequestError
 
 __all__ = ["Needs", "read_needs"]
 
+_WRITTEN = ("output", "storage")
+"""Keys of what a run writes to."""
+
 _DEFAULT_TRACKING = "sqlite:///mlflow.db"
 
 
@@ -22,6 +25,8 @@ class Needs(NamedTuple):
     storage_uris: tuple[str, ...] = ()
     tracking_uri: str = _DEFAULT_TRACKING
     ray_address: str | None = None
+    written_uris: tuple[str, ...] = ()
+    """Those of ``storage_uris`` that the run writes to."""
 
 
 def read_needs(config: str | Path | None, environment: Mapping[str, str] = os.environ) -> Needs:
@@ -46,15 +51,17 @@ def read_needs(config: str | Path | None, environment: Mapping[str, str] = os.en
         raise RequestError(login_remedy(url))
     entries = list(_entries(values))
     named = {key: value for key, value in entries if isinstance(value, str)}
+    stores = [
+        (key, uri) for key, uri in entries if isinstance(uri, str) and uri.startswith("s3://")
+    ]
     return Needs(
         gpu=any(_asks_for_gpu(key, value) for key, value in entries),
-        storage_uris=tuple(
-            sorted({v for _, v in entries if isinstance(v, str) and v.startswith("s3://")})
-        ),
+        storage_uris=tuple(sorted({uri for _, uri in stores})),
         tracking_uri=named.get("tracking_uri")
         or environment.get("MLFLOW_TRACKING_URI")
         or _DEFAULT_TRACKING,
         ray_address=named.get("ray_address") or environment.get("RAY_ADDRESS") or None,
+        written_uris=tuple(sorted({uri for key, uri in stores if key in _WRITTEN})),
     )
 
 

@@ -89,13 +89,18 @@ def _http_status(url: str) -> int:
         return error.code
 
 
-def check_storage(uri: str) -> Check:
-    """Reaches a bucket with the credentials of the environment."""
+def check_storage(uri: str, written: bool = False) -> Check:
+    """Lists what is under a URI with the credentials of the environment.
+
+    Args:
+        uri: of a bucket, or below one; rights often end there.
+        written: the run writes there: so does the check, and removes it again.
+    """
     name = f"storage {uri}"
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     where = endpoint or "AWS (AWS_ENDPOINT_URL is not set)"
     # A child, because an unreachable endpoint is retried for minutes.
-    code = f"from rayboot.doctor.services import _list_bucket; _list_bucket({uri!r})"
+    code = f"from rayboot.doctor.services import _try_store; _try_store({uri!r}, {written})"
     done = run_child(code, timeout_s=40)
     if done.returncode == 0:
         return Check(name, "ok", f"{where} answers, {done.stdout.strip()}")
@@ -103,17 +108,27 @@ def check_storage(uri: str) -> Check:
         name,
         "FAIL",
         f"{where}: {last_line(done)}",
-        "check the bucket's name, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        "check the bucket's name, what the credentials may do below this URI, AWS_ENDPOINT_URL, "
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     )
 
 
-def _list_bucket(uri: str) -> None:
+def _try_store(uri: str, written: bool) -> None:
     import s3fs
 
+    from rayboot.data.storage import require_writable
+
     options = {"connect_timeout": 5, "read_timeout": 10, "retries": {"max_attempts": 1}}
-    bucket = urlsplit(uri).netloc
-    found = s3fs.S3FileSystem(config_kwargs=options).ls(bucket)
-    print(f"bucket {bucket} can be listed ({len(found)} entries at its top)")
+    parts = urlsplit(uri)
+    store = s3fs.S3FileSystem(config_kwargs=options)
+    # One name is enough to see that it may be listed: there may be millions.
+    answer = store.call_s3(
+        "list_objects_v2", Bucket=parts.netloc, Prefix=parts.path.lstrip("/"), MaxKeys=1
+    )
+    holds = "something is there" if answer["KeyCount"] else "nothing is there yet"
+    if written:
+        require_writable(uri)
+    print(f"can be listed{' and written' * written}, {holds}")
 
 
 def check_mlflow(tracking_uri: str) -> Check:

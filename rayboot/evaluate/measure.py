@@ -18,6 +18,7 @@ import ray.data
 from ray.data import ActorPoolStrategy
 from tqdm import tqdm
 
+from rayboot.carried import CarriedFile
 from rayboot.data.storage import write_bytes
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError, ShapeError
 from rayboot.evaluate.config import MeasureConfig
@@ -30,9 +31,10 @@ from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.surface import extract_surface
 from rayboot.geometry.volume import keep_largest_component
 from rayboot.logs import LogContext, adopt_context, current_context
-from rayboot.models import load_network
+from rayboot.models import Reconstructor, load_network
 from rayboot.models.config import InferenceConfig
 from rayboot.models.predictor import Predictor
+from rayboot.room import require_room
 
 __all__ = ["Measured", "measure_face", "measure_models", "surface_of"]
 
@@ -110,11 +112,13 @@ def _measure_set(
     left = listed.filter(pc.invert(pc.is_in(listed["face_id"], value_set=done)))
     if len(left) == 0:
         return
+    actor = {"CPU": config.cpus_per_actor, "GPU": config.gpus_per_actor}
+    require_room([actor] * config.num_actors, free_cpus=1)
     faces = ray.data.from_arrow(left).repartition(max(1, -(-len(left) // config.batch_size)))
     measured = faces.map_batches(
         _MeasureFaces,
         fn_constructor_kwargs={
-            "weights": {model: str(path) for model, path in weights.items()},
+            "weights": {model: CarriedFile.of(path) for model, path in weights.items()},
             "config": config,
             "name": name,
             "log": current_context(),
@@ -154,13 +158,17 @@ class _MeasureFaces:
     """
 
     def __init__(
-        self, weights: Mapping[str, str], config: MeasureConfig, name: str, log: LogContext
+        self,
+        weights: Mapping[str, CarriedFile],
+        config: MeasureConfig,
+        name: str,
+        log: LogContext | None = None,
     ) -> None:
         adopt_context(log)
         device = "cuda" if config.gpus_per_actor else "cpu"
         self._name, self._protocol = name, config.protocol
         self._faces: FaceSet = config.sets[name]
-        networks = {model: load_network(path, device) for model, path in weights.items()}
+        networks = {model: _load(file, device) for model, file in weights.items()}
         self._sizes = {model: network.config.resolution for model, network in networks.items()}
         self._predictors = {
             model: Predictor(network, InferenceConfig(), batch_size=config.batch_size)
@@ -201,6 +209,11 @@ class _MeasureFaces:
                 _LOG.debug("%s", error, extra={"face_id": row["face_id"], "set": self._name})
                 found.append(_without_number(row["face_id"], yaw, str(error)))
         return found
+
+
+def _load(weights: CarriedFile, device: str) -> Reconstructor:
+    with weights.unpacked() as path:
+        return load_network(path, device)
 
 
 def measure_face(

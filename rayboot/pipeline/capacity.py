@@ -9,7 +9,7 @@ from rayboot.pipeline.config import PoolConfig
 __all__ = ["Forecast", "Measured", "Node", "forecast", "format_forecasts", "suggest_pools"]
 
 _FREE_CPUS = 2.0
-"""That must stay outside the pools, see :func:`rayboot.cluster.require_room`."""
+"""That must stay outside the pools, see :func:`rayboot.room.require_room`."""
 
 _HEADROOM = 1.2
 """Of pools that shall not be what holds a run back."""

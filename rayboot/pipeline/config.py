@@ -51,20 +51,13 @@ class PoolConfig(FrozenConfig):
     batch_size: int = Field(16, ge=1)
     """Photos that the network takes at once, and rows between stages."""
 
-    def total_cpus(self) -> float:
-        """What the actors take together."""
-        return (
-            self.num_readers * self.reader_cpus
-            + self.num_reconstruct_actors * self.reconstruct_cpus
-            + self.num_render_actors * self.render_cpus
-        )
-
-    def total_gpus(self) -> float:
-        """Likewise."""
-        return (
-            self.num_reconstruct_actors * self.reconstruct_gpus
-            + self.num_render_actors * self.render_gpus
-        )
+    def bundles(self) -> list[dict[str, float]]:
+        """What each of the actors takes, those with GPUs first."""
+        network = {"CPU": self.reconstruct_cpus, "GPU": self.reconstruct_gpus}
+        renderer = {"CPU": self.render_cpus, "GPU": self.render_gpus}
+        actors = [network] * self.num_reconstruct_actors + [renderer] * self.num_render_actors
+        actors += [{"CPU": self.reader_cpus}] * self.num_readers
+        return [{kind: share for kind, share in actor.items() if share} for actor in actors]
 
 
 class GenerateConfig(FrozenConfig):

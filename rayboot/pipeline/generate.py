@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import ray.data
 from ray.data import Dataset
 
-from rayboot.cluster import require_room
 from rayboot.data.lock import exclusive
 from rayboot.data.manifest import Manifest, read_manifest, write_manifest
 from rayboot.data.patience import blaming_store, patiently
@@ -32,6 +31,7 @@ from rayboot.pipeline.stage import Reading, StageUse, Tally, read_progress
 from rayboot.pipeline.stages import LAST_STAGE, ROWS_PER_BLOCK, bootstrap_stages
 from rayboot.pipeline.summary import GenerateSummary, count_rows, summarize
 from rayboot.progress import show_progress
+from rayboot.room import require_room
 
 __all__ = ["generate"]
 
@@ -69,7 +69,7 @@ def generate(plan: GeneratePlan) -> GenerateSummary:
 
 def _run_stages(plan: GeneratePlan, num_left: int) -> dict[str, StageUse]:
     pools = plan.config.pools
-    require_room(pools.total_cpus(), pools.total_gpus())
+    require_room(pools.bundles())
     filesystem, path = arrow_filesystem(plan.output)
     tested = _find_test_pictures(plan)
     tally: Any = ray.remote(num_cpus=0)(Tally).remote()

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 import ray
 import ray.data
 
-from rayboot.cluster import require_room
 from rayboot.data.lock import exclusive
 from rayboot.data.mesh_files import encode_mesh
 from rayboot.data.patience import blaming_store, patiently
@@ -42,6 +41,7 @@ from rayboot.pipeline.rows import Row, map_rows, rows_of, solid_of
 from rayboot.pipeline.stage import Tally, map_with_actors, read_progress
 from rayboot.progress import show_progress
 from rayboot.render.colors import paint_mesh
+from rayboot.room import require_room
 
 __all__ = ["MeshSummary", "WriteMeshes", "reconstruct_photos"]
 
@@ -97,7 +97,7 @@ def reconstruct_photos(plan: MeshPlan) -> MeshSummary:
 
 def _run(plan: MeshPlan, num_left: int) -> None:
     pools = plan.config.pools
-    require_room(pools.total_cpus(), pools.total_gpus())
+    require_room(pools.bundles())
     filesystem, path = arrow_filesystem(plan.output)
     tally: Any = ray.remote(num_cpus=0)(Tally).remote()
     with (

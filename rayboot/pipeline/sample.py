@@ -11,7 +11,7 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy
 
-from rayboot.cluster import connect, largest_nodes, require_room
+from rayboot.cluster import connect
 from rayboot.data.storage import join_uri, open_file, scratch_folder
 from rayboot.errors import RequestError
 from rayboot.pipeline.capacity import Measured, Node, forecast
@@ -21,6 +21,7 @@ from rayboot.pipeline.request import LISTING, GeneratePlan, prepare
 from rayboot.pipeline.stage import StageActor, Tally, read_progress
 from rayboot.pipeline.stages import LAST_STAGE, ROWS_PER_BLOCK, bootstrap_stages
 from rayboot.progress import show_progress
+from rayboot.room import largest_nodes, require_room
 
 __all__ = ["InputSize", "measure_input", "measure_sample"]
 
@@ -51,6 +52,8 @@ def measure_input(config: GenerateConfig) -> InputSize:
     with scratch_folder(config.output) as folder:
         request = prepare(config.replace(output=folder))
         with connect():
+            # Before there are nodes there is none to measure.
+            require_room(config.pools.bundles())
             cpus, gpus, num_alike = largest_nodes()
             node = Node(cpus, gpus)
             measured = measure_sample(request, node, num_alike)
@@ -82,7 +85,7 @@ def measure_sample(
 
 def _measure(plan: GeneratePlan, num_photos: int) -> Measured:
     pools = plan.config.pools
-    require_room(pools.total_cpus(), pools.total_gpus())
+    require_room(pools.bundles())
     photos = _some_photos(plan, num_photos)
     tally: Any = ray.remote(num_cpus=0)(Tally).remote()
     listing = ray.data.from_arrow(photos).repartition(max(1, len(photos) // ROWS_PER_BLOCK))

@@ -1,8 +1,12 @@
 """One bootstrap round as a whole."""
 
+import os
+from pathlib import Path
+
 from pydantic import Field
 
 from rayboot.config import FrozenConfig
+from rayboot.data.storage import join_uri
 from rayboot.evaluate.config import MeasureConfig
 from rayboot.pipeline.config import GenerateConfig
 from rayboot.registry.names import BUILTIN_COMPACT
@@ -24,6 +28,9 @@ class RoundConfig(FrozenConfig):
     set."""
     output: str
     """Local folder of everything the round writes."""
+    storage: str | None = None
+    """Where pairs and checkpoints are kept, which all nodes read and write: a folder or a URI. None
+    is ``output``, for a single machine or a volume that every node sees there."""
     model: str = BUILTIN_COMPACT
     """Whom to improve: a weights file, ``builtin:compact`` or ``models:/NAME/VERSION``."""
     generate: GenerateConfig = GenerateConfig()
@@ -37,8 +44,32 @@ class RoundConfig(FrozenConfig):
     first_teacher: str | None = None
     """The network whose shapes are the healthy range; None: the one to improve."""
     tracking_uri: str | None = None
-    """MLflow's; None is a SQLite store in the output folder."""
+    """MLflow's; None is ``MLFLOW_TRACKING_URI`` where that is set, or a SQLite store in the output
+    folder."""
     experiment: str = "rayboot"
     registered_model: str = "rayboot-vrn"
     num_cpus: int | None = Field(None, ge=1)
     """That a Ray started here offers; None: what the machine has."""
+
+    @property
+    def pairs_uri(self) -> str:
+        """Of the data set that the round makes."""
+        return join_uri(self.storage or self.output, "pairs")
+
+    @property
+    def training_uri(self) -> str:
+        """Of the checkpoints."""
+        return join_uri(self.storage or self.output, "training")
+
+    def placed(self) -> "RoundConfig":
+        """The same with folders absolute, for processes elsewhere, and the tracking store named."""
+        output = Path(self.output).expanduser().resolve()
+        storage = self.storage
+        if storage is not None and "://" not in storage:
+            storage = str(Path(storage).expanduser().resolve())
+        tracking_uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+        return self.replace(
+            output=str(output),
+            storage=storage,
+            tracking_uri=tracking_uri or f"sqlite:///{output / 'mlflow.db'}",
+        )

@@ -45,6 +45,8 @@ class DemoConfig(FrozenConfig):
             photos=str(out / "photos"),
             evaluation=MeasureConfig(sets={SET: test_photos}, **self.evaluation),
             output=str(out / "round"),
+            # Whatever server the environment names: a demo is on this machine alone.
+            tracking_uri=f"sqlite:///{(out / 'round').resolve() / 'mlflow.db'}",
             generate=self.generate,
             finetune=self.finetune,
             gate=self.gate,

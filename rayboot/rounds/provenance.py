@@ -24,15 +24,14 @@ def version_tags(config: RoundConfig, state: RoundState, candidate: Path) -> dic
         state: of the round.
         candidate: weights file.
     """
-    pairs = str(Path(config.output) / "pairs")
-    manifest = require_finished(pairs)
+    manifest = require_finished(config.pairs_uri)
     counts = {name: manifest.counts.get(name, 0) for name in _COUNTED}
     teacher = resolve_weights(state.model, config.tracking_uri)
     return {
         "rayboot.teacher": state.model,
         "rayboot.teacher_digest": _digest(teacher),
         "rayboot.weights_digest": _digest(candidate),
-        "rayboot.pairs": pairs,
+        "rayboot.pairs": config.pairs_uri,
         "rayboot.manifest_digest": manifest.digest(),
         "rayboot.config_digest": state.config_digest,
         "rayboot.version": __version__,

@@ -86,10 +86,11 @@ def run_round(config: RoundConfig) -> RoundResult:
         RequestError: photos, evaluation faces or model are missing, or the output
             cannot be written or holds another round; before Ray starts.
     """
-    output = Path(config.output).expanduser().resolve()
-    require_writable(str(output))
-    tracking_uri = config.tracking_uri or f"sqlite:///{output / 'mlflow.db'}"
-    config = config.replace(output=str(output), tracking_uri=tracking_uri)
+    config = config.placed()
+    output, tracking_uri = Path(config.output), config.tracking_uri
+    assert tracking_uri is not None
+    require_writable(config.output)
+    require_writable(config.training_uri)
     for faces in config.evaluation.sets.values():
         faces.list_faces()
     state = load_state(output, _digest(config))
@@ -163,7 +164,7 @@ def _begin(
         return resume_run(tracking_uri, state.run_id), state
     artifacts = (output / "mlruns").as_uri() if tracking_uri.startswith("sqlite:") else None
     run = open_run(tracking_uri, config.experiment, output.name, artifacts)
-    run.log_params({"round": config.model_dump(mode="json", exclude={"output"})})
+    run.log_params({"round": config.model_dump(mode="json", exclude={"output", "storage"})})
     run.set_tags({"rayboot.config_digest": _digest(config), "rayboot.version": __version__})
     champion = champion_version(tracking_uri, config.registered_model)
     state = RoundState(
@@ -192,7 +193,7 @@ def _judge(config: RoundConfig, measured: Measured, shapes: Shapes) -> Verdict:
 
 def _digest(config: RoundConfig) -> str:
     # Where it is written and who watches do not change what a round is.
-    return config.replace(output="", tracking_uri=None, num_cpus=None).digest()
+    return config.replace(output="", storage=None, tracking_uri=None, num_cpus=None).digest()
 
 
 class _Steps:

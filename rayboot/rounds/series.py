@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from rayboot.config import FrozenConfig
-from rayboot.data.storage import require_writable, write_bytes
+from rayboot.data.storage import join_uri, require_writable, write_bytes
 from rayboot.registry.models import pin_model
 from rayboot.rounds.config import RoundConfig
 from rayboot.rounds.round import RoundResult, run_round
@@ -40,9 +40,10 @@ def run_rounds(config: RoundConfig, num_rounds: int) -> list[RoundResult]:
     Raises:
         RequestError: as :func:`rayboot.rounds.round.run_round` raises it.
     """
-    output = Path(config.output).expanduser().resolve()
-    require_writable(str(output))
-    tracking_uri = config.tracking_uri or f"sqlite:///{output / 'mlflow.db'}"
+    config = config.placed()
+    output, tracking_uri = Path(config.output), config.tracking_uri
+    assert tracking_uri is not None
+    require_writable(config.output)
     first = _first_teacher(output, config.model, tracking_uri)
     teacher, results = first, list[RoundResult]()
     for number in range(1, num_rounds + 1):
@@ -50,7 +51,7 @@ def run_rounds(config: RoundConfig, num_rounds: int) -> list[RoundResult]:
         result = run_round(
             config.replace(
                 output=str(output / f"round-{number}"),
-                tracking_uri=tracking_uri,
+                storage=config.storage and join_uri(config.storage, f"round-{number}"),
                 model=teacher,
                 first_teacher=config.first_teacher or first,
                 generate=config.generate.replace(round_index=number - 1),

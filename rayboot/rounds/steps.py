@@ -57,7 +57,7 @@ Shapes = dict[str, ShapeStatistics]
 
 
 def plan_pairs(config: RoundConfig, model: str, yaw_steps_deg: tuple[float, ...]) -> GeneratePlan:
-    """The checked request for the pairs data set at ``output/pairs``; needs no Ray.
+    """The checked request for the pairs data set; needs no Ray.
 
     Args:
         config: of the round.
@@ -75,7 +75,7 @@ def pairs_request(config: RoundConfig, model: str) -> GenerateConfig:
     """What a round asks of ``generate``."""
     return config.generate.replace(
         input=config.photos,
-        output=str(Path(config.output) / "pairs"),
+        output=config.pairs_uri,
         model=model,
         tracking_uri=config.tracking_uri,
     )
@@ -83,15 +83,14 @@ def pairs_request(config: RoundConfig, model: str) -> GenerateConfig:
 
 def finetune_step(config: RoundConfig, model: str, run: Run) -> Path:
     """The candidate's weights at ``output/candidate.safetensors``."""
-    output = Path(config.output)
-    target = output / "candidate.safetensors"
+    target = Path(config.output) / "candidate.safetensors"
     if target.exists():
         _LOG.info("%s is there already", target)
         return target
     settings = FinetuneConfig(
-        data=str(output / "pairs"),
+        data=config.pairs_uri,
         model=model,
-        storage=str(output / "training"),
+        storage=config.training_uri,
         tracking_uri=config.tracking_uri,
         **config.finetune.model_dump(),
     )
@@ -132,8 +131,7 @@ def drift_step(config: RoundConfig, model: str, candidate: Path) -> Shapes:
         stored = json.loads(kept.read_text("utf-8"))
         return {name: ShapeStatistics(**figures) for name, figures in stored.items()}
     first = resolve_weights(config.first_teacher or model, config.tracking_uri)
-    pairs = str(Path(config.output) / "pairs")
-    shapes = measure_drift({FIRST: first, AFTER: candidate}, pairs, config.drift)
+    shapes = measure_drift({FIRST: first, AFTER: candidate}, config.pairs_uri, config.drift)
     figures = {name: found._asdict() for name, found in shapes.items()}
     write_bytes(str(kept), json.dumps(figures, indent=1).encode())
     return shapes

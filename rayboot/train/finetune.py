@@ -16,6 +16,7 @@ import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from rayboot import __version__
+from rayboot.carried import CarriedFile
 from rayboot.data.manifest import require_finished
 from rayboot.data.storage import arrow_filesystem, exists, join_uri, require_writable, write_bytes
 from rayboot.errors import RaybootError
@@ -23,6 +24,7 @@ from rayboot.logs import current_context, logged_run
 from rayboot.progress import follow_progress
 from rayboot.registry.models import pin_model, resolve_weights
 from rayboot.registry.tracking import Run, default_tracking_uri, open_run, resume_run
+from rayboot.room import Bundle, require_room
 from rayboot.train.config import FinetuneConfig
 from rayboot.train.curves import draw_curves
 from rayboot.train.run_state import load_run, save_run
@@ -51,9 +53,10 @@ def finetune(config: FinetuneConfig, run: Run | None = None) -> FinetuneResult:
 
     Raises:
         UnfinishedDataError: the data set has no manifest.
-        RaybootError: no epoch was completed.
+        RaybootError: the cluster is too small, or no epoch was completed.
     """
-    weights = str(resolve_weights(config.model, config.tracking_uri))
+    require_room(_workers(config), free_cpus=0)
+    weights = CarriedFile.of(resolve_weights(config.model, config.tracking_uri))
     if run is not None:
         _describe(config, run)
     with follow_progress("fine-tune", "step") as board:
@@ -149,7 +152,16 @@ def _describe(config: FinetuneConfig, run: Run) -> None:
     )
 
 
-def _trainer(config: FinetuneConfig, weights: str, run: Run | None, board: Any) -> TorchTrainer:
+def _workers(config: FinetuneConfig) -> list[Bundle]:
+    """What the fewest workers take that training starts with."""
+    count = config.num_workers
+    fewest = count if isinstance(count, int) else min(count)
+    return [{"CPU": config.cpus_per_worker, "GPU": float(config.use_gpu)}] * fewest
+
+
+def _trainer(
+    config: FinetuneConfig, weights: CarriedFile, run: Run | None, board: Any
+) -> TorchTrainer:
     filesystem, path = arrow_filesystem(config.storage)
     return TorchTrainer(
         train_worker,

@@ -10,6 +10,7 @@ import ray.train
 import ray.train.torch
 import torch
 
+from rayboot.carried import CarriedFile
 from rayboot.logs import adopt_context
 from rayboot.models import Reconstructor, load_network, save_network
 from rayboot.progress import Progress
@@ -39,19 +40,25 @@ def train_worker(settings: dict[str, Any]) -> None:
     """Trains to the last epoch; what Ray Train calls on every worker.
 
     Args:
-        settings: ``config`` as JSON values, ``weights`` a path, ``run`` the tracking URI and
-            the run's id or None, ``board`` the handle of the driver's progress, ``log`` what
-            log lines say.
+        settings: ``config`` as JSON values, ``weights`` a
+            :class:`rayboot.carried.CarriedFile`, ``run`` the tracking URI and
+            the run's id or None, ``board`` the handle of the driver's progress,
+            ``log`` what log lines say.
     """
     adopt_context(settings["log"])
     config = FinetuneConfig.model_validate(settings["config"])
     rank = ray.train.get_context().get_world_rank()
     run = Run(*settings["run"]) if settings["run"] else None
-    with watching_system(run, f"worker-{rank}"), recording(run if rank == 0 else None) as recorder:
-        _train(config, settings["weights"], settings["board"], recorder)
+    carried: CarriedFile = settings["weights"]
+    with (
+        carried.unpacked() as weights,
+        watching_system(run, f"worker-{rank}"),
+        recording(run if rank == 0 else None) as recorder,
+    ):
+        _train(config, weights, settings["board"], recorder)
 
 
-def _train(config: FinetuneConfig, weights: str, board: Any, recorder: Recorder | None) -> None:
+def _train(config: FinetuneConfig, weights: Path, board: Any, recorder: Recorder | None) -> None:
     context = ray.train.get_context()
     rank, num_workers = context.get_world_rank(), context.get_world_size()
     torch.manual_seed(config.optimizer.seed)
@@ -78,7 +85,7 @@ def _train(config: FinetuneConfig, weights: str, board: Any, recorder: Recorder 
         _report(state, record._asdict(), rank)
 
 
-def _objective(config: FinetuneConfig, weights: str, device: torch.device) -> Objective:
+def _objective(config: FinetuneConfig, weights: Path, device: torch.device) -> Objective:
     if not config.distillation:
         return Objective()
     return Objective(load_network(weights, str(device)), config.distillation)

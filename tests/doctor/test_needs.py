@@ -13,7 +13,7 @@ def needs_of(tmp_path: Path, text: str, environment: dict[str, str] | None = Non
 
 
 def test_a_laptop_needs_little() -> None:
-    assert read_needs(None, {}) == Needs(False, (), "sqlite:///mlflow.db", None)
+    assert read_needs(None, {}) == Needs(False, (), "sqlite:///mlflow.db", None, ())
 
 
 def test_needs_are_found_wherever_they_stand(tmp_path: Path) -> None:
@@ -27,7 +27,11 @@ def test_needs_are_found_wherever_they_stand(tmp_path: Path) -> None:
         ray_address: http://head:8265
     """
     assert needs_of(tmp_path, text) == Needs(
-        True, ("s3://pairs/0", "s3://photos/ls3d"), "http://mlflow:5000", "http://head:8265"
+        True,
+        ("s3://pairs/0", "s3://photos/ls3d"),
+        "http://mlflow:5000",
+        "http://head:8265",
+        ("s3://pairs/0",),
     )
 
 
@@ -49,9 +53,9 @@ def test_a_gpu_is_needed_when_asked_for(tmp_path: Path, text: str, gpu: bool) ->
 
 def test_the_config_is_stronger_than_the_environment(tmp_path: Path) -> None:
     environment = {"MLFLOW_TRACKING_URI": "http://a", "RAY_ADDRESS": "b:6379"}
-    assert needs_of(tmp_path, "seed: 0", environment)[2:] == ("http://a", "b:6379")
+    assert needs_of(tmp_path, "seed: 0", environment)[2:4] == ("http://a", "b:6379")
     found = needs_of(tmp_path, "tracking_uri: sqlite:///c.db\nray_address: auto", environment)
-    assert found[2:] == ("sqlite:///c.db", "auto")
+    assert found[2:4] == ("sqlite:///c.db", "auto")
 
 
 @pytest.mark.parametrize("text", ["- a", "a: [", "word"])

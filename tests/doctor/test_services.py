@@ -83,7 +83,11 @@ def test_storage_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_storage_by_bucket_and_key(s3_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
-    assert check_storage("s3://ready/photos/not/yet").status == "ok"
+    empty = check_storage("s3://ready/photos/not/yet")
+    assert empty.status == "ok" and "nothing is there yet" in empty.detail
+    written = check_storage("s3://ready/runs", written=True)
+    assert written.status == "ok" and "written" in written.detail
+    assert check_storage("s3://missing/runs", written=True).status == "FAIL"
     assert check_storage("s3://missing/photos").status == "FAIL"
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     assert check_storage("s3://ready").status == "FAIL"

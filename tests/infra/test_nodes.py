@@ -20,20 +20,20 @@ def gibibytes(quantity: str) -> float:
     return float(Decimal(quantity[:-2]) * _UNITS[quantity[-2:]])
 
 
-def group_of(spec: dict[str, Any], count: str) -> NodeGroup:
+def group_of(spec: dict[str, Any]) -> NodeGroup:
     (container,) = spec["template"]["spec"]["containers"]
     limits = container["resources"]["limits"]
     return NodeGroup(
         spec["groupName"],
-        spec[count],
+        spec["maxReplicas"],
         float(limits["cpu"]),
         float(limits.get("nvidia.com/gpu", 0)),
         gibibytes(limits["memory"]),
     )
 
 
-def groups_of(folder: str, count: str = "maxReplicas") -> list[NodeGroup]:
-    return [group_of(spec, count) for spec in cluster_spec(folder)["workerGroupSpecs"]]
+def groups_of(folder: str) -> list[NodeGroup]:
+    return [group_of(spec) for spec in cluster_spec(folder)["workerGroupSpecs"]]
 
 
 def steps(config: RoundConfig) -> dict[str, list[Actors]]:
@@ -69,9 +69,7 @@ def test_spot_workers_have_room() -> None:
 def test_a_round_has_room(name: str, folder: str) -> None:
     config = load_config(RoundConfig, CONFIGS / name)
     for step, actors in steps(config).items():
-        # The command refuses pools that the nodes at its start have no room for.
-        count = "replicas" if step == "generate" else "maxReplicas"
-        assert find_problems(actors, groups_of(f"{folder}/round", count)) == [], step
+        assert find_problems(actors, groups_of(f"{folder}/round")) == [], step
 
 
 def test_too_little_room_is_found() -> None:

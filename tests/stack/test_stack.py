@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -57,6 +58,7 @@ def round_config(photos: str, faces: str, output: Path, tracking_uri: str) -> di
         "photos": photos,
         "evaluation": {"sets": {"made": {"kind": "synthetic", "data": faces}}, "num_actors": 1},
         "output": str(output),
+        "storage": f"s3://{PHOTO_BUCKET}/round",
         "generate": {"views": {"preset": "small"}, "pools": {"batch_size": 4}},
         "finetune": {"optimizer": optimizer},
         "drift": {"num_photos": 8},
@@ -126,6 +128,11 @@ def bucket(environment: dict[str, str]) -> Any:
     )
 
 
+def object_names(environment: dict[str, str], name: str) -> list[str]:
+    pages = bucket(environment).get_paginator("list_objects_v2").paginate(Bucket=name)
+    return [entry["Key"] for page in pages for entry in page["Contents"]]
+
+
 def test_secrets_are_for_the_user_alone(stack: StackCommand, environment: dict[str, str]) -> None:
     folder = stack.folder / "secrets"
     for closed in (folder, stack.folder / "logs"):
@@ -169,10 +176,12 @@ def test_a_round_ends_in_the_registry_and_in_the_bucket(
     assert run["info"]["status"] == "FINISHED"
     metrics = {metric["key"] for metric in run["data"]["metrics"]}
     assert {"loss", "faces", "rejects"} <= metrics
-    listed = bucket(environment).list_objects_v2(Bucket=MLFLOW_BUCKET)["Contents"]
-    names = [entry["Key"] for entry in listed]
+    names = object_names(environment, MLFLOW_BUCKET)
     for end in ("report.html", ".safetensors", "curves.png"):
         assert any(name.endswith(end) for name in names), (end, names)
+    kept = object_names(environment, PHOTO_BUCKET)
+    assert "round/pairs/manifest.json" in kept
+    assert any(re.fullmatch(r"round/training/finetune/.*/state\.pt", name) for name in kept), kept
 
 
 @pytest.mark.parametrize("panel", panels(), ids=lambda panel: panel["title"])

@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+
+from rayboot.rounds.config import RoundConfig
+from rayboot.rounds.demo import demo_config
+
+EVALUATION = {"sets": {"made": {"kind": "synthetic", "data": "faces"}}}
+
+
+def make(**fields: object) -> RoundConfig:
+    return RoundConfig.model_validate({"photos": "p", "evaluation": EVALUATION, **fields})
+
+
+def test_pairs_and_checkpoints_lie_in_the_output_unless_told_otherwise(tmp_path: Path) -> None:
+    alone = make(output=str(tmp_path)).placed()
+    assert alone.pairs_uri == f"{tmp_path}/pairs"
+    assert alone.training_uri == f"{tmp_path}/training"
+    shared = make(output=str(tmp_path), storage="s3://runs/1").placed()
+    assert (shared.pairs_uri, shared.training_uri) == ("s3://runs/1/pairs", "s3://runs/1/training")
+
+
+def test_folders_become_absolute_for_processes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    placed = make(output="runs/1", storage="data").placed()
+    assert (placed.output, placed.storage) == (str(tmp_path / "runs/1"), str(tmp_path / "data"))
+
+
+def test_a_round_is_tracked_where_the_config_or_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    config = make(output=str(tmp_path))
+    assert config.placed().tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    assert config.placed().tracking_uri == "http://mlflow:5000"
+    named = config.replace(tracking_uri="sqlite:///own.db")
+    assert named.placed().tracking_uri == "sqlite:///own.db"
+    demo = demo_config().round_config(tmp_path)
+    assert demo.placed().tracking_uri == f"sqlite:///{tmp_path}/round/mlflow.db"

@@ -1,0 +1,77 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayboot.errors import RaybootError, RequestError
+from rayboot.room import WAIT_VARIABLE, largest_nodes, require_room
+from tests.ray_head import start_head
+
+JOB = f"""
+import os, sys
+from rayboot.cluster import connect
+from rayboot.room import require_room
+
+with connect(sys.argv[1]):
+    import ray
+
+    before = ray.cluster_resources().get("CPU", 0)
+    require_room([{{"CPU": 1.5}}] * 2, free_cpus=1)
+    print(before, ray.cluster_resources()["CPU"])
+    os.environ["{WAIT_VARIABLE}"] = "1"
+    require_room([{{"GPU": 1}}])
+"""
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_room_for_what_fits() -> None:
+    require_room([{"CPU": 0.1}] * 29 + [{"CPU": 0.05}] * 2)
+    require_room([{"CPU": 5}], free_cpus=0)
+
+
+@pytest.mark.parametrize(
+    ("actors", "words"),
+    [
+        ([{"CPU": 1}] * 4, "take 4 CPUs and 2 more must stay free.*cluster has 5"),
+        ([{"CPU": 1, "GPU": 0.5}] * 2, "take 1 GPUs, but the cluster has 0"),
+        ([{"CPU": 1}, {"CPU": 1, "TPU": 1}], "1 CPU and 1 TPU, and no node"),
+    ],
+)
+@pytest.mark.usefixtures("ray_local")
+def test_a_cluster_that_is_too_small(
+    monkeypatch: pytest.MonkeyPatch, actors: list, words: str
+) -> None:
+    monkeypatch.delenv(WAIT_VARIABLE, raising=False)
+    with pytest.raises(RaybootError, match=words) as refused:
+        require_room(actors)
+    assert WAIT_VARIABLE in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "nan"])
+@pytest.mark.usefixtures("ray_local")
+def test_a_wait_that_is_no_number(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(WAIT_VARIABLE, text)
+    with pytest.raises(RequestError, match=WAIT_VARIABLE):
+        require_room([{"CPU": 100}])
+
+
+def test_the_largest_node_is_no_larger_than_the_machine(ray_local: Any) -> None:
+    cpus, gpus, count = largest_nodes()
+    assert 0 < cpus <= 5 and gpus == 0 and count == 1
+
+
+def test_a_cluster_that_grows_is_waited_for(tmp_path: Path) -> None:
+    """Two nodes of 3 CPUs each are started by Ray's own autoscaler; GPUs nobody has."""
+    nodes = {"worker": {"resources": {"CPU": 3}, "min_workers": 0, "max_workers": 2}}
+    with start_head(tmp_path, num_cpus=0, node_types=nodes) as head:
+        done = subprocess.run(
+            [sys.executable, "-c", JOB, head.driver_address],
+            env={**head.environment, WAIT_VARIABLE: "120"},
+            capture_output=True,
+            text=True,
+            timeout=170,
+        )
+    assert done.stdout.split() == ["0", "6.0"], done.stderr[-2000:]
+    assert "take 1 GPUs" in done.stderr and "`ray status`" in done.stderr
