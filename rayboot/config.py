@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from rayboot.credentials import find_login, login_remedy
 from rayboot.errors import RequestError
 
 __all__ = ["FrozenConfig", "load_config", "parse_config"]
@@ -20,9 +21,19 @@ ConfigT = TypeVar("ConfigT", bound="FrozenConfig")
 
 
 class FrozenConfig(BaseModel):
-    """Base of every config: immutable, no unknown keys, with a digest."""
+    """Base of every config: immutable, no unknown keys, no logins in URLs, with a digest."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _require_no_login(cls, values: Any) -> Any:
+        """Configs are written into manifests and MLflow, for all who read those."""
+        if (url := find_login(values)) is not None:
+            raise RequestError(login_remedy(url))
+        return values
 
     def digest(self) -> str:
         """SHA-256 (hex, 64 characters) of the canonical JSON of all values."""

@@ -4,7 +4,10 @@ Workers print into their own logs, on machines that nobody watches. They tell an
 actor how far they are instead; a thread of the driver asks it.
 """
 
+import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -12,9 +15,15 @@ from typing import Any, NamedTuple
 import ray
 from tqdm import tqdm
 
+from rayboot.logs import logs_are_json
+
 __all__ = ["Progress", "follow_progress", "show_progress"]
 
+_LOG = logging.getLogger(__name__)
+
 _INTERVAL_S = 1.0
+_LINE_INTERVAL_S = 30.0
+"""Between log lines, where no bar can be drawn."""
 
 
 class Progress(NamedTuple):
@@ -62,10 +71,13 @@ def follow_progress(title: str, unit: str, total: int | None = None) -> Iterator
 def show_progress(
     title: str, unit: str, read: Callable[[], Progress | None], total: int | None = None
 ) -> Iterator[None]:
-    """Shows a bar for the time of a ``with`` block, as far as ``read`` says every second."""
+    """Shows a bar for the time of a ``with`` block, as far as ``read`` says every second.
+
+    Where logs are JSON it is a line every half minute.
+    """
     done = threading.Event()
-    with tqdm(desc=title, unit=unit, total=total, mininterval=1.0) as bar:
-        thread = threading.Thread(target=_show, args=(read, bar, done), daemon=True)
+    with _bar(title, unit, total) as show:
+        thread = threading.Thread(target=_follow, args=(read, show, done), daemon=True)
         thread.start()
         try:
             yield
@@ -74,14 +86,48 @@ def show_progress(
             thread.join()
 
 
-def _show(read: Callable[[], Progress | None], bar: tqdm, done: threading.Event) -> None:
+def _follow(
+    read: Callable[[], Progress | None], show: Callable[[Progress], None], done: threading.Event
+) -> None:
     finished = False
     while not finished:
         # Once more after the end, so that the bar ends where the run did.
         finished = done.wait(_INTERVAL_S)
         progress = read()
         if progress is not None:
+            show(progress)
+
+
+@contextmanager
+def _bar(title: str, unit: str, total: int | None) -> Iterator[Callable[[Progress], None]]:
+    if logs_are_json():
+        yield _Lines(title, unit, total).show
+        return
+    with tqdm(desc=title, unit=unit, total=total, mininterval=1.0) as bar:
+
+        def show(progress: Progress) -> None:
             bar.total = progress.num_steps or bar.total
             bar.set_postfix_str(progress.text, refresh=False)
             bar.n = progress.step
             bar.refresh()
+
+        yield show
+
+
+class _Lines:
+    """Log lines instead of a bar, the first at once."""
+
+    def __init__(self, title: str, unit: str, total: int | None) -> None:
+        self._title, self._unit, self._total = title, unit, total
+        self._next = -math.inf
+
+    def show(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + _LINE_INTERVAL_S
+        total = progress.num_steps or self._total
+        _LOG.info(
+            "%s: %d of %s, %s", self._title, progress.step, total or "unknown", progress.text,
+            extra={"step": progress.step, "num_steps": total, "unit": self._unit},
+        )  # fmt: skip

@@ -17,13 +17,15 @@ ROOT = Path(__file__).resolve().parents[1]
 # A room sees itself and rooms of a smaller number; equal numbers do not see each other.
 LEVELS = {
     "errors": 0,
+    "credentials": 0,
     "config": 1,
+    "logs": 1,
     "cluster": 1,
     "room": 1,
     "carried": 1,
     "dashboard": 1,
     "versions": 1,
-    "progress": 1,
+    "progress": 2,
     "torch7": 1,
     "geometry": 2,
     "render": 3,
@@ -38,8 +40,9 @@ LEVELS = {
     "rounds": 6,
     "doctor": 7,
     "submission": 7,
-    "cli": 8,
-    "__main__": 9,
+    "support": 8,
+    "cli": 9,
+    "__main__": 10,
 }
 TOP = max(LEVELS.values()) + 1
 """Jobs, benchmarks, infra and tests that are of no room: they see everything."""
@@ -52,6 +55,8 @@ ONLY_IN = {
 }
 NEVER_IN = {
     "errors": {"ray", "torch"},
+    "credentials": {"ray", "torch"},
+    "logs": {"ray", "torch"},
     "config": {"ray", "torch"},
     "torch7": {"ray", "torch"},
     "geometry": {"ray", "torch"},

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 import time
@@ -8,8 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from rayboot import __version__, cli
+from rayboot.doctor import Check
 from rayboot.errors import FaceRejectedError, RaybootError, RequestError
 from rayboot.submission.request import TASKS
+from rayboot.support import bundle
 
 
 def _chained(error: Exception, cause: Exception) -> Exception:
@@ -33,6 +36,7 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> click.Command:
         "run": FaceRejectedError("read", "undecodable", "a.jpg"),
         "worker": WorkerError(RaybootError("disk full on n7")),
         "user-code": WorkerError(_chained(RuntimeError("UDF failed"), RaybootError("disk full"))),
+        "login": RaybootError("http://me:hunter2@host is away"),
         "bug": ZeroDivisionError("division by zero"),
     }
 
@@ -148,3 +152,47 @@ def test_submit_offers_the_tasks_that_can_be_sent() -> None:
     assert isinstance(task.type, click.Choice)
     assert tuple(task.type.choices) == tuple(TASKS)
     assert set(TASKS) < set(cli.main.commands)
+
+
+@pytest.mark.parametrize(
+    ("kind", "level", "words"),
+    [
+        ("request", "ERROR", "input photos/ does not exist; give --input an existing URI"),
+        ("login", "ERROR", "http://***@host is away"),
+        ("bug", "CRITICAL", "division by zero"),
+    ],
+)
+def test_errors_are_log_lines_where_logs_are_json(
+    raising: click.Command, monkeypatch: pytest.MonkeyPatch, kind: str, level: str, words: str
+) -> None:
+    environment = {"RAYBOOT_LOG_FORMAT": "json"}
+    for name in ("TQDM_DISABLE", "MLFLOW_CONFIGURE_LOGGING"):
+        monkeypatch.setenv(name, "")  # whatever the command sets is taken back
+    result = CliRunner().invoke(raising, ["fail", kind], env=environment)
+    assert result.exit_code == (2 if kind == "request" else 1)
+    (line,) = [json.loads(text) for text in result.stderr.splitlines()]
+    assert (line["level"], line["command"]) == (level, "fail")
+    assert words in line["message"]
+    assert ("Traceback" in line.get("exception", "")) == (kind == "bug")
+
+
+def test_a_login_in_an_error_is_not_shown(raising: click.Command) -> None:
+    for arguments in (["fail", "login"], ["--debug", "fail", "login"]):
+        result = CliRunner().invoke(raising, arguments)
+        assert "rayboot: http://***@host is away" in result.stderr
+        assert "hunter2" not in result.output
+
+
+def test_a_support_bundle_says_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle, "diagnose", lambda needs: iter([Check("Ray", "ok", "here")]))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/round.json").write_text("{}")
+    out = tmp_path / "b.tar.gz"
+    arguments = ["support-bundle", "--run", str(tmp_path / "run"), "--out", str(out)]
+    done = CliRunner().invoke(cli.main, arguments, env={"RAY_TMPDIR": str(tmp_path)})
+    assert (done.exit_code, done.stdout) == (0, f"{out}\n"), done.output
+    assert "bytes  run/ (2 files)" in done.stderr
+    assert "missing: ray: RequestError: no session of Ray" in done.stderr
+    assert out.stat().st_size > 1000

@@ -95,3 +95,27 @@ def test_an_unreadable_file_is_refused(tmp_path: Path, kind: str) -> None:
 def test_parse_config_names_its_source() -> None:
     with pytest.raises(RequestError, match="defaults of the demo"):
         parse_config(OuterConfig, None, source="defaults of the demo")
+
+
+@pytest.mark.parametrize("text", ["s: http://me:hunter2@host", "nested: {a: ['s3://k:hunter2@b']}"])
+def test_a_login_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
+    class Loose(FrozenConfig):
+        s: str = ""
+        nested: dict = {}
+
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(RequestError, match="password or token") as refused:
+        load_config(Loose, path)
+    assert "hunter2" not in str(refused.value)
+    with pytest.raises(RequestError):
+        Loose().replace(s="http://me:hunter2@host")
+
+
+def test_a_wrong_value_is_not_repeated() -> None:
+    class Narrow(FrozenConfig):
+        n: int = 0
+
+    with pytest.raises(ValidationError) as refused:
+        Narrow(n="hunter2")
+    assert "hunter2" not in str(refused.value)

@@ -7,33 +7,45 @@ neither Ray nor PyTorch. Results go to stdout, logs to stderr. Exit status: 0 do
 
 import logging
 import os
-import sys
+from typing import Literal
 
 import click
 
 from rayboot import __version__
 from rayboot.cli import cluster, data, models, training
 from rayboot.cli.group import Commands
+from rayboot.logs import FORMAT_VARIABLE, logging_to_stderr
 
 __all__ = ["main"]
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="rayboot")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def main(debug: bool) -> None:
+@click.option(
+    "--debug", is_flag=True, help="Show the traceback of an error, and rejects as they come."
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    envvar=FORMAT_VARIABLE,
+    show_envvar=True,
+    help="Of what goes to stderr.",
+)
+@click.pass_context
+def main(context: click.Context, debug: bool, log_format: Literal["text", "json"]) -> None:
     """Bootstrap single-image 3D face reconstruction without 3D ground truth."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if debug else logging.INFO,
-        format="%(asctime)s %(message)s",
-        datefmt="%H:%M:%S",
-    )
-    if not debug:
-        # What they tell at INFO (tables made, an accelerator not found) is of no use to users.
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        for name in ("OpenGL", "aiobotocore", "botocore"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+    level = logging.DEBUG if debug else logging.INFO
+    command = context.invoked_subcommand or ""
+    context.with_resource(logging_to_stderr(log_format, command, level))
+    if log_format == "json":
+        # Read when MLflow is imported: its own handler writes text.
+        os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+        # Read when tqdm is imported: bars are no log lines.
+        os.environ.setdefault("TQDM_DISABLE", "1")
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 
 # In the order of a user's work, not of the alphabet.
@@ -53,6 +65,7 @@ for _command in (
     models.trace,
     models.reconstruct,
     cluster.submit,
+    cluster.support_bundle,
     models.import_weights,
 ):
     main.add_command(_command)

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
+from rayboot.cli.notes import note
 from rayboot.cli.options import optional_config
 from rayboot.errors import RaybootError, RequestError
 
-__all__ = ["doctor", "submit"]
+__all__ = ["doctor", "submit", "support_bundle"]
 
 _TASKS = ("synthesize", "plan", "generate", "finetune", "evaluate", "round", "reconstruct")
 
@@ -25,6 +26,29 @@ def doctor(config_path: Path | None) -> None:
         failed += check.status == "FAIL"
     if failed:
         raise RaybootError(f"{failed} of the checks failed; each has its remedy above")
+
+
+@click.command("support-bundle")
+@optional_config("YAML of the run; it goes into the bundle without secrets.")
+@click.option("--run", metavar="URI", help="What the run wrote: of generate, finetune or round.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("rayboot-support.tar.gz"),
+    show_default=True,
+    metavar="FILE",
+    help="The bundle.",
+)
+def support_bundle(config_path: Path | None, run: str | None, out: Path) -> None:
+    """Collect what helps to find a fault in one file, without secrets and photographs."""
+    from rayboot.support import write_bundle
+
+    bundle = write_bundle(out, config_path, run)
+    for name, (count, size) in bundle.summary().items():
+        note(f"{size:>9} bytes  {name}{f' ({count} files)' if name.endswith('/') else ''}")
+    for name, why in sorted(bundle.missing.items()):
+        note(f"missing: {name}: {why}")
+    click.echo(bundle.path)
 
 
 @click.command()
@@ -70,7 +94,10 @@ def submit(
             allow_open=allow_open_cluster,
         )
         job = submit_job(submission)
-        click.echo(job, err=not no_wait)
+        if no_wait:
+            click.echo(job)
+        else:
+            note(job)
     assert job is not None
     if not no_wait:
         sys.exit(_follow(address, job))
@@ -90,7 +117,7 @@ def _follow(address: str, job: str) -> int:
             stop = False
         if stop:
             stop_job(address, job)
-            click.echo(f"{job} is being stopped", err=True)
+            note(f"{job} is being stopped")
         else:
-            click.echo(f"{job} runs on; to see it again: {again}", err=True)
+            note(f"{job} runs on; to see it again: {again}")
         return 130

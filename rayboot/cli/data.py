@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from rayboot.cli.notes import note
 from rayboot.cli.options import config_option, input_option, one_or_all, optional_config
 
 __all__ = ["generate", "pack", "plan", "preview", "synthesize"]
@@ -39,7 +40,7 @@ def pack(inputs: tuple[str, ...], output_uri: str) -> None:
     plan = prepare_pack(one_or_all(inputs), output_uri)
     with connect():
         count = pack(plan)
-    click.echo(f"{count} photos", err=True)
+    note(f"{count} photos")
     click.echo(output_uri)
 
 
@@ -85,6 +86,7 @@ def generate(
     """Make bootstrap pairs from photographs; the same command again resumes."""
     from rayboot.cluster import connect
     from rayboot.config import load_config
+    from rayboot.logs import logged_run
     from rayboot.pipeline.config import GenerateConfig
     from rayboot.pipeline.generate import generate
     from rayboot.pipeline.request import prepare
@@ -96,10 +98,10 @@ def generate(
     plan = prepare(config.replace(**{key: uri for key, uri in changes.items() if uri}))
     if retried_stage is not None:
         count = forget_rejects(plan.output, retried_stage)
-        click.echo(f"{count} photos that stage {retried_stage} rejected are tried again", err=True)
-    with connect():
+        note(f"{count} photos that stage {retried_stage} rejected are tried again")
+    with logged_run(plan.run_id), connect():
         summary = generate(plan)
-    click.echo(format_summary(summary), err=True)
+        note(format_summary(summary))
     click.echo(summary.uri)
 
 

@@ -1,17 +1,25 @@
 """How commands fail: rayboot's errors as one sentence and an exit status."""
 
+import logging
 import shlex
 import traceback
 from typing import Any
 
 import click
 
+from rayboot.cli.notes import complain, note, show_fault
+from rayboot.credentials import without_logins
 from rayboot.errors import RaybootError, RequestError
+from rayboot.logs import logs_are_json
 from rayboot.versions import require_submitters_versions
 
 __all__ = ["Commands"]
 
+_LOG = logging.getLogger(__name__)
+
 _ARGUMENTS = "rayboot.arguments"
+
+_CLICKS_OWN = (click.ClickException, click.Abort, click.exceptions.Exit)
 
 _RESUMABLE = ("demo", "pack", "generate", "finetune", "evaluate", "round", "reconstruct")
 """The same command again goes on where one of these was stopped."""
@@ -37,16 +45,26 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             if ctx.invoked_subcommand in _RESUMABLE:
                 command = shlex.join(["rayboot", *ctx.meta[_ARGUMENTS]])
-                click.echo(f"\nrayboot: interrupted; to go on: {command}", err=True)
+                note(without_logins(f"\nrayboot: interrupted; to go on: {command}"))
             ctx.exit(130)
         except Exception as error:
             known = _known_cause(error)
             if known is None:
-                raise
+                if not logs_are_json() or isinstance(error, _CLICKS_OWN):
+                    raise
+                show_fault(error)
+                ctx.exit(1)
             if ctx.params["debug"]:
-                traceback.print_exception(error)
-            click.echo(f"rayboot: {' '.join(str(known).split())}", err=True)
+                _show_traceback(error)
+            complain(" ".join(str(known).split()), known)
             ctx.exit(2 if isinstance(known, RequestError) else 1)
+
+
+def _show_traceback(error: Exception) -> None:
+    if logs_are_json():
+        _LOG.debug("traceback", exc_info=error)
+    else:
+        click.echo(without_logins("".join(traceback.format_exception(error))), err=True, nl=False)
 
 
 def _known_cause(error: BaseException | None) -> RaybootError | None:

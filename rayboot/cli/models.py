@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from rayboot.cli.notes import note
 from rayboot.cli.options import optional_config, tracking_option
 
 __all__ = ["import_weights", "reconstruct", "rollback", "status", "trace"]
@@ -73,9 +74,9 @@ def reconstruct(model: str, input_uri: str, output_uri: str, config_path: Path |
     plan = prepare_meshes(model, input_uri, output_uri, config)
     with connect():
         summary = reconstruct_photos(plan)
-    click.echo(f"{summary.num_meshes} meshes", err=True)
+    note(f"{summary.num_meshes} meshes")
     for (stage, reason), count in sorted(summary.rejects.items()):
-        click.echo(f"{count} without: {stage}, {reason}", err=True)
+        note(f"{count} without: {stage}, {reason}")
     click.echo(output_uri)
 
 

@@ -25,6 +25,8 @@ class Manifest(FrozenConfig):
     code_version: str
     counts: dict[str, int]
     """Faces, views, views left out, rejects, and ``reject/STAGE/REASON`` each."""
+    run_id: str = ""
+    """In the log lines of what made it; of a round, its MLflow run's."""
     finished_at: str = ""
     """UTC, ISO 8601."""
 

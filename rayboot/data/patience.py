@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import tenacity
@@ -16,6 +17,8 @@ _LOG = logging.getLogger(__name__)
 
 _PATIENCE_S = 180.0
 _LONGEST_PAUSE_S = 15.0
+_WORTH_A_LINE = 4
+"""Tries of one call until somebody is told."""
 
 _ANSWERS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, FileExistsError)
 """No trouble: asking again gives the same."""
@@ -64,7 +67,7 @@ def patiently(call: Callable[[], _T], uri: str, patience_s: float = _PATIENCE_S)
         retry=tenacity.retry_if_exception(_is_trouble),
         wait=tenacity.wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE_S),
         stop=tenacity.stop_after_delay(patience_s),
-        before_sleep=tenacity.before_sleep_log(_LOG, logging.DEBUG),
+        before_sleep=partial(_log_trouble, uri),
         reraise=True,
     )
     try:
@@ -75,6 +78,17 @@ def patiently(call: Callable[[], _T], uri: str, patience_s: float = _PATIENCE_S)
         raise _store_error(
             uri, f"no answer from the store within {patience_s:.0f} s", error
         ) from error
+
+
+def _log_trouble(uri: str, state: tenacity.RetryCallState) -> None:
+    # Throttled stores refuse once in a while; what is refused again and again is worth a line.
+    level = logging.DEBUG if state.attempt_number < _WORTH_A_LINE else logging.WARNING
+    error = state.outcome.exception() if state.outcome else None
+    _LOG.log(
+        level, "%s: try %d failed (%s: %s)",
+        uri, state.attempt_number, type(error).__name__, error,
+        extra={"uri": uri, "attempt": state.attempt_number},
+    )  # fmt: skip
 
 
 @contextmanager

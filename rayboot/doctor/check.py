@@ -4,6 +4,8 @@ import subprocess
 import sys
 from typing import Literal, NamedTuple
 
+from rayboot.credentials import without_logins
+
 __all__ = ["Check", "format_check", "last_line", "run_child"]
 
 
@@ -18,7 +20,7 @@ class Check(NamedTuple):
 
 def format_check(check: Check, width: int = 14) -> str:
     """One line for people, and the remedy under it; names are filled to ``width``."""
-    line = f"{check.status:<4}  {check.name:<{width}}  {check.detail}"
+    line = without_logins(f"{check.status:<4}  {check.name:<{width}}  {check.detail}")
     return f"{line}\n{'':<{width + 8}}-> {check.remedy}" if check.remedy else line
 
 

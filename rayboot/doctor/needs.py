@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from rayboot.credentials import find_login, login_remedy
 from rayboot.errors import RequestError
 
 __all__ = ["Needs", "read_needs"]
@@ -35,7 +36,7 @@ def read_needs(config: str | Path | None, environment: Mapping[str, str] = os.en
     they stand in it.
 
     Raises:
-        RequestError: the config cannot be read or is no mapping.
+        RequestError: the config cannot be read or is no mapping, or a URL has a login in it.
     """
     values: Any = {}
     if config is not None:
@@ -46,6 +47,8 @@ def read_needs(config: str | Path | None, environment: Mapping[str, str] = os.en
             raise RequestError(f"config {config}: cannot be read: {reason}") from error
         if not isinstance(values, dict):
             raise RequestError(f"config {config}: expected a mapping, got {type(values).__name__}")
+    if (url := find_login([values, environment.get("MLFLOW_TRACKING_URI", "")])) is not None:
+        raise RequestError(login_remedy(url))
     entries = list(_entries(values))
     named = {key: value for key, value in entries if isinstance(value, str)}
     stores = [

@@ -12,6 +12,7 @@ from rayboot.evaluate.gauges import show_errors
 from rayboot.evaluate.measure import Measured, measure_models
 from rayboot.evaluate.outputs import Subject, write_outputs
 from rayboot.evaluate.summary import summarize
+from rayboot.logs import logged_run, new_run_id
 from rayboot.registry.models import pin_model, resolve_weights
 from rayboot.registry.tracking import Run, open_run
 
@@ -93,12 +94,14 @@ def evaluate(plan: EvaluationPlan) -> EvaluationResult:
     Ray must be initialised. Changes are those of each model against the first. Where the
     config names a tracking store, everything is recorded as a run there.
     """
-    measured = measure(plan)
-    subject = Subject(plan.config, plan.models, plan.weights, measured)
-    report, files = write_outputs(subject, plan.output)
+    with logged_run(new_run_id()) as log_run:
+        measured = measure(plan)
+        subject = Subject(plan.config, plan.models, plan.weights, measured)
+        report, files = write_outputs(subject, plan.output)
     if plan.config.tracking_uri is not None:
         run = open_run(plan.config.tracking_uri, plan.config.experiment, plan.output.name)
         with run.closing():
+            run.set_tags({"rayboot.log_run": log_run})
             run.log_params({"evaluation": plan.config.model_dump(mode="json", exclude={"output"})})
             record_evaluation(run, measured, plan, files)
     return EvaluationResult(measured, report, files)

@@ -30,6 +30,7 @@ from rayboot.evaluate.truth import FaceSet, Fault, TrueFace
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.surface import extract_surface
 from rayboot.geometry.volume import keep_largest_component
+from rayboot.logs import LogContext, adopt_context, current_context
 from rayboot.models import Reconstructor, load_network
 from rayboot.models.config import InferenceConfig
 from rayboot.models.predictor import Predictor
@@ -120,6 +121,7 @@ def _measure_set(
             "weights": {model: CarriedFile.of(path) for model, path in weights.items()},
             "config": config,
             "name": name,
+            "log": current_context(),
         },
         batch_format="pyarrow",
         batch_size=config.batch_size,
@@ -156,8 +158,13 @@ class _MeasureFaces:
     """
 
     def __init__(
-        self, weights: Mapping[str, CarriedFile], config: MeasureConfig, name: str
+        self,
+        weights: Mapping[str, CarriedFile],
+        config: MeasureConfig,
+        name: str,
+        log: LogContext | None = None,
     ) -> None:
+        adopt_context(log)
         device = "cuda" if config.gpus_per_actor else "cpu"
         self._name, self._protocol = name, config.protocol
         self._faces: FaceSet = config.sets[name]
@@ -199,6 +206,7 @@ class _MeasureFaces:
                 found.append(self._faces.read(row, size))
             except FaceRejectedError as error:
                 yaw = row.get("yaw_deg")
+                _LOG.debug("%s", error, extra={"face_id": row["face_id"], "set": self._name})
                 found.append(_without_number(row["face_id"], yaw, str(error)))
         return found
 

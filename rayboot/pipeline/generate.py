@@ -22,6 +22,7 @@ from rayboot.data.storage import (
     open_file,
 )
 from rayboot.errors import RaybootError
+from rayboot.logs import logged_run
 from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.listing import know_pictures
 from rayboot.pipeline.request import CHECKPOINT, LISTING, LOCK, TEST_PHOTOS, GeneratePlan
@@ -49,15 +50,20 @@ def generate(plan: GeneratePlan) -> GenerateSummary:
         BusyError: another run writes to the same output.
         StoreError: the object store is in trouble for long; what is finished is kept.
     """
-    with exclusive(join_uri(plan.output, LOCK)):
+    with logged_run(plan.run_id) as run_id, exclusive(join_uri(plan.output, LOCK)):
         finish_forgetting(plan.output)
         if read_manifest(plan.output) is not None:
             _LOG.info("%s is finished already", plan.output)
             return summarize(plan.output)
         started = time.monotonic()
         num_left = plan.num_photos - patiently(lambda: count_rows(plan.output), plan.output)
+        _LOG.info(
+            "run %s: %d photos, %d of them to do, into %s",
+            run_id, plan.num_photos, num_left, plan.output,
+            extra={"num_photos": plan.num_photos, "num_left": num_left, "output": plan.output},
+        )  # fmt: skip
         use = _run_stages(plan, num_left) if num_left else {}
-        summary = patiently(lambda: _finish(plan), plan.output)
+        summary = patiently(lambda: _finish(plan, run_id), plan.output)
         return summary._replace(stages=use, seconds=time.monotonic() - started)
 
 
@@ -98,7 +104,7 @@ def _read_listing(plan: GeneratePlan) -> Dataset:
     return listing.repartition(max(1, plan.num_photos // ROWS_PER_BLOCK))
 
 
-def _finish(plan: GeneratePlan) -> GenerateSummary:
+def _finish(plan: GeneratePlan, run_id: str) -> GenerateSummary:
     summary = summarize(plan.output)
     num_rejects = sum(summary.rejects.values())
     if summary.num_faces + num_rejects != plan.num_photos:
@@ -115,5 +121,6 @@ def _finish(plan: GeneratePlan) -> GenerateSummary:
         **{f"reject/{stage}/{why}": n for (stage, why), n in sorted(summary.rejects.items())},
     }
     config = plan.config.model_dump(mode="json")
-    write_manifest(plan.output, Manifest(config=config, counts=counts, **plan.stamp))
+    made_by = {**plan.stamp, "run_id": run_id}
+    write_manifest(plan.output, Manifest(config=config, counts=counts, **made_by))
     return summary

@@ -6,6 +6,7 @@ and die again. Here the child dies; its batch is tried again photo by photo, and
 one that ends the child once more becomes a reject.
 """
 
+import logging
 import pickle
 import socket
 import subprocess
@@ -18,7 +19,11 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from rayboot.logs import adopt_inherited
+
 __all__ = ["Isolated", "Isolation", "Rejecting", "Stage"]
+
+_LOG = logging.getLogger(__name__)
 
 _START_S = 300.0
 """For imports and the stage's constructor, on a machine that starts many at once."""
@@ -58,10 +63,15 @@ class Isolation(NamedTuple):
 
 
 class Isolated:
-    """Runs the batches of a stage in a child process."""
+    """Runs the batches of a stage in a child process.
 
-    def __init__(self, isolation: Isolation) -> None:
-        self._isolation = isolation
+    Args:
+        isolation: how.
+        name: of the stage, for log lines.
+    """
+
+    def __init__(self, isolation: Isolation, name: str = "") -> None:
+        self._isolation, self._name = isolation, name
         self._child: _Child | None = None
         self._cpu_s = 0.0
 
@@ -69,7 +79,13 @@ class Isolated:
         """One batch; rows come back in their order."""
         try:
             return self._run(table)
-        except _ChildLostError:
+        except _ChildLostError as error:
+            ids = table["face_id"].to_pylist()
+            _LOG.warning(
+                "stage %s: %s; its %d photos are tried again one by one",
+                self._name, error, len(ids),
+                extra={"stage": self._name, "reason": error.reason, "face_ids": ids},
+            )  # fmt: skip
             parts = [self._run_alone(table.slice(index, 1)) for index in range(len(table))]
             return pa.concat_tables(parts)
 
@@ -82,6 +98,11 @@ class Isolated:
             return self._run(photo)
         except _ChildLostError as error:
             why = (error.reason, str(error))
+            (face_id,) = photo["face_id"].to_pylist()
+            _LOG.warning(
+                "%s is rejected by stage %s: %s: %s", face_id, self._name, *why,
+                extra={"face_id": face_id, "stage": self._name, "reason": error.reason},
+            )  # fmt: skip
         return self._answer(_Request(_to_bytes(photo), why), _START_S)
 
     def _run(self, table: pa.Table) -> pa.Table:
@@ -179,6 +200,7 @@ class _Server:
     def serve(self, pipe: Connection) -> None:
         """Answers requests until the pipe ends."""
         sys.path[:] = pipe.recv()
+        adopt_inherited()
         while True:
             try:
                 request: _Request = pipe.recv()

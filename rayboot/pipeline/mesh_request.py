@@ -11,6 +11,7 @@ from rayboot.config import FrozenConfig
 from rayboot.data.photos import list_photos
 from rayboot.data.storage import exists, join_uri, read_bytes, require_writable, write_bytes
 from rayboot.errors import RequestError
+from rayboot.logs import new_run_id
 from rayboot.models import NetworkConfig, read_config
 from rayboot.models.config import InferenceConfig
 from rayboot.pipeline.config import PoolConfig
@@ -55,6 +56,7 @@ class MeshPlan(NamedTuple):
     network: NetworkConfig
     num_photos: int
     output: str
+    run_id: str
 
 
 def prepare_meshes(
@@ -88,9 +90,10 @@ def prepare_meshes(
         write_bytes(copy, payload)
         num_photos = _write_listing(input_uri, output_uri)
         # Written last: with it the listing is whole.
-        stored = {**stamp, "num_photos": num_photos}
+        stored = {**stamp, "num_photos": num_photos, "run_id": new_run_id()}
         write_bytes(join_uri(output_uri, _STAMP), json.dumps(stored, indent=1).encode())
-    return MeshPlan(config, copy, read_config(weights), num_photos, output_uri)
+    run_id = stored.get("run_id", stamp["config_digest"][:32])
+    return MeshPlan(config, copy, read_config(weights), num_photos, output_uri, run_id)
 
 
 def _write_listing(input_uri: str, output_uri: str) -> int:

@@ -31,6 +31,7 @@ from rayboot.data.storage import (
 )
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RaybootError
 from rayboot.geometry.surface import surface_of_cells
+from rayboot.logs import logged_run
 from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.isolation import Isolation
 from rayboot.pipeline.mesh_request import CHECKPOINT, LISTING, LOCK, ROWS, MeshKind, MeshPlan
@@ -85,7 +86,7 @@ def reconstruct_photos(plan: MeshPlan) -> MeshSummary:
         BusyError: another run writes to the same output.
         StoreError: the object store is in trouble for long; what is finished is kept.
     """
-    with exclusive(join_uri(plan.output, LOCK)):
+    with logged_run(plan.run_id), exclusive(join_uri(plan.output, LOCK)):
         if not exists(join_uri(plan.output, _INDEX)):
             done = patiently(lambda: _read_rows(plan.output), plan.output)
             if len(done) < plan.num_photos:

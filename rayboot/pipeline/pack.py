@@ -24,6 +24,7 @@ from rayboot.data.storage import (
 )
 from rayboot.data.tables import INDEX_NAME, PACKED_SCHEMA
 from rayboot.errors import FaceRejectedError, RaybootError
+from rayboot.logs import current_context, logged_run, new_run_id
 from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.listing import list_inputs
 from rayboot.pipeline.stage import StageActor, Tally, read_progress
@@ -84,6 +85,7 @@ def pack(plan: PackPlan, num_readers: int = 4) -> int:
     filesystem, path = arrow_filesystem(plan.output)
     tally: Any = ray.remote(num_cpus=0)(Tally).remote()
     with (
+        logged_run(new_run_id()),
         exclusive(join_uri(plan.output, _LOCK)),
         checkpointed(join_uri(path, _CHECKPOINT), filesystem),
         show_progress("pack", "photo", lambda: read_progress(tally, "pack"), plan.num_photos),
@@ -94,7 +96,12 @@ def pack(plan: PackPlan, num_readers: int = 4) -> int:
         listing = listing.repartition(max(1, plan.num_photos // _ROWS_PER_FILE))
         packed = listing.map_batches(
             StageActor,
-            fn_constructor_kwargs={"name": "pack", "stage": PackPhotos, "tally": tally},
+            fn_constructor_kwargs={
+                "name": "pack",
+                "stage": PackPhotos,
+                "tally": tally,
+                "log": current_context(),
+            },
             batch_format="pyarrow",
             batch_size=_ROWS_PER_GROUP,
             num_cpus=_READER_CPUS,

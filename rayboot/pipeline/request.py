@@ -18,6 +18,7 @@ import rayboot
 from rayboot.data.detector import FaceDetector
 from rayboot.data.storage import exists, join_uri, read_bytes, require_writable, write_bytes
 from rayboot.errors import RequestError
+from rayboot.logs import new_run_id
 from rayboot.models import NetworkConfig, read_config
 from rayboot.pipeline.config import GenerateConfig
 from rayboot.pipeline.listing import list_inputs, mark_duplicates, thin_videos
@@ -44,6 +45,8 @@ class GeneratePlan(NamedTuple):
     stamp: dict[str, str]
     num_photos: int
     left_out: dict[str, int]
+    run_id: str
+    """In log lines; the same for those that resume it."""
 
 
 def prepare(config: GenerateConfig) -> GeneratePlan:
@@ -80,6 +83,8 @@ def prepare(config: GenerateConfig) -> GeneratePlan:
         stamp,
         stored["num_photos"],
         stored["left_out"],
+        # Outputs that were begun before there were ids have none.
+        stored.get("run_id", stamp["config_digest"][:32]),
     )
 
 
@@ -113,6 +118,7 @@ def _write_listing(
     _write_table(listed.filter(listed["is_test"]), join_uri(output, TEST_PHOTOS))
     stored = {
         **stamp,
+        "run_id": new_run_id(),
         "input": _as_list(inputs),
         "num_photos": len(kept),
         "num_without_landmarks": kept["landmarks_uri"].null_count,

@@ -1,5 +1,6 @@
 """A stage in its actor: what it does is its own, what it costs is counted here."""
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -10,10 +11,13 @@ import ray
 from ray.data import ActorPoolStrategy, Dataset
 from ray.util import metrics
 
+from rayboot.logs import LogContext, adopt_context, current_context
 from rayboot.pipeline.isolation import Isolated, Isolation, Stage
 from rayboot.progress import Progress
 
 __all__ = ["Reading", "StageActor", "StageUse", "Tally", "map_with_actors", "read_progress"]
+
+_LOG = logging.getLogger(__name__)
 
 
 class StageUse(NamedTuple):
@@ -102,12 +106,23 @@ class StageActor:
         name: of the stage.
         stage: makes it, to be run here; or how to run it in a process of its own.
         tally: handle of an actor of :class:`Tally`.
+        log: what the lines of its process say; None leaves them alone.
     """
 
-    def __init__(self, name: str, stage: Callable[[], Stage] | Isolation, tally: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        stage: Callable[[], Stage] | Isolation,
+        tally: Any,
+        log: LogContext | None = None,
+    ) -> None:
         self._name, self._tally = name, tally
+        adopt_context(log)
+        started = time.monotonic()
         # What runs apart is not imported here: two processes need not hold it.
-        self._stage: Stage = Isolated(stage) if isinstance(stage, Isolation) else stage()
+        self._stage: Stage = Isolated(stage, name) if isinstance(stage, Isolation) else stage()
+        seconds = round(time.monotonic() - started, 3)
+        _LOG.info("stage %s is ready", name, extra={"stage": name, "seconds": seconds})
         self._cpu_s: float | None = None
         by_stage = {"tag_keys": ("stage",)}
         self._photos = metrics.Counter("rayboot_photos_total", "Photos done.", **by_stage)
@@ -120,33 +135,59 @@ class StageActor:
         """One batch."""
         started = time.perf_counter()
         cpu_before = self._cpu_s or self._spent()
-        made = self._stage(table)
+        made = self._run(table)
         busy_s = time.perf_counter() - started
         # From batch to batch, so that what Ray does for it in this process counts too.
         self._cpu_s = self._spent()
         use = StageUse(len(made), busy_s, self._cpu_s - cpu_before, made.nbytes)
-        rejects = _new_rejects(table, made)
+        rejected = _new_rejects(table, made)
+        rejects = Counter((row["stage"], row["reason"]) for row in rejected)
         self._photos.inc(use.rows, {"stage": self._name})
         self._busy.inc(use.busy_s, {"stage": self._name})
         for (stage, reason), count in rejects.items():
             self._rejects.inc(count, {"stage": stage, "reason": reason})
         named = {f"{stage}, {reason}": count for (stage, reason), count in rejects.items()}
         self._tally.note.remote(self._name, use, named)
+        if _LOG.isEnabledFor(logging.DEBUG):
+            _log_rejects(rejected)
         return made
+
+    def _run(self, table: pa.Table) -> pa.Table:
+        try:
+            return self._stage(table)
+        except Exception:
+            # Ray tells the driver, but not of which photos; it may also try them again.
+            ids = table["face_id"].to_pylist() if "face_id" in table.schema.names else []
+            _LOG.exception(
+                "stage %s failed on a batch", self._name,
+                extra={"stage": self._name, "face_ids": ids},
+            )  # fmt: skip
+            raise
 
     def _spent(self) -> float:
         inner = self._stage.cpu_s() if isinstance(self._stage, Isolated) else 0.0
         return time.process_time() + inner
 
 
-def _new_rejects(before: pa.Table, after: pa.Table) -> Counter[tuple[str, str]]:
-    """Rows that came in alive and go out as rejects."""
+def _new_rejects(before: pa.Table, after: pa.Table) -> list[dict[str, Any]]:
+    """Rows that came in alive and go out as rejects, without their pictures."""
     if "reason" not in after.schema.names:
-        return Counter()
+        return []
     names = before.schema.names
     was = before["reason"].to_pylist() if "reason" in names else [None] * len(before)
-    pairs = zip(was, after["stage"].to_pylist(), after["reason"].to_pylist(), strict=True)
-    return Counter((stage, reason) for former, stage, reason in pairs if reason and not former)
+    told = [name for name in _TOLD if name in after.schema.names]
+    rows = after.select(told).to_pylist()
+    return [row for former, row in zip(was, rows, strict=True) if row["reason"] and not former]
+
+
+_TOLD = ("face_id", "stage", "reason", "message")
+
+
+def _log_rejects(rows: list[dict[str, Any]]) -> None:
+    """A line each; at INFO it would be millions, and each is a row of the data set anyway."""
+    for row in rows:
+        about = {name: row.get(name) for name in ("face_id", "stage", "reason")}
+        _LOG.debug("%s is rejected: %s", about["face_id"], row.get("message"), extra=about)
 
 
 def map_with_actors(
@@ -163,7 +204,7 @@ def map_with_actors(
     """
     return rows.map_batches(
         StageActor,
-        fn_constructor_kwargs=actor,
+        fn_constructor_kwargs={**actor, "log": current_context()},
         batch_format="pyarrow",
         batch_size=batch_size,
         ray_remote_args_fn=_retries,

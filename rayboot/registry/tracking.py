@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.time import get_current_time_millis
 
+from rayboot.credentials import find_login, login_remedy
 from rayboot.errors import RequestError
 
 __all__ = ["Run", "client_of", "default_tracking_uri", "locate_store", "open_run", "resume_run"]
@@ -113,7 +114,13 @@ def client_of(tracking_uri: str | None) -> MlflowClient:
 
     Told of the tracking store alone, MLflow would ask whatever registry the process was last
     set to.
+
+    Raises:
+        RequestError: the URI has a login in it.
     """
+    set_to = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if (url := find_login(set_to)) is not None:
+        raise RequestError(f"MLflow's tracking URI {login_remedy(url)}")
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 

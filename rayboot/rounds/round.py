@@ -19,6 +19,7 @@ from rayboot.evaluate.experiment import record_evaluation
 from rayboot.evaluate.measure import Measured
 from rayboot.evaluate.report import BandRow, tabulate_bands
 from rayboot.evaluate.results import FaceError
+from rayboot.logs import logged_run
 from rayboot.models import read_config
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.summary import GenerateSummary
@@ -99,7 +100,7 @@ def run_round(config: RoundConfig) -> RoundResult:
     plan = plan_pairs(config, model, steps_deg)
     run, state = _begin(config, model, steps_deg, state)
     steps = _Steps(output, state)
-    with run.closing(), connect(num_cpus=config.num_cpus):
+    with run.closing(), logged_run(run.run_id), connect(num_cpus=config.num_cpus):
         with steps.timed("generate"):
             summary = generate(plan)
         with steps.timed("finetune"):
@@ -203,12 +204,12 @@ class _Steps:
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        _LOG.info("%s ...", name)
+        _LOG.info("%s ...", name, extra={"step": name})
         self.note(under_way=name)
         started = time.monotonic()
         yield
         spent = time.monotonic() - started
-        _LOG.info("%s: %.0f s", name, spent)
+        _LOG.info("%s: %.0f s", name, spent, extra={"step": name, "seconds": round(spent, 1)})
         # Going on with a finished round takes moments: those are not what the step took.
         seconds = max(spent, self.state.seconds.get(name, 0.0))
         self.note(under_way=None, seconds={**self.state.seconds, name: round(seconds, 1)})

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from rayboot.data.manifest import read_manifest
 from rayboot.data.patience import patiently
 from rayboot.data.storage import join_uri, list_files, open_file
 from rayboot.registry.versions import ModelVersion, list_versions
@@ -29,6 +30,7 @@ class Use(NamedTuple):
             is kept.
         file: that holds the row, below the data set.
         source_uri: where the photo came from.
+        run_id: in the log lines of the run that made the data set; empty where it is unfinished.
     """
 
     data: str
@@ -36,6 +38,7 @@ class Use(NamedTuple):
     outcome: str
     file: str
     source_uri: str
+    run_id: str = ""
 
 
 class Trace(NamedTuple):
@@ -83,6 +86,8 @@ def trace_face(tracking_uri: str, face_id: str, data: Sequence[str] = ()) -> Tra
     }
     uses = [use for uri, parts in rows.items() for part in parts for use in _uses(
         uri, part, face_id, hashes)]  # fmt: skip
+    runs = {uri: _run_of(uri) for uri in {use.data for use in uses}}
+    uses = [use._replace(run_id=runs[use.data]) for use in uses]
     touched = {use.data for use in uses if use.outcome == "face"}
     trained = [v for v in versions if v.tags.get("rayboot.pairs") in touched]
     return Trace(uses, trained, _descendants(versions, trained), missing)
@@ -98,6 +103,11 @@ def _read(uri: str, name: str) -> pa.Table:
         if column not in known:
             table = table.append_column(column, pa.nulls(len(table), pa.string()))
     return table.append_column("file", pa.array([name] * len(table), pa.string()))
+
+
+def _run_of(uri: str) -> str:
+    manifest = patiently(partial(read_manifest, uri), uri)
+    return "" if manifest is None else manifest.run_id
 
 
 def _uses(uri: str, part: pa.Table, face_id: str, hashes: set[str]) -> list[Use]:
@@ -143,7 +153,9 @@ def _identity(version: ModelVersion) -> str:
 def format_trace(face_id: str, trace: Trace) -> str:
     """For a person, some lines."""
     lines = [
-        f"data set  {use.data}  {use.outcome} {use.face_id} in {use.file}" for use in trace.uses
+        f"data set  {use.data}  {use.outcome} {use.face_id} in {use.file}"
+        + (f", run {use.run_id}" if use.run_id else "")
+        for use in trace.uses
     ]
     lines += [f"trained   {_named(version)}" for version in trace.trained]
     lines += [f"descended {_named(version)}" for version in trace.descended]

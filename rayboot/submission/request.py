@@ -1,6 +1,5 @@
 """What is checked before a job is sent: its config, the cluster's token and version, secrets."""
 
-import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from rayboot.config import FrozenConfig, load_config
+from rayboot.credentials import find_login, names_a_secret
 from rayboot.dashboard import TOKEN_REMEDY, ask_dashboard, cluster_token
 from rayboot.errors import RequestError
 from rayboot.evaluate.config import EvaluateConfig
@@ -34,8 +34,6 @@ TASKS: dict[str, type[FrozenConfig]] = {
 
 CONFIG_NAME = "config.yaml"
 """Of the config, in the job's folder."""
-
-_SECRET = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|ACCESS_KEY|CREDENTIAL", re.IGNORECASE)
 
 
 class Submission(NamedTuple):
@@ -122,7 +120,7 @@ def _variable(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise RequestError(f"--env {text!r}: expected NAME=VALUE")
-    if _SECRET.search(name):
+    if names_a_secret(name):
         raise RequestError(
             f"--env {name}: a job's environment is shown to all who see the dashboard; give "
             "secrets to the cluster's machines instead (service account, instance profile, "
@@ -134,8 +132,8 @@ def _variable(text: str) -> tuple[str, str]:
 
 def _require_no_login(text: str) -> None:
     """Refuses a URL with a password in it."""
-    if found := re.search(r"[a-z][a-z0-9+]*://[^/\s:@'\"]*:[^/\s@'\"]+@([^/\s'\"]+)", text):
+    if (url := find_login(text)) is not None:
         raise RequestError(
-            f"a URL of {found[1]} has a password in it, which the dashboard would show; leave it "
-            "out and give credentials to the cluster's machines"
+            f"{url} has a password in it, which the dashboard would show; leave it out and give "
+            "credentials to the cluster's machines"
         )

@@ -20,6 +20,7 @@ from rayboot.carried import CarriedFile
 from rayboot.data.manifest import require_finished
 from rayboot.data.storage import arrow_filesystem, exists, join_uri, require_writable, write_bytes
 from rayboot.errors import RaybootError
+from rayboot.logs import current_context, logged_run
 from rayboot.progress import follow_progress
 from rayboot.registry.models import pin_model, resolve_weights
 from rayboot.registry.tracking import Run, default_tracking_uri, locate_store, open_run, resume_run
@@ -126,7 +127,7 @@ def finetune_tracked(plan: FinetunePlan) -> str:
     else:
         run = resume_run(plan.tracking_uri, kept)
     run.log_params(config.model_dump(mode="json"))
-    with run.closing():
+    with run.closing(), logged_run(run.run_id):
         result = finetune(config, run)
         write_bytes(target, result.weights)
         run.set_tags({"weights": target, "best_epoch": str(result.best_epoch)})
@@ -169,6 +170,7 @@ def _trainer(
             "weights": weights,
             "run": None if run is None else (run.tracking_uri, run.run_id),
             "board": board,
+            "log": current_context(),
         },
         torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(

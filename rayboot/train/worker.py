@@ -11,6 +11,7 @@ import ray.train.torch
 import torch
 
 from rayboot.carried import CarriedFile
+from rayboot.logs import adopt_context
 from rayboot.models import Reconstructor, load_network, save_network
 from rayboot.progress import Progress
 from rayboot.registry.recorder import Recorder, recording
@@ -41,8 +42,10 @@ def train_worker(settings: dict[str, Any]) -> None:
     Args:
         settings: ``config`` as JSON values, ``weights`` a
             :class:`rayboot.carried.CarriedFile`, ``run`` the tracking URI and
-            the run's id or None, ``board`` the handle of the driver's progress.
+            the run's id or None, ``board`` the handle of the driver's progress,
+            ``log`` what log lines say.
     """
+    adopt_context(settings["log"])
     config = FinetuneConfig.model_validate(settings["config"])
     rank = ray.train.get_context().get_world_rank()
     run = Run(*settings["run"]) if settings["run"] else None

@@ -67,3 +67,13 @@ def test_what_is_no_config_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_missing_config_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="none.yaml"):
         read_needs(tmp_path / "none.yaml")
+
+
+def test_a_login_in_a_uri_is_refused(tmp_path: Path) -> None:
+    uri = "http://me:hunter2@host:5000"
+    with pytest.raises(RequestError, match="MLFLOW_TRACKING_PASSWORD") as refused:
+        read_needs(None, {"MLFLOW_TRACKING_URI": uri})
+    assert "hunter2" not in str(refused.value)
+    (tmp_path / "a.yaml").write_text(f"tracking_uri: {uri}\n")
+    with pytest.raises(RequestError, match="MLFLOW_TRACKING_PASSWORD"):
+        read_needs(tmp_path / "a.yaml", {})

@@ -56,7 +56,8 @@ def reject(photo: pa.Table, reason: str, message: str) -> pa.Table:
 
 
 def isolated(greeting: str) -> Isolated:
-    return Isolated(Isolation.of(partial(Poisonable, greeting), reject, seconds_a_photo=2.0))
+    isolation = Isolation.of(partial(Poisonable, greeting), reject, seconds_a_photo=2.0)
+    return Isolated(isolation, "read")
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +122,15 @@ def test_processor_time_of_batches_is_counted() -> None:
     run(stage, "busy")
     assert 0.2 <= stage.cpu_s() - before - idle < 0.3
     assert idle < 0.05
+
+
+def test_photos_that_are_lost_are_told_with_their_ids(
+    stage: Isolated, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(stage, "a", "crash")
+    together, alone = caplog.records
+    assert together.__dict__["face_ids"] == ["a", "crash"]
+    assert "2 photos are tried again" in together.getMessage()
+    told = {name: alone.__dict__[name] for name in ("face_id", "stage", "reason")}
+    assert told == {"face_id": "crash", "stage": "read", "reason": "crashed"}
+    assert {record.levelname for record in caplog.records} == {"WARNING"}

@@ -1,8 +1,10 @@
 """What stages tell of their batches."""
 
+import logging
 from typing import Any
 
 import pyarrow as pa
+import pytest
 import ray
 
 from rayboot.pipeline.stage import Reading, StageActor, Tally, read_progress
@@ -34,4 +36,38 @@ def test_progress_is_what_stages_have_told(ray_local: object) -> None:
     use = reading.use["sort"]
     assert (use.rows, use.num_bytes > 0, use.busy_s > 0) == (6, True, True)
     assert reading.rejects == {"sort, odd": 3}
+    ray.kill(tally)
+
+
+class Fail:
+    """A stage with a fault."""
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        raise ZeroDivisionError("division by zero")
+
+
+def test_a_fault_is_told_with_the_photos_of_its_batch(
+    ray_local: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = StageActor("fail", Fail, None)
+    with pytest.raises(ZeroDivisionError):
+        stage(pa.table({"face_id": ["a", "b"]}))
+    (record,) = caplog.records
+    assert (record.levelname, record.exc_info is not None) == ("ERROR", True)
+    assert record.__dict__["face_ids"] == ["a", "b"]
+
+
+def test_rejects_are_told_at_debug_alone(
+    ray_local: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+    stage = StageActor("sort", RejectOdd, tally)
+    table = pa.table({"number": [0, 1], "face_id": ["a", "b"]})
+    stage(table)
+    assert not caplog.records
+    with caplog.at_level(logging.DEBUG, "rayboot"):
+        stage(table)
+    (record,) = caplog.records
+    told = {name: record.__dict__[name] for name in ("face_id", "stage", "reason")}
+    assert told == {"face_id": "b", "stage": "sort", "reason": "odd"}
     ray.kill(tally)

@@ -88,3 +88,15 @@ def test_a_file_is_found_from_other_folders_too(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert locate_store("sqlite:///runs/mlflow.db") == f"sqlite:///{tmp_path}/runs/mlflow.db"
+
+
+@pytest.mark.parametrize("uri", ["http://me:hunter2@host:5000", "postgresql://:hunter2@db/mlflow"])
+def test_a_login_in_the_uri_is_refused(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def require_refused(*arguments: str) -> None:
+        with pytest.raises(RequestError, match="MLFLOW_TRACKING_PASSWORD") as refused:
+            open_run(*arguments)
+        assert "hunter2" not in str(refused.value)
+
+    require_refused(uri, "tests", "first")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    require_refused(None, "tests", "first")  # type: ignore[arg-type]

@@ -1,0 +1,35 @@
+"""What commands say beside their result: lines on stderr, or log lines where those are JSON."""
+
+import logging
+
+import click
+
+from rayboot.credentials import without_logins
+from rayboot.logs import failed_run, logged_run, logs_are_json
+
+__all__ = ["complain", "note", "show_fault"]
+
+_LOG = logging.getLogger("rayboot.cli")
+
+
+def note(text: str) -> None:
+    """Tells a person something that is no result; ``text`` may have several lines."""
+    if logs_are_json():
+        _LOG.info("%s", text)
+    else:
+        click.echo(text, err=True)
+
+
+def show_fault(error: BaseException) -> None:
+    """A fault of the program, with its traceback, where logs are JSON."""
+    with logged_run(failed_run()):
+        _LOG.critical("a fault of the program: %s", error, exc_info=error)
+
+
+def complain(sentence: str, error: BaseException) -> None:
+    """Tells why a command ends without its result; in JSON with the error's class."""
+    if logs_are_json():
+        with logged_run(failed_run()):
+            _LOG.error("%s", sentence, extra={"error": type(error).__name__})
+    else:
+        click.echo(f"rayboot: {without_logins(sentence)}", err=True)

@@ -1,0 +1,32 @@
+"""A run of MLflow as plain values, for people who cannot reach its server."""
+
+from typing import Any
+
+from rayboot.registry.tracking import client_of
+
+__all__ = ["describe_run"]
+
+
+def describe_run(tracking_uri: str, run_id: str) -> dict[str, Any]:
+    """Status, parameters, tags, last figures and names of files.
+
+    Args:
+        tracking_uri: of the store.
+        run_id: of the run.
+
+    Raises:
+        Exception: of MLflow's, where the run is unknown or the server away.
+    """
+    client = client_of(tracking_uri)
+    run = client.get_run(run_id)
+    return {
+        "run_id": run_id,
+        "name": run.info.run_name,
+        "status": run.info.status,
+        "start_time": run.info.start_time,
+        "end_time": run.info.end_time,
+        "params": dict(run.data.params),
+        "tags": dict(run.data.tags),
+        "metrics": dict(run.data.metrics),
+        "artifacts": sorted(entry.path for entry in client.list_artifacts(run_id)),
+    }

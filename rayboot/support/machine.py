@@ -1,0 +1,108 @@
+"""The machine and its software: versions, packages, GPU, EGL, memory, disks, variables."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+
+from rayboot.versions import own_versions
+
+__all__ = ["read_environment", "read_machine", "read_packages"]
+
+_NAMED = ("rayboot", "ray", "torch", "mlflow", "numpy", "pyarrow", "pyrender", "fsspec", "s3fs")
+_VENDORS = ("/usr/share/glvnd/egl_vendor.d", "/etc/glvnd/egl_vendor.d")
+
+_SHOWN = frozenset({
+    "AWS_CONFIG_FILE", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3",
+    "AWS_PROFILE", "AWS_REGION", "CUDA_VISIBLE_DEVICES", "EGL_PLATFORM", "LANG", "LC_ALL",
+    "LD_LIBRARY_PATH", "LP_NUM_THREADS", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_",
+    "MLFLOW_S3_ENDPOINT_URL", "MLFLOW_TRACKING_URI", "NVIDIA_DRIVER_CAPABILITIES",
+    "NVIDIA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM", "PYOPENGL_PLATFORM",
+    "PYTHONPATH", "RAYBOOT_LOG_FORMAT", "RAY_ADDRESS", "RAY_AUTH_MODE",
+    "RAY_DATA_PARQUET_FOOTER_NUM_ACTORS", "RAY_TMPDIR", "RAY_USAGE_STATS_ENABLED", "TZ",
+    "VIRTUAL_ENV", "__EGL_VENDOR_LIBRARY_FILENAMES",
+})  # fmt: skip
+"""Variables whose values are shown; of all others only the name is."""
+
+
+def read_machine() -> Iterator[tuple[str, str]]:
+    """Versions, and what there is to run on; as JSON."""
+    packages = {name: _version(name) for name in _NAMED}
+    found = {
+        "versions": {**packages, **own_versions(), "Python": platform.python_version()},
+        "system": platform.platform(),
+        "distribution": _distribution(),
+        "processors": {"usable": len(os.sched_getaffinity(0)), "kind": _processor()},
+        "memory": {"bytes": psutil.virtual_memory()._asdict(), "limit": _text("memory.max")},
+        "disks": {
+            folder: shutil.disk_usage(folder)._asdict()
+            for folder in (".", "/tmp", "/dev/shm")
+            if os.path.isdir(folder)
+        },
+        "EGL vendors": sorted(
+            str(path) for folder in _VENDORS for path in Path(folder).glob("*.json")
+        ),
+        "GPU devices": sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*")),
+    }
+    yield "machine.json", json.dumps(found, indent=1)
+    yield "nvidia-smi.txt", _nvidia_smi()
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _distribution() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "unknown")
+    except OSError:
+        return "unknown"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if "model name" in line), "")
+
+
+def _text(name: str) -> str | None:
+    try:
+        return (Path("/sys/fs/cgroup") / name).read_text().strip()
+    except OSError:
+        return None
+
+
+def _nvidia_smi() -> str:
+    try:
+        done = subprocess.run(["nvidia-smi"], capture_output=True, text=True, timeout=15)
+    except FileNotFoundError:
+        return "no nvidia-smi on this machine"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"nvidia-smi: {error}"
+    return done.stdout + done.stderr
+
+
+def read_packages() -> Iterator[tuple[str, str]]:
+    """What ``pip list`` would show."""
+    packages = {(dist.name or "?").lower(): dist.version for dist in metadata.distributions()}
+    yield "packages.txt", "\n".join(f"{name}=={packages[name]}" for name in sorted(packages))
+
+
+def read_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Names of all variables, and the values of those that are known to be harmless."""
+    lines = [
+        f"{name}={environment[name]}" if name in _SHOWN else f"{name} is set, its value not shown"
+        for name in sorted(environment)
+    ]
+    yield "environment.txt", "\n".join(lines)

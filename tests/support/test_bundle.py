@@ -1,0 +1,180 @@
+"""Support bundles of runs that are whole, broken or not there, on a machine full of secrets."""
+
+import json
+import os
+import socket
+import stat
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rayboot.doctor import Check
+from rayboot.errors import RaybootError, RequestError
+from rayboot.registry.tracking import open_run
+from rayboot.support import bundle as bundling
+from rayboot.support import write_bundle
+from rayboot.support.redaction import REDACTED, Redactor
+
+ENVIRONMENT = {
+    "AWS_SECRET_ACCESS_KEY": "key-of-storage",
+    "MLFLOW_TRACKING_PASSWORD": "pass-of-mlflow",
+    "RAY_AUTH_TOKEN": "token-of-ray",
+    "DATABASE": "postgresql://me:pass-of-database@db/x",
+    "UNKNOWN_TO_US": "value-of-unknown",
+    "AWS_REGION": "eu-central-1",
+}
+SECRETS = (*list(ENVIRONMENT.values())[:3], "pass-of-database")
+RUN_ID = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another home, Ray's folder apart, and a doctor who needs no minute."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "tmp"))
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    checks = [Check("Ray", "FAIL", "refuses token-of-ray", "look at http://a:b@host")]
+    monkeypatch.setattr(bundling, "diagnose", lambda needs: iter(checks))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """What a round leaves, with secrets where none should be."""
+    folder = tmp_path / "run"
+    rejects = folder / "pairs/outcome=reject"
+    rejects.mkdir(parents=True)
+    rows = {
+        "face_id": [f"{number}.jpg" for number in range(9)],
+        "stage": ["read"] * 8 + ["pose"],
+        "reason": ["undecodable"] * 8 + ["degenerate"],
+        "thumbnail": [b"\xff\xd8 a person"] * 9,
+    }
+    pq.write_table(pa.table(rows), rejects / "a.parquet")
+    (folder / "photo.jpg").write_bytes(b"\xff\xd8 a person")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    store = open_run(f"sqlite:///{folder / 'mlflow.db'}", "tests", "first")
+    store.log_params({"uri": "s3://k:pass-of-database@b", "rate": 0.1})
+    store.log_metrics({"loss": 0.5})
+    state = {"run_id": store.run_id, "reason": "http://me:hunter2@host was away"}
+    (folder / "round.json").write_text(json.dumps(state))
+    (folder / "pairs/manifest.json").write_text(json.dumps({"run_id": RUN_ID, "counts": {}}))
+    return folder
+
+
+def write_session(folder: Path, name: str, text: str) -> None:
+    logs = folder / f"ray/session_{name}/logs"
+    logs.mkdir(parents=True)
+    (logs / "worker-1.err").write_text(text)
+    (logs / "raylet.out").write_text("")
+
+
+def read(archive: Path) -> dict[str, str]:
+    with tarfile.open(archive) as tar:
+        return {
+            member.name.removeprefix("support/"): tar.extractfile(member).read().decode()  # type: ignore[union-attr]
+            for member in tar
+        }
+
+
+def require_no_secret(files: dict[str, str]) -> None:
+    for name, text in files.items():
+        for secret in (*SECRETS, "value-of-unknown", "hunter2", "a person"):
+            assert secret not in name + text, (secret, name)
+
+
+def test_a_bundle_holds_what_helps(tmp_path: Path, run: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("data: runs/pairs\npassword: hunter2\nuri: http://me:hunter2@host\n")
+    text = f'{{"run": "{RUN_ID}", "face_id": "3.jpg"}} key-of-storage Bearer hunter2hunter2\n'
+    write_session(tmp_path / "tmp", "2026_old", text)
+    time.sleep(0.05)
+    write_session(tmp_path / "tmp", "2027_other", "of another run\n")
+    made = write_bundle(tmp_path / "b.tar.gz", config, str(run))
+    files = read(made.path)
+    require_no_secret(files)
+    # A config that is refused is no reason to leave anything else out.
+    assert set(made.missing) == {"doctor"} and "run.yaml" not in files
+    assert json.loads(files["machine.json"])["versions"]["rayboot"]
+    assert "pyarrow==" in files["packages.txt"]
+    assert "AWS_REGION=eu-central-1" in files["environment.txt"]
+    assert "UNKNOWN_TO_US is set, its value not shown" in files["environment.txt"]
+    assert "data: runs/pairs" in files["config.yaml"] and REDACTED in files["config.yaml"]
+    assert "photo.jpg" in files["run/files.txt"]
+    assert json.loads(files["run/round.json"])["reason"] == "http://***@host was away"
+    counted = json.loads(files["run/pairs/rejects.json"])
+    assert counted["counts"] == {"read, undecodable": 8, "pose, degenerate": 1}
+    assert counted["examples"]["read, undecodable"] == [f"{n}.jpg" for n in range(5)]
+    ids = [name for name in files if name.startswith("mlflow/")]
+    found = json.loads(files[next(name for name in ids if RUN_ID not in name)])
+    assert found["metrics"] == {"loss": 0.5} and found["params"]["rate"] == "0.1"
+    assert "session_2026_old, of the run" in files["ray/session.txt"]
+    assert '"face_id": "3.jpg"' in files["ray/worker-1.err"]
+    assert "ray/raylet.out" not in files
+    assert stat.S_IMODE(os.stat(made.path).st_mode) == 0o600
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_the_doctor_is_asked(tmp_path: Path) -> None:
+    files = read(write_bundle(tmp_path / "b.tar.gz").path)
+    require_no_secret(files)
+    assert "FAIL  Ray" in files["doctor.txt"] and "http://***@host" in files["doctor.txt"]
+
+
+@pytest.mark.parametrize("run", ["nowhere", "s3x://bucket/run"])
+def test_what_is_not_there_is_said(tmp_path: Path, run: str) -> None:
+    made = write_bundle(tmp_path / "b.tar.gz", tmp_path / "none.yaml", run)
+    assert set(made.missing) >= {"config", "run", "ray", "doctor"}
+    contents = read(made.path)["contents.txt"]
+    assert "missing: run: RequestError" in contents and "missing: ray" in contents
+
+
+def test_damaged_files_are_no_end(tmp_path: Path, run: Path) -> None:
+    (run / "pairs/outcome=reject/a.parquet").write_bytes(b"no Parquet")
+    (run / "round.json").write_text("no JSON")
+    (run / "mlflow.db").write_bytes(b"no database" * 100)
+    files = read(write_bundle(tmp_path / "b.tar.gz", run=str(run)).path)
+    assert files["run/round.json"] == "no JSON"
+    assert "missing: run: " in files["contents.txt"]
+    assert "DatabaseError" in files[f"mlflow/{RUN_ID}.json"]
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """Takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_server_that_is_silent_keeps_nobody_back(
+    tmp_path: Path, run: Path, silent_server: str
+) -> None:
+    (run / "mlflow.db").unlink()
+    config = tmp_path / "run.yaml"
+    config.write_text(f"tracking_uri: {silent_server}\n")
+    started = time.monotonic()
+    made = write_bundle(tmp_path / "b.tar.gz", config, str(run), patience_s=3.0)
+    assert time.monotonic() - started < 20
+    assert made.missing["mlflow"] == "not done after 3 s"
+    assert "run/round.json" in made.files
+
+
+def test_a_bundle_with_a_secret_is_not_kept(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Redactor, "redact", lambda self, text: text)
+    with pytest.raises(RaybootError, match="is not kept"):
+        write_bundle(tmp_path / "b.tar.gz", run=str(run))
+    assert not list(tmp_path.glob("*b.tar.gz*"))
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="ends in .tar.gz"):
+        write_bundle(tmp_path / "bundle.zip")
+    with pytest.raises(RequestError, match="cannot be written"):
+        write_bundle(tmp_path / "none/b.tar.gz")
