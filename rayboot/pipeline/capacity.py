@@ -103,25 +103,35 @@ def forecast(
         num_nodes: how many.
         pools: of the config; what is not a number of actors or their size is kept.
     """
-    limits = {"processors": num_nodes * node.cpus / sum(measured.cpu_s.values())}
-    if measured.on_gpu:
-        limits["GPUs"] = num_nodes * node.gpus / measured.busy_s["reconstruct"]
     num_rows = ROWS_PER_BLOCK
-    while True:
-        limits["Ray's driver"] = num_rows / measured.block_s()
-        held_back_by = min(limits, key=lambda name: limits[name])
-        rate = limits[held_back_by]
-        suggested = suggest_pools(measured, rate, node, num_nodes, pools, num_rows)
-        # More actors make larger blocks, with which the driver keeps more actors busy.
-        larger = rows_per_block(num_photos, suggested, measured.shape)
-        if larger <= num_rows:
+    rate, held_back_by = _most(measured, node, num_nodes, num_rows)
+    suggested = suggest_pools(measured, rate, node, num_nodes, pools, num_rows)
+    # More actors make larger blocks, with which the driver keeps more actors busy; but those
+    # may be too many for the photos.
+    while rows_per_block(num_photos, suggested, measured.shape) > num_rows:
+        larger = 2 * num_rows
+        faster = _most(measured, node, num_nodes, larger)
+        more = suggest_pools(measured, faster[0], node, num_nodes, pools, larger)
+        if rows_per_block(num_photos, more, measured.shape) < larger:
             break
-        num_rows = larger
+        num_rows, (rate, held_back_by), suggested = larger, faster, more
     work_s = num_photos / rate
     if measured.start_s > work_s:
         held_back_by = "the start"
     hours = (measured.start_s + work_s) / 3600
     return Forecast(num_nodes, rate, hours, num_nodes * hours, held_back_by, suggested, num_rows)
+
+
+def _most(measured: Measured, node: Node, num_nodes: int, num_rows: int) -> tuple[float, str]:
+    """Photos a second in blocks of ``num_rows``, and what allows no more."""
+    limits = {
+        "processors": num_nodes * node.cpus / sum(measured.cpu_s.values()),
+        "Ray's driver": measured.engine_rate * num_rows / ROWS_PER_BLOCK,
+    }
+    if measured.on_gpu:
+        limits["GPUs"] = num_nodes * node.gpus / measured.busy_s["reconstruct"]
+    held_back_by = min(limits, key=lambda name: limits[name])
+    return limits[held_back_by], held_back_by
 
 
 def suggest_pools(

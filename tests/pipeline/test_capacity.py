@@ -1,5 +1,6 @@
 import pytest
 
+from rayboot.pipeline.blocks import rows_per_block
 from rayboot.pipeline.capacity import Forecast, Measured, Node, forecast, suggest_pools
 from rayboot.pipeline.config import PoolConfig
 
@@ -35,11 +36,12 @@ def test_processors_hold_back_a_machine_without_a_gpu() -> None:
 
 
 def test_what_holds_back_moves_with_the_nodes() -> None:
-    # 16 cores render 320 a second, the GPU would take 1000, the driver 500.
+    # 16 cores render 320 a second, the GPU would take 1000.
     assert predict(ON_GPU, Node(16, 1), 1).held_back_by == "processors"
-    assert predict(ON_GPU, Node(96, 1), 1, count=5000).held_back_by == "Ray's driver"
+    slow = ON_GPU._replace(engine_rate=100)
+    assert predict(slow, Node(96, 1), 1).held_back_by == "Ray's driver"
     assert predict(ON_GPU._replace(engine_rate=1e6), Node(96, 1), 1).held_back_by == "GPUs"
-    far = predict(ON_GPU, Node(16, 1), 64, count=20_000)
+    far = predict(ON_GPU, Node(16, 1), 64, count=50_000)
     assert (far.rate, far.held_back_by) == (1000.0, "Ray's driver")
     assert far.node_hours == pytest.approx(64 * far.hours)
     assert predict(ON_GPU, Node(16, 1), 64, count=5000).held_back_by == "the start"
@@ -95,6 +97,13 @@ def test_larger_blocks_let_the_driver_keep_more_actors_busy() -> None:
     assert (many.rows_per_block, many.rate) == (256, 4000.0)
     assert many.held_back_by == "Ray's driver"
     assert many.pools.num_render_actors >= 4000 * ON_GPU.cpu_s["turn"]
+
+
+@pytest.mark.parametrize("count", [5_000, 50_000, 500_000, 5_000_000])
+@pytest.mark.parametrize("num_nodes", [1, 8, 64])
+def test_a_run_has_blocks_at_least_as_large_as_foreseen(count: int, num_nodes: int) -> None:
+    made = predict(ON_GPU, Node(16, 1), num_nodes, count)
+    assert rows_per_block(count, made.pools, ON_GPU.shape) >= made.rows_per_block
 
 
 def test_files_being_written_find_cpus_outside_the_pools() -> None:
