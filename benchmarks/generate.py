@@ -33,11 +33,12 @@ from rayboot.data.images import decode_photo, encode_image
 from rayboot.models import load_vrn
 from rayboot.models.config import InferenceConfig
 from rayboot.models.predictor import Predictor
-from rayboot.pipeline.capacity import Forecast, Measured, forecast
+from rayboot.pipeline.capacity import Measured
 from rayboot.pipeline.config import GenerateConfig, PoolConfig
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.request import prepare
 from rayboot.pipeline.sample import measure_input
+from rayboot.pipeline.scale import Outlook, look_ahead
 from rayboot.pipeline.summary import GenerateSummary
 from rayboot.registry.models import resolve_weights
 from rayboot.synthesis import SynthesisConfig, synthesize
@@ -78,8 +79,8 @@ def main(
         floor_s = _floor_s(folder, weights, precision, shape)
         with connect(object_store_memory=store_mb and store_mb * 10**6):
             size = measure_input(config)
-            foretold = forecast(size.measured, num_photos, size.node, 1, config.pools)
-            config = config.replace(pools=foretold.pools)
+            (foretold,) = look_ahead(size.measured, size.photos, size.node, [1], config.pools)
+            config = config.replace(pools=foretold.forecast.pools)
             with watching() as watch:
                 summary = generate(prepare(config))
         output_mb = sum(path.stat().st_size for path in (folder / "pairs").rglob("*.parquet")) / 1e6
@@ -213,10 +214,8 @@ def _times_own_cpu(summary: GenerateSummary, steady: float) -> float:
     return len(os.sched_getaffinity(0)) / photos_a_second / own_s
 
 
-def _foretold(
-    foretold: Forecast, measured: Measured, summary: GenerateSummary
-) -> dict[str, object]:
-    seconds = 3600 * foretold.hours
+def _foretold(foretold: Outlook, measured: Measured, summary: GenerateSummary) -> dict[str, object]:
+    seconds = foretold.seconds
     return {
         "foretold_seconds": seconds,
         "foretold_to_real": seconds / summary.seconds,

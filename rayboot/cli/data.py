@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from rayboot.cli.notes import note
-from rayboot.cli.options import config_option, input_option, one_or_all, optional_config
+from rayboot.cli.options import COUNTS, config_option, input_option, one_or_all, optional_config
 
 __all__ = ["generate", "pack", "plan", "preview", "synthesize"]
 
@@ -48,24 +48,39 @@ def pack(inputs: tuple[str, ...], output_uri: str) -> None:
 @config_option
 @input_option
 @click.option("--nodes", type=click.IntRange(1), metavar="N", help="Print the pools for N nodes.")
-def plan(config_path: Path, inputs: tuple[str, ...], nodes: int | None) -> None:
+@click.option(
+    "--photos",
+    "sizes",
+    type=COUNTS,
+    default="200000,1000000,10000000,100000000",
+    show_default=True,
+    help="Inputs of these sizes, alike but for that.",
+)
+def plan(
+    config_path: Path, inputs: tuple[str, ...], nodes: int | None, sizes: tuple[int, ...]
+) -> None:
     """Measure a sample; say how long the whole input takes on 1 to 64 nodes."""
     import yaml
 
     from rayboot.config import load_config
-    from rayboot.pipeline.capacity import forecast, format_forecasts
     from rayboot.pipeline.config import GenerateConfig
     from rayboot.pipeline.sample import measure_input
+    from rayboot.pipeline.scale import describe_scale, format_outlooks, look_ahead
 
     config = load_config(GenerateConfig, config_path)
     config = config.replace(input=one_or_all(inputs)) if inputs else config
     size = measure_input(config)
     counts = (1, 2, 4, 8, 16, 32, 64) if nodes is None else (nodes,)
-    rows = [forecast(size.measured, size.num_photos, size.node, n, config.pools) for n in counts]
-    click.echo(f"{size.num_photos} photos; {format_forecasts(size.measured, size.node, rows)}")
+    rows = look_ahead(size.measured, size.photos, size.node, counts, config.pools)
+    table = format_outlooks(size.measured, size.node, rows)
+    click.echo(f"{size.photos.num_photos} photos; {table}")
     if nodes is not None:
-        changes = {"pools": rows[0].pools.model_dump(mode="json", exclude_defaults=True)}
+        pools = rows[0].forecast.pools
+        changes = {"pools": pools.model_dump(mode="json", exclude_defaults=True)}
         click.echo(yaml.safe_dump(changes, sort_keys=False), nl=False)
+        return
+    scaled = describe_scale(size.measured, size.photos, size.node, counts, config.pools, sizes)
+    click.echo(f"\n{scaled}")
 
 
 @click.command()

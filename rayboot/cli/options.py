@@ -6,7 +6,14 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["config_option", "input_option", "one_or_all", "optional_config", "tracking_option"]
+__all__ = [
+    "COUNTS",
+    "config_option",
+    "input_option",
+    "one_or_all",
+    "optional_config",
+    "tracking_option",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -40,6 +47,28 @@ tracking_option = click.option(
     metavar="URI",
     help="MLflow's; by default MLFLOW_TRACKING_URI, or a SQLite store in this folder.",
 )
+
+
+class _Counts(click.ParamType):
+    """Whole numbers above zero with commas between them."""
+
+    name = "N[,N...]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if not isinstance(value, str):
+            return tuple(value)
+        try:
+            counts = tuple(int(text) for text in value.split(","))
+        except ValueError:
+            counts = ()
+        if not counts or min(counts) < 1:
+            self.fail(f"expected whole numbers such as 200000,1000000; got {value}", param, ctx)
+        return counts
+
+
+COUNTS = _Counts()
 
 
 def one_or_all(inputs: tuple[str, ...]) -> str | tuple[str, ...]:

@@ -61,7 +61,8 @@ def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
         include_test: whether LS3D-W's test subsets take part.
 
     Returns:
-        A table of :data:`PHOTO_SCHEMA`.
+        A table of :data:`PHOTO_SCHEMA`; strings that come again and again may be Arrow
+        dictionaries of them.
 
     Raises:
         RequestError: there is no photo, or two have the same name.

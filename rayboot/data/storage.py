@@ -115,13 +115,19 @@ def list_entries(uri: str, below: str = "") -> dict[str, Entry]:
         entries = {path: Entry(size) for path, size in _local_sizes(folder).items()}
     else:
         found = filesystem.find(folder, detail=True)
-        # Some S3 servers list the folders that they keep.
-        entries = {
-            path: Entry(int(info["size"]), _tag_of(info))
-            for path, info in found.items()
-            if info["type"] != "directory"
-        }
-    return {posixpath.relpath(path, root): entries[path] for path in sorted(entries)}
+        entries = {}
+        while found:  # of millions of files not everything is held twice
+            path, info = found.popitem()
+            # Some S3 servers list the folders that they keep.
+            if info["type"] != "directory":
+                entries[path] = Entry(int(info["size"]), _tag_of(info))
+    return {_relative(path, root): entries.pop(path) for path in sorted(entries)}
+
+
+def _relative(path: str, root: str) -> str:
+    prefix = f"{root.rstrip('/')}/"
+    # The general way takes as long as everything else that is done for a file.
+    return path[len(prefix) :] if path.startswith(prefix) else posixpath.relpath(path, root)
 
 
 def _tag_of(info: dict[str, Any]) -> str | None:
@@ -167,7 +173,10 @@ def read_bytes(uri: str) -> bytes:
         FileNotFoundError: it is not there.
     """
     filesystem, path = _open(uri)
-    return filesystem.cat_file(path)
+    # s3fs asks for the size first, to fetch large files in parts side by side: for photos that
+    # is a second request, and a second wait, each.
+    options = {"max_concurrency": 1} if "s3" in _protocols(filesystem) else {}
+    return filesystem.cat_file(path, **options)
 
 
 def read_range(uri: str, start: int, length: int) -> bytes:

@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rayboot.data.photos import PHOTO_SUFFIXES, find_landmarks, photo_table
@@ -71,15 +72,21 @@ def list_tables(uri: str, names: Sequence[str]) -> pa.Table | None:
 
 
 def _list_packed(uri: str) -> pa.Table:
+    # Thousands of photos name the same file: of its name they keep a number.
+    places = ["source_uri", "landmarks_uri"]
     with open_file(join_uri(uri, INDEX_NAME)) as file:
-        index = pq.read_table(file)
-    files = [join_uri(uri, name) for name in index["source_uri"].to_pylist()]
-    has = index["landmarks_uri"].is_valid().to_pylist()
-    marks = [file if there else None for file, there in zip(files, has, strict=True)]
-    for name, values in (("source_uri", files), ("landmarks_uri", marks)):
-        at = index.schema.get_field_index(name)
-        index = index.set_column(at, name, pa.array(values, pa.string()))
+        index = pq.read_table(file, read_dictionary=places)
+    for name in places:
+        below = pa.chunked_array(
+            [_below(uri, chunk) for chunk in index[name].chunks], index.schema.field(name).type
+        )
+        index = index.set_column(index.schema.get_field_index(name), name, below)
     return index
+
+
+def _below(uri: str, names: pa.DictionaryArray) -> pa.DictionaryArray:
+    files = pc.binary_join_element_wise(uri.rstrip("/"), names.dictionary, "/")
+    return pa.DictionaryArray.from_arrays(names.indices, files)
 
 
 def _list_parquet(uri: str, name: str) -> pa.Table:

@@ -1,12 +1,13 @@
-"""How long an input takes on so many nodes, and what holds it back: from measured times."""
+"""What so many nodes can do at most, and the pools that carry it: from measured times."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
+from rayboot.pipeline.blocks import ROWS_PER_BLOCK, rows_per_block
 from rayboot.pipeline.config import PoolConfig
 
-__all__ = ["Forecast", "Measured", "Node", "forecast", "format_forecasts", "suggest_pools"]
+__all__ = ["Forecast", "Measured", "Node", "forecast", "suggest_pools"]
 
 _FREE_CPUS = 2.0
 """That must stay outside the pools, see :func:`rayboot.room.require_room`."""
@@ -37,7 +38,12 @@ class Measured(NamedTuple):
         busy_s: time a photo keeps an actor, likewise.
         on_gpu: whether the network runs on one.
         start_s: from the start to the first finished photos.
-        engine_rate: photos a second that pass through stages that do nothing.
+        engine_rate: photos a second that pass through stages that do nothing, in blocks of
+            :data:`~rayboot.pipeline.blocks.ROWS_PER_BLOCK`.
+        write_s: from the first to the last request that writes such a block.
+        write_cpu_s: processor time of it.
+        count_s: to ask a written file how many rows of which kind it holds.
+        shape: (D, H, W) of the network's volume.
     """
 
     num_photos: int
@@ -47,6 +53,18 @@ class Measured(NamedTuple):
     on_gpu: bool
     start_s: float
     engine_rate: float
+    write_s: float
+    write_cpu_s: float
+    count_s: float
+    shape: tuple[int, int, int]
+
+    def block_s(self) -> float:
+        """Time a block takes Ray, whatever it holds."""
+        return ROWS_PER_BLOCK / self.engine_rate
+
+    def write_block_s(self, num_rows: int) -> float:
+        """Time a block of so many rows takes a writer."""
+        return self.write_s + self.write_cpu_s * (num_rows / ROWS_PER_BLOCK - 1)
 
 
 class Forecast(NamedTuple):
@@ -59,6 +77,7 @@ class Forecast(NamedTuple):
         node_hours: times nodes.
         held_back_by: ``processors``, ``GPUs``, ``Ray's driver`` or ``the start``.
         pools: that keep the scarcest busy.
+        rows_per_block: of the run.
     """
 
     num_nodes: int
@@ -67,12 +86,15 @@ class Forecast(NamedTuple):
     node_hours: float
     held_back_by: str
     pools: PoolConfig
+    rows_per_block: int
 
 
 def forecast(
     measured: Measured, num_photos: int, node: Node, num_nodes: int, pools: PoolConfig
 ) -> Forecast:
-    """What a run on that many nodes will do.
+    """What a run on that many nodes can do at most.
+
+    :func:`rayboot.pipeline.scale.look_ahead` follows its blocks instead, which takes longer.
 
     Args:
         measured: on one node of the kind.
@@ -81,29 +103,52 @@ def forecast(
         num_nodes: how many.
         pools: of the config; what is not a number of actors or their size is kept.
     """
-    limits = {
-        "processors": num_nodes * node.cpus / sum(measured.cpu_s.values()),
-        "Ray's driver": measured.engine_rate,
-    }
-    if measured.on_gpu:
-        limits["GPUs"] = num_nodes * node.gpus / measured.busy_s["reconstruct"]
-    held_back_by = min(limits, key=lambda name: limits[name])
-    rate = limits[held_back_by]
+    num_rows = ROWS_PER_BLOCK
+    rate, held_back_by = _most(measured, node, num_nodes, num_rows)
+    suggested = suggest_pools(measured, rate, node, num_nodes, pools, num_rows)
+    # More actors make larger blocks, with which the driver keeps more actors busy; but those
+    # may be too many for the photos.
+    while rows_per_block(num_photos, suggested, measured.shape) > num_rows:
+        larger = 2 * num_rows
+        faster = _most(measured, node, num_nodes, larger)
+        more = suggest_pools(measured, faster[0], node, num_nodes, pools, larger)
+        if rows_per_block(num_photos, more, measured.shape) < larger:
+            break
+        num_rows, (rate, held_back_by), suggested = larger, faster, more
     work_s = num_photos / rate
     if measured.start_s > work_s:
         held_back_by = "the start"
     hours = (measured.start_s + work_s) / 3600
-    suggested = suggest_pools(measured, rate, node, num_nodes, pools)
-    return Forecast(num_nodes, rate, hours, num_nodes * hours, held_back_by, suggested)
+    return Forecast(num_nodes, rate, hours, num_nodes * hours, held_back_by, suggested, num_rows)
+
+
+def _most(measured: Measured, node: Node, num_nodes: int, num_rows: int) -> tuple[float, str]:
+    """Photos a second in blocks of ``num_rows``, and what allows no more."""
+    limits = {
+        "processors": num_nodes * node.cpus / sum(measured.cpu_s.values()),
+        "Ray's driver": measured.engine_rate * num_rows / ROWS_PER_BLOCK,
+    }
+    if measured.on_gpu:
+        limits["GPUs"] = num_nodes * node.gpus / measured.busy_s["reconstruct"]
+    held_back_by = min(limits, key=lambda name: limits[name])
+    return limits[held_back_by], held_back_by
 
 
 def suggest_pools(
-    measured: Measured, rate: float, node: Node, num_nodes: int, pools: PoolConfig
+    measured: Measured,
+    rate: float,
+    node: Node,
+    num_nodes: int,
+    pools: PoolConfig,
+    num_rows: int = ROWS_PER_BLOCK,
 ) -> PoolConfig:
-    """Pools for ``rate`` photos a second on that many nodes.
+    """Pools for ``rate`` photos a second on that many nodes, in blocks of ``num_rows``.
 
     Actors of one thread each; where they are more than cores, the cores take turns.
     """
+    # Each file that is being written holds a CPU, which nearly only waits.
+    num_writers = _HEADROOM * rate / num_rows * measured.write_block_s(num_rows)
+    free_cpus = max(_FREE_CPUS, min(1 + math.ceil(num_writers), num_nodes * node.cpus / 2))
     # A reader waits for the store most of the time: what counts is how long it is kept.
     num_readers = max(1, math.ceil(_HEADROOM * rate * measured.busy_s["read"]))
     num_render = max(1, math.ceil(rate * measured.cpu_s["turn"]))
@@ -117,7 +162,7 @@ def suggest_pools(
         num_reconstruct = max(1, _whole(free_gpus / pools.reconstruct_gpus))
     else:
         num_reconstruct = max(1, math.ceil(rate * measured.cpu_s["reconstruct"]))
-    room = num_nodes * node.cpus - _FREE_CPUS
+    room = num_nodes * node.cpus - free_cpus
     reader_cpus = min(pools.reader_cpus, _share(room / 4, num_readers))
     rest = room - num_readers * reader_cpus
     cpus = min(0.9, _share(rest, num_render + num_reconstruct))
@@ -139,33 +184,3 @@ def _whole(quotient: float) -> int:
 def _share(cpus: float, num_actors: int) -> float:
     # In steps that Ray adds up exactly; small nodes have room for nothing, but need actors.
     return max(0.01, math.floor(100 * cpus / num_actors) / 100)
-
-
-def format_forecasts(measured: Measured, node: Node, forecasts: Sequence[Forecast]) -> str:
-    """A table for a person: what was measured, then a line for each number of nodes."""
-    share = measured.num_faces / measured.num_photos
-    lines = [
-        f"{measured.num_photos} photos measured, {share:.0%} of them became pairs; "
-        f"nodes of {node.cpus:g} cores and {node.gpus:g} GPUs",
-        "",
-        f"{'a photo takes':16s} {'ms of CPU':>10s} {'ms in its stage':>16s}",
-    ]
-    lines += [
-        f"{stage:16s} {1000 * cpu_s:10.1f} {1000 * measured.busy_s[stage]:16.1f}"
-        for stage, cpu_s in measured.cpu_s.items()
-    ]
-    lines += [
-        "",
-        f"start {measured.start_s:.0f} s; Ray alone, without work: "
-        f"{measured.engine_rate:.0f} photos a second",
-        "",
-        f"{'nodes':>5s} {'photos/s':>9s} {'hours':>8s} {'node-hours':>11s}  "
-        f"{'held back by':14s} {'readers':>8s} {'networks':>9s} {'renderers':>10s}",
-    ]
-    lines += [
-        f"{row.num_nodes:5d} {row.rate:9.1f} {row.hours:8.2f} {row.node_hours:11.2f}  "
-        f"{row.held_back_by:14s} {row.pools.num_readers:8d} "
-        f"{row.pools.num_reconstruct_actors:9d} {row.pools.num_render_actors:10d}"
-        for row in forecasts
-    ]
-    return "\n".join(lines)

@@ -59,6 +59,10 @@ class PoolConfig(FrozenConfig):
         actors += [{"CPU": self.reader_cpus}] * self.num_readers
         return [{kind: share for kind, share in actor.items() if share} for actor in actors]
 
+    def total_cpus(self) -> float:
+        """What the actors take together."""
+        return sum(actor["CPU"] for actor in self.bundles())
+
 
 class GenerateConfig(FrozenConfig):
     """Photographs to bootstrap pairs."""

@@ -23,12 +23,13 @@ from rayboot.data.storage import (
 )
 from rayboot.errors import RaybootError
 from rayboot.logs import logged_run
+from rayboot.pipeline.blocks import cut_into_blocks, rows_per_block
 from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.listing import know_pictures
 from rayboot.pipeline.request import CHECKPOINT, LISTING, LOCK, TEST_PHOTOS, GeneratePlan
 from rayboot.pipeline.retry import finish_forgetting
 from rayboot.pipeline.stage import Reading, StageUse, Tally, read_progress
-from rayboot.pipeline.stages import LAST_STAGE, ROWS_PER_BLOCK, bootstrap_stages
+from rayboot.pipeline.stages import LAST_STAGE, bootstrap_stages
 from rayboot.pipeline.summary import GenerateSummary, count_rows, summarize
 from rayboot.progress import show_progress
 from rayboot.room import require_room
@@ -98,10 +99,11 @@ def _find_test_pictures(plan: GeneratePlan) -> str | None:
 
 def _read_listing(plan: GeneratePlan) -> Dataset:
     filesystem, path = arrow_filesystem(join_uri(plan.output, LISTING))
-    cpus = plan.config.pools.reader_cpus
+    pools = plan.config.pools
+    num_rows = rows_per_block(plan.num_photos, pools, plan.volume_shape())
     # Finished photos are filtered right after this read, before a byte of them is fetched.
-    listing = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=cpus)
-    return listing.repartition(max(1, plan.num_photos // ROWS_PER_BLOCK))
+    listing = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=pools.reader_cpus)
+    return cut_into_blocks(listing, num_rows, pools.reader_cpus)
 
 
 def _finish(plan: GeneratePlan, run_id: str) -> GenerateSummary:

@@ -2,15 +2,15 @@
 
 import hashlib
 import posixpath
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
 from rayboot.data.images import decode_photo
-from rayboot.data.photos import list_photos
+from rayboot.data.photos import PHOTO_SCHEMA, list_photos
 from rayboot.data.pictures import KnownPictures
 from rayboot.errors import FaceRejectedError, RequestError
 
@@ -39,7 +39,7 @@ def list_inputs(inputs: str | Sequence[str], *, include_test: bool = False) -> p
             f"got {', '.join(inputs) or 'none'}"
         )
     tables = [
-        _prefixed(list_photos(uri, include_test=include_test), name)
+        _prefixed(list_photos(uri, include_test=include_test), name).cast(PHOTO_SCHEMA)
         for uri, name in zip(inputs, names, strict=True)
     ]
     return pa.concat_tables(tables)
@@ -47,9 +47,9 @@ def list_inputs(inputs: str | Sequence[str], *, include_test: bool = False) -> p
 
 def _prefixed(photos: pa.Table, name: str) -> pa.Table:
     for column in ("face_id", "group_id"):
-        values = [f"{name}/{value}" for value in photos[column].to_pylist()]
-        photos = photos.set_column(photos.schema.get_field_index(column), column, pa.array(values))
-    dataset = pa.array([name] * len(photos), pa.string())
+        values = pc.binary_join_element_wise(name, photos[column], "/")
+        photos = photos.set_column(photos.schema.get_field_index(column), column, values)
+    dataset = pa.repeat(name, len(photos))
     return photos.set_column(photos.schema.get_field_index("dataset"), "dataset", dataset)
 
 
@@ -62,14 +62,13 @@ def thin_videos(photos: pa.Table, step: int) -> pa.Table:
     """
     if step == 1:
         return photos
-    met: Counter[str] = Counter()
-    kept = []
-    for group, is_frame in zip(
-        photos["group_id"].to_pylist(), photos["is_frame"].to_pylist(), strict=True
-    ):
-        kept.append(not is_frame or met[group] % step == 0)
-        met[group] += 1
-    return photos.filter(pa.array(kept))
+    groups = _codes(photos["group_id"])
+    by_group = np.argsort(groups, kind="stable")
+    first = np.flatnonzero(np.diff(groups[by_group], prepend=-2))
+    place = np.empty(len(groups), np.int64)
+    place[by_group] = np.arange(len(groups)) - first[groups[by_group]]
+    is_frame = photos["is_frame"].to_numpy()
+    return photos.filter(pa.array(~is_frame | (place % step == 0)))
 
 
 def mark_duplicates(photos: pa.Table) -> pa.Table:
@@ -81,22 +80,48 @@ def mark_duplicates(photos: pa.Table) -> pa.Table:
     Args:
         photos: of :data:`rayboot.data.photos.PHOTO_SCHEMA`, in a fixed order.
     """
-    tags: list[str | None] = photos["tag"].to_pylist()
-    sizes = photos["num_bytes"].to_pylist()
-    untagged = [index for index, tag in enumerate(tags) if tag is None]
-    shared = Counter(sizes[index] for index in untagged)
+    tags = photos["tag"]
+    suspects = _suspects(photos)
+    if len(suspects):
+        digests = list(_digests(photos.take(pa.array(suspects))))
+        mask = np.zeros(len(tags), bool)
+        mask[suspects] = True
+        tags = _wide(tags).combine_chunks()
+        tags = pc.replace_with_mask(tags, pa.array(mask), pa.array(digests, tags.type))
+    # Numbered as they are met: a photo is the first of its kind where the number is a new one.
+    codes = _codes(tags)
+    newest = np.maximum.accumulate(codes)
+    is_first = codes > np.concatenate(([-1], newest[:-1]))
+    again = np.flatnonzero((codes >= 0) & ~is_first)
+    first = np.flatnonzero(is_first)[codes[again]]
+    places = np.full(len(codes), -1)
+    places[again] = first
+    places_or_null = pa.array(places, mask=places < 0)
+    return photos.append_column("duplicate_of", photos["face_id"].take(places_or_null))
+
+
+def _suspects(photos: pa.Table) -> np.ndarray:
+    """Places of photos without a tag whose bytes some other one may have too."""
+    untagged = pc.is_null(photos["tag"])
+    sizes = photos["num_bytes"]
+    counts = pc.value_counts(sizes.filter(untagged))
+    shared = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     # A Parquet file tells no sizes: of its photos any two may be the same.
-    suspects = [i for i in untagged if sizes[i] is None or shared[sizes[i]] > 1]
-    for index, digest in zip(
-        suspects, _digests(photos.take(pa.array(suspects, pa.int64()))), strict=True
-    ):
-        tags[index] = digest
-    first: dict[str, str] = {}
-    duplicate_of: list[str | None] = []
-    for face_id, tag in zip(photos["face_id"].to_pylist(), tags, strict=True):
-        before = None if tag is None else first.setdefault(tag, face_id)
-        duplicate_of.append(None if before == face_id else before)
-    return photos.append_column("duplicate_of", pa.array(duplicate_of, pa.string()))
+    alike = pc.or_(pc.is_null(sizes), pc.is_in(sizes, value_set=shared.drop_null()))
+    return np.flatnonzero(pc.and_(untagged, alike).to_numpy())
+
+
+def _codes(names: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """(N,) a number for each different name, in the order they are met; -1 for null."""
+    numbered = _wide(names).dictionary_encode()
+    # The chunks share their numbers.
+    chunks = numbered.chunks if isinstance(numbered, pa.ChunkedArray) else [numbered]
+    return np.concatenate([chunk.indices.fill_null(-1).to_numpy() for chunk in chunks])
+
+
+def _wide(names: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    # Arrow's common strings end at 2 GB: of a hundred million photos they are more.
+    return names.cast(pa.large_string())
 
 
 def _digests(photos: pa.Table) -> Iterator[str | None]:

@@ -99,7 +99,7 @@ def prepare_meshes(
 def _write_listing(input_uri: str, output_uri: str) -> int:
     photos = mark_duplicates(list_photos(input_uri, include_test=True))
     buffer = io.BytesIO()
-    pq.write_table(photos, buffer, row_group_size=2048)
+    pq.write_table(photos, buffer, row_group_size=2048, store_schema=False)
     write_bytes(join_uri(output_uri, LISTING), buffer.getvalue())
     return len(photos)
 

@@ -32,6 +32,7 @@ from rayboot.data.storage import (
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RaybootError
 from rayboot.geometry.surface import surface_of_cells
 from rayboot.logs import logged_run
+from rayboot.pipeline.blocks import ROWS_PER_BLOCK, cut_into_blocks
 from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.isolation import Isolation
 from rayboot.pipeline.mesh_request import CHECKPOINT, LISTING, LOCK, ROWS, MeshKind, MeshPlan
@@ -62,7 +63,6 @@ INDEX_SCHEMA = pa.schema(
 )
 
 _LAST_STAGE = "mesh"
-_ROWS_PER_BLOCK = 32
 
 
 class MeshSummary(NamedTuple):
@@ -107,8 +107,9 @@ def _run(plan: MeshPlan, num_left: int) -> None:
     ):
         listing = ray.data.read_parquet(
             join_uri(path, LISTING), filesystem=filesystem, num_cpus=pools.reader_cpus
-        ).repartition(max(1, plan.num_photos // _ROWS_PER_BLOCK))
-        rows = _mesh_stages(listing, plan, tally)
+        )
+        blocks = cut_into_blocks(listing, ROWS_PER_BLOCK, pools.reader_cpus)
+        rows = _mesh_stages(blocks, plan, tally)
         rows.write_parquet(join_uri(path, ROWS), filesystem=filesystem)
     ray.kill(tally)
 

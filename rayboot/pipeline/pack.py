@@ -58,7 +58,7 @@ def prepare_pack(inputs: str | tuple[str, ...], output: str) -> PackPlan:
     listing = join_uri(output, _LISTING)
     if not exists(listing):
         buffer = io.BytesIO()
-        pq.write_table(list_inputs(inputs, include_test=True), buffer)
+        pq.write_table(list_inputs(inputs, include_test=True), buffer, store_schema=False)
         write_bytes(listing, buffer.getvalue())
     with open_file(listing) as file:
         return PackPlan(output, pq.read_metadata(file).num_rows)

@@ -24,7 +24,15 @@ from rayboot.pipeline.config import GenerateConfig
 from rayboot.pipeline.listing import list_inputs, mark_duplicates, thin_videos
 from rayboot.registry.models import resolve_weights
 
-__all__ = ["CHECKPOINT", "LISTING", "LOCK", "TEST_PHOTOS", "GeneratePlan", "prepare"]
+__all__ = [
+    "CHECKPOINT",
+    "LISTING",
+    "LOCK",
+    "TEST_PHOTOS",
+    "GeneratePlan",
+    "prepare",
+    "write_listing",
+]
 
 LISTING, TEST_PHOTOS = "_run/listing.parquet", "_run/test-photos.parquet"
 CHECKPOINT, LOCK = "_run/checkpoint", "_run/lock.json"
@@ -48,6 +56,10 @@ class GeneratePlan(NamedTuple):
     run_id: str
     """In log lines; the same for those that resume it."""
 
+    def volume_shape(self) -> tuple[int, int, int]:
+        """(D, H, W) of the network's volume."""
+        return (self.network.slices, self.network.resolution, self.network.resolution)
+
 
 def prepare(config: GenerateConfig) -> GeneratePlan:
     """Checks a request and lists its photos; needs no Ray.
@@ -69,7 +81,11 @@ def prepare(config: GenerateConfig) -> GeneratePlan:
     stored = _stored_request(config.output)
     if stored is None:
         write_bytes(_weights_uri(config.output, weights), weights.read_bytes())
-        stored = _write_listing(config, config.input, config.output, stamp)
+        listed = write_listing(config.input, config.frame_step, config.output)
+        identity = {**stamp, "run_id": new_run_id(), "input": _as_list(config.input)}
+        stored = {**identity, **listed}
+        # Written last: with it the listing is whole.
+        write_bytes(join_uri(config.output, _STAMP), json.dumps(stored, indent=1).encode())
     else:
         _require_same(config, stored, stamp)
     if config.selection.detect_faces and stored["num_without_landmarks"]:
@@ -98,13 +114,25 @@ def _stored_request(output: str) -> dict[str, Any] | None:
     return json.loads(read_bytes(uri)) if exists(uri) else None
 
 
-def _write_listing(
-    config: GenerateConfig, inputs: str | tuple[str, ...], output: str, stamp: dict[str, str]
-) -> dict[str, Any]:
-    """Lists the photos that take part, for this run and all that resume it."""
+def write_listing(inputs: str | tuple[str, ...], frame_step: int, output: str) -> dict[str, Any]:
+    """Lists the photos that take part, for a run and all that resume it.
+
+    Args:
+        inputs: URIs of the photos.
+        frame_step: of videos, see :class:`~rayboot.pipeline.config.GenerateConfig`.
+        output: URI of the pairs data set.
+
+    Returns:
+        ``num_photos``, ``num_without_landmarks`` and how many were ``left_out``, by reason.
+
+    Raises:
+        RequestError: no photo takes part.
+    """
     listed = list_inputs(inputs, include_test=True)
-    photos = listed.filter(pc.invert(listed["is_test"]))
-    kept = thin_videos(photos, config.frame_step)
+    tested = listed.filter(listed["is_test"])
+    # A copy of a listing is what its memory has no room for.
+    photos = listed.filter(pc.invert(listed["is_test"])) if len(tested) else listed
+    kept = thin_videos(photos, frame_step)
     if len(kept) == 0:
         raise RequestError(
             f"input {inputs}: all of its {len(listed)} photos belong to LS3D-W's test "
@@ -115,24 +143,20 @@ def _write_listing(
         "frames_left_out": len(photos) - len(kept),
     }
     _write_table(mark_duplicates(kept), join_uri(output, LISTING))
-    _write_table(listed.filter(listed["is_test"]), join_uri(output, TEST_PHOTOS))
-    stored = {
-        **stamp,
-        "run_id": new_run_id(),
-        "input": _as_list(inputs),
+    _write_table(tested, join_uri(output, TEST_PHOTOS))
+    return {
         "num_photos": len(kept),
         "num_without_landmarks": kept["landmarks_uri"].null_count,
         "left_out": left_out,
     }
-    # Written last: with it the listing is whole.
-    write_bytes(join_uri(output, _STAMP), json.dumps(stored, indent=1).encode())
-    return stored
 
 
 def _write_table(table: pa.Table, uri: str) -> None:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, row_group_size=_ROWS_PER_GROUP)
-    write_bytes(uri, buffer.getvalue())
+    with io.BytesIO() as buffer:
+        # Without Arrow's own types: dictionaries of strings are strings again for who reads it.
+        pq.write_table(table, buffer, row_group_size=_ROWS_PER_GROUP, store_schema=False)
+        payload = buffer.getvalue()
+    write_bytes(uri, payload)
 
 
 def _as_list(inputs: str | tuple[str, ...] | None) -> list[str]:

@@ -1,6 +1,9 @@
-"""A few hundred photos through the real stages, writing nothing: what each of them takes."""
+"""A few hundred photos through the real stages: what each of them takes."""
 
+import posixpath
+import statistics
 import time
+import uuid
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,21 +12,31 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray
 import ray.data
-from ray.data import ActorPoolStrategy
+from ray.data import Dataset
 
 from rayboot.cluster import connect
-from rayboot.data.storage import join_uri, open_file, scratch_folder
+from rayboot.data.storage import (
+    arrow_filesystem,
+    join_uri,
+    list_files,
+    open_file,
+    remove,
+    scratch_folder,
+)
 from rayboot.errors import RequestError
+from rayboot.pipeline.blocks import ROWS_PER_BLOCK, cut_into_blocks
 from rayboot.pipeline.capacity import Measured, Node, forecast
 from rayboot.pipeline.checkpoint import quiet
 from rayboot.pipeline.config import GenerateConfig
+from rayboot.pipeline.limits import Input
 from rayboot.pipeline.request import LISTING, GeneratePlan, prepare
-from rayboot.pipeline.stage import StageActor, Tally, read_progress
-from rayboot.pipeline.stages import LAST_STAGE, ROWS_PER_BLOCK, bootstrap_stages
+from rayboot.pipeline.stage import Tally, map_with_actors, read_progress
+from rayboot.pipeline.stages import LAST_STAGE, bootstrap_stages
+from rayboot.pipeline.summary import summarize
 from rayboot.progress import show_progress
 from rayboot.room import largest_nodes, require_room
 
-__all__ = ["InputSize", "measure_input", "measure_sample"]
+__all__ = ["InputSize", "empty_stages", "measure_input", "measure_sample"]
 
 _EMPTY_ROWS = 32
 """Times as many as the sample has pass through stages that do nothing."""
@@ -33,12 +46,12 @@ class InputSize(NamedTuple):
     """What a forecast needs to know of an input.
 
     Attributes:
-        num_photos: that a run would take.
+        photos: that a run would take.
         node: of the cluster that Ray is connected to, the largest.
         measured: what a sample took on such nodes.
     """
 
-    num_photos: int
+    photos: Input
     node: Node
     measured: Measured
 
@@ -57,7 +70,9 @@ def measure_input(config: GenerateConfig) -> InputSize:
             cpus, gpus, num_alike = largest_nodes()
             node = Node(cpus, gpus)
             measured = measure_sample(request, node, num_alike)
-    return InputSize(request.num_photos, node, measured)
+        place = _some_photos(request, 1)["source_uri"][0].as_py()
+    photos = Input(request.num_photos, place.endswith((".parquet", ".tar")), "://" in place)
+    return InputSize(photos, node, measured)
 
 
 def measure_sample(
@@ -69,7 +84,7 @@ def measure_sample(
     Which pools a run would have is what a first, smaller sample tells.
 
     Args:
-        plan: the request; nothing is written to its output.
+        plan: the request; of what is written to its output nothing remains.
         node: of the cluster that Ray is connected to.
         num_nodes: how many it has.
         num_photos: of the sample.
@@ -77,18 +92,26 @@ def measure_sample(
     Raises:
         RequestError: there are no photos but duplicates.
     """
-    rough = _measure(plan, max(1, num_photos // 4))
+    rough, _ = _measure(plan, max(1, num_photos // 4))
     pools = forecast(rough, plan.num_photos, node, num_nodes, plan.config.pools).pools
-    measured = _measure(plan._replace(config=plan.config.replace(pools=pools)), num_photos)
-    return measured._replace(engine_rate=_engine_rate(plan, num_photos))
+    planned = plan._replace(config=plan.config.replace(pools=pools))
+    measured, rows = _measure(planned, num_photos)
+    write_s, write_cpu_s, count_s = _time_writing(plan.output, rows)
+    return measured._replace(
+        engine_rate=_engine_rate(plan, num_photos),
+        write_s=write_s,
+        write_cpu_s=write_cpu_s,
+        count_s=count_s,
+    )
 
 
-def _measure(plan: GeneratePlan, num_photos: int) -> Measured:
+def _measure(plan: GeneratePlan, num_photos: int) -> tuple[Measured, pa.Table]:
+    """What the stages take, and a block of what they make."""
     pools = plan.config.pools
     require_room(pools.bundles())
     photos = _some_photos(plan, num_photos)
     tally: Any = ray.remote(num_cpus=0)(Tally).remote()
-    listing = ray.data.from_arrow(photos).repartition(max(1, len(photos) // ROWS_PER_BLOCK))
+    listing = cut_into_blocks(ray.data.from_arrow(photos), ROWS_PER_BLOCK, pools.reader_cpus)
     with (
         quiet(),
         show_progress(
@@ -96,19 +119,65 @@ def _measure(plan: GeneratePlan, num_photos: int) -> Measured:
         ),
     ):
         rows = bootstrap_stages(listing, plan, tally, tested=None)
-        outcomes = rows.select_columns(["outcome"]).iter_batches(batch_format="pyarrow")
-        num_faces = sum(pc.sum(pc.equal(batch["outcome"], "face")).as_py() for batch in outcomes)
+        made = pa.concat_tables(rows.iter_batches(batch_size=None, batch_format="pyarrow"))
     reading = ray.get(tally.read.remote())
     ray.kill(tally)
-    return Measured(
+    measured = Measured(
         num_photos=len(photos),
-        num_faces=num_faces,
+        num_faces=pc.sum(pc.equal(made["outcome"], "face")).as_py(),
         cpu_s={name: use.cpu_s / use.rows for name, use in reading.use.items()},
         busy_s={name: use.busy_s / use.rows for name, use in reading.use.items()},
         on_gpu=pools.reconstruct_gpus > 0,
         start_s=reading.first_s[LAST_STAGE],
         engine_rate=float("inf"),
+        write_s=0.0,
+        write_cpu_s=0.0,
+        count_s=0.0,
+        shape=plan.volume_shape(),
     )
+    return measured, made.slice(0, ROWS_PER_BLOCK)
+
+
+def _time_writing(output: str, block: pa.Table, num_turns: int = 5) -> tuple[float, float, float]:
+    """Medians: seconds to write a block as Ray Data does, processor time, seconds to count it."""
+    folder = join_uri(output, f"_run/trial-{uuid.uuid4().hex[:8]}")
+    filesystem, path = arrow_filesystem(folder)
+    # The few rows of a short sample, as often as a block has room for.
+    full = pa.concat_tables([block] * -(-ROWS_PER_BLOCK // len(block))).slice(0, ROWS_PER_BLOCK)
+    taken: list[tuple[float, float]] = []
+    try:
+        for turn in range(num_turns):
+            started, spent = time.perf_counter(), time.process_time()
+            _write_block(full, filesystem, path, f"{turn}")
+            taken.append((time.perf_counter() - started, time.process_time() - spent))
+        started = time.perf_counter()
+        summarize(folder)
+        # A few files at once take as long as the slowest of them.
+        count_s = time.perf_counter() - started
+    finally:
+        for name in list_files(folder):
+            remove(join_uri(folder, name))
+    seconds, cpu_s = (statistics.median(values) for values in zip(*taken, strict=True))
+    return seconds, min(seconds, cpu_s), count_s
+
+
+def _write_block(block: pa.Table, filesystem: Any, path: str, name: str) -> None:
+    """As Ray Data does with its checkpoint: noted, written, and noted as finished."""
+    notes = posixpath.join(path, "checkpoint")
+    filesystem.create_dir(notes, recursive=True)
+    pending, committed = (f"{notes}/{name}{end}.parquet" for end in (".pending", ""))
+    pq.write_table(block.select(["face_id"]), pending, filesystem=filesystem)
+    pq.write_to_dataset(
+        block,
+        path,
+        partition_cols=["outcome"],
+        filesystem=filesystem,
+        basename_template=f"{name}-{{i}}.parquet",
+        existing_data_behavior="overwrite_or_ignore",
+    )
+    for place in (committed, pending):
+        filesystem.get_file_info(place)
+    filesystem.move(pending, committed)
 
 
 def _some_photos(plan: GeneratePlan, count: int) -> pa.Table:
@@ -125,27 +194,32 @@ def _some_photos(plan: GeneratePlan, count: int) -> pa.Table:
 def _engine_rate(plan: GeneratePlan, num_photos: int) -> float:
     """Rows a second through as many stages, blocks and batches as a run has, without work."""
     table = pa.concat_tables([_some_photos(plan, num_photos)] * _EMPTY_ROWS)
-    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
-    rows = ray.data.from_arrow(table).repartition(len(table) // ROWS_PER_BLOCK)
-    names = ("first", "second", "third")
     with quiet():
-        for name in names:
-            rows = rows.map_batches(
-                StageActor,
-                fn_constructor_kwargs={"name": name, "stage": _Empty, "tally": tally},
-                batch_format="pyarrow",
-                batch_size=plan.config.pools.batch_size,
-                num_cpus=0.1,
-                compute=ActorPoolStrategy(size=1),
-            )
+        batch_size = plan.config.pools.batch_size
+        rows = empty_stages(ray.data.from_arrow(table), ROWS_PER_BLOCK, batch_size)
         first_at, done = None, 0
         for bundle in rows.iter_internal_ref_bundles():
             if first_at is None:
                 first_at = time.monotonic()
             else:
                 done += bundle.num_rows() or 0
-    ray.kill(tally)
     return done / (time.monotonic() - (first_at or 0.0))
+
+
+def empty_stages(listing: Dataset, num_rows: int, batch_size: int) -> Dataset:
+    """Listed photos through as many pools as a run has, which do nothing with them.
+
+    Args:
+        listing: rows of any kind.
+        num_rows: of a block.
+        batch_size: of what an actor takes at once.
+    """
+    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+    rows = cut_into_blocks(listing, num_rows, 0.1)
+    for name in ("first", "second", "third"):
+        actor = {"name": name, "stage": _Empty, "tally": tally}
+        rows = map_with_actors(rows, actor, batch_size, num_actors=1, num_cpus=0.1)
+    return rows
 
 
 class _Empty:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, Dataset
 from ray.util import metrics
+from ray.util.annotations import RayDeprecationWarning
 
 from rayboot.logs import LogContext, adopt_context, current_context
 from rayboot.pipeline.isolation import Isolated, Isolation, Stage
@@ -202,15 +204,16 @@ def map_with_actors(
         num_actors: of the pool.
         resources: that Ray gives each, ``num_cpus`` and ``num_gpus``.
     """
-    return rows.map_batches(
-        StageActor,
-        fn_constructor_kwargs={**actor, "log": current_context()},
-        batch_format="pyarrow",
-        batch_size=batch_size,
-        ray_remote_args_fn=_retries,
-        compute=ActorPoolStrategy(size=num_actors),
-        **resources,
-    )
+    with warnings.catch_warnings(action="ignore", category=RayDeprecationWarning):
+        return rows.map_batches(
+            StageActor,
+            fn_constructor_kwargs={**actor, "log": current_context()},
+            batch_format="pyarrow",
+            batch_size=batch_size,
+            ray_remote_args_fn=_retries,
+            compute=ActorPoolStrategy(size=num_actors),
+            **resources,
+        )
 
 
 def _retries() -> dict[str, int]:

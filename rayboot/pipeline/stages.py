@@ -1,12 +1,10 @@
 """The stages of ``generate`` as Ray Data has them: who runs where, on what."""
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from ray.data import Dataset
-from ray.util.annotations import RayDeprecationWarning
 
 from rayboot.pipeline.isolation import Isolation, Stage
 from rayboot.pipeline.read import ReadPhotos, reject_read
@@ -15,12 +13,9 @@ from rayboot.pipeline.request import GeneratePlan
 from rayboot.pipeline.stage import map_with_actors
 from rayboot.pipeline.turn import TurnFaces, reject_turn
 
-__all__ = ["LAST_STAGE", "ROWS_PER_BLOCK", "bootstrap_stages"]
+__all__ = ["LAST_STAGE", "bootstrap_stages"]
 
 LAST_STAGE = "turn"
-
-ROWS_PER_BLOCK = 32
-"""Photos that Ray moves, and notes as finished, together."""
 
 _BATCHES_ON_GPU = 4
 """That the network's actor takes in one call: one is copied while the next is computed."""
@@ -38,30 +33,29 @@ def bootstrap_stages(
         tested: URI of the pictures that no photo may show; None where there are none.
     """
     pools = plan.config.pools
-    with warnings.catch_warnings(action="ignore", category=RayDeprecationWarning):
-        cropped = map_with_actors(
-            listing,
-            {"name": "read", "stage": _read_stage(plan, tested), "tally": tally},
-            batch_size=pools.batch_size,
-            num_actors=pools.num_readers,
-            num_cpus=pools.reader_cpus,
-        )
-        reconstructed = map_with_actors(
-            cropped,
-            {"name": "reconstruct", "stage": _reconstruct_stage(plan), "tally": tally},
-            batch_size=pools.batch_size * (_BATCHES_ON_GPU if pools.reconstruct_gpus else 1),
-            num_actors=pools.num_reconstruct_actors,
-            num_cpus=pools.reconstruct_cpus,
-            num_gpus=pools.reconstruct_gpus or None,
-        )
-        return map_with_actors(
-            reconstructed,
-            {"name": LAST_STAGE, "stage": _turn_stage(plan), "tally": tally},
-            batch_size=pools.batch_size,
-            num_actors=pools.num_render_actors,
-            num_cpus=pools.render_cpus,
-            num_gpus=pools.render_gpus or None,
-        )
+    cropped = map_with_actors(
+        listing,
+        {"name": "read", "stage": _read_stage(plan, tested), "tally": tally},
+        batch_size=pools.batch_size,
+        num_actors=pools.num_readers,
+        num_cpus=pools.reader_cpus,
+    )
+    reconstructed = map_with_actors(
+        cropped,
+        {"name": "reconstruct", "stage": _reconstruct_stage(plan), "tally": tally},
+        batch_size=pools.batch_size * (_BATCHES_ON_GPU if pools.reconstruct_gpus else 1),
+        num_actors=pools.num_reconstruct_actors,
+        num_cpus=pools.reconstruct_cpus,
+        num_gpus=pools.reconstruct_gpus or None,
+    )
+    return map_with_actors(
+        reconstructed,
+        {"name": LAST_STAGE, "stage": _turn_stage(plan), "tally": tally},
+        batch_size=pools.batch_size,
+        num_actors=pools.num_render_actors,
+        num_cpus=pools.render_cpus,
+        num_gpus=pools.render_gpus or None,
+    )
 
 
 def _read_stage(plan: GeneratePlan, tested: str | None) -> Isolation:
@@ -91,11 +85,10 @@ def _reconstruct_stage(plan: GeneratePlan) -> Callable[[], Stage]:
 
 
 def _turn_stage(plan: GeneratePlan) -> Isolation:
-    size = plan.network.resolution
     make = partial(
         TurnFaces,
         config=plan.config,
-        shape=(plan.network.slices, size, size),
+        shape=plan.volume_shape(),
         model_version=plan.model_digest,
         config_digest=plan.stamp["config_digest"],
     )

@@ -1,16 +1,28 @@
 """What a pairs data set holds, counted where it lies, and said at the end of a run."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from rayboot.data.patience import patiently
 from rayboot.data.storage import join_uri, list_files, open_file
 from rayboot.pipeline.stage import StageUse
 
 __all__ = ["GenerateSummary", "count_rows", "format_summary", "summarize"]
+
+_T = TypeVar("_T")
+
+_AT_ONCE = 32
+"""Files that are asked for side by side: a store's answer takes far longer than what is read."""
+
+_FILES_AT_ONCE = 4096
+"""That wait for their turn; a set may have a million."""
 
 
 class GenerateSummary(NamedTuple):
@@ -37,31 +49,55 @@ class GenerateSummary(NamedTuple):
 
 def count_rows(output: str) -> int:
     """Photos that are finished, face or reject; of the files only their ends are read."""
-    count = 0
-    for name in _parts(output):
-        with open_file(join_uri(output, name)) as file:
-            count += pq.read_metadata(file).num_rows
-    return count
+    return sum(_from_each(output, _parts(output), _num_rows))
+
+
+def _num_rows(uri: str) -> int:
+    with open_file(uri) as file:
+        return pq.read_metadata(file).num_rows
 
 
 def summarize(output: str) -> GenerateSummary:
     """Counts what is written at ``output``, finished or not."""
-    faces, left_out, views = 0, 0, 0
+    files = _parts(output)
+    faces, views, left_out = 0, 0, 0
+    for counts in _from_each(output, [name for name in files if _is_faces(name)], _count_faces):
+        faces, views, left_out = faces + counts[0], views + counts[1], left_out + counts[2]
     rejects: Counter[tuple[str, str]] = Counter()
-    for name in _parts(output):
-        # Only the columns counted are fetched, not the images beside them.
-        with open_file(join_uri(output, name)) as file:
-            part = pq.ParquetFile(file, pre_buffer=True)
-            if name.startswith("outcome=face/"):
-                table = part.read(columns=["num_views_left_out", "views.list.element.yaw_deg"])
-                faces += len(table)
-                left_out += sum(table["num_views_left_out"].to_pylist())
-                views += sum(len(row) for row in table["views"].to_pylist())
-            else:
-                table = part.read(columns=["stage", "reason"])
-                pairs = (table[key].to_pylist() for key in ("stage", "reason"))
-                rejects.update(zip(*pairs, strict=True))
+    for found in _from_each(output, [name for name in files if not _is_faces(name)], _rejects):
+        rejects.update(found)
     return GenerateSummary(output, faces, views, left_out, dict(rejects))
+
+
+def _is_faces(name: str) -> bool:
+    return name.startswith("outcome=face/")
+
+
+def _count_faces(uri: str) -> tuple[int, int, int]:
+    """Faces, views, views left out. Only these columns are fetched, not the images beside them."""
+    with open_file(uri) as file:
+        part = pq.ParquetFile(file, pre_buffer=True)
+        table = part.read(columns=["num_views_left_out", "views.list.element.yaw_deg"])
+    views = pc.sum(pc.list_value_length(table["views"])).as_py() or 0
+    return len(table), views, pc.sum(table["num_views_left_out"]).as_py() or 0
+
+
+def _rejects(uri: str) -> Counter[tuple[str, str]]:
+    with open_file(uri) as file:
+        table = pq.ParquetFile(file, pre_buffer=True).read(columns=["stage", "reason"])
+    return Counter(zip(*(table[key].to_pylist() for key in ("stage", "reason")), strict=True))
+
+
+def _from_each(output: str, names: list[str], read: Callable[[str], _T]) -> Iterator[_T]:
+    """What ``read`` tells of each file."""
+
+    def ask(name: str) -> _T:
+        uri = join_uri(output, name)
+        return patiently(partial(read, uri), uri)
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for start in range(0, len(names), _FILES_AT_ONCE):
+            yield from pool.map(ask, names[start : start + _FILES_AT_ONCE])
 
 
 def _parts(output: str) -> list[str]:

@@ -196,3 +196,24 @@ def test_an_unknown_kind_of_store_is_refused():
     for use in (list_files, read_bytes, exists, require_writable, arrow_filesystem):
         with pytest.raises(RequestError, match="nostore://somewhere"):
             use("nostore://somewhere/set")
+
+
+@pytest.mark.s3
+def test_a_photo_is_one_request(s3_server, monkeypatch):
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    store = s3_server.filesystem()
+    store.call_s3("create_bucket", Bucket="one-request")
+    write_bytes("s3://one-request/a.jpg", b"photo")
+    clients, asked = fsspec.get_filesystem_class("s3"), []
+    call = clients._call_s3
+
+    async def noted(self, method, *args, **options):
+        asked.append(method)
+        return await call(self, method, *args, **options)
+
+    monkeypatch.setattr(clients, "_call_s3", noted)
+    assert read_bytes("s3://one-request/a.jpg") == b"photo"
+    assert asked == ["get_object"]
+    with pytest.raises(FileNotFoundError):
+        read_bytes("s3://one-request/b.jpg")

@@ -2,14 +2,8 @@ import math
 
 import pytest
 
-from rayboot.pipeline.capacity import (
-    Forecast,
-    Measured,
-    Node,
-    forecast,
-    format_forecasts,
-    suggest_pools,
-)
+from rayboot.pipeline.blocks import rows_per_block
+from rayboot.pipeline.capacity import Forecast, Measured, Node, forecast, suggest_pools
 from rayboot.pipeline.config import PoolConfig
 
 ON_CPU = Measured(
@@ -20,6 +14,10 @@ ON_CPU = Measured(
     on_gpu=False,
     start_s=30.0,
     engine_rate=500.0,
+    write_s=0.02,
+    write_cpu_s=0.01,
+    count_s=0.01,
+    shape=(96, 96, 96),
 )
 ON_GPU = ON_CPU._replace(
     cpu_s={"read": 0.01, "reconstruct": 0.001, "turn": 0.039},
@@ -44,12 +42,13 @@ def test_processors_hold_back_a_machine_without_a_gpu() -> None:
 
 
 def test_what_holds_back_moves_with_the_nodes() -> None:
-    # 16 cores render 320 a second, the GPU would take 1000, the driver 500.
+    # 16 cores render 320 a second, the GPU would take 1000.
     assert predict(ON_GPU, Node(16, 1), 1).held_back_by == "processors"
-    assert predict(ON_GPU, Node(96, 1), 1).held_back_by == "Ray's driver"
+    slow = ON_GPU._replace(engine_rate=100)
+    assert predict(slow, Node(96, 1), 1).held_back_by == "Ray's driver"
     assert predict(ON_GPU._replace(engine_rate=1e6), Node(96, 1), 1).held_back_by == "GPUs"
-    far = predict(ON_GPU, Node(16, 1), 64)
-    assert (far.rate, far.held_back_by) == (500.0, "Ray's driver")
+    far = predict(ON_GPU, Node(16, 1), 64, count=50_000)
+    assert (far.rate, far.held_back_by) == (1000.0, "Ray's driver")
     assert far.node_hours == pytest.approx(64 * far.hours)
     assert predict(ON_GPU, Node(16, 1), 64, count=5000).held_back_by == "the start"
 
@@ -97,9 +96,25 @@ def test_a_machine_without_room_still_has_actors() -> None:
     assert total(pools, "CPU") < 1
 
 
-def test_forecasts_are_a_table() -> None:
-    rows = [predict(ON_GPU, Node(16, 1), count) for count in (1, 64)]
-    lines = format_forecasts(ON_GPU, Node(16, 1), rows).splitlines()
-    assert "75% of them became pairs" in lines[0]
-    assert lines[-2].split()[:2] == ["1", "320.0"]
-    assert "Ray's driver" in lines[-1]
+def test_larger_blocks_let_the_driver_keep_more_actors_busy() -> None:
+    # 64 nodes could do 20,000 photos a second, the driver 15.6 blocks.
+    few, many = (predict(ON_GPU, Node(16, 1), 64, count) for count in (5_000, 100_000_000))
+    assert (few.rows_per_block, few.rate) == (32, 500.0)
+    assert (many.rows_per_block, many.rate) == (256, 4000.0)
+    assert many.held_back_by == "Ray's driver"
+    assert many.pools.num_render_actors >= 4000 * ON_GPU.cpu_s["turn"]
+
+
+@pytest.mark.parametrize("count", [5_000, 50_000, 500_000, 5_000_000])
+@pytest.mark.parametrize("num_nodes", [1, 8, 64])
+def test_a_run_has_blocks_at_least_as_large_as_foreseen(count: int, num_nodes: int) -> None:
+    made = predict(ON_GPU, Node(16, 1), num_nodes, count)
+    assert rows_per_block(count, made.pools, ON_GPU.shape) >= made.rows_per_block
+
+
+def test_files_being_written_find_cpus_outside_the_pools() -> None:
+    slow = ON_GPU._replace(write_s=1.0, engine_rate=1e6)
+    made = predict(slow, Node(16, 1), 8)
+    written_at_once = made.rate / made.rows_per_block * slow.write_block_s(made.rows_per_block)
+    assert 20 < written_at_once < 8 * 16 - made.pools.total_cpus()
+    assert predict(slow, Node(16, 1), 1).pools.total_cpus() > 7

@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from rayboot.data.photos import photo_table
 from rayboot.errors import RequestError
-from rayboot.pipeline.listing import list_inputs, mark_duplicates
+from rayboot.pipeline.listing import list_inputs, mark_duplicates, thin_videos
 
 
 def put(folder: Path, name: str, payload: bytes) -> None:
@@ -39,3 +41,21 @@ def test_several_inputs_keep_their_names_apart(tmp_path: Path) -> None:
     put(tmp_path, "deep/one/x.jpg", b"3")
     with pytest.raises(RequestError, match="different names"):
         list_inputs((str(tmp_path / "one"), str(tmp_path / "deep/one")))
+
+
+def test_tags_tell_duplicates_across_the_pieces_of_a_listing() -> None:
+    names = [f"{letter}.jpg" for letter in "abcdef"]
+    tags = ["x", "y", None, "x", "y", "x"]
+    table = photo_table("/photos", names, source_uri=names, num_bytes=[1, 2, 3, 1, 2, 1], tag=tags)
+    pieces = pa.concat_tables([table.slice(0, 2), table.slice(2, 3), table.slice(5)])
+    expected = [None, None, None, "a.jpg", "b.jpg", "a.jpg"]
+    for listing in (table, pieces):
+        assert mark_duplicates(listing)["duplicate_of"].to_pylist() == expected
+
+
+def test_videos_are_thinned_from_their_first_frame_on() -> None:
+    frames = [f"300VW-3D/Trainset/{video}/{i}.jpg" for i in range(4) for video in ("001", "002")]
+    names = [*frames[:5], "alone.jpg", *frames[5:]]
+    kept = thin_videos(photo_table("/set", names, source_uri=names), 2)["face_id"].to_pylist()
+    assert kept == [*frames[:2], frames[4], "alone.jpg", frames[5]]
+    assert thin_videos(photo_table("/set", names), 1)["face_id"].to_pylist() == names

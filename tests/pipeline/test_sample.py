@@ -6,6 +6,7 @@ import pytest
 from rayboot.data.storage import list_files
 from rayboot.pipeline.capacity import Node
 from rayboot.pipeline.config import GenerateConfig
+from rayboot.pipeline.limits import Input
 from rayboot.pipeline.request import prepare
 from rayboot.pipeline.sample import measure_input, measure_sample
 
@@ -32,6 +33,9 @@ def test_a_sample_is_measured_and_nothing_is_written(
     assert all(0 < measured.cpu_s[stage] < 1 for stage in measured.cpu_s)
     assert 0 < measured.start_s < 120
     assert measured.engine_rate > 20
+    assert 0 < measured.write_cpu_s <= measured.write_s < 10
+    assert 0 < measured.count_s < 10
+    assert measured.shape == (96, 96, 96)
 
 
 def test_an_input_is_measured_without_an_output(ray_local: Any, synthetic_set: str) -> None:
@@ -39,5 +43,6 @@ def test_an_input_is_measured_without_an_output(ray_local: Any, synthetic_set: s
         input=synthetic_set, selection={"detect_faces": False}, pools={"batch_size": 4}
     )
     size = measure_input(config)
-    assert size.num_photos == size.measured.num_photos == 24
+    assert size.photos == Input(24, packed=False, in_store=False)
+    assert size.measured.num_photos == 24
     assert size.node.cpus >= 1

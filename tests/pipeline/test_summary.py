@@ -1,5 +1,11 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rayboot.data.schema import PAIRS_SCHEMA
 from rayboot.pipeline.stage import StageUse
-from rayboot.pipeline.summary import GenerateSummary, format_summary
+from rayboot.pipeline.summary import GenerateSummary, count_rows, format_summary, summarize
 
 SUMMARY = GenerateSummary("s3://b/pairs", 90, 400, 2, {("select", "not-frontal"): 10})
 
@@ -24,3 +30,28 @@ def test_a_data_set_that_was_finished_already_took_nothing() -> None:
     assert text.splitlines()[0] == "90 faces, 400 views"
     assert "a second" not in text
     assert "rejects" not in text
+
+
+def write_part(folder: Path, name: str, rows: list[dict[str, object]]) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=PAIRS_SCHEMA), folder / name)
+
+
+def test_a_data_set_is_counted_file_by_file(tmp_path: Path) -> None:
+    view = {"yaw_deg": 20.0}
+    for number in range(5):
+        faces = [{"face_id": f"{number}-{i}", "num_views_left_out": 1} for i in range(3)]
+        views = [{**face, "views": [view] * number} for face in faces]
+        write_part(tmp_path, f"outcome=face/{number}.parquet", views)
+    reject = {"face_id": "a", "stage": "read", "reason": "missing"}
+    write_part(tmp_path, "outcome=reject/a.parquet", [reject, {**reject, "reason": "empty"}])
+    write_part(tmp_path, "outcome=reject/b.parquet", [reject])
+    write_part(tmp_path, "_run/listing.parquet", [reject])
+    assert count_rows(str(tmp_path)) == 18
+    rejects = {("read", "missing"): 2, ("read", "empty"): 1}
+    assert summarize(str(tmp_path)) == GenerateSummary(str(tmp_path), 15, 30, 15, rejects)
+
+
+def test_nothing_is_nothing(tmp_path: Path) -> None:
+    assert count_rows(str(tmp_path)) == 0
+    assert summarize(str(tmp_path)).num_faces == 0
