@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -94,7 +94,7 @@ def _from_each(output: str, names: list[str], read: Callable[[str], _T]) -> Iter
     starts = range(0, len(names), _FILES_A_TASK)
     parts = [names[start : start + _FILES_A_TASK] for start in starts]
     if len(parts) > 1 and ray.is_initialized():
-        task = ray.remote(num_cpus=1)(_from_some)
+        task: Any = ray.remote(num_cpus=1)(_from_some)
         # All are asked at once, and answers taken in order.
         for answer in [task.remote(output, part, read) for part in parts]:
             yield from ray.get(answer)
