@@ -35,8 +35,12 @@ _ID_BYTES = 140
 """Of memory that Ray Data reserves for each finished photo on one node, where a run resumes:
 half as much again as a name of 35 letters takes (its ``CheckpointFilter``)."""
 
-_COUNT_CPU_S, _COUNTED_AT_ONCE = 0.45e-3, 32
-"""Processor time to count a file, and how many are asked at once (measured, and set)."""
+_COUNT_CPU_S, _COUNTED_AT_ONCE = {True: 4.4e-3, False: 0.45e-3}, 32
+"""Processor time to count a file, in a store or on a disk, and how many are asked at once
+(measured, and set)."""
+
+_COUNTED_A_TASK = 2048
+"""Files, see :mod:`rayboot.pipeline.summary`."""
 
 _REQUESTS = {True: 4 / 64, False: 2.0}
 """That read a photo with its landmarks (counted at a server)."""
@@ -65,7 +69,7 @@ class Input(NamedTuple):
     Attributes:
         num_photos: how many.
         packed: they lie in Parquet files, whose index or rows are listed; else one by one.
-        in_store: in an object store, else on disks.
+        in_store: they and what is made of them lie in an object store, else on disks.
     """
 
     num_photos: int
@@ -98,16 +102,21 @@ def listing_seconds(photos: Input) -> float:
     return seconds
 
 
-def count_seconds(num_blocks: int, with_rejects: bool, count_s: float) -> float:
+def count_seconds(
+    num_blocks: int, with_rejects: bool, count_s: float, in_store: bool, cores: float
+) -> float:
     """To count what was written, at the end of a run.
 
     Args:
         num_blocks: of the run.
         with_rejects: there are some, which lie in files of their own.
         count_s: until one file is counted.
+        in_store: it lies in an object store.
+        cores: of all nodes, which share the files.
     """
     num_files = num_blocks * (2 if with_rejects else 1)
-    return num_files * max(_COUNT_CPU_S, count_s / _COUNTED_AT_ONCE)
+    num_tasks = max(1.0, min(cores, num_files / _COUNTED_A_TASK))
+    return num_files * max(_COUNT_CPU_S[in_store], count_s / _COUNTED_AT_ONCE) / num_tasks
 
 
 def find_limits(
@@ -115,6 +124,7 @@ def find_limits(
     rows_of: Callable[[int], int],
     count_s: float,
     with_rejects: bool,
+    cores: float,
     head_gib: Sequence[int] = HEADS_GIB,
 ) -> list[Limit]:
     """What grows with such an input.
@@ -124,6 +134,7 @@ def find_limits(
         rows_of: rows of a block, by the number of photos.
         count_s: until one written file is counted.
         with_rejects: some photos become no face.
+        cores: of all nodes.
         head_gib: memory of the machine that the driver runs on, the smallest first.
     """
 
@@ -134,7 +145,7 @@ def find_limits(
         return listing_seconds(photos._replace(num_photos=count))
 
     def end_s(count: int) -> float:
-        return count_seconds(num_blocks(count), with_rejects, count_s)
+        return count_seconds(num_blocks(count), with_rejects, count_s, photos.in_store, cores)
 
     def memory(count: int) -> float:
         listed = count * _LIST_BYTES[photos.packed]

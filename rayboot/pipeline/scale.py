@@ -72,10 +72,11 @@ def _follow(
     num_rows = min(most.rows_per_block, photos.num_photos)
     num_blocks = -(-photos.num_photos // num_rows)
     run = simulate(_stations(measured, most.pools, num_rows, cores), cores, num_blocks)
+    with_rejects = measured.num_faces < measured.num_photos
     around_s = (
         listing_seconds(photos)
         + measured.start_s
-        + count_seconds(num_blocks, measured.num_faces < measured.num_photos, measured.count_s)
+        + count_seconds(num_blocks, with_rejects, measured.count_s, photos.in_store, cores)
     )
     seconds = around_s + run.seconds
     held_back_by = "the start" if around_s > run.seconds else _busiest(run, measured.on_gpu)
@@ -187,5 +188,5 @@ def describe_scale(
         return forecast(measured, count, node, most, pools).rows_per_block
 
     with_rejects = measured.num_faces < measured.num_photos
-    limits = find_limits(photos, rows_of, measured.count_s, with_rejects)
+    limits = find_limits(photos, rows_of, measured.count_s, with_rejects, most * node.cpus)
     return f"{format_efficiency(by_size)}\n\n{format_limits(limits, photos.num_photos)}"

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import ray
 
 from rayboot.data.patience import patiently
 from rayboot.data.storage import join_uri, list_files, open_file
@@ -21,8 +22,8 @@ _T = TypeVar("_T")
 _AT_ONCE = 32
 """Files that are asked for side by side: a store's answer takes far longer than what is read."""
 
-_FILES_AT_ONCE = 4096
-"""That wait for their turn; a set may have a million."""
+_FILES_A_TASK = 2048
+"""Of a set that has more; all nodes count then, since one asks a few hundred files a second."""
 
 
 class GenerateSummary(NamedTuple):
@@ -89,15 +90,26 @@ def _rejects(uri: str) -> Counter[tuple[str, str]]:
 
 
 def _from_each(output: str, names: list[str], read: Callable[[str], _T]) -> Iterator[_T]:
-    """What ``read`` tells of each file."""
+    """What ``read`` tells of each file, in their order."""
+    starts = range(0, len(names), _FILES_A_TASK)
+    parts = [names[start : start + _FILES_A_TASK] for start in starts]
+    if len(parts) > 1 and ray.is_initialized():
+        task: Any = ray.remote(num_cpus=1)(_from_some)
+        # All are asked at once, and answers taken in order.
+        for answer in [task.remote(output, part, read) for part in parts]:
+            yield from ray.get(answer)
+    else:
+        for part in parts:
+            yield from _from_some(output, part, read)
 
+
+def _from_some(output: str, names: list[str], read: Callable[[str], _T]) -> list[_T]:
     def ask(name: str) -> _T:
         uri = join_uri(output, name)
         return patiently(partial(read, uri), uri)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for start in range(0, len(names), _FILES_AT_ONCE):
-            yield from pool.map(ask, names[start : start + _FILES_AT_ONCE])
+        return list(pool.map(ask, names))
 
 
 def _parts(output: str) -> list[str]:

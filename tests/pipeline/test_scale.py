@@ -69,14 +69,14 @@ def test_tables_say_what_was_found() -> None:
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_limit_breaks_where_it_is_too_much(packed: bool) -> None:
     photos = Input(10**6, packed, in_store=True)
-    limits = {limit.name: limit for limit in find_limits(photos, lambda _: 32, 0.03, False)}
+    limits = {limit.name: limit for limit in find_limits(photos, lambda _: 32, 0.03, False, 16)}
     small, large = (limits[f"driver's memory, {gib} GiB"].breaks_at for gib in (16, 32))
     assert small is not None
     assert large == pytest.approx(2 * small, rel=0.06)
     assert limits["driver's memory, 16 GiB"].at(int(small)) == "14.4 GiB"
     counted = limits["files"].breaks_at
     assert counted is not None
-    assert count_seconds(int(counted / 32), False, 0.03) == pytest.approx(3600, rel=0.01)
+    assert count_seconds(int(counted / 32), False, 0.03, True, 16) == pytest.approx(3600, rel=0.01)
     assert limits["registry"].breaks_at is None
     first = "listing" if not packed and limits["listing"].breaks_at < small else "driver's memory"
     assert f"breaks: {first}" in format_limits(list(limits.values()), 10**6)

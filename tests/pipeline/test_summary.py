@@ -1,9 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from rayboot.data.schema import PAIRS_SCHEMA
+from rayboot.pipeline import summary
 from rayboot.pipeline.stage import StageUse
 from rayboot.pipeline.summary import GenerateSummary, count_rows, format_summary, summarize
 
@@ -55,3 +58,14 @@ def test_a_data_set_is_counted_file_by_file(tmp_path: Path) -> None:
 def test_nothing_is_nothing(tmp_path: Path) -> None:
     assert count_rows(str(tmp_path)) == 0
     assert summarize(str(tmp_path)).num_faces == 0
+
+
+def test_all_nodes_count_a_set_of_many_files(
+    tmp_path: Path, ray_local: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summary, "_FILES_A_TASK", 2)
+    for number in range(5):
+        rows = [{"face_id": f"{number}-{i}", "num_views_left_out": 2} for i in range(number)]
+        write_part(tmp_path, f"outcome=face/{number}.parquet", rows)
+    assert count_rows(str(tmp_path)) == 10
+    assert summarize(str(tmp_path)) == GenerateSummary(str(tmp_path), 10, 0, 20, {})
