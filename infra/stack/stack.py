@@ -193,7 +193,10 @@ def _node_folder(place: Place) -> Iterator[Path]:
         kept = place.log("ray").with_suffix("")
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir()
-        for logs in temp.glob("*/session_2*/logs"):
-            shutil.move(logs, kept / logs.parts[-3])
+        # A node that was started again has several; those of its last start have its plain name.
+        for logs in sorted(temp.glob("*/session_2*/logs"), reverse=True):
+            node, session = logs.parts[-3:-1]
+            again = (kept / node).exists()
+            shutil.move(logs, kept / (f"{node}-{session}" if again else node))
         shutil.rmtree(temp, ignore_errors=True)
         note.unlink()

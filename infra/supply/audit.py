@@ -147,7 +147,10 @@ def audit(
     passed = [each.id for each in ignored if each.until >= today]
     found = known_to(service, requirements, passed)
     if found is None:
-        raise AuditError(f"{service.name} answered once and then no more; run it again")
+        raise AuditError(
+            f"{service.name} answered for {_VULNERABLE}, and not for every locked version; run it "
+            "again, or see which: pip-audit -r constraints.txt --no-deps --disable-pip --strict"
+        )
     for each in found:
         for flaw in each["vulns"]:
             mended = ", ".join(flaw["fix_versions"]) or "no version"
