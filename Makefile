@@ -6,7 +6,7 @@ PYTEST := $(VENV)/bin/python -m pytest
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test slow-test gpu-test stack stack-test lint format clean
+.PHONY: help env demo test slow-test gpu-test stack stack-test lint audit licences format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -36,6 +36,12 @@ lint: env  ## style and types
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+
+audit: env  ## known vulnerabilities of the locked versions, where a service answers
+	@$(VENV)/bin/python -m infra.supply.audit
+
+licences: env  ## writes docs/licences.md from what is installed
+	@$(VENV)/bin/python -m infra.supply.licences
 
 format: env  ## rewrites the layout of the code
 	@$(VENV)/bin/ruff check --fix .

@@ -10,7 +10,8 @@ if [ -e "$file" ]; then
 fi
 mkdir -p "$(dirname "$file")"
 umask 077
-for name in RAY_TOKEN S3_ACCESS_KEY S3_SECRET_KEY POSTGRES_PASSWORD GRAFANA_PASSWORD; do
+for name in RAY_TOKEN S3_ACCESS_KEY S3_SECRET_KEY POSTGRES_PASSWORD MLFLOW_PASSWORD MLFLOW_SESSION_KEY \
+    GRAFANA_PASSWORD; do
     printf '%s=%s\n' "$name" "$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')"
 done >"$file"
 echo "$file"

@@ -18,7 +18,7 @@ from infra.stack.place import Place, make_place
 from infra.stack.prometheus import Prometheus
 from infra.stack.ray_nodes import RayHead, RayWorker
 from infra.stack.service import Service
-from infra.stack.tracking import Tracking
+from infra.stack.tracking import Login, Tracking
 
 __all__ = ["Stack", "StackSettings", "running_stack"]
 
@@ -58,12 +58,17 @@ class Stack:
     def __init__(self, place: Place, temp: Path, settings: StackSettings) -> None:
         self.place = place
         self.store = ObjectStore(place)
-        known = {**self.store.variables, "MLFLOW_TRACKING_URI": place.url("mlflow")}
+        self.login = Login(place)
+        known = {
+            **self.store.variables,
+            **self.login.variables,
+            "MLFLOW_TRACKING_URI": place.url("mlflow"),
+        }
         self.head = RayHead(place, settings.store_mb, temp, known)
         # What may be missing comes first: the database takes seconds to prepare.
         self.prometheus = Prometheus(self.head) if settings.with_prometheus else None
         self.database = Database(place)
-        self.tracking = Tracking(place, self.database, self.store)
+        self.tracking = Tracking(place, self.database, self.store, self.login)
         cpus = settings.cpus()
         # One worker has the machine's GPUs: two would both believe that they do.
         self.workers = [
@@ -105,7 +110,7 @@ class Stack:
         return next((service for service in self.services if service.ended() is not None), None)
 
     def variables(self) -> dict[str, str]:
-        """With these a process on this machine reaches the services; two are secret."""
+        """With these a process on this machine reaches the services; some are secret."""
         return {
             "RAY_ADDRESS": self.head.address(),
             # What `ray job` prefers; the other is for drivers on this machine.
@@ -117,10 +122,8 @@ class Stack:
 
     def exports(self) -> dict[str, str]:
         """The same for a shell, which reads the secrets from their files."""
-        hidden = {
-            name: f'"$(cat {shlex.quote(str(path))})"'
-            for name, path in self.store.secret_files.items()
-        }
+        files = self.store.secret_files | self.login.secret_files
+        hidden = {name: f'"$(cat {shlex.quote(str(path))})"' for name, path in files.items()}
         return {name: shlex.quote(value) for name, value in self.variables().items()} | hidden
 
     def addresses(self) -> dict[str, str]:
@@ -190,7 +193,10 @@ def _node_folder(place: Place) -> Iterator[Path]:
         kept = place.log("ray").with_suffix("")
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir()
-        for logs in temp.glob("*/session_2*/logs"):
-            shutil.move(logs, kept / logs.parts[-3])
+        # A node that was started again has several; those of its last start have its plain name.
+        for logs in sorted(temp.glob("*/session_2*/logs"), reverse=True):
+            node, session = logs.parts[-3:-1]
+            again = (kept / node).exists()
+            shutil.move(logs, kept / (f"{node}-{session}" if again else node))
         shutil.rmtree(temp, ignore_errors=True)
         note.unlink()

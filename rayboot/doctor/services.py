@@ -1,11 +1,13 @@
 """Checks of what a run talks to: Ray, object storage, MLflow."""
 
+import base64
 import logging
 import os
 import sqlite3
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -81,9 +83,10 @@ def _check_dashboard(address: str) -> Check:
     )
 
 
-def _http_status(url: str) -> int:
+def _http_status(url: str, headers: Mapping[str, str] | None = None) -> int:
+    request = urllib.request.Request(url, headers=dict(headers or {}))
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=5) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -137,8 +140,13 @@ def check_mlflow(tracking_uri: str) -> Check:
     if parts.scheme == "sqlite":
         return _check_sqlite(tracking_uri, Path(tracking_uri.removeprefix("sqlite:///")))
     if parts.scheme in ("http", "https"):
+        address = tracking_uri.rstrip("/")
         try:
-            status = _http_status(f"{tracking_uri.rstrip('/')}/health")
+            status = _http_status(f"{address}/health")
+            # Its health is told to everybody.
+            search = f"{address}/api/2.0/mlflow/experiments/search?max_results=1"
+            login = _mlflow_login()
+            refused = login is not None and _http_status(search, login) in (401, 403)
         except OSError as error:
             return Check(
                 "MLflow",
@@ -146,6 +154,10 @@ def check_mlflow(tracking_uri: str) -> Check:
                 f"{tracking_uri} does not answer: {error}",
                 "start it (mlflow server), or set tracking_uri to sqlite:///mlflow.db",
             )
+        if status == 200 and refused:
+            does = "refuses this login" if login else "asks for a login"
+            remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            return Check("MLflow", "FAIL", f"{tracking_uri} {does}", remedy)
         if status == 200:
             return Check("MLflow", "ok", f"{tracking_uri} answers")
         return Check(
@@ -159,6 +171,19 @@ def check_mlflow(tracking_uri: str) -> Check:
             "MLflow", "FAIL", f"{tracking_uri} is a folder, which MLflow gave up", "use sqlite:///"
         )
     return Check("MLflow", "note", f"{tracking_uri} is not checked")
+
+
+def _mlflow_login() -> dict[str, str] | None:
+    """What shows the environment's login; None where MLflow's own file has one."""
+    user, password, token = (
+        os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("USERNAME", "PASSWORD", "TOKEN")
+    )
+    if user and password:
+        pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+        return {"Authorization": f"Basic {pair}"}
+    if token:
+        return {"Authorization": f"Bearer {token}"}
+    return None if Path("~/.mlflow/credentials").expanduser().exists() else {}
 
 
 def _check_sqlite(uri: str, path: Path) -> Check:

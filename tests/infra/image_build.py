@@ -152,7 +152,7 @@ def _do(image: Image, step: Step, arguments: Mapping[str, str], built) -> None: 
     elif step.instruction == "COPY":
         _copy_step(image, step, built)
     else:
-        assert step.instruction in ("HEALTHCHECK", "CMD"), f"not known here: {step}"
+        assert step.instruction in ("HEALTHCHECK", "CMD", "LABEL"), f"not known here: {step}"
 
 
 def _copy_step(image: Image, step: Step, built) -> None:  # type: ignore[no-untyped-def]

@@ -51,6 +51,15 @@ def test_mlflow_names_the_hosts_that_it_answers_to() -> None:
     assert set(hosts.split(",")) == {"localhost:5000", "127.0.0.1:5000", "mlflow:5000"}
 
 
+def test_mlflow_asks_for_the_login_that_nodes_have() -> None:
+    server, node = SERVICES["mlflow"], SERVICES["ray-worker"]["environment"]
+    assert "--app-name basic-auth" in server["command"]
+    for part in ("USERNAME", "PASSWORD"):
+        made = server["environment"][f"MLFLOW_AUTH_ADMIN_{part}"]
+        assert made == node[f"MLFLOW_TRACKING_{part}"]
+    assert not re.search(r":[^/@]*@", server["environment"]["MLFLOW_BACKEND_STORE_URI"])
+
+
 def test_secrets_come_from_outside(tmp_path: Path) -> None:
     file = tmp_path / "runs/compose.env"
     for _ in range(2):

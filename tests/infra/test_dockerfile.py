@@ -114,6 +114,20 @@ def test_layers_hold_what_the_extras_say() -> None:
     assert printed == {str(Requirement(line)) for line in wanted}
 
 
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_has_its_bill_of_materials_and_not_the_tool(name: str) -> None:
+    line = ancestry(STAGES, name)
+    labels = {word for stage in line for step in stage.of("LABEL") for word in step.words()}
+    (place,) = [word.split("=")[1] for word in labels if word.startswith("rayboot.sbom=")]
+    (copy,) = [step for step in STAGES[name].of("COPY") if step.words()[-1] == place]
+    origin, source, _ = copy.words()
+    bom = STAGES[origin.removeprefix("--from=")]
+    # Made of the environment that the image gets.
+    assert f"--from={bom.base}" in [step.words()[0] for step in STAGES[name].of("COPY")]
+    assert f"--output {source}" in bom.of("RUN")[-1].text
+    assert "cyclonedx" not in "".join(step.text for stage in line for step in stage.steps)
+
+
 def test_what_is_copied_is_there_and_sent() -> None:
     for stage in STAGES.values():
         for path in copied(stage):

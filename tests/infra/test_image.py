@@ -3,11 +3,14 @@
 Docker is not needed, but root and mmdebstrap are (apt-get install mmdebstrap).
 """
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 
 import pytest
+from packageurl import PackageURL
+from packaging.utils import canonicalize_name
 
 import rayboot
 from tests.infra.dockerfile import DOCKERFILE, ancestry, read_dockerfile
@@ -44,6 +47,31 @@ def test_commands_are_there_and_rayboot_is_not_editable(image: Image) -> None:
     assert output(image, "id -u").strip() == "1000"
     assert "server" in output(image, "mlflow --help")
     output(image, "python -c 'import psycopg2, boto3, opencensus, grpc'")
+
+
+def test_its_bill_of_materials_is_what_is_installed(image: Image) -> None:
+    (label,) = [step for stage in ancestry(STAGES, "cpu") for step in stage.of("LABEL")]
+    labels = dict(word.split("=", 1) for word in label.words())
+    bom = json.loads(output(image, f"cat {labels['rayboot.sbom']}"))
+    assert bom["metadata"]["component"]["version"] == rayboot.__version__
+    named = {component["purl"] for component in bom["components"]}
+    listed = json.loads(output(image, "python -m pip list --format=json"))
+    installed = {
+        str(PackageURL("pypi", None, canonicalize_name(entry["name"]), entry["version"]))
+        for entry in listed
+        if entry["name"] != "rayboot"
+    }
+    assert {purl for purl in named if purl.startswith("pkg:pypi/")} == installed
+    shown = output(image, "dpkg-query --show --showformat='${Package} ${Version}\\n'")
+    debian = {component["name"]: component["version"] for component in bom["components"]}
+    for line in shown.splitlines():
+        name, version = line.split()
+        assert debian[name] == version
+    assert not (image.root / "opt/bom").exists()
+
+
+def test_its_mlflow_can_ask_for_a_login(image: Image) -> None:
+    output(image, "python -c 'from mlflow.server.auth import create_app'")
 
 
 def test_it_renders_without_a_gpu(image: Image) -> None:

@@ -1,5 +1,6 @@
 """A whole small round, submitted as a job into the local stack; minutes."""
 
+import base64
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,17 @@ ONLY_WITH_GPU = {"GPU"}
 """Titles of panels that are empty on a machine without one."""
 
 
-def answer(url: str, **parameters: str | float) -> Any:
+def answer(url: str, headers: Mapping[str, str] | None = None, **parameters: str | float) -> Any:
     query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
-    with urllib.request.urlopen(f"{url}{query}", timeout=30) as reply:
+    request = urllib.request.Request(f"{url}{query}", headers=dict(headers or {}))
+    with urllib.request.urlopen(request, timeout=30) as reply:
         return json.load(reply)
+
+
+def mlflow_login(environment: dict[str, str]) -> dict[str, str]:
+    """What shows the login to MLflow's server."""
+    user, password = (environment[f"MLFLOW_TRACKING_{part}"] for part in ("USERNAME", "PASSWORD"))
+    return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
 
 
 def synthesize(environment: dict[str, str], folder: Path, name: str, **config: Any) -> str:
@@ -148,15 +156,16 @@ def test_secrets_are_for_the_user_alone(stack: StackCommand, environment: dict[s
 def test_whoever_has_no_token_or_key_is_refused(
     stack: StackCommand, environment: dict[str, str]
 ) -> None:
-    for url in (f"{stack.address('Ray')}/api/jobs/", f"{stack.address('S3')}/{MLFLOW_BUCKET}"):
+    experiments = f"{stack.address('MLflow')}/api/2.0/mlflow/experiments/search?max_results=1"
+    jobs, bucket = f"{stack.address('Ray')}/api/jobs/", f"{stack.address('S3')}/{MLFLOW_BUCKET}"
+    for url in (jobs, bucket, experiments):
         with pytest.raises(urllib.error.HTTPError) as refused:
             answer(url)
         assert refused.value.code in (401, 403)
-    experiments = f"{stack.address('MLflow')}/api/2.0/mlflow/experiments/search?max_results=1"
-    foreign = urllib.request.Request(experiments, headers={"Host": "mlflow.example"})
+    login = mlflow_login(environment)
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(foreign, timeout=10)
-    assert answer(experiments)["experiments"]
+        answer(experiments, {**login, "Host": "mlflow.example"})
+    assert answer(experiments, login)["experiments"]
 
 
 def test_a_second_stack_says_that_one_runs(stack: StackCommand) -> None:
@@ -170,9 +179,10 @@ def test_a_round_ends_in_the_registry_and_in_the_bucket(
     stack: StackCommand, environment: dict[str, str], job: str
 ) -> None:
     registry = f"{environment['MLFLOW_TRACKING_URI']}/api/2.0/mlflow"
-    versions = answer(f"{registry}/model-versions/search", filter=f"name='{MODEL}'")
+    login = mlflow_login(environment)
+    versions = answer(f"{registry}/model-versions/search", login, filter=f"name='{MODEL}'")
     (version,) = versions["model_versions"]
-    run = answer(f"{registry}/runs/get", run_id=version["run_id"])["run"]
+    run = answer(f"{registry}/runs/get", login, run_id=version["run_id"])["run"]
     assert run["info"]["status"] == "FINISHED"
     metrics = {metric["key"] for metric in run["data"]["metrics"]}
     assert {"loss", "faces", "rejects"} <= metrics

@@ -1,0 +1,1 @@
+"""What rayboot depends on: known vulnerabilities, and licences."""

@@ -1,0 +1,90 @@
+"""MLflow of the local stack, with its own S3 and PostgreSQL and without Ray."""
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from mlflow.exceptions import MlflowException
+
+from infra.stack.database import Database
+from infra.stack.object_store import ObjectStore
+from infra.stack.place import Place, make_place
+from infra.stack.stack import Stack, StackSettings
+from infra.stack.tracking import Login, Tracking
+from rayboot.registry.tracking import client_of, open_run
+
+pytestmark = pytest.mark.s3
+
+
+@contextmanager
+def running(place: Place) -> Iterator[tuple[Tracking, Login]]:
+    """The server and the login of one start of the stack."""
+    store, database, login = ObjectStore(place), Database(place), Login(place)
+    tracking = Tracking(place, database, store, login)
+    services = [store, database, tracking]
+    try:
+        for service in services:
+            service.start()
+            service.wait()
+        yield tracking, login
+    finally:
+        for service in reversed(services):
+            service.stop()
+
+
+def status(url: str, host: str | None = None) -> int:
+    request = urllib.request.Request(url, headers={"Host": host} if host else {})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return make_place(tmp_path / "s", first_port=24200)
+
+
+def test_the_login_of_each_start_counts_and_runs_stay(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passwords: list[str] = []
+    for number in (1, 2):
+        with running(place) as (tracking, login):
+            search = f"{tracking.uri}/api/2.0/mlflow/experiments/search?max_results=1"
+            assert status(search) == 401
+            assert status(search, host="mlflow.example") == 403
+            if passwords:
+                monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", passwords[0])
+                with pytest.raises(MlflowException, match="not authenticated"):
+                    client_of(tracking.uri).search_experiments()
+            for name, value in login.variables.items():
+                monkeypatch.setenv(name, value)
+            run = open_run(tracking.uri, "stack", f"run {number}")
+            run.log_bytes("note.txt", b"kept in the bucket")
+            experiment = client_of(tracking.uri).get_experiment_by_name("stack")
+            found = client_of(tracking.uri).search_runs([experiment.experiment_id])
+            assert len(found) == number
+        passwords.append(login.variables["MLFLOW_TRACKING_PASSWORD"])
+        (file,) = login.secret_files.values()
+        assert file.read_text() == passwords[-1]
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert passwords[-1] not in tracking.log.read_text()
+    assert passwords[0] != passwords[1]
+
+
+def test_nodes_and_shells_are_given_the_login(place: Place, tmp_path: Path) -> None:
+    stack = Stack(place, tmp_path, StackSettings(place.folder, with_prometheus=False))
+    password = stack.login.variables["MLFLOW_TRACKING_PASSWORD"]
+    for node in (stack.head, *stack.workers):
+        assert node.environment()["MLFLOW_TRACKING_PASSWORD"] == password
+        assert node.environment()["MLFLOW_TRACKING_USERNAME"] == "rayboot"
+    (tmp_path / "ray-head").mkdir()
+    (tmp_path / "ray-head/ray_current_cluster").write_text("127.0.0.1:1")
+    exports = stack.exports()
+    assert exports["MLFLOW_TRACKING_PASSWORD"].endswith('/secrets/mlflow-password)"')
+    assert password not in " ".join(exports.values())
