@@ -20,6 +20,7 @@ LEVELS = {
     "config": 1,
     "cluster": 1,
     "dashboard": 1,
+    "lost": 1,
     "versions": 1,
     "progress": 1,
     "torch7": 1,

@@ -190,7 +190,11 @@ def _node_folder(place: Place) -> Iterator[Path]:
         kept = place.log("ray").with_suffix("")
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir()
-        for logs in temp.glob("*/session_2*/logs"):
-            shutil.move(logs, kept / logs.parts[-3])
+        # A node that was started again has several; the last one's bear its name alone.
+        for logs in sorted(temp.glob("*/session_2*/logs"), reverse=True):
+            place_of = kept / logs.parts[-3]
+            shutil.move(
+                logs, kept / logs.parts[-2] / logs.parts[-3] if place_of.exists() else place_of
+            )
         shutil.rmtree(temp, ignore_errors=True)
         note.unlink()

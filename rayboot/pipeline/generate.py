@@ -6,7 +6,6 @@ does the rest.
 
 import logging
 import time
-from typing import Any
 
 import pyarrow.parquet as pq
 import ray.data
@@ -23,6 +22,7 @@ from rayboot.data.storage import (
     open_file,
 )
 from rayboot.errors import RaybootError
+from rayboot.lost import blaming_cluster
 from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.listing import know_pictures
 from rayboot.pipeline.request import CHECKPOINT, LISTING, LOCK, TEST_PHOTOS, GeneratePlan
@@ -30,7 +30,7 @@ from rayboot.pipeline.retry import finish_forgetting
 from rayboot.pipeline.stage import Reading, StageUse, Tally, read_progress
 from rayboot.pipeline.stages import LAST_STAGE, ROWS_PER_BLOCK, bootstrap_stages
 from rayboot.pipeline.summary import GenerateSummary, count_rows, summarize
-from rayboot.progress import show_progress
+from rayboot.progress import beside_driver, show_progress
 
 __all__ = ["generate"]
 
@@ -48,6 +48,7 @@ def generate(plan: GeneratePlan) -> GenerateSummary:
     Raises:
         BusyError: another run writes to the same output.
         StoreError: the object store is in trouble for long; what is finished is kept.
+        DiskFullError, ClusterError: likewise.
     """
     with exclusive(join_uri(plan.output, LOCK)):
         finish_forgetting(plan.output)
@@ -66,8 +67,9 @@ def _run_stages(plan: GeneratePlan, num_left: int) -> dict[str, StageUse]:
     require_room(pools.total_cpus(), pools.total_gpus())
     filesystem, path = arrow_filesystem(plan.output)
     tested = _find_test_pictures(plan)
-    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+    tally = beside_driver(Tally)
     with (
+        blaming_cluster(plan.output),
         blaming_store(plan.output),
         checkpointed(join_uri(path, CHECKPOINT), filesystem),
         show_progress("generate", "photo", lambda: read_progress(tally, LAST_STAGE), num_left),

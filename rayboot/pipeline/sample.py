@@ -1,7 +1,7 @@
 """A few hundred photos through the real stages, writing nothing: what each of them takes."""
 
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from rayboot.pipeline.config import GenerateConfig
 from rayboot.pipeline.request import LISTING, GeneratePlan, prepare
 from rayboot.pipeline.stage import StageActor, Tally, read_progress
 from rayboot.pipeline.stages import LAST_STAGE, ROWS_PER_BLOCK, bootstrap_stages
-from rayboot.progress import show_progress
+from rayboot.progress import beside_driver, show_progress
 
 __all__ = ["InputSize", "measure_input", "measure_sample"]
 
@@ -84,7 +84,7 @@ def _measure(plan: GeneratePlan, num_photos: int) -> Measured:
     pools = plan.config.pools
     require_room(pools.total_cpus(), pools.total_gpus())
     photos = _some_photos(plan, num_photos)
-    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+    tally = beside_driver(Tally)
     listing = ray.data.from_arrow(photos).repartition(max(1, len(photos) // ROWS_PER_BLOCK))
     with (
         quiet(),
@@ -122,7 +122,7 @@ def _some_photos(plan: GeneratePlan, count: int) -> pa.Table:
 def _engine_rate(plan: GeneratePlan, num_photos: int) -> float:
     """Rows a second through as many stages, blocks and batches as a run has, without work."""
     table = pa.concat_tables([_some_photos(plan, num_photos)] * _EMPTY_ROWS)
-    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+    tally = beside_driver(Tally)
     rows = ray.data.from_arrow(table).repartition(len(table) // ROWS_PER_BLOCK)
     names = ("first", "second", "third")
     with quiet():

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import pyarrow.parquet as pq
 
 from rayboot.data.storage import join_uri, list_files, open_file
+from rayboot.pipeline.checkpoint import finished_files
+from rayboot.pipeline.request import CHECKPOINT
 from rayboot.pipeline.stage import StageUse
 
 __all__ = ["GenerateSummary", "count_rows", "format_summary", "summarize"]
@@ -66,7 +68,8 @@ def summarize(output: str) -> GenerateSummary:
 
 def _parts(output: str) -> list[str]:
     names = list_files(output)
-    return [name for name in names if name.startswith("outcome=") and name.endswith(".parquet")]
+    rows = [name for name in names if name.startswith("outcome=") and name.endswith(".parquet")]
+    return finished_files(output, rows, CHECKPOINT)
 
 
 def format_summary(summary: GenerateSummary) -> str:
