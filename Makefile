@@ -6,7 +6,7 @@ PYTEST := $(VENV)/bin/python -m pytest
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test slow-test gpu-test stack stack-test lint audit licences format clean
+.PHONY: help env demo test slow-test gpu-test stack stack-test chaos-test lint audit licences format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -31,6 +31,9 @@ stack: env  ## a cluster on this machine: Ray, S3, MLflow, Prometheus; ends with
 
 stack-test: env  ## a small round as a job in such a cluster; minutes
 	@$(PYTEST) -m stack tests/stack $(ARGS)
+
+chaos-test: env  ## nodes, services and disks lost in such a cluster; a quarter of an hour or more
+	@$(PYTEST) -m chaos tests/chaos $(ARGS)
 
 lint: env  ## style and types
 	@$(VENV)/bin/ruff check .

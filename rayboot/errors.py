@@ -7,8 +7,10 @@ The command line turns :class:`RequestError` into exit status 2 and any other
 
 __all__ = [
     "BusyError",
+    "ClusterError",
     "ConflictError",
     "DegenerateInputError",
+    "DiskFullError",
     "FaceRejectedError",
     "RaybootError",
     "RequestError",
@@ -49,6 +51,14 @@ class ConflictError(RaybootError):
 
 class StoreError(RaybootError):
     """An object store gave no answer for longer than a run waits."""
+
+
+class DiskFullError(RaybootError):
+    """There is no space left where a run writes."""
+
+
+class ClusterError(RaybootError):
+    """A cluster lost machines or processes more often than a run starts them again."""
 
 
 class UnfinishedDataError(RaybootError):

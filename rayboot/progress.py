@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tqdm import tqdm
 
 from rayboot.logs import logs_are_json
 
-__all__ = ["Progress", "follow_progress", "show_progress"]
+__all__ = ["Progress", "beside_driver", "follow_progress", "show_progress"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,6 +33,17 @@ class Progress(NamedTuple):
     step: int
     num_steps: int | None
     text: str
+
+
+def beside_driver(kind: type) -> Any:
+    """An actor of that class, which takes no CPU, on the driver's own machine.
+
+    Ray would put it anywhere, and a run would end with whatever machine that was; the driver's
+    is the one that it cannot lose anyway.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor: Any = ray.remote(num_cpus=0)(kind)
+    return actor.options(scheduling_strategy=here).remote()
 
 
 class _Board:
@@ -59,7 +71,7 @@ def follow_progress(title: str, unit: str, total: int | None = None) -> Iterator
     Yields:
         The handle of an actor; a worker calls ``tell.remote(Progress(...))`` on it.
     """
-    board: Any = ray.remote(num_cpus=0)(_Board).remote()
+    board = beside_driver(_Board)
     try:
         with show_progress(title, unit, lambda: ray.get(board.read.remote()), total):
             yield board

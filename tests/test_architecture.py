@@ -24,6 +24,7 @@ LEVELS = {
     "room": 1,
     "carried": 1,
     "dashboard": 1,
+    "lost": 1,
     "versions": 1,
     "progress": 2,
     "torch7": 1,

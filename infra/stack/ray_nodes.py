@@ -93,6 +93,8 @@ class RayHead(_RayNode):
 
     def command(self) -> list[str]:
         """A head that leaves CPUs and GPUs to its workers."""
+        # Of one that was killed: while its workers look for it, Ray takes it for alive.
+        (self._folder / "ray_current_cluster").unlink(missing_ok=True)
         ports = self.place.ports
         return self._command(
             "--head",
@@ -108,8 +110,11 @@ class RayHead(_RayNode):
             return "the head has not written its address"
         return http_problem(f"{self.url}/api/jobs/", self._headers())
 
-    def num_nodes(self) -> int:
-        """Nodes that are up, the head among them; 0 where it does not answer."""
+    def alive_nodes(self) -> set[str]:
+        """Ids of the nodes that it believes to be up, itself among them.
+
+        It takes a while to notice that one is lost. Without an answer: none.
+        """
         request = urllib.request.Request(
             f"{self.url}/nodes?view=summary", headers=dict(self._headers())
         )
@@ -117,8 +122,9 @@ class RayHead(_RayNode):
             with urllib.request.urlopen(request, timeout=5) as answer:
                 nodes = json.load(answer)["data"]["summary"]
         except (urllib.error.URLError, OSError, KeyError):
-            return 0
-        return sum(node["raylet"].get("state") == "ALIVE" for node in nodes)
+            return set()
+        raylets = [node["raylet"] for node in nodes]
+        return {raylet["nodeId"] for raylet in raylets if raylet.get("state") == "ALIVE"}
 
     def _headers(self) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {self._token}"}
@@ -147,5 +153,5 @@ class RayWorker(_RayNode):
 
     def problem(self) -> str | None:
         """It is ready when the head counts it; workers are waited for in order."""
-        found = self._head.num_nodes()
+        found = len(self._head.alive_nodes())
         return None if found > self.number else f"the head counts {found} nodes"

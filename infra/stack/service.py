@@ -32,7 +32,7 @@ class Service(ABC):
     """
 
     name: str
-    ready_within_s: ClassVar[float] = 90.0
+    ready_within_s: ClassVar[float] = 240.0
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     ends_within_s: ClassVar[float] = 15.0
     """After this it is killed."""
@@ -100,6 +100,11 @@ class Service(ABC):
                     f"{self._log_end()}"
                 )
             time.sleep(_LOOK_S)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that was started last; None before and after."""
+        return None if self._process is None else self._process.pid
 
     def ended(self) -> int | None:
         """Exit status of a process that ended; None while it runs."""

@@ -1,5 +1,9 @@
-"""Trouble of an object store: tried again with growing pauses, then one clear sentence."""
+"""Trouble of an object store: tried again with growing pauses, then one clear sentence.
 
+A disk that is full is no such trouble: it stays full until somebody frees it.
+"""
+
+import errno
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +12,7 @@ from typing import TypeVar
 
 import tenacity
 
-from rayboot.errors import StoreError
+from rayboot.errors import DiskFullError, RaybootError, StoreError
 
 __all__ = ["RETRIED_ERRORS", "blaming_store", "patiently"]
 
@@ -23,7 +27,13 @@ _WORTH_A_LINE = 4
 _ANSWERS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, FileExistsError)
 """No trouble: asking again gives the same."""
 
-RETRIED_ERRORS = rf"^(?!({'|'.join(kind.__name__ for kind in _ANSWERS)})\b)"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""No space left on the device, or none left of the user's share."""
+
+RETRIED_ERRORS = (
+    rf"^(?!({'|'.join(kind.__name__ for kind in _ANSWERS)})\b"
+    rf"|OSError: \[Errno ({'|'.join(map(str, _FULL))})\])"
+)
 """The same for those who tell errors by their text, ``ClassName: message``: a regular expression
 of what is tried again."""
 
@@ -44,8 +54,12 @@ _STORE_CLIENTS = (
 def _is_trouble(error: BaseException) -> bool:
     """Whether a store may have raised it and may answer later; a program's own fault is none."""
     if isinstance(error, OSError):
-        return not isinstance(error, _ANSWERS)
+        return not isinstance(error, _ANSWERS) and not _is_full(error)
     return type(error).__module__.partition(".")[0] in _STORE_CLIENTS
+
+
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def patiently(call: Callable[[], _T], uri: str, patience_s: float = _PATIENCE_S) -> _T:
@@ -61,6 +75,7 @@ def patiently(call: Callable[[], _T], uri: str, patience_s: float = _PATIENCE_S)
 
     Raises:
         StoreError: the trouble lasted longer.
+        DiskFullError: there is no space left.
         Exception: what ``call`` raised, if it was no trouble: FileNotFoundError, for one.
     """
     retrying = tenacity.Retrying(
@@ -73,11 +88,10 @@ def patiently(call: Callable[[], _T], uri: str, patience_s: float = _PATIENCE_S)
     try:
         return retrying(call)
     except Exception as error:  # every store has classes of its own
-        if not _is_trouble(error):
+        blamed = _blame(uri, f"no answer from the store within {patience_s:.0f} s", error)
+        if blamed is None:
             raise
-        raise _store_error(
-            uri, f"no answer from the store within {patience_s:.0f} s", error
-        ) from error
+        raise blamed from error
 
 
 def _log_trouble(uri: str, state: tenacity.RetryCallState) -> None:
@@ -93,25 +107,48 @@ def _log_trouble(uri: str, state: tenacity.RetryCallState) -> None:
 
 @contextmanager
 def blaming_store(uri: str) -> Iterator[None]:
-    """Turns what a store raises, here or in a worker, into :class:`StoreError`.
+    """Turns what a store or a full disk raises, here or in a worker, into one clear sentence.
 
     For code of libraries that has lost its own patience.
 
     Args:
         uri: that it worked on.
+
+    Raises:
+        StoreError: the store is in trouble.
+        DiskFullError: there is no space left.
     """
     try:
         yield
     except Exception as error:
-        # Ray keeps what a worker raised as ``cause``.
-        cause = getattr(error, "cause", None) or error
-        if _is_trouble(cause):
-            raise _store_error(uri, "the store is in trouble for long", cause) from error
-        raise
+        blamed = _blame(uri, "the store is in trouble for long", _cause(error))
+        if blamed is None:
+            raise
+        raise blamed from error
 
 
-def _store_error(uri: str, what: str, error: BaseException) -> StoreError:
+def _briefly(error: BaseException) -> str:
+    """What it says; Ray Data adds a paragraph on its own settings."""
+    return f"{type(error).__name__}: {error}".split(": 'Failed to apply")[0].splitlines()[0]
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What a worker raised, which Ray keeps: Ray Train by the worker's rank, and wrapped."""
+    for raised in getattr(error, "worker_failures", {}).values():
+        return _cause(raised)
+    return getattr(error, "cause", None) or getattr(error, "_base_exc", None) or error
+
+
+def _blame(uri: str, what: str, error: BaseException) -> RaybootError | None:
+    """The sentence for trouble and full disks; None for anything else."""
+    if _is_full(error):
+        return DiskFullError(
+            f"{uri}: no space left on the disk ({_briefly(error)}); free some, and "
+            "the same command goes on where it stopped"
+        )
+    if not _is_trouble(error):
+        return None
     return StoreError(
-        f"{uri}: {what} ({type(error).__name__}: {error}); when it is back, or the credentials "
-        "are renewed, the same command goes on where it stopped"
+        f"{uri}: {what} ({_briefly(error)}); when it is back, or the credentials are "
+        "renewed, the same command goes on where it stopped"
     )

@@ -1,8 +1,13 @@
-"""Ray Data's checkpoint: each finished photo is noted, a later run does the others."""
+"""Ray Data's checkpoint: each finished photo is noted, a later run does the others.
+
+A file of rows is noted as pending before it is written, and as finished after; what a run that
+was cut off left pending, on a local disk perhaps half a file, is removed by the next one.
+"""
 
 import gc
+import posixpath
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,8 +15,11 @@ from ray.data import DataContext
 from ray.data.checkpoint import CheckpointConfig
 
 from rayboot.data.patience import RETRIED_ERRORS
+from rayboot.data.storage import list_files
 
-__all__ = ["checkpointed", "quiet"]
+__all__ = ["checkpointed", "finished_files", "quiet"]
+
+_PENDING = ".pending.parquet"
 
 
 @contextmanager
@@ -34,6 +42,19 @@ def checkpointed(path: str, filesystem: Any) -> Iterator[None]:
     # Ray's own list has PyArrow's S3 client alone. It tries ten times within three minutes.
     with quiet(), _settings(checkpoint_config=config, retried_io_errors=[RETRIED_ERRORS]):
         yield
+
+
+def finished_files(output: str, names: Iterable[str], checkpoint: str) -> list[str]:
+    """Those files of rows that no note says to be pending.
+
+    Args:
+        output: URI of the data set.
+        names: of files below it.
+        checkpoint: folder of the notes below it.
+    """
+    notes = (posixpath.basename(name) for name in list_files(output, checkpoint))
+    pending = tuple(note.removesuffix(_PENDING) for note in notes if note.endswith(_PENDING))
+    return [name for name in names if not posixpath.basename(name).startswith(pending)]
 
 
 @contextmanager

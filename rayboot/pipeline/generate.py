@@ -6,7 +6,6 @@ does the rest.
 
 import logging
 import time
-from typing import Any
 
 import pyarrow.parquet as pq
 import ray.data
@@ -23,6 +22,7 @@ from rayboot.data.storage import (
 )
 from rayboot.errors import RaybootError
 from rayboot.logs import logged_run
+from rayboot.lost import blaming_cluster
 from rayboot.pipeline.blocks import cut_into_blocks, rows_per_block
 from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.listing import know_pictures
@@ -31,7 +31,7 @@ from rayboot.pipeline.retry import finish_forgetting
 from rayboot.pipeline.stage import Reading, StageUse, Tally, read_progress
 from rayboot.pipeline.stages import LAST_STAGE, bootstrap_stages
 from rayboot.pipeline.summary import GenerateSummary, count_rows, summarize
-from rayboot.progress import show_progress
+from rayboot.progress import beside_driver, show_progress
 from rayboot.room import require_room
 
 __all__ = ["generate"]
@@ -50,6 +50,7 @@ def generate(plan: GeneratePlan) -> GenerateSummary:
     Raises:
         BusyError: another run writes to the same output.
         StoreError: the object store is in trouble for long; what is finished is kept.
+        DiskFullError, ClusterError: likewise.
     """
     with logged_run(plan.run_id) as run_id, exclusive(join_uri(plan.output, LOCK)):
         finish_forgetting(plan.output)
@@ -73,8 +74,9 @@ def _run_stages(plan: GeneratePlan, num_left: int) -> dict[str, StageUse]:
     require_room(pools.bundles())
     filesystem, path = arrow_filesystem(plan.output)
     tested = _find_test_pictures(plan)
-    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+    tally = beside_driver(Tally)
     with (
+        blaming_cluster(plan.output),
         blaming_store(plan.output),
         checkpointed(join_uri(path, CHECKPOINT), filesystem),
         show_progress("generate", "photo", lambda: read_progress(tally, LAST_STAGE), num_left),

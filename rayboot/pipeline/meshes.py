@@ -32,15 +32,16 @@ from rayboot.data.storage import (
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RaybootError
 from rayboot.geometry.surface import surface_of_cells
 from rayboot.logs import logged_run
+from rayboot.lost import blaming_cluster
 from rayboot.pipeline.blocks import ROWS_PER_BLOCK, cut_into_blocks
-from rayboot.pipeline.checkpoint import checkpointed
+from rayboot.pipeline.checkpoint import checkpointed, finished_files
 from rayboot.pipeline.isolation import Isolation
 from rayboot.pipeline.mesh_request import CHECKPOINT, LISTING, LOCK, ROWS, MeshKind, MeshPlan
 from rayboot.pipeline.read import ReadPhotos, reject_read
 from rayboot.pipeline.reconstruct import ReconstructFaces
 from rayboot.pipeline.rows import Row, map_rows, rows_of, solid_of
 from rayboot.pipeline.stage import Tally, map_with_actors, read_progress
-from rayboot.progress import show_progress
+from rayboot.progress import beside_driver, show_progress
 from rayboot.render.colors import paint_mesh
 from rayboot.room import require_room
 
@@ -99,8 +100,9 @@ def _run(plan: MeshPlan, num_left: int) -> None:
     pools = plan.config.pools
     require_room(pools.bundles())
     filesystem, path = arrow_filesystem(plan.output)
-    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+    tally = beside_driver(Tally)
     with (
+        blaming_cluster(plan.output),
         blaming_store(plan.output),
         checkpointed(join_uri(path, CHECKPOINT), filesystem),
         show_progress("mesh", "photo", lambda: read_progress(tally, _LAST_STAGE), num_left),
@@ -157,7 +159,7 @@ def _mesh_stages(listing: ray.data.Dataset, plan: MeshPlan, tally: Any) -> ray.d
 def _read_rows(output: str) -> pa.Table:
     """Rows of the index, as far as photos are finished."""
     parts = [INDEX_SCHEMA.empty_table()]
-    for name in list_files(output, ROWS):
+    for name in finished_files(output, list_files(output, ROWS), CHECKPOINT):
         with open_file(join_uri(output, name)) as file:
             parts.append(pq.read_table(file).select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA))
     return pa.concat_tables(parts)

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,7 +28,7 @@ from rayboot.logs import current_context, logged_run, new_run_id
 from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.listing import list_inputs
 from rayboot.pipeline.stage import StageActor, Tally, read_progress
-from rayboot.progress import show_progress
+from rayboot.progress import beside_driver, show_progress
 
 __all__ = ["PackPlan", "PackPhotos", "pack", "prepare_pack"]
 
@@ -83,7 +83,7 @@ def pack(plan: PackPlan, num_readers: int = 4) -> int:
     if exists(join_uri(plan.output, INDEX_NAME)):
         return plan.num_photos
     filesystem, path = arrow_filesystem(plan.output)
-    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+    tally = beside_driver(Tally)
     with (
         logged_run(new_run_id()),
         exclusive(join_uri(plan.output, _LOCK)),

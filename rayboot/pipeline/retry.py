@@ -19,6 +19,7 @@ from rayboot.data.storage import (
     remove,
     write_bytes,
 )
+from rayboot.pipeline.checkpoint import finished_files
 from rayboot.pipeline.request import CHECKPOINT, LOCK
 
 __all__ = ["finish_forgetting", "forget_rejects"]
@@ -45,7 +46,7 @@ def forget_rejects(output: str, stage: str) -> int:
         finish_forgetting(output)
         files = {
             name: _ids_of(output, name, stage)
-            for name in list_files(output, "outcome=reject")
+            for name in finished_files(output, list_files(output, "outcome=reject"), CHECKPOINT)
             if name.endswith(".parquet")
         }
         found = {name: ids for name, ids in files.items() if ids}

@@ -33,7 +33,7 @@ from rayboot.pipeline.request import LISTING, GeneratePlan, prepare
 from rayboot.pipeline.stage import Tally, map_with_actors, read_progress
 from rayboot.pipeline.stages import LAST_STAGE, bootstrap_stages
 from rayboot.pipeline.summary import summarize
-from rayboot.progress import show_progress
+from rayboot.progress import beside_driver, show_progress
 from rayboot.room import largest_nodes, require_room
 
 __all__ = ["InputSize", "empty_stages", "measure_input", "measure_sample"]
@@ -110,7 +110,7 @@ def _measure(plan: GeneratePlan, num_photos: int) -> tuple[Measured, pa.Table]:
     pools = plan.config.pools
     require_room(pools.bundles())
     photos = _some_photos(plan, num_photos)
-    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+    tally = beside_driver(Tally)
     listing = cut_into_blocks(ray.data.from_arrow(photos), ROWS_PER_BLOCK, pools.reader_cpus)
     with (
         quiet(),

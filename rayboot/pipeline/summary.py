@@ -13,6 +13,8 @@ import ray
 
 from rayboot.data.patience import patiently
 from rayboot.data.storage import join_uri, list_files, open_file
+from rayboot.pipeline.checkpoint import finished_files
+from rayboot.pipeline.request import CHECKPOINT
 from rayboot.pipeline.stage import StageUse
 
 __all__ = ["GenerateSummary", "count_rows", "format_summary", "summarize"]
@@ -114,7 +116,8 @@ def _from_some(output: str, names: list[str], read: Callable[[str], _T]) -> list
 
 def _parts(output: str) -> list[str]:
     names = list_files(output)
-    return [name for name in names if name.startswith("outcome=") and name.endswith(".parquet")]
+    rows = [name for name in names if name.startswith("outcome=") and name.endswith(".parquet")]
+    return finished_files(output, rows, CHECKPOINT)
 
 
 def format_summary(summary: GenerateSummary) -> str:

@@ -1,21 +1,23 @@
 """Figures handed to MLflow in the background, so that a server that is away delays nobody.
 
 Training calls :meth:`Recorder.log_metrics` a step; a thread sends what has come together.
-What a server did not take is kept and sent again until it does.
+What a server did not take is kept and sent again until it does. A training that was cut off
+goes on from its checkpoint: what was waiting then is handed over again with it, and steps that
+the run has already are not sent a second time.
 """
 
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mlflow.entities import Metric
 from mlflow.utils.time import get_current_time_millis
 
-__all__ = ["Recorder", "recording"]
+__all__ = ["Figure", "Recorder", "recording"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -25,21 +27,34 @@ _PATIENCE_S = 300.0
 _AT_ONCE = 1000
 
 
+class Figure(NamedTuple):
+    """A metric's value at a step, and when it was taken, in ms."""
+
+    name: str
+    value: float
+    time_ms: int
+    step: int
+
+
 class _Sink(Protocol):
     def log_points(self, points: list[Metric]) -> None: ...
+
+    def last_steps(self) -> dict[str, int]: ...
 
 
 class Recorder:
     """Sends figures to a run, now or later, in order.
 
     Args:
-        run: takes the points; whatever it raises counts as a server that is away.
+        run: takes the points and tells the last step that it has of each metric; whatever it
+            raises counts as a server that is away.
         interval_s: between two deliveries.
     """
 
     def __init__(self, run: _Sink, interval_s: float = _INTERVAL_S) -> None:
         self._run, self._interval_s = run, interval_s
-        self._waiting: deque[Metric] = deque()
+        self._waiting: deque[Figure] = deque()
+        self._last: dict[str, int] | None = None
         self._wake, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._deliver, name="mlflow-recorder", daemon=True)
         self._thread.start()
@@ -47,7 +62,15 @@ class Recorder:
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Takes figures of a step; returns at once."""
         now = get_current_time_millis()
-        self._waiting.extend(Metric(k, float(v), now, step) for k, v in metrics.items())
+        self._waiting.extend(Figure(k, float(v), now, step) for k, v in metrics.items())
+
+    def waiting(self) -> list[Figure]:
+        """What the server has not taken yet."""
+        return list(self._waiting.copy())
+
+    def hand_over(self, figures: Iterable[Figure]) -> None:
+        """Takes what was waiting in a recorder before this one."""
+        self._waiting.extend(figures)
 
     def close(self, patience_s: float = _PATIENCE_S) -> int:
         """Sends the rest.
@@ -73,10 +96,12 @@ class Recorder:
             done = self._closing.is_set()
             try:
                 while self._waiting:
-                    points = [self._waiting[i] for i in range(min(len(self._waiting), _AT_ONCE))]
-                    self._run.log_points(points)
+                    # Asked once: a training that goes on does its last steps again.
+                    self._last = self._run.last_steps() if self._last is None else self._last
+                    figures = [self._waiting[i] for i in range(min(len(self._waiting), _AT_ONCE))]
+                    self._run.log_points(self._points(figures, self._last))
                     # Only what was taken leaves the queue.
-                    for _ in points:
+                    for _ in figures:
                         self._waiting.popleft()
                 pause_s = self._interval_s
             except Exception as error:  # whatever a client raises while its server is away
@@ -88,6 +113,13 @@ class Recorder:
                 continue
             if done:
                 return
+
+    def _points(self, figures: list[Figure], last: Mapping[str, int]) -> list[Metric]:
+        return [
+            Metric(figure.name, figure.value, figure.time_ms, figure.step)
+            for figure in figures
+            if figure.step > last.get(figure.name, -1)
+        ]
 
 
 @contextmanager

@@ -63,6 +63,11 @@ class Run:
         for start in range(0, len(points), _METRICS_AT_ONCE):
             self._client.log_batch(self.run_id, metrics=points[start : start + _METRICS_AT_ONCE])
 
+    def last_steps(self) -> dict[str, int]:
+        """The last step that the run has of each metric."""
+        metrics = self._client.get_run(self.run_id).data.to_proto().metrics
+        return {metric.key: int(metric.step) for metric in metrics}
+
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Records tags."""
         self._client.log_batch(self.run_id, tags=[RunTag(k, str(v)) for k, v in tags.items()])

@@ -18,7 +18,7 @@ from rayboot.versions import SUBMITTER_VARIABLE, own_versions
 __all__ = ["follow_job", "stop_job", "submit_job"]
 
 _POLL_S = 1.0
-_RETRIES = 30
+_RETRIES = 120
 """Polls that may fail in a row: a head that restarts is away for a while."""
 
 Echo = Callable[[str], None]
@@ -58,7 +58,7 @@ def follow_job(address: str, job: str, echo: Echo) -> int:
 
     Raises:
         RequestError: the cluster knows no such job.
-        RaybootError: the cluster was away for half a minute.
+        RaybootError: the cluster was away for two minutes.
     """
     client = JobSubmissionClient(address)
     log, failures = _Log(client, job, echo), 0
@@ -71,7 +71,11 @@ def follow_job(address: str, job: str, echo: Echo) -> int:
         # Ray's client tells by a RuntimeError of every status but 200.
         except (OSError, aiohttp.ClientError, RuntimeError) as error:
             if "status code 404" in str(error):
-                raise RequestError(f"{address} knows no job {job}") from error
+                raise RequestError(
+                    f"{address} knows no job {job}; a head that was started again has forgotten "
+                    "its jobs, unless it keeps them in Redis: submit the same again, and it goes "
+                    "on where it stopped"
+                ) from error
             failures += 1
             if failures > _RETRIES:
                 raise RaybootError(

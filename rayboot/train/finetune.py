@@ -18,9 +18,11 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from rayboot import __version__
 from rayboot.carried import CarriedFile
 from rayboot.data.manifest import require_finished
+from rayboot.data.patience import blaming_store
 from rayboot.data.storage import arrow_filesystem, exists, join_uri, require_writable, write_bytes
 from rayboot.errors import RaybootError
 from rayboot.logs import current_context, logged_run
+from rayboot.lost import blaming_cluster
 from rayboot.progress import follow_progress
 from rayboot.registry.models import pin_model, resolve_weights
 from rayboot.registry.tracking import Run, default_tracking_uri, locate_store, open_run, resume_run
@@ -54,12 +56,17 @@ def finetune(config: FinetuneConfig, run: Run | None = None) -> FinetuneResult:
     Raises:
         UnfinishedDataError: the data set has no manifest.
         RaybootError: the cluster is too small, or no epoch was completed.
+        StoreError, DiskFullError, ClusterError: the same config goes on when that is remedied.
     """
     require_room(_workers(config), free_cpus=0)
     weights = CarriedFile.of(resolve_weights(config.model, config.tracking_uri))
     if run is not None:
         _describe(config, run)
-    with follow_progress("fine-tune", "step") as board:
+    with (
+        blaming_cluster(config.storage),
+        blaming_store(config.storage),
+        follow_progress("fine-tune", "step") as board,
+    ):
         result = _trainer(config, weights, run, board).fit()
     best = result.get_best_checkpoint("val_loss", "min")
     if best is None or result.checkpoint is None:

@@ -14,7 +14,7 @@ from rayboot.carried import CarriedFile
 from rayboot.logs import adopt_context
 from rayboot.models import Reconstructor, load_network, save_network
 from rayboot.progress import Progress
-from rayboot.registry.recorder import Recorder, recording
+from rayboot.registry.recorder import Figure, Recorder, recording
 from rayboot.registry.system import watching_system
 from rayboot.registry.tracking import Run
 from rayboot.train.agreement import sift_views
@@ -74,7 +74,7 @@ def _train(config: FinetuneConfig, weights: Path, board: Any, recorder: Recorder
     train = sift_views(network, train, config)
     objective = _objective(config, weights, next(network.parameters()).device)
     state = TrainState(network, config.optimizer, forward)
-    _restore(state, ray.train.get_checkpoint())
+    _restore(state, ray.train.get_checkpoint(), recorder)
     gauges = TrainGauges(config.name) if rank == 0 else None
     on_step = _step_hook(config, state, board, recorder, gauges)
     for record in train_epochs(state, train, val, objective=objective, on_step=on_step):
@@ -82,7 +82,7 @@ def _train(config: FinetuneConfig, weights: Path, board: Any, recorder: Recorder
             surfaces = surface_errors(state.result, val, config.optimizer)
             recorder.log_metrics({**record._asdict(), **surfaces}, step=record.epoch)
             gauges.show_epoch({**record._asdict(), **surfaces})
-        _report(state, record._asdict(), rank)
+        _report(state, record._asdict(), rank, recorder)
 
 
 def _objective(config: FinetuneConfig, weights: Path, device: torch.device) -> Objective:
@@ -114,25 +114,34 @@ def _step_hook(
             recorder.log_metrics({"loss": done.loss}, step=number)
         # The epoch's last step is followed by its own checkpoint.
         if state.next_step % config.checkpoint_steps == 0 and state.next_step < done.num_steps:
-            _report(state, {"val_loss": _NOT_VALIDATED}, rank)
+            _report(state, {"val_loss": _NOT_VALIDATED}, rank, recorder)
 
     return on_step
 
 
-def _restore(state: TrainState, checkpoint: ray.train.Checkpoint | None) -> None:
+def _restore(
+    state: TrainState, checkpoint: ray.train.Checkpoint | None, recorder: Recorder | None
+) -> None:
     if checkpoint is None:
         return
     with checkpoint.as_directory() as folder:
         weights = load_network(Path(folder) / WEIGHTS).state_dict()
-        state.go_to(torch.load(Path(folder) / STATE, weights_only=True), weights)
+        position = torch.load(Path(folder) / STATE, weights_only=True)
+    state.go_to(position, weights)
+    if recorder is not None:
+        # Taken before this checkpoint, and lost with the worker that had not sent them yet.
+        recorder.hand_over(Figure(*figure) for figure in position.get("figures", ()))
 
 
-def _report(state: TrainState, figures: dict[str, Any], rank: int) -> None:
+def _report(
+    state: TrainState, figures: dict[str, Any], rank: int, recorder: Recorder | None
+) -> None:
     if rank != 0:
         ray.train.report(figures)
         return
     result: Reconstructor = state.result
     with tempfile.TemporaryDirectory() as folder:
         save_network(result, Path(folder) / WEIGHTS)
-        torch.save(state.position(), Path(folder) / STATE)
+        waiting = [] if recorder is None else [tuple(figure) for figure in recorder.waiting()]
+        torch.save({**state.position(), "figures": waiting}, Path(folder) / STATE)
         ray.train.report(figures, checkpoint=ray.train.Checkpoint.from_directory(folder))

@@ -1,10 +1,11 @@
+import errno
 import re
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from rayboot.data.patience import RETRIED_ERRORS, blaming_store, patiently
-from rayboot.errors import RaybootError, StoreError
+from rayboot.errors import DiskFullError, RaybootError, StoreError
 
 
 class Troubled:
@@ -61,6 +62,8 @@ def test_a_fault_of_the_program_is_raised_at_once(fault: Exception) -> None:
         ("botocore.exceptions.EndpointConnectionError: Could not connect", True),
         ("FileNotFoundError: b/k", False),
         ("IsADirectoryError: b", False),
+        ("OSError: [Errno 28] Error writing bytes to file. Detail: [errno 28] No space", False),
+        ("OSError: [Errno 122] Disk quota exceeded", False),
     ],
 )
 def test_errors_are_told_by_their_text_as_well(text: str, retried: bool) -> None:
@@ -88,6 +91,38 @@ def test_a_library_out_of_patience_is_said_in_one_sentence(error: Exception) -> 
     with pytest.raises(StoreError, match="s3://b/k: the store is in trouble.*goes on where"):
         with blaming_store("s3://b/k"):
             raise error
+
+
+class TrainingError(Exception):
+    """Stands for Ray Train's, which keeps what workers raised, wrapped, by their rank."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__("Training failed due to worker errors:")
+        wrapped = Exception("Traceback (most recent call last):")
+        wrapped._base_exc = cause
+        self.worker_failures = {1: wrapped}
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_not_waited_for() -> None:
+    store = Troubled([FULL, OSError("never reached")])
+    with pytest.raises(DiskFullError, match="/out: no space left on the disk.*goes on where"):
+        patiently(store, "/out")
+    assert len(store.failures) == 1
+
+
+@pytest.mark.parametrize("error", [FULL, WorkerError(FULL), TrainingError(FULL)])
+def test_a_full_disk_is_said_in_one_sentence(error: Exception) -> None:
+    with pytest.raises(DiskFullError, match="/out: no space left on the disk.*goes on where"):
+        with blaming_store("/out"):
+            raise error
+
+
+def test_a_store_that_a_training_could_not_reach_is_named() -> None:
+    with pytest.raises(StoreError, match="s3://b/k"), blaming_store("s3://b/k"):
+        raise TrainingError(TimeoutError("read"))
 
 
 def test_a_broken_program_is_not_blamed_on_the_store() -> None:

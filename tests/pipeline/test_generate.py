@@ -1,3 +1,4 @@
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rayboot.models import load_vrn, save_network
 from rayboot.pipeline.config import GenerateConfig, PoolConfig, SelectionConfig
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.preview import pairs_sheet, write_preview
-from rayboot.pipeline.request import prepare
+from rayboot.pipeline.request import CHECKPOINT, prepare
 from rayboot.pipeline.summary import summarize
 from rayboot.registry.models import resolve_weights
 from rayboot.registry.names import BUILTIN_COMPACT
@@ -64,6 +65,22 @@ def test_manifest_counts_what_is_there(pairs: Path) -> None:
     assert manifest.counts["rejects"] == sum(summary.rejects.values()) >= len(BAD)
     assert manifest.config["views"]["preset"] == "small"
     assert len(manifest.model_digest) == 64
+
+
+def test_half_a_file_is_made_again(pairs: Path, photos: Path, tmp_path: Path) -> None:
+    """What a full disk, or a machine that went down, leaves of a file that was being written."""
+    copy = tmp_path / "pairs"
+    shutil.copytree(pairs, copy)
+    (copy / "manifest.json").unlink()
+    note = next((copy / CHECKPOINT).glob("*.parquet"))
+    note.rename(note.with_name(f"{note.stem}.pending.parquet"))
+    cut = [part for part in copy.glob("outcome=*/*.parquet") if part.name.startswith(note.stem)]
+    for part in cut:
+        part.write_bytes(part.read_bytes()[:100])
+    assert cut
+    generate(prepare(request(photos, copy)))
+    whole, made_again = (require_finished(str(folder)).counts for folder in (pairs, copy))
+    assert made_again == whole
 
 
 def test_the_same_request_again_changes_nothing(pairs: Path, photos: Path) -> None:

@@ -18,6 +18,9 @@ class Server:
             raise ConnectionError("refused")
         self.taken += points
 
+    def last_steps(self) -> dict[str, int]:
+        return {point.key: point.step for point in self.taken}
+
 
 def wait_for(condition) -> None:
     deadline = time.monotonic() + 10
@@ -57,6 +60,33 @@ def test_what_could_not_be_delivered_is_counted() -> None:
     recorder = Recorder(server, interval_s=0.02)
     recorder.log_metrics({"loss": 1.0}, 0)
     assert recorder.close(patience_s=0.2) == 1
+
+
+def test_a_training_that_goes_on_sends_what_was_waiting_and_no_step_twice() -> None:
+    """Cut off after step 5, its checkpoint made at step 4, when 3 and 4 were still waiting."""
+    server = Server()
+    with recording(server) as recorder:
+        for step in (1, 2):
+            recorder.log_metrics({"loss": step / 2}, step)
+    server.away = True
+    lost = Recorder(server, interval_s=60)
+    for step in (3, 4):
+        lost.log_metrics({"loss": step / 2}, step)
+    kept = lost.waiting()
+    assert [figure.step for figure in kept] == [3, 4]
+    server.away = False
+    with recording(server) as recorder:
+        recorder.hand_over(kept)
+        # The driver that was cut off had delivered 1 and 2 alone.
+        for step in (5, 6):
+            recorder.log_metrics({"loss": step / 2, "rate": 1.0}, step)
+    with recording(server) as again:
+        again.hand_over(kept)
+        for step in (5, 6, 7):
+            again.log_metrics({"loss": step / 2}, step)
+    losses = [(point.step, point.value) for point in server.taken if point.key == "loss"]
+    assert losses == [(step, step / 2) for step in range(1, 8)]
+    assert [point.step for point in server.taken if point.key == "rate"] == [5, 6]
 
 
 def test_without_a_run_nothing_is_recorded() -> None:
