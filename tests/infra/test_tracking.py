@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from mlflow.exceptions import MlflowException
 
 from infra.stack.database import Database
 from infra.stack.object_store import ObjectStore
@@ -60,7 +59,7 @@ def test_the_login_of_each_start_counts_and_runs_stay(
             assert status(search, host="mlflow.example") == 403
             if passwords:
                 monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", passwords[0])
-                with pytest.raises(MlflowException, match="not authenticated"):
+                with pytest.raises(Exception, match="not authenticated"):
                     client_of(tracking.uri).search_experiments()
             for name, value in login.variables.items():
                 monkeypatch.setenv(name, value)
