@@ -45,6 +45,7 @@ def main(
             record[kind] = [_apart(kind, str(count), folder) for count in num_photos]
         record["blocks"] = _apart("blocks", str(num_blocks), str(rows), folder)
         record["files"] = _apart("files", str(num_files), folder)
+        record["followed"] = _apart("followed", "60", folder)
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     Path(output).write_text(json.dumps(record, indent=1) + "\n")
     click.echo(json.dumps(record, indent=1))
@@ -183,6 +184,55 @@ def pass_blocks(num_blocks: int, rows: int, folder: str) -> dict[str, float]:
     }
 
 
+def follow_sleepers(num_blocks: int, folder: str) -> dict[str, float]:
+    """The simulation against Ray: stages that sleep, so that others on the machine hardly count.
+
+    Few renderers hold the run back, and the last blocks leave most of them idle.
+    """
+    from functools import partial
+
+    import ray
+    import ray.data
+
+    from rayboot.cluster import connect
+    from rayboot.pipeline.blocks import ROWS_PER_BLOCK, cut_into_blocks
+    from rayboot.pipeline.simulation import Station, simulate
+    from rayboot.pipeline.stage import Tally, map_with_actors
+
+    stages = {"read": (2, 0.01), "reconstruct": (1, 0.02), "turn": (4, 0.1)}
+    path = Path(folder, "sleepers.parquet")
+    pq.write_table(_index(range(num_blocks * ROWS_PER_BLOCK)), path)
+    with connect():
+        tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+        made = time.monotonic()
+        rows = cut_into_blocks(ray.data.read_parquet(str(path), num_cpus=0.1), ROWS_PER_BLOCK, 0.1)
+        for name, (count, row_s) in stages.items():
+            actor = {"name": name, "stage": partial(_Sleeper, row_s), "tally": tally}
+            rows = map_with_actors(rows, actor, 16, num_actors=count, num_cpus=0.1)
+        ends = [time.monotonic() - made for _ in rows.iter_internal_ref_bundles()]
+        first_s = ray.get(tally.read.remote()).first_s["read"] - 16 * stages["read"][1]
+    stations = [
+        Station(name, count, ROWS_PER_BLOCK * row_s, 0.0) for name, (count, row_s) in stages.items()
+    ]
+    foretold = simulate([Station("driver", 1, 0.03, 0.0), *stations], 1, num_blocks)
+    first, last = num_blocks // 3, 2 * num_blocks // 3
+    return {
+        "foretold_s": foretold.seconds,
+        "real_s": ends[-1] - first_s,
+        "foretold_s_a_block": foretold.steady_s,
+        "real_s_a_block": (ends[last] - ends[first]) / (last - first),
+    }
+
+
+class _Sleeper:
+    def __init__(self, row_s: float) -> None:
+        self._row_s = row_s
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        time.sleep(self._row_s * len(table))
+        return table
+
+
 def count_files(num_files: int, folder: str) -> dict[str, float]:
     """A finished set's files, counted."""
     from rayboot.pipeline.summary import count_rows, summarize
@@ -215,6 +265,7 @@ if __name__ == "__main__":
             "loose": list_loose,
             "blocks": pass_blocks,
             "files": count_files,
+            "followed": follow_sleepers,
         }
         numbers, place = [int(text) for text in rest[:-1]], rest[-1]
         print(json.dumps(calls[kind](*numbers, place)))  # type: ignore[operator]

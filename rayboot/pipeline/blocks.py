@@ -14,7 +14,7 @@ from rayboot.pipeline.config import PoolConfig
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-__all__ = ["ROWS_PER_BLOCK", "cut_into_blocks", "rows_per_block"]
+__all__ = ["ROWS_PER_BLOCK", "cut_into_blocks", "most_actors", "rows_per_block"]
 
 ROWS_PER_BLOCK = 32
 """Of runs that neither many actors nor many photos make larger."""
@@ -49,6 +49,11 @@ def rows_per_block(num_photos: int, pools: PoolConfig, shape: tuple[int, int, in
     while rows < wanted and 2 * rows <= bound:
         rows *= 2
     return rows
+
+
+def most_actors(num_photos: int, num_rows: int) -> int:
+    """Renderers for which a run has enough blocks of so many rows."""
+    return num_photos // (_BLOCKS_AN_ACTOR * num_rows)
 
 
 def cut_into_blocks(listing: "Dataset", num_rows: int, num_cpus: float) -> "Dataset":

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from rayboot.pipeline.blocks import ROWS_PER_BLOCK, rows_per_block
+from rayboot.pipeline.blocks import ROWS_PER_BLOCK, most_actors, rows_per_block
 from rayboot.pipeline.config import PoolConfig
 
 __all__ = ["Forecast", "Measured", "Node", "forecast", "suggest_pools"]
@@ -106,15 +106,16 @@ def forecast(
     num_rows = ROWS_PER_BLOCK
     rate, held_back_by = _most(measured, node, num_nodes, num_rows)
     suggested = suggest_pools(measured, rate, node, num_nodes, pools, num_rows)
-    # More actors make larger blocks, with which the driver keeps more actors busy; but those
-    # may be too many for the photos.
+    # More actors make larger blocks, with which the driver keeps more actors busy; but no more
+    # than the photos have such blocks for.
     while rows_per_block(num_photos, suggested, measured.shape) > num_rows:
         larger = 2 * num_rows
-        faster = _most(measured, node, num_nodes, larger)
-        more = suggest_pools(measured, faster[0], node, num_nodes, pools, larger)
-        if rows_per_block(num_photos, more, measured.shape) < larger:
+        most, limit = _most(measured, node, num_nodes, larger)
+        most = min(most, most_actors(num_photos, larger) / measured.cpu_s["turn"])
+        more = suggest_pools(measured, most, node, num_nodes, pools, larger)
+        if most < rate or rows_per_block(num_photos, more, measured.shape) < larger:
             break
-        num_rows, (rate, held_back_by), suggested = larger, faster, more
+        num_rows, rate, held_back_by, suggested = larger, most, limit, more
     work_s = num_photos / rate
     if measured.start_s > work_s:
         held_back_by = "the start"

@@ -155,9 +155,18 @@ def format_efficiency(by_size: Mapping[int, Sequence[Outlook]]) -> str:
     sizes = "".join(f"{format_count(size) + ' photos':>22s}" for size in by_size)
     lines = [f"efficiency (hours){'':2s}{sizes}"]
     for rows in zip(*by_size.values(), strict=True):
-        cells = "".join(f"{f'{row.efficiency:.0%} ({row.hours():.3g} h)':>22s}" for row in rows)
+        cells = "".join(f"{_share_and_time(row):>22s}" for row in rows)
         lines.append(f"{rows[0].forecast.num_nodes:5d} nodes{'':9s}{cells}")
     return "\n".join(lines)
+
+
+def _share_and_time(row: Outlook) -> str:
+    hours = row.hours()
+    return (
+        f"{row.efficiency:.0%} ({hours:.0f} h)"
+        if hours >= 10
+        else f"{row.efficiency:.0%} ({hours:.2f} h)"
+    )
 
 
 def describe_scale(
