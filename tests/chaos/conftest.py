@@ -3,6 +3,8 @@
 import datetime
 import json
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,12 +41,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack() -> Iterator[Stack]:
     os.environ["OMP_NUM_THREADS"] = "1"
-    folder = tmp_path_factory.mktemp("chaos") / "stack"
+    # Not below pytest's own folder, which each pytest closes to other users: PostgreSQL is one.
+    folder = Path(tempfile.mkdtemp(prefix="rayboot-chaos-"))
+    folder.chmod(0o755)
     settings = StackSettings(folder, FIRST_PORT, worker_cpus=3, store_mb=200, with_prometheus=False)
     with running_stack(settings, print) as stack:
         yield stack
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

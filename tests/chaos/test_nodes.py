@@ -63,21 +63,27 @@ def test_the_head_lost_that_remembers_in_redis(
     """Its workers stay; the job, which ran on it, is known to have failed."""
     known = stack.head.known
     with running_redis(tmp_path) as memory:
-        stack.head.known = {**known, **memory}
-        stack.head.stop()
-        bring_ray_back(stack)
-        event = begin("head lost, Redis kept", finetune)
-        workers = [worker.pid for worker in stack.workers]
-        event.happens()
-        lose(stack.head)
-        bring_back(stack.head)
-        wait_for_all_nodes(stack)
-        event.is_over()
-        assert finetune.wait(within_s=240) == 1
-        event.told()
-        assert [worker.pid for worker in stack.workers if worker.ended() is None] == workers
-        finetune.submit()
-        finish(event, finetune)
-        stack.head.known = known
-        stack.head.stop()
+        try:
+            stack.head.known = {**known, **memory}
+            stack.head.stop()
+            bring_ray_back(stack)
+            lose_remembering_head(stack, finetune, begin, finish)
+        finally:
+            stack.head.known = known
+            stack.head.stop()
     bring_ray_back(stack)
+
+
+def lose_remembering_head(stack: Stack, run: Run, begin: Begin, finish: End) -> None:
+    event = begin("head lost, Redis kept", run)
+    workers = [worker.pid for worker in stack.workers]
+    event.happens()
+    lose(stack.head)
+    bring_back(stack.head)
+    wait_for_all_nodes(stack)
+    event.is_over()
+    assert run.wait(within_s=240) == 1
+    event.told()
+    assert [worker.pid for worker in stack.workers if worker.ended() is None] == workers
+    run.submit()
+    finish(event, run)
