@@ -30,7 +30,13 @@ def doctor(config_path: Path | None) -> None:
 
 @click.command("support-bundle")
 @optional_config("YAML of the run; it goes into the bundle without secrets.")
-@click.option("--run", metavar="URI", help="What the run wrote: of generate, finetune or round.")
+@click.option(
+    "--run",
+    "runs",
+    multiple=True,
+    metavar="URI",
+    help="What a generate, finetune or round wrote; may be given several times.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -39,11 +45,11 @@ def doctor(config_path: Path | None) -> None:
     metavar="FILE",
     help="The bundle.",
 )
-def support_bundle(config_path: Path | None, run: str | None, out: Path) -> None:
+def support_bundle(config_path: Path | None, runs: tuple[str, ...], out: Path) -> None:
     """Collect what helps to find a fault in one file, without secrets and photographs."""
     from rayboot.support import write_bundle
 
-    bundle = write_bundle(out, config_path, run)
+    bundle = write_bundle(out, config_path, runs)
     for name, (count, size) in bundle.summary().items():
         note(f"{size:>9} bytes  {name}{f' ({count} files)' if name.endswith('/') else ''}")
     for name, why in sorted(bundle.missing.items()):

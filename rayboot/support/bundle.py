@@ -6,7 +6,9 @@ import os
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,7 +55,7 @@ class Bundle(NamedTuple):
 def write_bundle(
     out: Path,
     config: Path | None = None,
-    run: str | None = None,
+    runs: Sequence[str] = (),
     environment: Mapping[str, str] = os.environ,
     patience_s: float = _PATIENCE_S,
 ) -> Bundle:
@@ -62,7 +64,7 @@ def write_bundle(
     Args:
         out: the archive, ``.tar.gz``.
         config: YAML of the run.
-        run: folder or URI of what the run wrote.
+        runs: folders or URIs of what the run wrote.
         environment: variables, of which all secrets are known.
         patience_s: for all parts together.
 
@@ -73,8 +75,8 @@ def write_bundle(
     if not out.name.endswith((".tar.gz", ".tgz")):
         raise RequestError(f"--out {out}: expected a name that ends in .tar.gz")
     text = _text_of(config)
-    redactor = Redactor(find_secrets(environment, [text, run or ""]))
-    collected = _collect(_parts(config, text, run, environment), patience_s)
+    redactor = Redactor(find_secrets(environment, [text, *runs]))
+    collected = _collect(_parts(config, text, runs, environment), patience_s)
     files = {name: redactor.redact(text) for name, text in collected.files.items()}
     missing = {name: redactor.redact(why) for name, why in collected.missing.items()}
     files["contents.txt"] = _contents(files, missing)
@@ -93,7 +95,7 @@ def _text_of(config: Path | None) -> str:
 
 
 def _parts(
-    config: Path | None, text: str, run: str | None, environment: Mapping[str, str]
+    config: Path | None, text: str, runs: Sequence[str], environment: Mapping[str, str]
 ) -> dict[str, Part]:
     # Before the doctor starts a Ray of its own.
     sessions = latest_sessions()
@@ -102,13 +104,15 @@ def _parts(
         "packages": read_packages,
         "environment": lambda: read_environment(environment),
         "doctor": lambda: _ask_doctor(config),
-        "ray": lambda: read_ray_logs(sessions, _ids(run)),
+        "ray": lambda: read_ray_logs(sessions, _ids(runs)),
     }
     if config is not None:
         parts["config"] = lambda: _read_config(config, text)
-    if run is not None:
-        parts["run"] = lambda: read_run(run)
-        parts["mlflow"] = lambda: _ask_mlflow(config, run)
+    for number, run in enumerate(runs, 1):
+        name = "run" if number == 1 else f"run-{number}"
+        parts[name] = partial(read_run, run, name)
+    if runs:
+        parts["mlflow"] = lambda: _ask_mlflow(config, runs)
     return parts
 
 
@@ -123,18 +127,19 @@ def _ask_doctor(config: Path | None) -> Iterator[tuple[str, str]]:
         yield "doctor.txt", format_check(check)
 
 
-def _ids(run: str | None) -> list[str]:
-    """Of the run, for those that do without where it cannot be read."""
-    try:
-        return [] if run is None else run_ids(run)
-    except Exception:  # the part that reads the run says why
-        return []
+def _ids(runs: Sequence[str]) -> list[str]:
+    """Of all runs, for those that do without where one cannot be read."""
+    found: dict[str, None] = {}
+    for run in runs:
+        with suppress(Exception):  # the part that reads the run says why
+            found.update(dict.fromkeys(run_ids(run)))
+    return list(found)
 
 
-def _ask_mlflow(config: Path | None, run: str) -> Iterator[tuple[str, str]]:
-    own = Path(run) / "mlflow.db"
-    store = f"sqlite:///{own.resolve()}" if own.exists() else read_needs(config).tracking_uri
-    for run_id in run_ids(run):
+def _ask_mlflow(config: Path | None, runs: Sequence[str]) -> Iterator[tuple[str, str]]:
+    own = next((path for run in runs if (path := Path(run) / "mlflow.db").exists()), None)
+    store = f"sqlite:///{own.resolve()}" if own else read_needs(config).tracking_uri
+    for run_id in _ids(runs):
         try:
             found = json.dumps(describe_run(store, run_id), indent=1)
         except Exception as error:  # a run of `generate` is in no store
@@ -193,21 +198,21 @@ def _contents(files: Mapping[str, str], missing: Mapping[str, str]) -> str:
 
 
 def _write(out: Path, payloads: Mapping[str, bytes], redactor: Redactor) -> None:
-    partial = out.with_name(f".{out.name}.part")
+    unfinished = out.with_name(f".{out.name}.part")
     try:
         # For its owner alone: paths and names of faces are in it.
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as tar:
             for name, payload in payloads.items():
                 member = tarfile.TarInfo(f"support/{name}")
                 member.size, member.mtime, member.mode = len(payload), int(time.time()), 0o600
                 tar.addfile(member, io.BytesIO(payload))
-        _require_clean(partial, redactor)
-        partial.replace(out)
+        _require_clean(unfinished, redactor)
+        unfinished.replace(out)
     except OSError as error:
         raise RequestError(f"--out {out}: cannot be written ({error}); choose another") from error
     finally:
-        partial.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
 
 
 def _require_clean(archive: Path, redactor: Redactor) -> None:

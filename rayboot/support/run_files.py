@@ -23,11 +23,12 @@ _REJECT_FILES = 50
 _EXAMPLES = 5
 
 
-def read_run(uri: str) -> Iterator[tuple[str, str]]:
+def read_run(uri: str, folder: str = "run") -> Iterator[tuple[str, str]]:
     """The run's own files and a listing of the others, which stay where they are.
 
     Args:
         uri: of what the run wrote, or of a folder above.
+        folder: of the bundle.
 
     Raises:
         RequestError: there is nothing.
@@ -38,13 +39,13 @@ def read_run(uri: str) -> Iterator[tuple[str, str]]:
     lines = [f"{entry.num_bytes:>14} {name}" for name, entry in list(entries.items())[:_LISTED]]
     if len(entries) > _LISTED:
         lines.append(f"and {len(entries) - _LISTED} more")
-    yield "run/files.txt", "\n".join(lines)
+    yield f"{folder}/files.txt", "\n".join(lines)
     for name in _own_files(entries):
-        yield f"run/{name}", read_bytes(join_uri(uri, name)).decode("utf-8", "replace")
-    for folder in sorted({_above(name) for name in entries if "outcome=reject/" in name}):
-        names = [name for name in entries if name.startswith(f"{folder}outcome=reject/")]
+        yield f"{folder}/{name}", read_bytes(join_uri(uri, name)).decode("utf-8", "replace")
+    for above in sorted({_above(name) for name in entries if "outcome=reject/" in name}):
+        names = [name for name in entries if name.startswith(f"{above}outcome=reject/")]
         counted = _count_rejects(uri, names)
-        yield f"run/{folder}rejects.json", json.dumps(counted, indent=1, ensure_ascii=False)
+        yield f"{folder}/{above}rejects.json", json.dumps(counted, indent=1, ensure_ascii=False)
 
 
 def _own_files(entries: dict[str, Entry]) -> list[str]:

@@ -95,7 +95,7 @@ def test_a_bundle_holds_what_helps(tmp_path: Path, run: Path) -> None:
     write_session(tmp_path / "tmp", "2026_old", text)
     time.sleep(0.05)
     write_session(tmp_path / "tmp", "2027_other", "of another run\n")
-    made = write_bundle(tmp_path / "b.tar.gz", config, str(run))
+    made = write_bundle(tmp_path / "b.tar.gz", config, [str(run), str(run / "pairs")])
     files = read(made.path)
     require_no_secret(files)
     # A config that is refused is no reason to leave anything else out.
@@ -110,6 +110,7 @@ def test_a_bundle_holds_what_helps(tmp_path: Path, run: Path) -> None:
     counted = json.loads(files["run/pairs/rejects.json"])
     assert counted["counts"] == {"read, undecodable": 8, "pose, degenerate": 1}
     assert counted["examples"]["read, undecodable"] == [f"{n}.jpg" for n in range(5)]
+    assert f'"run_id": "{RUN_ID}"' in files["run-2/manifest.json"]
     ids = [name for name in files if name.startswith("mlflow/")]
     found = json.loads(files[next(name for name in ids if RUN_ID not in name)])
     assert found["metrics"] == {"loss": 0.5} and found["params"]["rate"] == "0.1"
@@ -128,7 +129,7 @@ def test_the_doctor_is_asked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("run", ["nowhere", "s3x://bucket/run"])
 def test_what_is_not_there_is_said(tmp_path: Path, run: str) -> None:
-    made = write_bundle(tmp_path / "b.tar.gz", tmp_path / "none.yaml", run)
+    made = write_bundle(tmp_path / "b.tar.gz", tmp_path / "none.yaml", [run])
     assert set(made.missing) >= {"config", "run", "ray", "doctor"}
     contents = read(made.path)["contents.txt"]
     assert "missing: run: RequestError" in contents and "missing: ray" in contents
@@ -138,7 +139,7 @@ def test_damaged_files_are_no_end(tmp_path: Path, run: Path) -> None:
     (run / "pairs/outcome=reject/a.parquet").write_bytes(b"no Parquet")
     (run / "round.json").write_text("no JSON")
     (run / "mlflow.db").write_bytes(b"no database" * 100)
-    files = read(write_bundle(tmp_path / "b.tar.gz", run=str(run)).path)
+    files = read(write_bundle(tmp_path / "b.tar.gz", runs=[str(run)]).path)
     assert files["run/round.json"] == "no JSON"
     assert "missing: run: " in files["contents.txt"]
     assert "DatabaseError" in files[f"mlflow/{RUN_ID}.json"]
@@ -158,7 +159,7 @@ def test_a_server_that_is_silent_keeps_nobody_back(
     config = tmp_path / "run.yaml"
     config.write_text(f"tracking_uri: {silent_server}\n")
     started = time.monotonic()
-    made = write_bundle(tmp_path / "b.tar.gz", config, str(run), patience_s=3.0)
+    made = write_bundle(tmp_path / "b.tar.gz", config, [str(run)], patience_s=3.0)
     assert time.monotonic() - started < 20
     assert made.missing["mlflow"] == "not done after 3 s"
     assert "run/round.json" in made.files
@@ -169,7 +170,7 @@ def test_a_bundle_with_a_secret_is_not_kept(
 ) -> None:
     monkeypatch.setattr(Redactor, "redact", lambda self, text: text)
     with pytest.raises(RaybootError, match="is not kept"):
-        write_bundle(tmp_path / "b.tar.gz", run=str(run))
+        write_bundle(tmp_path / "b.tar.gz", runs=[str(run)])
     assert not list(tmp_path.glob("*b.tar.gz*"))
 
 
