@@ -4,7 +4,7 @@
 
 No picture is made or read: listings have names as LS3D-W's, blocks pass stages that do
 nothing, files hold a face of a few bytes. Each figure is that of a process of its own.
-``rayboot/pipeline/scale.py`` has them as constants.
+``rayboot/pipeline/limits.py`` has them as constants.
 """
 
 import json

@@ -14,10 +14,14 @@ from rayboot.pipeline.config import PoolConfig
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-__all__ = ["ROWS_PER_BLOCK", "cut_into_blocks", "most_actors", "rows_per_block"]
+__all__ = ["ROWS_PER_BLOCK", "WRITE_CPUS", "cut_into_blocks", "most_actors", "rows_per_block"]
 
 ROWS_PER_BLOCK = 32
 """Of runs that neither many actors nor many photos make larger."""
+
+WRITE_CPUS = 0.5
+"""That a task takes which writes a block: it waits for the store most of the time. With a whole
+one it would wait, where two are free, until a resumed run's filter has gone through the listing."""
 
 _MOST_ROWS = 256
 _MOST_BYTES = 2**27

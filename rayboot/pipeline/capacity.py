@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from rayboot.pipeline.blocks import ROWS_PER_BLOCK, most_actors, rows_per_block
+from rayboot.pipeline.blocks import ROWS_PER_BLOCK, WRITE_CPUS, most_actors, rows_per_block
 from rayboot.pipeline.config import PoolConfig
 
 __all__ = ["Forecast", "Measured", "Node", "forecast", "suggest_pools"]
@@ -147,9 +147,10 @@ def suggest_pools(
 
     Actors of one thread each; where they are more than cores, the cores take turns.
     """
-    # Each file that is being written holds a CPU, which nearly only waits.
+    # Each block that is being written holds its share of a CPU, and reading the listing another.
     num_writers = _HEADROOM * rate / num_rows * measured.write_block_s(num_rows)
-    free_cpus = max(_FREE_CPUS, min(1 + math.ceil(num_writers), num_nodes * node.cpus / 2))
+    wanted = 1 + math.ceil(num_writers * WRITE_CPUS)
+    free_cpus = max(_FREE_CPUS, min(wanted, num_nodes * node.cpus / 2))
     # A reader waits for the store most of the time: what counts is how long it is kept.
     num_readers = max(1, math.ceil(_HEADROOM * rate * measured.busy_s["read"]))
     num_render = max(1, math.ceil(rate * measured.cpu_s["turn"]))

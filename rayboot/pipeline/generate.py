@@ -23,7 +23,7 @@ from rayboot.data.storage import (
 from rayboot.errors import RaybootError
 from rayboot.logs import logged_run
 from rayboot.lost import blaming_cluster
-from rayboot.pipeline.blocks import cut_into_blocks, rows_per_block
+from rayboot.pipeline.blocks import WRITE_CPUS, cut_into_blocks, rows_per_block
 from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.listing import know_pictures
 from rayboot.pipeline.request import CHECKPOINT, LISTING, LOCK, TEST_PHOTOS, GeneratePlan
@@ -82,7 +82,12 @@ def _run_stages(plan: GeneratePlan, num_left: int) -> dict[str, StageUse]:
         show_progress("generate", "photo", lambda: read_progress(tally, LAST_STAGE), num_left),
     ):
         rows = bootstrap_stages(_read_listing(plan), plan, tally, tested)
-        rows.write_parquet(path, filesystem=filesystem, partition_cols=["outcome"])
+        rows.write_parquet(
+            path,
+            filesystem=filesystem,
+            partition_cols=["outcome"],
+            ray_remote_args={"num_cpus": WRITE_CPUS},
+        )
     reading: Reading = ray.get(tally.read.remote())
     ray.kill(tally)
     return reading.use

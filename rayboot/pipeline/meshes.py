@@ -33,7 +33,7 @@ from rayboot.errors import DegenerateInputError, FaceRejectedError, RaybootError
 from rayboot.geometry.surface import surface_of_cells
 from rayboot.logs import logged_run
 from rayboot.lost import blaming_cluster
-from rayboot.pipeline.blocks import ROWS_PER_BLOCK, cut_into_blocks
+from rayboot.pipeline.blocks import ROWS_PER_BLOCK, WRITE_CPUS, cut_into_blocks
 from rayboot.pipeline.checkpoint import checkpointed, finished_files
 from rayboot.pipeline.isolation import Isolation
 from rayboot.pipeline.mesh_request import CHECKPOINT, LISTING, LOCK, ROWS, MeshKind, MeshPlan
@@ -112,7 +112,11 @@ def _run(plan: MeshPlan, num_left: int) -> None:
         )
         blocks = cut_into_blocks(listing, ROWS_PER_BLOCK, pools.reader_cpus)
         rows = _mesh_stages(blocks, plan, tally)
-        rows.write_parquet(join_uri(path, ROWS), filesystem=filesystem)
+        rows.write_parquet(
+            join_uri(path, ROWS),
+            filesystem=filesystem,
+            ray_remote_args={"num_cpus": WRITE_CPUS},
+        )
     ray.kill(tally)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from rayboot.pipeline.blocks import ROWS_PER_BLOCK
+from rayboot.pipeline.blocks import ROWS_PER_BLOCK, WRITE_CPUS
 from rayboot.pipeline.capacity import Forecast, Measured, Node, forecast
 from rayboot.pipeline.config import PoolConfig
 from rayboot.pipeline.limits import (
@@ -106,7 +106,8 @@ def _stations(
     ]
     write_s = measured.write_block_s(num_rows)
     write_cpu_s = measured.write_cpu_s * num_rows / ROWS_PER_BLOCK
-    writers = max(2, int(cores - pools.total_cpus()))
+    free_cpus = max(2.0, cores - pools.total_cpus())
+    writers = int((free_cpus - 1) / WRITE_CPUS)
     writing = Station("write", writers, write_s, min(1.0, write_cpu_s / write_s))
     return (Station(_DRIVER, 1, measured.block_s(), 0.0), *stages, writing)
 
