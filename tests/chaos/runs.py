@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import mlflow
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 
 from rayboot.data.manifest import require_finished
 from rayboot.data.storage import arrow_filesystem, join_uri, read_bytes
+from rayboot.registry.tracking import client_of
 from rayboot.submission.job import stop_job
 
 __all__ = ["FinetuneRun", "GenerateRun", "Outcome", "Run"]
@@ -189,8 +189,8 @@ class FinetuneRun(Run):
         return Outcome(counts, (values, weights))
 
     @cached_property
-    def _client(self) -> mlflow.MlflowClient:
-        return mlflow.MlflowClient(self._environment["MLFLOW_TRACKING_URI"])
+    def _client(self) -> Any:
+        return client_of(self._environment["MLFLOW_TRACKING_URI"])
 
     @cached_property
     def _run_id(self) -> str:
