@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from ray.train import WorkerGroupError
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 
 from rayboot import __version__, cli
 from rayboot.doctor import Check
@@ -36,6 +38,10 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> click.Command:
         "run": FaceRejectedError("read", "undecodable", "a.jpg"),
         "worker": WorkerError(RaybootError("disk full on n7")),
         "user-code": WorkerError(_chained(RuntimeError("UDF failed"), RaybootError("disk full"))),
+        "training": WorkerGroupError(
+            "Traceback ...",
+            {1: UserExceptionWithTraceback(RequestError("no val face"), "Traceback ...")},
+        ),
         "login": RaybootError("http://me:hunter2@host is away"),
         "bug": ZeroDivisionError("division by zero"),
     }
@@ -59,6 +65,7 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> click.Command:
         ),
         ("run", 1, "rayboot: read: undecodable: a.jpg\n"),
         ("worker", 1, "rayboot: disk full on n7\n"),
+        ("training", 2, "rayboot: no val face\n"),
         ("user-code", 1, "rayboot: disk full\n"),
     ],
 )

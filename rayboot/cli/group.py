@@ -68,9 +68,13 @@ def _show_traceback(error: Exception) -> None:
 
 
 def _known_cause(error: BaseException | None) -> RaybootError | None:
-    """What rayboot raised; Ray wraps what a worker raised, in the worker's traceback."""
-    while error is not None:
-        if isinstance(error, RaybootError):
-            return error
-        error = getattr(error, "cause", None) or error.__cause__
-    return None
+    """What rayboot raised; Ray wraps what a worker raised, Ray Train by the worker's rank."""
+    if error is None or isinstance(error, RaybootError):
+        return error
+    wrapped = [
+        *getattr(error, "worker_failures", {}).values(),
+        getattr(error, "cause", None),
+        getattr(error, "_base_exc", None),
+        error.__cause__,
+    ]
+    return next((known for inner in wrapped if (known := _known_cause(inner))), None)

@@ -88,13 +88,14 @@ def table(records: list[list[dict[str, Any]]]) -> str:
         "| event | in | away | to recover | more than undisturbed | lost | doubled | equal |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    names = dict.fromkeys(record["event"] for records_ in records for record in records_)
-    for name in names:
-        found = [record for records_ in records for record in records_ if record["event"] == name]
+    events: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for record in (record for records_ in records for record in records_):
+        events.setdefault((record["event"], record["task"]), []).append(record)
+    for (name, task), found in events.items():
         more = [record["total_s"] - record["undisturbed_s"] for record in found]
         cells = [
             name,
-            found[0]["task"],
+            f"`{task}`",
             _spread([record["away_s"] for record in found]),
             _spread([record["recovered_s"] for record in found]),
             _spread(more),
