@@ -96,7 +96,7 @@ def _release(uri: str, owner: _Owner) -> None:
         holder = _holder(uri)
         if holder is not None and holder.token == owner.token:
             remove(uri)
-    except OSError as error:
+    except Exception as error:  # stores have errors of their own, which are no OSError
         # Not what the run ends with: untouched, the lock counts as a dead run's before long.
         _LOG.warning("%s could not be removed (%s)", uri, error)
 

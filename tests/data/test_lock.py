@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from rayboot.data.lock import exclusive
 from rayboot.data.storage import create_bytes, exists, read_bytes, remove
-from rayboot.errors import BusyError
+from rayboot.errors import BusyError, StoreError
 
 HOLD = """
 import sys, time
@@ -100,3 +101,16 @@ def test_two_runs_that_find_a_dead_one_do_not_both_go_on(lock: str) -> None:
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == ["busy", "busy", "held"]
+
+
+def test_a_store_that_is_away_at_the_end_hides_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(uri: str) -> bytes:
+        raise EndpointConnectionError(endpoint_url=uri)
+
+    uri = str(tmp_path / "lock.json")
+    with pytest.raises(StoreError, match="in trouble"), exclusive(uri):
+        monkeypatch.setattr("rayboot.data.lock.read_bytes", away)
+        raise StoreError("the store is in trouble")
+    assert "could not be removed" in caplog.text
