@@ -93,7 +93,7 @@ def test_drift_is_seen_in_a_run_made_to_collapse_and_in_no_other(
 ) -> None:
     pairs = out / "round/pairs"
     copy_with(pairs, tmp_path / "one-face", one_face)
-    optimizer = OptimizerConfig(batch_size=8, num_epochs=2, learning_rate=1e-3)
+    optimizer = OptimizerConfig(batch_size=8, num_epochs=3, learning_rate=5e-4)
     config = FinetuneConfig(
         data=str(tmp_path / "one-face"),
         model="builtin:compact",
