@@ -12,11 +12,11 @@ from pathlib import Path
 
 import click
 
-from rayboot.evaluate.report import format_bands, tabulate_bands
+from rayboot.evaluate.report.html_page import format_bands, tabulate_bands
 from rayboot.evaluate.results import FaceError
-from rayboot.rounds.config import RoundConfig
 from rayboot.rounds.demo import demo_config, make_faces
 from rayboot.rounds.round import RoundResult, run_round
+from rayboot.rounds.round_config import RoundConfig
 from rayboot.rounds.steps import AFTER, BEFORE
 
 ORIGINAL = "original"

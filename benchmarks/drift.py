@@ -16,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayboot.cluster import connect
+from rayboot.cluster.session import connect
 from rayboot.geometry.volume import pack_occupancy, unpack_occupancy
-from rayboot.registry.models import resolve_weights
+from rayboot.registry.registration import resolve_weights
 from rayboot.rounds.demo import demo_config
 from rayboot.rounds.drift import DriftConfig, find_drift, measure_drift
-from rayboot.train.config import FinetuneConfig
 from rayboot.train.finetune import finetune
+from rayboot.train.training_config import FinetuneConfig
 
 MODEL = "builtin:compact"
 

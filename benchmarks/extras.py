@@ -12,18 +12,18 @@ from typing import Any
 
 import click
 
-from rayboot.cluster import connect
-from rayboot.evaluate.config import EvaluateConfig
-from rayboot.evaluate.experiment import measure, prepare_evaluation
-from rayboot.evaluate.report import tabulate_bands
+from rayboot.cluster.session import connect
+from rayboot.evaluate.evaluation_config import EvaluateConfig
+from rayboot.evaluate.metrics.statistics import Interval
+from rayboot.evaluate.report.html_page import tabulate_bands
 from rayboot.evaluate.results import FaceError
-from rayboot.evaluate.statistics import Interval
+from rayboot.evaluate.run import measure, prepare_evaluation
 from rayboot.pipeline.generate import generate
-from rayboot.pipeline.request import prepare
-from rayboot.rounds.angles import AnglesConfig, choose_steps
+from rayboot.pipeline.generate_request import prepare
 from rayboot.rounds.demo import DemoConfig, demo_config, make_faces
-from rayboot.train.config import FinetuneConfig
+from rayboot.rounds.view_angles import AnglesConfig, choose_steps
 from rayboot.train.finetune import finetune
+from rayboot.train.training_config import FinetuneConfig
 
 MODEL, ORIGINAL = "builtin:compact", "original"
 

@@ -28,20 +28,21 @@ from benchmarks.machine import commit, describe_machine
 from benchmarks.relief import relief_photos, relief_vrn
 from benchmarks.stages import time_stages
 from benchmarks.watch import watching
-from rayboot.cluster import connect
+from rayboot.cluster.session import connect
 from rayboot.data.images import decode_photo, encode_image
 from rayboot.models import load_vrn
-from rayboot.models.config import InferenceConfig
+from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
-from rayboot.pipeline.capacity import Measured
-from rayboot.pipeline.config import GenerateConfig, PoolConfig
 from rayboot.pipeline.generate import generate
-from rayboot.pipeline.request import prepare
-from rayboot.pipeline.sample import measure_input
-from rayboot.pipeline.scale import Outlook, look_ahead
-from rayboot.pipeline.summary import GenerateSummary
-from rayboot.registry.models import resolve_weights
-from rayboot.synthesis import SynthesisConfig, synthesize
+from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig
+from rayboot.pipeline.generate_request import prepare
+from rayboot.pipeline.generate_summary import GenerateSummary
+from rayboot.pipeline.planning.calibration import measure_input
+from rayboot.pipeline.planning.capacity import Measured
+from rayboot.pipeline.planning.scaling import Outlook, look_ahead
+from rayboot.pipeline.synthesize import synthesize
+from rayboot.registry.registration import resolve_weights
+from rayboot.synthesis import SynthesisConfig
 
 _MOST_IDENTITIES = 400
 """Made anew; further photos are theirs in another light, whose bytes differ."""

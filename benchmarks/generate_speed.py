@@ -30,11 +30,12 @@ import torch
 import rayboot
 from benchmarks.machine import commit, describe_machine
 from benchmarks.relief import relief_photos, relief_vrn
-from rayboot.cluster import connect
-from rayboot.pipeline.config import GenerateConfig
+from rayboot.cluster.session import connect
 from rayboot.pipeline.generate import generate
-from rayboot.pipeline.request import prepare
-from rayboot.synthesis import SynthesisConfig, synthesize
+from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.pipeline.generate_request import prepare
+from rayboot.pipeline.synthesize import synthesize
+from rayboot.synthesis import SynthesisConfig
 
 YAWS_DEG = (-60, -40, -20, 20, 40, 60)
 

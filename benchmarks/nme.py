@@ -20,14 +20,15 @@ import trimesh
 from scipy import ndimage
 
 from benchmarks.machine import commit, describe_machine
-from rayboot.data.truth import decode_vertices, read_topology, truth_table
-from rayboot.evaluate.nme import Comparison
+from rayboot.data.ground_truth import decode_vertices, read_topology, truth_table
+from rayboot.evaluate.metrics.nme import Comparison
 from rayboot.evaluate.protocol import Direction, Protocol
 from rayboot.geometry.camera import rotation_yaw_pitch
+from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.mesh import Mesh
-from rayboot.geometry.surface import extract_surface
 from rayboot.geometry.volume import unpack_occupancy
-from rayboot.synthesis import SynthesisConfig, synthesize
+from rayboot.pipeline.synthesize import synthesize
+from rayboot.synthesis import SynthesisConfig
 
 DIRECTIONS: tuple[Direction, ...] = ("truth_to_prediction", "both")
 SIZE, SLICES = 192, 200

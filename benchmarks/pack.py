@@ -17,12 +17,13 @@ import click
 import pyarrow as pa
 
 from benchmarks.machine import commit, describe_machine
-from rayboot.cluster import connect
+from rayboot.cluster.session import connect
 from rayboot.data.fetch import PhotoFetcher
 from rayboot.errors import FaceRejectedError
 from rayboot.pipeline.listing import list_inputs, mark_duplicates
 from rayboot.pipeline.pack import pack, prepare_pack
-from rayboot.synthesis import SynthesisConfig, synthesize
+from rayboot.pipeline.synthesize import synthesize
+from rayboot.synthesis import SynthesisConfig
 from tests.s3 import S3Server
 
 _BATCH = 16

@@ -6,8 +6,8 @@ The heads of ``tests/synthesis/test_truth.py``, on the surface as it is drawn.
 import click
 import numpy as np
 
+from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.pose import estimate_pose
-from rayboot.geometry.surface import extract_surface
 from tests.synthesis.solids import soft_solid
 
 DEPTHS = (50, 65, 85)

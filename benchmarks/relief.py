@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from rayboot.data.ground_truth import truth_table
 from rayboot.data.images import decode_photo
-from rayboot.data.storage import join_uri, read_bytes
-from rayboot.data.truth import truth_table
 from rayboot.geometry.volume import unpack_occupancy
+from rayboot.io.storage import join_uri, read_bytes
 from rayboot.models import VRN, VRNConfig, save_network
 from rayboot.models.vrn import BranchSum
 

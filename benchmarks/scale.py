@@ -4,7 +4,7 @@
 
 No picture is made or read: listings have names as LS3D-W's, blocks pass stages that do
 nothing, files hold a face of a few bytes. Each figure is that of a process of its own.
-``rayboot/pipeline/limits.py`` has them as constants.
+``rayboot/pipeline/planning/limits.py`` has them as constants.
 """
 
 import json
@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.machine import commit, describe_machine
-from rayboot.data.photos import PHOTO_SCHEMA
+from rayboot.data.readers.containers import INDEX_NAME
+from rayboot.data.readers.directory import PHOTO_SCHEMA
 from rayboot.data.schema import PAIRS_SCHEMA
-from rayboot.data.tables import INDEX_NAME
 
 _PHOTOS_A_VIDEO, _PHOTOS_A_PACK = 1000, 8192
 
@@ -128,7 +128,7 @@ def _fields() -> list[tuple[str, pa.DataType]]:
 
 
 def _time_listing(uri: str, num_photos: int, folder: str) -> dict[str, float]:
-    from rayboot.pipeline.request import write_listing
+    from rayboot.pipeline.generate_request import write_listing
 
     before = _memory("VmRSS")
     started = time.process_time()
@@ -151,8 +151,8 @@ def pass_blocks(num_blocks: int, rows: int, folder: str) -> dict[str, float]:
     """Ray's driver, with stages that do nothing: time and memory for a block."""
     import ray.data
 
-    from rayboot.cluster import connect
-    from rayboot.pipeline.sample import empty_stages
+    from rayboot.cluster.session import connect
+    from rayboot.pipeline.planning.calibration import empty_stages
 
     path = Path(folder, "blocks.parquet")
     table = _index(range(num_blocks * rows)).append_column(
@@ -194,10 +194,10 @@ def follow_sleepers(num_blocks: int, folder: str) -> dict[str, float]:
     import ray
     import ray.data
 
-    from rayboot.cluster import connect
+    from rayboot.cluster.session import connect
+    from rayboot.pipeline.actor import Tally, map_with_actors
     from rayboot.pipeline.blocks import ROWS_PER_BLOCK, cut_into_blocks
-    from rayboot.pipeline.simulation import Station, simulate
-    from rayboot.pipeline.stage import Tally, map_with_actors
+    from rayboot.pipeline.planning.simulation import Station, simulate
 
     stages = {"read": (2, 0.01), "reconstruct": (1, 0.02), "turn": (4, 0.1)}
     path = Path(folder, "sleepers.parquet")
@@ -235,7 +235,7 @@ class _Sleeper:
 
 def count_files(num_files: int, folder: str) -> dict[str, float]:
     """A finished set's files, counted."""
-    from rayboot.pipeline.summary import count_rows, summarize
+    from rayboot.pipeline.generate_summary import count_rows, summarize
 
     pairs = Path(folder, "pairs/outcome=face")
     pairs.mkdir(parents=True)

@@ -24,23 +24,24 @@ import numpy as np
 from benchmarks.machine import describe_machine
 from rayboot.data.images import encode_image
 from rayboot.geometry.camera import rotation_yaw_pitch
-from rayboot.geometry.landmarks import lift_landmarks
+from rayboot.geometry.isosurface import surface_of_cells
+from rayboot.geometry.landmarks68 import lift_landmarks
 from rayboot.geometry.pose import estimate_pose
-from rayboot.geometry.surface import surface_of_cells
 from rayboot.geometry.views import turn_transform
 from rayboot.geometry.volume import inner_points, pack_occupancy, share_clipped
 from rayboot.models import load_vrn
-from rayboot.models.config import InferenceConfig
+from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
-from rayboot.pipeline.config import GenerateConfig
+from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.listing import list_inputs, mark_duplicates
-from rayboot.pipeline.read import ReadPhotos
-from rayboot.pipeline.rows import Solid
-from rayboot.registry.models import resolve_weights
+from rayboot.pipeline.stages.crop_faces import ReadPhotos
+from rayboot.pipeline.stages.records import Solid
+from rayboot.pipeline.synthesize import synthesize
+from rayboot.registry.registration import resolve_weights
 from rayboot.render import Renderer, Scene
 from rayboot.render.backplane import build_backplane
-from rayboot.render.colors import drape_photo
-from rayboot.synthesis import SynthesisConfig, synthesize
+from rayboot.render.texturing import drape_photo
+from rayboot.synthesis import SynthesisConfig
 
 YAWS_DEG = (-60, -40, -20, 20, 40, 60)
 

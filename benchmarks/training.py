@@ -28,10 +28,10 @@ from rayboot.data.images import encode_image
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.volume import pack_occupancy
 from rayboot.models import VRN, VRNConfig
-from rayboot.train.config import OptimizerConfig
 from rayboot.train.loop import StepRecord, train_epochs
-from rayboot.train.samples import Sample, SampleStore
-from rayboot.train.state import TrainState
+from rayboot.train.sample_store import Sample, SampleStore
+from rayboot.train.train_state import TrainState
+from rayboot.train.training_config import OptimizerConfig
 
 _WARM_UP = 3
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
-from rayboot.geometry.head import HeadModel, head_model
-from rayboot.geometry.surface import vertex_normals
+from rayboot.geometry.head_model import HeadModel, head_model
+from rayboot.geometry.isosurface import vertex_normals
 from rayboot.synthesis import SynthesisConfig
 from rayboot.synthesis.sampling import draw_sample
 

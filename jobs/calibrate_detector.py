@@ -14,11 +14,11 @@ import numpy as np
 from rayboot.data.detector import CropFit, Detection, FaceDetector, crop_from_detection
 from rayboot.data.images import decode_photo
 from rayboot.data.landmarks import read_landmarks
-from rayboot.data.photos import list_photos
+from rayboot.data.readers.directory import list_photos
 from rayboot.data.splits import split_of
-from rayboot.data.storage import read_bytes
 from rayboot.errors import FaceRejectedError, RequestError
 from rayboot.geometry.crop import apply_affine, invert_affine, landmark_crop
+from rayboot.io.storage import read_bytes
 
 CROP = 192
 

@@ -3,8 +3,8 @@
 import click
 
 from rayboot.config import load_config
-from rayboot.train.config import PretrainConfig
 from rayboot.train.pretrain import pretrain
+from rayboot.train.training_config import PretrainConfig
 
 
 @click.command()

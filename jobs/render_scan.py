@@ -18,8 +18,8 @@ import trimesh
 
 from rayboot.data.images import encode_image
 from rayboot.data.mesh_files import encode_mesh
-from rayboot.evaluate.sets.ljson import read_ljson
-from rayboot.evaluate.sets.table import TABLE_SCHEMA
+from rayboot.evaluate.datasets.ljson import read_ljson
+from rayboot.evaluate.datasets.scan_table import TABLE_SCHEMA
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import pixel_from_crop, rotation_yaw_pitch
 from rayboot.geometry.mean_face import mean_face

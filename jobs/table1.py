@@ -15,20 +15,21 @@ import click
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rayboot.cluster import connect
-from rayboot.data.storage import exists, join_uri, write_bytes
-from rayboot.evaluate.config import EvaluateConfig, MeasureConfig
-from rayboot.evaluate.experiment import measure, prepare_evaluation
+from rayboot.cluster.session import connect
+from rayboot.evaluate.datasets.synthetic import SyntheticSet
+from rayboot.evaluate.evaluation_config import EvaluateConfig, MeasureConfig
 from rayboot.evaluate.measure import Measured
-from rayboot.evaluate.plots import plot_cumulative, plot_nme_against_yaw, plot_yaw_histogram
-from rayboot.evaluate.report import format_bands, tabulate_bands
+from rayboot.evaluate.report.html_page import format_bands, tabulate_bands
+from rayboot.evaluate.report.plots import plot_cumulative, plot_nme_against_yaw, plot_yaw_histogram
+from rayboot.evaluate.report.summary import summarize
+from rayboot.evaluate.report.tables import table_latex, table_markdown
 from rayboot.evaluate.results import Results
-from rayboot.evaluate.sets.synthetic import SyntheticSet
-from rayboot.evaluate.summary import summarize
-from rayboot.evaluate.tables import table_latex, table_markdown
+from rayboot.evaluate.run import measure, prepare_evaluation
+from rayboot.io.storage import exists, join_uri, write_bytes
+from rayboot.pipeline.synthesize import synthesize
 from rayboot.rounds.demo import DemoConfig, demo_config, make_faces
 from rayboot.rounds.round import run_round
-from rayboot.synthesis import SynthesisConfig, YawConfig, synthesize
+from rayboot.synthesis import SynthesisConfig, YawConfig
 
 VARIANTS = ("small", "middle", "large")
 BANDS = ((0.0, 15.0), (15.0, 30.0), (30.0, 45.0), (45.0, 60.0), (60.0, 75.0), (75.0, 90.0))

@@ -18,7 +18,7 @@ with contextlib.suppress(ImportError):
 
 import pytest
 
-from rayboot.cluster import LOCAL_ENVIRONMENT
+from rayboot.cluster.session import LOCAL_ENVIRONMENT
 from tests.s3 import S3Server
 
 SHARED = Path(__file__).resolve().parents[1] / "../shared"
@@ -70,7 +70,8 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 @pytest.fixture(scope="session")
 def synthetic_set(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A small synthesised set: 12 near-frontal and 12 faces at every yaw, with their truth."""
-    from rayboot.synthesis import SynthesisConfig, synthesize
+    from rayboot.pipeline.synthesize import synthesize
+    from rayboot.synthesis import SynthesisConfig
 
     uri = str(tmp_path_factory.mktemp("faces") / "set")
     yaw = {"kind": "steps", "steps_deg": (0, 10, 45, 75)}

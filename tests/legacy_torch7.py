@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rayboot.torch7 import TorchObject
+from rayboot.io.torch7 import TorchObject
 
 __all__ = ["legacy_torch7"]
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import psutil
 from ray.util import get_node_ip_address
 
-from rayboot.dashboard import ask_dashboard
+from rayboot.cluster.dashboard import ask_dashboard
 
 
 class Head(NamedTuple):

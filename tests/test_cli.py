@@ -11,10 +11,10 @@ from ray.train import WorkerGroupError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 
 from rayboot import __version__, cli
-from rayboot.doctor import Check
+from rayboot.diagnostics import support_bundle as bundle
+from rayboot.diagnostics.doctor import Check
 from rayboot.errors import FaceRejectedError, RaybootError, RequestError
-from rayboot.submission.request import TASKS
-from rayboot.support import bundle
+from rayboot.submission.prepare import TASKS
 
 
 def _chained(error: Exception, cause: Exception) -> Exception:

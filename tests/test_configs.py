@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from rayboot.config import FrozenConfig, load_config
-from rayboot.evaluate.config import EvaluateConfig
-from rayboot.pipeline.config import GenerateConfig
-from rayboot.pipeline.mesh_request import ReconstructConfig
-from rayboot.rounds.config import RoundConfig
+from rayboot.evaluate.evaluation_config import EvaluateConfig
+from rayboot.pipeline.export_request import ReconstructConfig
+from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.rounds.robustness import RobustnessConfig
+from rayboot.rounds.round_config import RoundConfig
 from rayboot.synthesis import SynthesisConfig
-from rayboot.train.config import FinetuneConfig, PretrainConfig
+from rayboot.train.training_config import FinetuneConfig, PretrainConfig
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 NAMES = sorted(path.name for path in CONFIGS.glob("*.yaml"))

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from infra.stack.place import LOOPBACK, Place
 from infra.stack.service import Service, http_problem
-from rayboot.cluster import LOCAL_ENVIRONMENT
+from rayboot.cluster.session import LOCAL_ENVIRONMENT
 
 __all__ = ["RayHead", "RayWorker"]
 

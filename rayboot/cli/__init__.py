@@ -12,7 +12,7 @@ from typing import Literal
 import click
 
 from rayboot import __version__
-from rayboot.cli import cluster, data, models, training
+from rayboot.cli import cluster_commands, data_commands, model_commands, training_commands
 from rayboot.cli.group import Commands
 from rayboot.logs import FORMAT_VARIABLE, logging_to_stderr
 
@@ -50,22 +50,22 @@ def main(context: click.Context, debug: bool, log_format: Literal["text", "json"
 
 # In the order of a user's work, not of the alphabet.
 for _command in (
-    training.demo,
-    cluster.doctor,
-    data.synthesize,
-    data.pack,
-    data.plan,
-    data.generate,
-    data.preview,
-    training.finetune,
-    training.evaluate,
-    training.run_round,
-    models.status,
-    models.rollback,
-    models.trace,
-    models.reconstruct,
-    cluster.submit,
-    cluster.support_bundle,
-    models.import_weights,
+    training_commands.demo,
+    cluster_commands.doctor,
+    data_commands.synthesize,
+    data_commands.pack,
+    data_commands.plan,
+    data_commands.generate,
+    data_commands.preview,
+    training_commands.finetune,
+    training_commands.evaluate,
+    training_commands.run_round,
+    model_commands.status,
+    model_commands.rollback,
+    model_commands.trace,
+    model_commands.reconstruct,
+    cluster_commands.submit,
+    cluster_commands.support_bundle,
+    model_commands.import_weights,
 ):
     main.add_command(_command)

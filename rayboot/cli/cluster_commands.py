@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from rayboot.cli.notes import note
+from rayboot.cli.messages import note
 from rayboot.cli.options import optional_config
 from rayboot.errors import RaybootError, RequestError
 
@@ -18,7 +18,7 @@ _TASKS = ("synthesize", "plan", "generate", "finetune", "evaluate", "round", "re
 @optional_config("Check what this run needs; without it, what a demo on this machine needs.")
 def doctor(config_path: Path | None) -> None:
     """Check what a run needs, with a remedy for each failure."""
-    from rayboot.doctor import diagnose, format_check, read_needs
+    from rayboot.diagnostics.doctor import diagnose, format_check, read_needs
 
     failed = 0
     for check in diagnose(read_needs(config_path)):
@@ -47,7 +47,7 @@ def doctor(config_path: Path | None) -> None:
 )
 def support_bundle(config_path: Path | None, runs: tuple[str, ...], out: Path) -> None:
     """Collect what helps to find a fault in one file, without secrets and photographs."""
-    from rayboot.support import write_bundle
+    from rayboot.diagnostics import write_bundle
 
     bundle = write_bundle(out, config_path, runs)
     for name, (count, size) in bundle.summary().items():
@@ -82,7 +82,7 @@ def submit(
 ) -> None:
     """Run TASK as a job on a Ray cluster; what TASK takes besides goes after --."""
     from rayboot.submission import prepare_submission, submit_job
-    from rayboot.submission.request import require_cluster
+    from rayboot.submission.prepare import require_cluster
 
     if (task is None) == (job is None):
         raise RequestError("submit needs a TASK, or --follow JOB, and not both")

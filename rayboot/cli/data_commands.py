@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from rayboot.cli.notes import note
+from rayboot.cli.messages import note
 from rayboot.cli.options import COUNTS, config_option, input_option, one_or_all, optional_config
 
 __all__ = ["generate", "pack", "plan", "preview", "synthesize"]
@@ -18,8 +18,9 @@ __all__ = ["generate", "pack", "plan", "preview", "synthesize"]
 def synthesize(config_path: Path, output_uri: str) -> None:
     """Make faces with known 3D shape, in the layout of a real data set."""
     from rayboot.config import load_config
-    from rayboot.data.storage import require_writable
-    from rayboot.synthesis import SynthesisConfig, synthesize
+    from rayboot.io.storage import require_writable
+    from rayboot.pipeline.synthesize import synthesize
+    from rayboot.synthesis import SynthesisConfig
 
     config = load_config(SynthesisConfig, config_path)
     require_writable(output_uri)
@@ -34,7 +35,7 @@ def synthesize(config_path: Path, output_uri: str) -> None:
 )
 def pack(inputs: tuple[str, ...], output_uri: str) -> None:
     """Put photographs into few large files, which are listed and read far faster."""
-    from rayboot.cluster import connect
+    from rayboot.cluster.session import connect
     from rayboot.pipeline.pack import pack, prepare_pack
 
     plan = prepare_pack(one_or_all(inputs), output_uri)
@@ -63,9 +64,9 @@ def plan(
     import yaml
 
     from rayboot.config import load_config
-    from rayboot.pipeline.config import GenerateConfig
-    from rayboot.pipeline.sample import measure_input
-    from rayboot.pipeline.scale import describe_scale, format_outlooks, look_ahead
+    from rayboot.pipeline.generate_config import GenerateConfig
+    from rayboot.pipeline.planning.calibration import measure_input
+    from rayboot.pipeline.planning.scaling import describe_scale, format_outlooks, look_ahead
 
     config = load_config(GenerateConfig, config_path)
     config = config.replace(input=one_or_all(inputs)) if inputs else config
@@ -99,14 +100,14 @@ def generate(
     config_path: Path, inputs: tuple[str, ...], output_uri: str | None, retried_stage: str | None
 ) -> None:
     """Make bootstrap pairs from photographs; the same command again resumes."""
-    from rayboot.cluster import connect
+    from rayboot.cluster.session import connect
     from rayboot.config import load_config
     from rayboot.logs import logged_run
-    from rayboot.pipeline.config import GenerateConfig
     from rayboot.pipeline.generate import generate
-    from rayboot.pipeline.request import prepare
-    from rayboot.pipeline.retry import forget_rejects
-    from rayboot.pipeline.summary import format_summary
+    from rayboot.pipeline.generate_config import GenerateConfig
+    from rayboot.pipeline.generate_request import prepare
+    from rayboot.pipeline.generate_summary import format_summary
+    from rayboot.pipeline.retry_rejects import forget_rejects
 
     config = load_config(GenerateConfig, config_path)
     changes = {"input": one_or_all(inputs), "output": output_uri}
@@ -133,7 +134,7 @@ def generate(
 def preview(uri: str, out: Path, config_path: Path | None) -> None:
     """Show a pairs data set as a contact sheet."""
     from rayboot.config import load_config
-    from rayboot.pipeline.config import GenerateConfig
+    from rayboot.pipeline.generate_config import GenerateConfig
     from rayboot.pipeline.preview import preview_photos, write_preview
 
     if config_path is None:

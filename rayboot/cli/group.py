@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from rayboot.cli.notes import complain, note, show_fault
+from rayboot.cli.messages import complain, note, show_fault
+from rayboot.cluster.versions import require_submitters_versions
 from rayboot.credentials import without_logins
 from rayboot.errors import RaybootError, RequestError
 from rayboot.logs import logs_are_json
-from rayboot.versions import require_submitters_versions
 
 __all__ = ["Commands"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from rayboot.cli.notes import note
+from rayboot.cli.messages import note
 from rayboot.cli.options import optional_config, tracking_option
 
 __all__ = ["import_weights", "reconstruct", "rollback", "status", "trace"]
@@ -32,7 +32,7 @@ def status(folder: Path, tracking_uri: str | None) -> None:
 def rollback(name: str, tracking_uri: str | None) -> None:
     """Make the champion's predecessor the champion again."""
     from rayboot.registry.promotion import roll_back
-    from rayboot.registry.tracking import default_tracking_uri
+    from rayboot.registry.runs import default_tracking_uri
 
     done = roll_back(tracking_uri or default_tracking_uri(), name)
     click.echo(f"models:/{name}/{done.champion} is the champion again, instead of {done.former}")
@@ -44,8 +44,8 @@ def rollback(name: str, tracking_uri: str | None) -> None:
 @tracking_option
 def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
     """Find the data sets and models that used a photo; or what models:/... was made from."""
-    from rayboot.registry.tracking import default_tracking_uri
-    from rayboot.registry.versions import find_version
+    from rayboot.registry.model_versions import find_version
+    from rayboot.registry.runs import default_tracking_uri
     from rayboot.rounds.provenance import describe_version
     from rayboot.rounds.trace import format_trace, trace_face
 
@@ -65,10 +65,10 @@ def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
 @optional_config("Pools and kinds of files; without it, a laptop's.")
 def reconstruct(model: str, input_uri: str, output_uri: str, config_path: Path | None) -> None:
     """Turn photographs into meshes (PLY and GLB, with colours); the same command resumes."""
-    from rayboot.cluster import connect
+    from rayboot.cluster.session import connect
     from rayboot.config import load_config
-    from rayboot.pipeline.mesh_request import ReconstructConfig, prepare_meshes
-    from rayboot.pipeline.meshes import reconstruct_photos
+    from rayboot.pipeline.export_meshes import reconstruct_photos
+    from rayboot.pipeline.export_request import ReconstructConfig, prepare_meshes
 
     config = None if config_path is None else load_config(ReconstructConfig, config_path)
     plan = prepare_meshes(model, input_uri, output_uri, config)

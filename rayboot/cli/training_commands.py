@@ -35,10 +35,10 @@ def demo(out: Path, seed: int) -> None:
 @config_option
 def finetune(config_path: Path) -> None:
     """Fine-tune on a pairs data set, tracked in MLflow."""
-    from rayboot.cluster import connect
+    from rayboot.cluster.session import connect
     from rayboot.config import load_config
-    from rayboot.train.config import FinetuneConfig
     from rayboot.train.finetune import finetune_tracked, prepare_finetune
+    from rayboot.train.training_config import FinetuneConfig
 
     plan = prepare_finetune(load_config(FinetuneConfig, config_path))
     with connect():
@@ -68,11 +68,11 @@ def evaluate(config_path: Path | None, experiment: str, inputs: tuple[str, ...])
 
 
 def _evaluate_accuracy(config_path: Path) -> None:
-    from rayboot.cluster import connect
+    from rayboot.cluster.session import connect
     from rayboot.config import load_config
-    from rayboot.evaluate.config import EvaluateConfig
-    from rayboot.evaluate.experiment import evaluate, prepare_evaluation
-    from rayboot.evaluate.report import format_bands, tabulate_bands
+    from rayboot.evaluate.evaluation_config import EvaluateConfig
+    from rayboot.evaluate.report.html_page import format_bands, tabulate_bands
+    from rayboot.evaluate.run import evaluate, prepare_evaluation
 
     plan = prepare_evaluation(load_config(EvaluateConfig, config_path))
     with connect():
@@ -84,7 +84,7 @@ def _evaluate_accuracy(config_path: Path) -> None:
 
 
 def _evaluate_robustness(config_path: Path | None, inputs: tuple[str, ...]) -> None:
-    from rayboot.cluster import connect
+    from rayboot.cluster.session import connect
     from rayboot.config import load_config
     from rayboot.rounds.robustness import RobustnessConfig, prepare_robustness, run_robustness
 
@@ -117,8 +117,8 @@ def run_round(
 ) -> None:
     """Generate, fine-tune, evaluate, gate, register; resumable as one."""
     from rayboot.config import load_config
-    from rayboot.rounds.config import RoundConfig
     from rayboot.rounds.round import run_round
+    from rayboot.rounds.round_config import RoundConfig
     from rayboot.rounds.series import run_rounds
 
     config = load_config(RoundConfig, config_path)
@@ -133,7 +133,7 @@ def run_round(
 
 
 def _echo_round(result: "RoundResult") -> None:
-    from rayboot.evaluate.report import format_bands
+    from rayboot.evaluate.report.html_page import format_bands
 
     click.echo(format_bands(result.rows, list(result.errors)))
     decision = "passed, the champion now" if result.promoted else "not passed"

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayboot.data.patience import patiently
-from rayboot.data.storage import open_file, read_bytes, read_range
 from rayboot.errors import FaceRejectedError
+from rayboot.io.retry import patiently
+from rayboot.io.storage import open_file, read_bytes, read_range
 
 __all__ = ["FetchedPhoto", "PhotoFetcher"]
 
@@ -46,7 +46,7 @@ class PhotoFetcher:
         self._tables = _TableReader()
 
     def fetch(self, rows: Sequence[Row]) -> list[FetchedPhoto | FaceRejectedError]:
-        """The photos of rows of :data:`rayboot.data.photos.PHOTO_SCHEMA`, in their order.
+        """The photos of rows of :data:`~rayboot.data.readers.PHOTO_SCHEMA`, in their order.
 
         A file that is gone gives an error in its place, to be raised for that row.
 

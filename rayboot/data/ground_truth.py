@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayboot.data.storage import join_uri, list_files, read_bytes, write_bytes
 from rayboot.errors import RequestError, ShapeError
+from rayboot.io.storage import join_uri, list_files, read_bytes, write_bytes
 
 __all__ = [
     "TRUTH_SCHEMA",

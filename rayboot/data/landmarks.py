@@ -6,7 +6,7 @@ import numpy as np
 import scipy.io
 
 from rayboot.errors import FaceRejectedError
-from rayboot.torch7 import read_torch7
+from rayboot.io.torch7 import read_torch7
 
 __all__ = ["LANDMARK_SUFFIXES", "read_landmarks"]
 

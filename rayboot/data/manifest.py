@@ -6,8 +6,8 @@ from typing import Any
 
 from rayboot.config import FrozenConfig, parse_config
 from rayboot.data.schema import SCHEMA_VERSION
-from rayboot.data.storage import exists, join_uri, read_bytes, remove, write_bytes
 from rayboot.errors import RequestError, UnfinishedDataError
+from rayboot.io.storage import exists, join_uri, read_bytes, remove, write_bytes
 
 __all__ = ["Manifest", "read_manifest", "require_finished", "withdraw_manifest", "write_manifest"]
 

@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rayboot.data.manifest import require_finished
-from rayboot.data.patience import patiently
 from rayboot.data.splits import Split
-from rayboot.data.storage import join_uri, list_files, open_file
 from rayboot.errors import RequestError
+from rayboot.io.retry import patiently
+from rayboot.io.storage import join_uri, list_files, open_file
 
 __all__ = ["index_faces", "read_faces", "share_of"]
 

@@ -8,9 +8,9 @@ import numpy as np
 from rayboot.data.images import decode_photo
 from rayboot.data.manifest import require_finished
 from rayboot.data.splits import Split
-from rayboot.data.storage import arrow_filesystem, join_uri, list_files
 from rayboot.errors import RequestError
 from rayboot.geometry.volume import transform_volume, unpack_occupancy
+from rayboot.io.storage import arrow_filesystem, join_uri, list_files
 
 if TYPE_CHECKING:
     import ray.data

@@ -11,7 +11,7 @@ import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayboot.data.storage import read_bytes, write_bytes
+from rayboot.io.storage import read_bytes, write_bytes
 
 __all__ = ["KnownPictures", "picture_hash"]
 

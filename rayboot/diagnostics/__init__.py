@@ -1,5 +1,5 @@
 """One file that says what went wrong where, for whoever helps, without secrets and photographs."""
 
-from rayboot.support.bundle import Bundle, write_bundle
+from rayboot.diagnostics.support_bundle import Bundle, write_bundle
 
 __all__ = ["Bundle", "write_bundle"]

@@ -7,16 +7,16 @@ could take the process down with it runs in a child process.
 from collections.abc import Iterator
 from pathlib import Path
 
-from rayboot.doctor.check import Check, format_check
-from rayboot.doctor.machine import (
+from rayboot.diagnostics.check import Check, format_check
+from rayboot.diagnostics.machine_checks import (
     check_disk,
     check_egl,
     check_gpu,
     check_memory,
     check_shared_memory,
 )
-from rayboot.doctor.needs import Needs, read_needs
-from rayboot.doctor.services import check_mlflow, check_ray, check_storage
+from rayboot.diagnostics.requirements import Needs, read_needs
+from rayboot.diagnostics.service_checks import check_mlflow, check_ray, check_storage
 
 __all__ = ["Check", "Needs", "diagnose", "format_check", "read_needs"]
 

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from rayboot.doctor.check import Check, last_line, run_child
+from rayboot.diagnostics.check import Check, last_line, run_child
 
 __all__ = ["check_disk", "check_egl", "check_gpu", "check_memory", "check_shared_memory"]
 
@@ -18,7 +18,8 @@ _NEEDED_MEMORY, _NEEDED_DISK, _NEEDED_SHM = 6 * _GIB, 2 * _GIB, _GIB // 2
 def check_egl() -> Check:
     """Draws a triangle off-screen, in a child process: a driver may crash."""
     done = run_child(
-        "from rayboot.doctor.machine import _draw_triangle; _draw_triangle()", timeout_s=60
+        "from rayboot.diagnostics.machine_checks import _draw_triangle; _draw_triangle()",
+        timeout_s=60,
     )
     if done.returncode == 0:
         return Check("EGL", "ok", f"renders a triangle in {done.stdout.strip()} s")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from rayboot.versions import own_versions
+from rayboot.cluster.versions import own_versions
 
 __all__ = ["read_environment", "read_machine", "read_packages"]
 

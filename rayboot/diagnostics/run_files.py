@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from rayboot.data.storage import Entry, join_uri, list_entries, open_file, read_bytes
 from rayboot.errors import RequestError
+from rayboot.io.storage import Entry, join_uri, list_entries, open_file, read_bytes
 
 __all__ = ["read_run", "run_ids"]
 

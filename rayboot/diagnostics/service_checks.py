@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rayboot.dashboard import TOKEN_REMEDY, ask_dashboard, cluster_token
-from rayboot.doctor.check import Check, last_line, run_child
+from rayboot.cluster.dashboard import TOKEN_REMEDY, ask_dashboard, cluster_token
+from rayboot.diagnostics.check import Check, last_line, run_child
 
 __all__ = ["check_mlflow", "check_ray", "check_storage"]
 
@@ -25,7 +25,8 @@ def check_ray(address: str | None) -> Check:
     started = time.monotonic()
     where = address or "local"
     done = run_child(
-        f"from rayboot.doctor.services import _join_ray; _join_ray({where!r})", timeout_s=120
+        f"from rayboot.diagnostics.service_checks import _join_ray; _join_ray({where!r})",
+        timeout_s=120,
     )
     if done.returncode == 0:
         took = f"{time.monotonic() - started:.0f} s"
@@ -103,7 +104,9 @@ def check_storage(uri: str, written: bool = False) -> Check:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     where = endpoint or "AWS (AWS_ENDPOINT_URL is not set)"
     # A child, because an unreachable endpoint is retried for minutes.
-    code = f"from rayboot.doctor.services import _try_store; _try_store({uri!r}, {written})"
+    code = (
+        f"from rayboot.diagnostics.service_checks import _try_store; _try_store({uri!r}, {written})"
+    )
     done = run_child(code, timeout_s=40)
     if done.returncode == 0:
         return Check(name, "ok", f"{where} answers, {done.stdout.strip()}")
@@ -119,7 +122,7 @@ def check_storage(uri: str, written: bool = False) -> Check:
 def _try_store(uri: str, written: bool) -> None:
     import s3fs
 
-    from rayboot.data.storage import require_writable
+    from rayboot.io.storage import require_writable
 
     options = {"connect_timeout": 5, "read_timeout": 10, "retries": {"max_attempts": 1}}
     parts = urlsplit(uri)

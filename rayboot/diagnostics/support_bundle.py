@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from rayboot.doctor import diagnose, format_check, read_needs
+from rayboot.diagnostics.doctor import diagnose, format_check, read_needs
+from rayboot.diagnostics.machine_info import read_environment, read_machine, read_packages
+from rayboot.diagnostics.ray_logs import latest_sessions, read_ray_logs
+from rayboot.diagnostics.redaction import Redactor, find_secrets
+from rayboot.diagnostics.run_files import read_run, run_ids
 from rayboot.errors import RaybootError, RequestError
-from rayboot.registry.describe import describe_run
-from rayboot.support.machine import read_environment, read_machine, read_packages
-from rayboot.support.ray_logs import latest_sessions, read_ray_logs
-from rayboot.support.redaction import Redactor, find_secrets
-from rayboot.support.run_files import read_run, run_ids
+from rayboot.registry.run_description import describe_run
 
 __all__ = ["Bundle", "write_bundle"]
 

@@ -3,8 +3,8 @@
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from rayboot.config import FrozenConfig
+from rayboot.evaluate.datasets import AnySet
 from rayboot.evaluate.protocol import Protocol
-from rayboot.evaluate.sets import AnySet
 
 __all__ = ["EvaluateConfig", "MeasureConfig"]
 

@@ -18,23 +18,23 @@ import ray.data
 from ray.data import ActorPoolStrategy
 from tqdm import tqdm
 
-from rayboot.carried import CarriedFile
-from rayboot.data.storage import write_bytes
+from rayboot.cluster.broadcast import CarriedFile
+from rayboot.cluster.resources import require_room
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError, ShapeError
-from rayboot.evaluate.config import MeasureConfig
-from rayboot.evaluate.nme import Comparison
-from rayboot.evaluate.placing import place_truth
+from rayboot.evaluate.datasets.base import FaceSet, Fault, TrueFace
+from rayboot.evaluate.datasets.ground_truth_alignment import place_truth
+from rayboot.evaluate.evaluation_config import MeasureConfig
+from rayboot.evaluate.metrics.nme import Comparison
 from rayboot.evaluate.protocol import Protocol
 from rayboot.evaluate.results import RESULT_SCHEMA, FaceError, Results, write_table
-from rayboot.evaluate.truth import FaceSet, Fault, TrueFace
+from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.mesh import Mesh
-from rayboot.geometry.surface import extract_surface
 from rayboot.geometry.volume import keep_largest_component
+from rayboot.io.storage import write_bytes
 from rayboot.logs import LogContext, adopt_context, current_context
 from rayboot.models import Reconstructor, load_network
-from rayboot.models.config import InferenceConfig
+from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
-from rayboot.room import require_room
 
 __all__ = ["Measured", "measure_face", "measure_models", "surface_of"]
 

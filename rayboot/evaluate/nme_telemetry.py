@@ -14,7 +14,7 @@ def show_errors(summary: Mapping[str, Any]) -> None:
     Metric: ``rayboot_nme_percent``; it is there until the driver ends.
 
     Args:
-        summary: from :func:`rayboot.evaluate.summary.summarize`.
+        summary: from :func:`rayboot.evaluate.report.summary.summarize`.
     """
     gauge = metrics.Gauge(
         "rayboot_nme_percent", "NME after ICP.", tag_keys=("set", "model", "band")

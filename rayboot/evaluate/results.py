@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rayboot.data.storage import write_bytes
+from rayboot.io.storage import write_bytes
 
 __all__ = [
     "RESULT_SCHEMA",

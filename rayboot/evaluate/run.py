@@ -5,16 +5,16 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from rayboot.data.storage import require_writable, write_bytes
 from rayboot.errors import RequestError
-from rayboot.evaluate.config import EvaluateConfig
-from rayboot.evaluate.gauges import show_errors
+from rayboot.evaluate.evaluation_config import EvaluateConfig
 from rayboot.evaluate.measure import Measured, measure_models
-from rayboot.evaluate.outputs import Subject, write_outputs
-from rayboot.evaluate.summary import summarize
+from rayboot.evaluate.nme_telemetry import show_errors
+from rayboot.evaluate.report.outputs import Subject, write_outputs
+from rayboot.evaluate.report.summary import summarize
+from rayboot.io.storage import require_writable, write_bytes
 from rayboot.logs import logged_run, new_run_id
-from rayboot.registry.models import pin_model, resolve_weights
-from rayboot.registry.tracking import Run, open_run
+from rayboot.registry.registration import pin_model, resolve_weights
+from rayboot.registry.runs import Run, open_run
 
 __all__ = [
     "EvaluationPlan",

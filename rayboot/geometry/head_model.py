@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rayboot.geometry.surface import vertex_normals
+from rayboot.geometry.isosurface import vertex_normals
 
 __all__ = ["HeadModel", "head_model"]
 

@@ -11,11 +11,11 @@ import numpy as np
 from rayboot.data.mesh_files import encode_mesh
 from rayboot.errors import RequestError, ShapeError
 from rayboot.geometry.crop import warp_photo
-from rayboot.geometry.surface import extract_surface
+from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.volume import keep_largest_component
 from rayboot.models import InferenceConfig, load_network
 from rayboot.models.predictor import Predictor
-from rayboot.render.colors import paint_mesh
+from rayboot.render.texturing import paint_mesh
 
 __all__ = ["OUTPUTS", "FaceReconstructor", "Output"]
 

@@ -19,7 +19,7 @@ class ServedReconstructor(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Reads the weights; called once a process."""
-        from rayboot.serving.faces import FaceReconstructor
+        from rayboot.inference.face_reconstructor import FaceReconstructor
 
         self._faces = FaceReconstructor(context.artifacts["weights"])
 

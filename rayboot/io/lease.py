@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from rayboot.data.storage import create_bytes, read_bytes, remove, write_bytes
 from rayboot.errors import BusyError
+from rayboot.io.storage import create_bytes, read_bytes, remove, write_bytes
 
 __all__ = ["exclusive"]
 

@@ -19,8 +19,8 @@ import fsspec
 from fsspec.core import url_to_fs
 from pyarrow.fs import FSSpecHandler, LocalFileSystem, PyFileSystem
 
-from rayboot.data.patience import patiently
 from rayboot.errors import RequestError
+from rayboot.io.retry import patiently
 
 __all__ = [
     "Entry",

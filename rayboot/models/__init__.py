@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from rayboot.models.config import HeadConfig, InferenceConfig, NetworkConfig, VRNConfig
+from rayboot.models.network_config import HeadConfig, InferenceConfig, NetworkConfig, VRNConfig
 
 if TYPE_CHECKING:
     from rayboot.models.head_regressor import HeadRegressor

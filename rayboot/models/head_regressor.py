@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn import functional
 
 from rayboot.errors import ShapeError
-from rayboot.geometry.front_solid import build_solid, fill_softly
-from rayboot.geometry.head import head_model
-from rayboot.models.config import HeadConfig
+from rayboot.geometry.face_solid import build_solid, fill_softly
+from rayboot.geometry.head_model import head_model
+from rayboot.models.network_config import HeadConfig
 from rayboot.models.reconstructor import Reconstructor, require_images
 
 __all__ = ["HeadRegressor", "pack_head"]

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from rayboot.models.config import Precision
+from rayboot.models.network_config import Precision
 
 __all__ = ["autocast", "resolve_precision"]
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from rayboot.errors import ShapeError
-from rayboot.models.compress import mean_of_cells, pack_bits
-from rayboot.models.config import InferenceConfig
+from rayboot.models.compression import mean_of_cells, pack_bits
+from rayboot.models.device_transfer import OnTheWay, send
+from rayboot.models.network_config import InferenceConfig
 from rayboot.models.precision import autocast
 from rayboot.models.reconstructor import Reconstructor
-from rayboot.models.transfer import OnTheWay, send
 
 __all__ = ["Predictor", "SmallShapes"]
 
@@ -21,8 +21,8 @@ class SmallShapes(NamedTuple):
     """Shapes as later stages need them.
 
     Attributes:
-        bits: (N, D, S, S / 8) uint8, :func:`~rayboot.models.compress.pack_bits`.
-        cells: (N, D', S', S') uint8, :func:`~rayboot.models.compress.mean_of_cells`.
+        bits: (N, D, S, S / 8) uint8, :func:`~rayboot.models.compression.pack_bits`.
+        cells: (N, D', S', S') uint8, :func:`~rayboot.models.compression.mean_of_cells`.
         targets: what :meth:`~rayboot.models.reconstructor.Reconstructor.encode` keeps of each;
             None where the bits are the target.
     """

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from rayboot.errors import ShapeError
-from rayboot.models.config import NetworkConfig
+from rayboot.models.network_config import NetworkConfig
 
 __all__ = ["Reconstructor", "require_images"]
 

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from rayboot.errors import WeightsError
+from rayboot.io.torch7 import TorchObject
 from rayboot.models.vrn import VRN, BranchSum, Enlarge
-from rayboot.torch7 import TorchObject
 
 __all__ = ["state_dict_from_torch7"]
 
@@ -49,7 +49,7 @@ def state_dict_from_torch7(root: Any, network: VRN) -> dict[str, torch.Tensor]:
     """Weights of a Torch7 module tree under the keys of ``network``.
 
     Args:
-        root: what :func:`rayboot.torch7.read_torch7` returned.
+        root: what :func:`rayboot.io.torch7.read_torch7` returned.
         network: of the wanted sizes; its own weights are not looked at.
 
     Returns:

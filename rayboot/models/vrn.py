@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from rayboot.errors import ShapeError
-from rayboot.models.config import VRNConfig
 from rayboot.models.losses import voxel_cross_entropy
+from rayboot.models.network_config import VRNConfig
 from rayboot.models.reconstructor import Reconstructor, require_images
-from rayboot.models.turn import turn_volumes, unpack_bits
+from rayboot.models.transform import turn_volumes, unpack_bits
 
 __all__ = ["VRN", "BranchSum", "Enlarge"]
 

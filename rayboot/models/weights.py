@@ -19,12 +19,12 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from rayboot.errors import RequestError, WeightsError
-from rayboot.models.config import HeadConfig, NetworkConfig, VRNConfig
+from rayboot.io.torch7 import Torch7Error, read_torch7
 from rayboot.models.head_regressor import HeadRegressor
+from rayboot.models.network_config import HeadConfig, NetworkConfig, VRNConfig
 from rayboot.models.reconstructor import Reconstructor
 from rayboot.models.torch7_modules import state_dict_from_torch7
 from rayboot.models.vrn import VRN
-from rayboot.torch7 import Torch7Error, read_torch7
 
 __all__ = [
     "KINDS",

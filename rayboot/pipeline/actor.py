@@ -13,9 +13,9 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray.util import metrics
 from ray.util.annotations import RayDeprecationWarning
 
+from rayboot.cluster.progress import Progress
 from rayboot.logs import LogContext, adopt_context, current_context
 from rayboot.pipeline.isolation import Isolated, Isolation, Stage
-from rayboot.progress import Progress
 
 __all__ = ["Reading", "StageActor", "StageUse", "Tally", "map_with_actors", "read_progress"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from rayboot.pipeline.config import PoolConfig
+from rayboot.pipeline.generate_config import PoolConfig
 
 if TYPE_CHECKING:
     from ray.data import Dataset

@@ -14,8 +14,8 @@ from typing import Any
 from ray.data import DataContext
 from ray.data.checkpoint import CheckpointConfig
 
-from rayboot.data.patience import RETRIED_ERRORS
-from rayboot.data.storage import list_files
+from rayboot.io.retry import RETRIED_ERRORS
+from rayboot.io.storage import list_files
 
 __all__ = ["checkpointed", "finished_files", "quiet"]
 

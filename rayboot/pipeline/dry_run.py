@@ -7,11 +7,11 @@ import pyarrow as pa
 
 from rayboot.errors import RequestError
 from rayboot.models import read_config
-from rayboot.pipeline.config import GenerateConfig
-from rayboot.pipeline.read import ReadPhotos
-from rayboot.pipeline.reconstruct import ReconstructFaces
-from rayboot.pipeline.turn import TurnFaces
-from rayboot.registry.models import resolve_weights
+from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.pipeline.stages.crop_faces import ReadPhotos
+from rayboot.pipeline.stages.predict_volume import ReconstructFaces
+from rayboot.pipeline.stages.render_views import TurnFaces
+from rayboot.registry.registration import resolve_weights
 
 __all__ = ["make_few"]
 
@@ -26,7 +26,7 @@ def make_few(config: GenerateConfig, photos: pa.Table, num_faces: int) -> list[d
 
     Args:
         config: of the run that would be; ``model`` is its network.
-        photos: rows of :data:`rayboot.data.photos.PHOTO_SCHEMA`; those tried are spread over
+        photos: rows of :data:`~rayboot.data.readers.PHOTO_SCHEMA`; those tried are spread over
             them.
         num_faces: after how many to stop.
 

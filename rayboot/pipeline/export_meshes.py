@@ -17,10 +17,15 @@ import pyarrow.parquet as pq
 import ray
 import ray.data
 
-from rayboot.data.lock import exclusive
+from rayboot.cluster.failures import blaming_cluster
+from rayboot.cluster.progress import beside_driver, show_progress
+from rayboot.cluster.resources import require_room
 from rayboot.data.mesh_files import encode_mesh
-from rayboot.data.patience import blaming_store, patiently
-from rayboot.data.storage import (
+from rayboot.errors import DegenerateInputError, FaceRejectedError, RaybootError
+from rayboot.geometry.isosurface import surface_of_cells
+from rayboot.io.lease import exclusive
+from rayboot.io.retry import blaming_store, patiently
+from rayboot.io.storage import (
     arrow_filesystem,
     exists,
     join_below,
@@ -29,21 +34,16 @@ from rayboot.data.storage import (
     open_file,
     write_bytes,
 )
-from rayboot.errors import DegenerateInputError, FaceRejectedError, RaybootError
-from rayboot.geometry.surface import surface_of_cells
 from rayboot.logs import logged_run
-from rayboot.lost import blaming_cluster
+from rayboot.pipeline.actor import Tally, map_with_actors, read_progress
 from rayboot.pipeline.blocks import ROWS_PER_BLOCK, WRITE_CPUS, cut_into_blocks
 from rayboot.pipeline.checkpoint import checkpointed, finished_files
+from rayboot.pipeline.export_request import CHECKPOINT, LISTING, LOCK, ROWS, MeshKind, MeshPlan
 from rayboot.pipeline.isolation import Isolation
-from rayboot.pipeline.mesh_request import CHECKPOINT, LISTING, LOCK, ROWS, MeshKind, MeshPlan
-from rayboot.pipeline.read import ReadPhotos, reject_read
-from rayboot.pipeline.reconstruct import ReconstructFaces
-from rayboot.pipeline.rows import Row, map_rows, rows_of, solid_of
-from rayboot.pipeline.stage import Tally, map_with_actors, read_progress
-from rayboot.progress import beside_driver, show_progress
-from rayboot.render.colors import paint_mesh
-from rayboot.room import require_room
+from rayboot.pipeline.stages.crop_faces import ReadPhotos, reject_read
+from rayboot.pipeline.stages.predict_volume import ReconstructFaces
+from rayboot.pipeline.stages.records import Row, map_rows, rows_of, solid_of
+from rayboot.render.texturing import paint_mesh
 
 __all__ = ["MeshSummary", "WriteMeshes", "reconstruct_photos"]
 
@@ -81,7 +81,7 @@ def reconstruct_photos(plan: MeshPlan) -> MeshSummary:
     where a photo gave no mesh.
 
     Args:
-        plan: from :func:`rayboot.pipeline.mesh_request.prepare_meshes`.
+        plan: from :func:`rayboot.pipeline.export_request.prepare_meshes`.
 
     Raises:
         BusyError: another run writes to the same output.

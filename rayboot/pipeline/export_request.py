@@ -8,15 +8,15 @@ from typing import Literal, NamedTuple
 import pyarrow.parquet as pq
 
 from rayboot.config import FrozenConfig
-from rayboot.data.photos import list_photos
-from rayboot.data.storage import exists, join_uri, read_bytes, require_writable, write_bytes
+from rayboot.data.readers.directory import list_photos
 from rayboot.errors import RequestError
+from rayboot.io.storage import exists, join_uri, read_bytes, require_writable, write_bytes
 from rayboot.logs import new_run_id
 from rayboot.models import NetworkConfig, read_config
-from rayboot.models.config import InferenceConfig
-from rayboot.pipeline.config import PoolConfig
+from rayboot.models.network_config import InferenceConfig
+from rayboot.pipeline.generate_config import PoolConfig
 from rayboot.pipeline.listing import mark_duplicates
-from rayboot.registry.models import resolve_weights
+from rayboot.registry.registration import resolve_weights
 
 __all__ = [
     "CHECKPOINT",

@@ -11,28 +11,28 @@ import pyarrow.parquet as pq
 import ray.data
 from ray.data import Dataset
 
-from rayboot.data.lock import exclusive
+from rayboot.cluster.failures import blaming_cluster
+from rayboot.cluster.progress import beside_driver, show_progress
+from rayboot.cluster.resources import require_room
 from rayboot.data.manifest import Manifest, read_manifest, write_manifest
-from rayboot.data.patience import blaming_store, patiently
-from rayboot.data.storage import (
+from rayboot.errors import RaybootError
+from rayboot.io.lease import exclusive
+from rayboot.io.retry import blaming_store, patiently
+from rayboot.io.storage import (
     arrow_filesystem,
     exists,
     join_uri,
     open_file,
 )
-from rayboot.errors import RaybootError
 from rayboot.logs import logged_run
-from rayboot.lost import blaming_cluster
+from rayboot.pipeline.actor import Reading, StageUse, Tally, read_progress
 from rayboot.pipeline.blocks import WRITE_CPUS, cut_into_blocks, rows_per_block
 from rayboot.pipeline.checkpoint import checkpointed
+from rayboot.pipeline.generate_request import CHECKPOINT, LISTING, LOCK, TEST_PHOTOS, GeneratePlan
+from rayboot.pipeline.generate_summary import GenerateSummary, count_rows, summarize
+from rayboot.pipeline.graph import LAST_STAGE, bootstrap_stages
 from rayboot.pipeline.listing import know_pictures
-from rayboot.pipeline.request import CHECKPOINT, LISTING, LOCK, TEST_PHOTOS, GeneratePlan
-from rayboot.pipeline.retry import finish_forgetting
-from rayboot.pipeline.stage import Reading, StageUse, Tally, read_progress
-from rayboot.pipeline.stages import LAST_STAGE, bootstrap_stages
-from rayboot.pipeline.summary import GenerateSummary, count_rows, summarize
-from rayboot.progress import beside_driver, show_progress
-from rayboot.room import require_room
+from rayboot.pipeline.retry_rejects import finish_forgetting
 
 __all__ = ["generate"]
 

@@ -6,11 +6,11 @@ from pydantic import Field
 
 from rayboot.config import FrozenConfig
 from rayboot.geometry.views import ViewConfig
-from rayboot.models.config import InferenceConfig
-from rayboot.registry.names import BUILTIN_COMPACT
+from rayboot.models.network_config import InferenceConfig
+from rayboot.registry.model_names import BUILTIN_COMPACT
 from rayboot.render.backplane import BackplaneMode
-from rayboot.render.colors import ColorMode
-from rayboot.render.device import DeviceKind
+from rayboot.render.egl_device import DeviceKind
+from rayboot.render.texturing import ColorMode
 from rayboot.render.visibility import cell_size
 
 __all__ = ["GenerateConfig", "PoolConfig", "SelectionConfig"]

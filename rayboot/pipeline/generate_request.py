@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 
 import rayboot
 from rayboot.data.detector import FaceDetector
-from rayboot.data.storage import exists, join_uri, read_bytes, require_writable, write_bytes
 from rayboot.errors import RequestError
+from rayboot.io.storage import exists, join_uri, read_bytes, require_writable, write_bytes
 from rayboot.logs import new_run_id
 from rayboot.models import NetworkConfig, read_config
-from rayboot.pipeline.config import GenerateConfig
+from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.listing import list_inputs, mark_duplicates, thin_videos
-from rayboot.registry.models import resolve_weights
+from rayboot.registry.registration import resolve_weights
 
 __all__ = [
     "CHECKPOINT",
@@ -119,7 +119,7 @@ def write_listing(inputs: str | tuple[str, ...], frame_step: int, output: str) -
 
     Args:
         inputs: URIs of the photos.
-        frame_step: of videos, see :class:`~rayboot.pipeline.config.GenerateConfig`.
+        frame_step: of videos, see :class:`~rayboot.pipeline.generate_config.GenerateConfig`.
         output: URI of the pairs data set.
 
     Returns:

@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray
 
-from rayboot.data.patience import patiently
-from rayboot.data.storage import join_uri, list_files, open_file
+from rayboot.io.retry import patiently
+from rayboot.io.storage import join_uri, list_files, open_file
+from rayboot.pipeline.actor import StageUse
 from rayboot.pipeline.checkpoint import finished_files
-from rayboot.pipeline.request import CHECKPOINT
-from rayboot.pipeline.stage import StageUse
+from rayboot.pipeline.generate_request import CHECKPOINT
 
 __all__ = ["GenerateSummary", "count_rows", "format_summary", "summarize"]
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from ray.data import Dataset
 
+from rayboot.pipeline.actor import map_with_actors
+from rayboot.pipeline.generate_request import GeneratePlan
 from rayboot.pipeline.isolation import Isolation, Stage
-from rayboot.pipeline.read import ReadPhotos, reject_read
-from rayboot.pipeline.reconstruct import ReconstructFaces
-from rayboot.pipeline.request import GeneratePlan
-from rayboot.pipeline.stage import map_with_actors
-from rayboot.pipeline.turn import TurnFaces, reject_turn
+from rayboot.pipeline.stages.crop_faces import ReadPhotos, reject_read
+from rayboot.pipeline.stages.predict_volume import ReconstructFaces
+from rayboot.pipeline.stages.render_views import TurnFaces, reject_turn
 
 __all__ = ["LAST_STAGE", "bootstrap_stages"]
 
@@ -27,9 +27,9 @@ def bootstrap_stages(
     """Listed photos to rows of :data:`rayboot.data.schema.PAIRS_SCHEMA`.
 
     Args:
-        listing: rows of :data:`rayboot.data.photos.PHOTO_SCHEMA`, ``duplicate_of`` added.
+        listing: rows of :data:`~rayboot.data.readers.PHOTO_SCHEMA`, ``duplicate_of`` added.
         plan: the request.
-        tally: handle of an actor of :class:`~rayboot.pipeline.stage.Tally`.
+        tally: handle of an actor of :class:`~rayboot.pipeline.actor.Tally`.
         tested: URI of the pictures that no photo may show; None where there are none.
     """
     pools = plan.config.pools

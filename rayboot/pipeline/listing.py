@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
 from rayboot.data.images import decode_photo
-from rayboot.data.photos import PHOTO_SCHEMA, list_photos
-from rayboot.data.pictures import KnownPictures
+from rayboot.data.perceptual_hash import KnownPictures
+from rayboot.data.readers.directory import PHOTO_SCHEMA, list_photos
 from rayboot.errors import FaceRejectedError, RequestError
 
 __all__ = ["know_pictures", "list_inputs", "mark_duplicates", "thin_videos"]
@@ -57,7 +57,7 @@ def thin_videos(photos: pa.Table, step: int) -> pa.Table:
     """Every ``step``-th frame of each video, from its first on; photos that are no frames stay.
 
     Args:
-        photos: of :data:`rayboot.data.photos.PHOTO_SCHEMA`, in a fixed order.
+        photos: of :data:`~rayboot.data.readers.PHOTO_SCHEMA`, in a fixed order.
         step: 1 keeps all.
     """
     if step == 1:
@@ -78,7 +78,7 @@ def mark_duplicates(photos: pa.Table) -> pa.Table:
     their size with another one are.
 
     Args:
-        photos: of :data:`rayboot.data.photos.PHOTO_SCHEMA`, in a fixed order.
+        photos: of :data:`~rayboot.data.readers.PHOTO_SCHEMA`, in a fixed order.
     """
     tags = photos["tag"]
     suspects = _suspects(photos)

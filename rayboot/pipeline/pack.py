@@ -10,10 +10,13 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy
 
+from rayboot.cluster.progress import beside_driver, show_progress
 from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
-from rayboot.data.lock import exclusive
-from rayboot.data.photos import PHOTO_SCHEMA
-from rayboot.data.storage import (
+from rayboot.data.readers.containers import INDEX_NAME, PACKED_SCHEMA
+from rayboot.data.readers.directory import PHOTO_SCHEMA
+from rayboot.errors import FaceRejectedError, RaybootError
+from rayboot.io.lease import exclusive
+from rayboot.io.storage import (
     arrow_filesystem,
     exists,
     join_uri,
@@ -22,13 +25,10 @@ from rayboot.data.storage import (
     require_writable,
     write_bytes,
 )
-from rayboot.data.tables import INDEX_NAME, PACKED_SCHEMA
-from rayboot.errors import FaceRejectedError, RaybootError
 from rayboot.logs import current_context, logged_run, new_run_id
+from rayboot.pipeline.actor import StageActor, Tally, read_progress
 from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.listing import list_inputs
-from rayboot.pipeline.stage import StageActor, Tally, read_progress
-from rayboot.progress import beside_driver, show_progress
 
 __all__ = ["PackPlan", "PackPhotos", "pack", "prepare_pack"]
 
@@ -114,7 +114,7 @@ def pack(plan: PackPlan, num_readers: int = 4) -> int:
 
 
 class PackPhotos:
-    """Fetches listed photos; rows of :data:`rayboot.data.tables.PACKED_SCHEMA`.
+    """Fetches listed photos; rows of :data:`rayboot.data.readers.containers.PACKED_SCHEMA`.
 
     A photo that is gone keeps its row, without bytes: ``generate`` says so later.
     """

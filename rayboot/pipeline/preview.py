@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from rayboot.data.images import decode_photo, encode_image
-from rayboot.data.photos import list_photos
-from rayboot.data.storage import join_uri, list_files, open_file, write_bytes
+from rayboot.data.readers.directory import list_photos
 from rayboot.errors import RequestError
-from rayboot.pipeline.config import GenerateConfig
-from rayboot.pipeline.few import make_few
-from rayboot.render.sheet import contact_sheet
+from rayboot.io.storage import join_uri, list_files, open_file, write_bytes
+from rayboot.pipeline.dry_run import make_few
+from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.render.contact_sheet import contact_sheet
 
 __all__ = ["pairs_sheet", "preview_photos", "write_preview"]
 

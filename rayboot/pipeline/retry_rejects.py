@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rayboot.data.lock import exclusive
 from rayboot.data.manifest import withdraw_manifest
-from rayboot.data.storage import (
+from rayboot.io.lease import exclusive
+from rayboot.io.storage import (
     exists,
     join_uri,
     list_files,
@@ -20,7 +20,7 @@ from rayboot.data.storage import (
     write_bytes,
 )
 from rayboot.pipeline.checkpoint import finished_files
-from rayboot.pipeline.request import CHECKPOINT, LOCK
+from rayboot.pipeline.generate_request import CHECKPOINT, LOCK
 
 __all__ = ["finish_forgetting", "forget_rejects"]
 

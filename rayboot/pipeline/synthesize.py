@@ -16,19 +16,19 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from rayboot.data.storage import join_uri, write_bytes
-from rayboot.data.truth import TRUTH_SCHEMA, write_topology, write_truth
+from rayboot.data.ground_truth import TRUTH_SCHEMA, write_topology, write_truth
 from rayboot.geometry.camera import gaze_angles, transform_points
 from rayboot.geometry.crop import landmark_crop
-from rayboot.geometry.front_solid import build_solid, fill_volume, solid_extent
-from rayboot.geometry.head import head_model
-from rayboot.geometry.landmarks import interocular_distance
+from rayboot.geometry.face_solid import build_solid, fill_volume, solid_extent
+from rayboot.geometry.head_model import head_model
+from rayboot.geometry.landmarks68 import interocular_distance
 from rayboot.geometry.volume import pack_occupancy
+from rayboot.io.storage import join_uri, write_bytes
+from rayboot.io.torch7 import write_torch7
 from rayboot.render import Renderer
-from rayboot.synthesis.config import SynthesisConfig
 from rayboot.synthesis.photo import Photo, take_photo
 from rayboot.synthesis.sampling import FaceSample, draw_sample
-from rayboot.torch7 import write_torch7
+from rayboot.synthesis.synthesis_config import SynthesisConfig
 
 __all__ = ["synthesize"]
 

@@ -9,7 +9,7 @@ from mlflow.tracking import MlflowClient
 
 from rayboot.errors import RequestError
 from rayboot.registry.promotion import LOCK_SUFFIX
-from rayboot.registry.tracking import client_of
+from rayboot.registry.runs import client_of
 
 __all__ = ["ModelVersion", "find_version", "list_versions"]
 

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from rayboot.errors import BusyError, ConflictError, RequestError
-from rayboot.registry.tracking import client_of
+from rayboot.registry.runs import client_of
 
 __all__ = [
     "CHAMPION",

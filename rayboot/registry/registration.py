@@ -22,8 +22,8 @@ from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 import rayboot
 from rayboot.errors import RequestError
-from rayboot.registry.names import BUILTIN
-from rayboot.registry.tracking import Run, client_of
+from rayboot.registry.model_names import BUILTIN
+from rayboot.registry.runs import Run, client_of
 
 __all__ = [
     "Examples",

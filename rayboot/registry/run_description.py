@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rayboot.registry.tracking import client_of
+from rayboot.registry.runs import client_of
 
 __all__ = ["describe_run"]
 

@@ -31,7 +31,7 @@ class Run:
     """One MLflow run; a thin handle that survives a restart of its writer.
 
     While a server does not answer, MLflow itself tries for some minutes. Whoever must not
-    wait hands figures to a :class:`rayboot.registry.recorder.Recorder`.
+    wait hands figures to a :class:`rayboot.registry.metric_logger.Recorder`.
 
     Args:
         tracking_uri: of the store, such as ``sqlite:///mlflow.db``.

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-from rayboot.registry.tracking import Run
+from rayboot.registry.runs import Run
 
 __all__ = ["watching_system"]
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from rayboot.geometry.pose import FacePose
-from rayboot.render.fill import fill_from_around
+from rayboot.render.inpaint import fill_from_around
 from rayboot.render.scene import Backplane
 from rayboot.render.visibility import silhouette
 

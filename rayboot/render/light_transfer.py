@@ -7,8 +7,8 @@ Light is smooth, features are not: a median over a neighbourhood tells them apar
 
 import numpy as np
 
-from rayboot.render.fill import nearest_known
-from rayboot.render.texture import sample_photo
+from rayboot.render.inpaint import nearest_known
+from rayboot.render.interpolation import sample_photo
 
 __all__ = ["light_factors"]
 

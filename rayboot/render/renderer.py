@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402
 import pyrender  # noqa: E402
 from OpenGL.GL import GL_CLAMP_TO_EDGE, GL_LINEAR  # noqa: E402
 
-from rayboot.render.device import DeviceKind, choose_device, list_devices  # noqa: E402
+from rayboot.render.egl_device import DeviceKind, choose_device, list_devices  # noqa: E402
 from rayboot.render.scene import Backplane, DrapedMesh, Scene  # noqa: E402
 
 __all__ = ["Renderer"]

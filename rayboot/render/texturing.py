@@ -18,10 +18,10 @@ import numpy as np
 from rayboot.geometry.camera import pixel_from_crop
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose
-from rayboot.render.fill import extend_nearest
-from rayboot.render.light import light_factors
+from rayboot.render.inpaint import extend_nearest
+from rayboot.render.interpolation import sample_photo
+from rayboot.render.light_transfer import light_factors
 from rayboot.render.scene import DrapedMesh
-from rayboot.render.texture import sample_photo
 from rayboot.render.visibility import Sight, look_at
 
 __all__ = ["ColorMode", "drape_photo", "paint_mesh"]

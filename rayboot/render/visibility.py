@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from rayboot.geometry.camera import pixel_from_crop
+from rayboot.geometry.isosurface import vertex_normals
 from rayboot.geometry.mesh import Mesh
-from rayboot.geometry.surface import vertex_normals
 
 __all__ = ["Sight", "cell_size", "look_at", "silhouette"]
 

@@ -1,5 +1,5 @@
 """A bootstrap round as one resumable run."""
 
-from rayboot.rounds.config import RoundConfig
+from rayboot.rounds.round_config import RoundConfig
 
 __all__ = ["RoundConfig"]

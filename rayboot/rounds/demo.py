@@ -7,16 +7,17 @@ from typing import Any
 import yaml
 
 from rayboot.config import FrozenConfig, parse_config
-from rayboot.data.storage import exists, join_uri, require_writable
-from rayboot.evaluate.config import MeasureConfig
-from rayboot.evaluate.sets.synthetic import SyntheticSet
-from rayboot.pipeline.config import GenerateConfig
-from rayboot.rounds.config import RoundConfig
+from rayboot.evaluate.datasets.synthetic import SyntheticSet
+from rayboot.evaluate.evaluation_config import MeasureConfig
+from rayboot.io.storage import exists, join_uri, require_writable
+from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.pipeline.synthesize import synthesize
 from rayboot.rounds.drift import DriftConfig
 from rayboot.rounds.gate import GateConfig
 from rayboot.rounds.round import RoundResult, run_round
-from rayboot.synthesis import SynthesisConfig, synthesize
-from rayboot.train.config import FinetuneSettings
+from rayboot.rounds.round_config import RoundConfig
+from rayboot.synthesis import SynthesisConfig
+from rayboot.train.training_config import FinetuneSettings
 
 __all__ = ["SET", "DemoConfig", "demo_config", "make_faces", "run_demo"]
 

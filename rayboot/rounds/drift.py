@@ -9,7 +9,7 @@ from pydantic import Field
 from rayboot.config import FrozenConfig
 from rayboot.data.images import decode_photo
 from rayboot.data.pair_index import index_faces, read_faces
-from rayboot.evaluate.shapes import ShapeStatistics, measure_shapes
+from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics, measure_shapes
 from rayboot.models import load_network
 
 __all__ = ["DriftConfig", "find_drift", "measure_drift", "read_crops"]

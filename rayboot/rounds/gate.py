@@ -7,8 +7,8 @@ import numpy as np
 from pydantic import Field
 
 from rayboot.config import FrozenConfig
+from rayboot.evaluate.metrics.statistics import Interval, paired_change
 from rayboot.evaluate.results import FaceError, select_band
-from rayboot.evaluate.statistics import Interval, paired_change
 from rayboot.registry.thresholds import exceeded
 
 __all__ = ["GateConfig", "Verdict", "judge"]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rayboot import __version__
 from rayboot.data.manifest import require_finished
-from rayboot.registry.models import resolve_weights
-from rayboot.registry.versions import ModelVersion
-from rayboot.rounds.config import RoundConfig
-from rayboot.rounds.state import RoundState
+from rayboot.registry.model_versions import ModelVersion
+from rayboot.registry.registration import resolve_weights
+from rayboot.rounds.round_config import RoundConfig
+from rayboot.rounds.round_state import RoundState
 
 __all__ = ["describe_version", "version_tags"]
 

@@ -17,20 +17,20 @@ import yaml
 from pydantic import Field, model_validator
 
 from rayboot.config import FrozenConfig
-from rayboot.data.storage import require_writable, write_bytes
 from rayboot.errors import RequestError
-from rayboot.evaluate.config import EvaluateConfig
-from rayboot.evaluate.experiment import measure, prepare_evaluation
-from rayboot.evaluate.plots import plot_nme_against_yaw
+from rayboot.evaluate.datasets.rendered_pairs import PairsSet
+from rayboot.evaluate.evaluation_config import EvaluateConfig
+from rayboot.evaluate.metrics.statistics import Interval, mean_interval
 from rayboot.evaluate.protocol import Protocol
+from rayboot.evaluate.report.plots import plot_nme_against_yaw
 from rayboot.evaluate.results import Results
-from rayboot.evaluate.sets.pairs import PairsSet
-from rayboot.evaluate.statistics import Interval, mean_interval
-from rayboot.pipeline.config import GenerateConfig
+from rayboot.evaluate.run import measure, prepare_evaluation
+from rayboot.io.storage import require_writable, write_bytes
 from rayboot.pipeline.generate import generate
-from rayboot.pipeline.request import GeneratePlan, prepare
-from rayboot.registry.names import BUILTIN_COMPACT
-from rayboot.rounds.angles import spread_steps
+from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.pipeline.generate_request import GeneratePlan, prepare
+from rayboot.registry.model_names import BUILTIN_COMPACT
+from rayboot.rounds.view_angles import spread_steps
 
 __all__ = [
     "Curve",

@@ -12,27 +12,26 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rayboot import __version__
-from rayboot.cluster import connect
-from rayboot.data.storage import require_writable
+from rayboot.cluster.session import connect
 from rayboot.errors import ConflictError, RequestError
-from rayboot.evaluate.experiment import record_evaluation
 from rayboot.evaluate.measure import Measured
-from rayboot.evaluate.report import BandRow, tabulate_bands
+from rayboot.evaluate.report.html_page import BandRow, tabulate_bands
 from rayboot.evaluate.results import FaceError
+from rayboot.evaluate.run import record_evaluation
+from rayboot.io.storage import require_writable
 from rayboot.logs import logged_run
 from rayboot.models import read_config
 from rayboot.pipeline.generate import generate
-from rayboot.pipeline.summary import GenerateSummary
-from rayboot.registry.models import pin_model, resolve_weights
+from rayboot.pipeline.generate_summary import GenerateSummary
 from rayboot.registry.promotion import champion_version, promote
-from rayboot.registry.tracking import Run, open_run, resume_run
-from rayboot.rounds.angles import choose_steps
-from rayboot.rounds.config import RoundConfig
+from rayboot.registry.registration import pin_model, resolve_weights
+from rayboot.registry.runs import Run, open_run, resume_run
 from rayboot.rounds.drift import find_drift
 from rayboot.rounds.gate import Verdict, judge
-from rayboot.rounds.page import write_page
 from rayboot.rounds.provenance import version_tags
-from rayboot.rounds.state import RoundState, load_state, save_state
+from rayboot.rounds.round_config import RoundConfig
+from rayboot.rounds.round_page import write_page
+from rayboot.rounds.round_state import RoundState, load_state, save_state
 from rayboot.rounds.steps import (
     AFTER,
     BEFORE,
@@ -47,6 +46,7 @@ from rayboot.rounds.steps import (
     plan_pairs,
     register_step,
 )
+from rayboot.rounds.view_angles import choose_steps
 
 __all__ = ["RoundResult", "run_round"]
 

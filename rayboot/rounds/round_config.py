@@ -6,15 +6,15 @@ from pathlib import Path
 from pydantic import Field
 
 from rayboot.config import FrozenConfig
-from rayboot.data.storage import join_uri
-from rayboot.evaluate.config import MeasureConfig
-from rayboot.pipeline.config import GenerateConfig
-from rayboot.registry.names import BUILTIN_COMPACT
-from rayboot.registry.tracking import locate_store
-from rayboot.rounds.angles import AnglesConfig
+from rayboot.evaluate.evaluation_config import MeasureConfig
+from rayboot.io.storage import join_uri
+from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.registry.model_names import BUILTIN_COMPACT
+from rayboot.registry.runs import locate_store
 from rayboot.rounds.drift import DriftConfig
 from rayboot.rounds.gate import GateConfig
-from rayboot.train.config import FinetuneSettings
+from rayboot.rounds.view_angles import AnglesConfig
+from rayboot.train.training_config import FinetuneSettings
 
 __all__ = ["RoundConfig"]
 

@@ -3,16 +3,16 @@
 from pathlib import Path
 
 from rayboot.data.images import encode_image
-from rayboot.data.storage import write_bytes
-from rayboot.evaluate.experiment import EvaluationPlan
 from rayboot.evaluate.measure import Measured
-from rayboot.evaluate.outputs import Frame, Subject, write_outputs
-from rayboot.evaluate.report import Figure, RejectCount
-from rayboot.evaluate.shapes import ShapeStatistics
+from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics
+from rayboot.evaluate.report.html_page import Figure, RejectCount
+from rayboot.evaluate.report.outputs import Frame, Subject, write_outputs
+from rayboot.evaluate.run import EvaluationPlan
+from rayboot.io.storage import write_bytes
+from rayboot.pipeline.generate_summary import GenerateSummary
 from rayboot.pipeline.preview import pairs_sheet
-from rayboot.pipeline.summary import GenerateSummary
-from rayboot.rounds.config import RoundConfig
-from rayboot.rounds.state import RoundState
+from rayboot.rounds.round_config import RoundConfig
+from rayboot.rounds.round_state import RoundState
 from rayboot.rounds.steps import Shapes
 
 __all__ = ["CONTACT_SHEET", "write_page"]

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from rayboot.config import FrozenConfig
-from rayboot.data.storage import write_bytes
 from rayboot.errors import RequestError
+from rayboot.io.storage import write_bytes
 
 __all__ = ["STATE_FILE", "RoundState", "load_state", "read_state", "save_state"]
 

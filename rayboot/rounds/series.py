@@ -5,10 +5,10 @@ import logging
 from pathlib import Path
 
 from rayboot.config import FrozenConfig
-from rayboot.data.storage import join_uri, require_writable, write_bytes
-from rayboot.registry.models import pin_model
-from rayboot.rounds.config import RoundConfig
+from rayboot.io.storage import join_uri, require_writable, write_bytes
+from rayboot.registry.registration import pin_model
 from rayboot.rounds.round import RoundResult, run_round
+from rayboot.rounds.round_config import RoundConfig
 
 __all__ = ["run_rounds"]
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from rayboot.errors import RequestError
-from rayboot.registry.versions import ModelVersion, list_versions
-from rayboot.rounds.state import STATE_FILE, RoundState, read_state
+from rayboot.registry.model_versions import ModelVersion, list_versions
+from rayboot.rounds.round_state import STATE_FILE, RoundState, read_state
 
 __all__ = ["describe_registry", "describe_rounds"]
 

@@ -8,23 +8,23 @@ from pathlib import Path
 
 import numpy as np
 
-from rayboot.data.storage import write_bytes
-from rayboot.evaluate.config import EvaluateConfig
-from rayboot.evaluate.examples import pick_by_yaw, read_chosen
-from rayboot.evaluate.experiment import EvaluationPlan, measure, prepare_evaluation
+from rayboot.evaluate.evaluation_config import EvaluateConfig
 from rayboot.evaluate.measure import Measured
-from rayboot.evaluate.shapes import ShapeStatistics
+from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics
+from rayboot.evaluate.report.examples import pick_by_yaw, read_chosen
+from rayboot.evaluate.run import EvaluationPlan, measure, prepare_evaluation
+from rayboot.io.storage import write_bytes
 from rayboot.models import load_network
-from rayboot.models.config import InferenceConfig
+from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
-from rayboot.pipeline.config import GenerateConfig
-from rayboot.pipeline.request import GeneratePlan, prepare
-from rayboot.registry.models import Examples, register_weights, resolve_weights
-from rayboot.registry.tracking import Run
-from rayboot.rounds.config import RoundConfig
+from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.pipeline.generate_request import GeneratePlan, prepare
+from rayboot.registry.registration import Examples, register_weights, resolve_weights
+from rayboot.registry.runs import Run
 from rayboot.rounds.drift import measure_drift
-from rayboot.train.config import FinetuneConfig
+from rayboot.rounds.round_config import RoundConfig
 from rayboot.train.finetune import finetune
+from rayboot.train.training_config import FinetuneConfig
 
 __all__ = [
     "AFTER",
@@ -147,6 +147,6 @@ def register_step(
     faces = read_chosen(first_set, chosen, network.config.resolution)
     photos = np.stack([face.image for face in faces])
     occupancy = Predictor(network, InferenceConfig(precision="float32"), 2).predict(photos)
-    code = Path(str(resources.files("rayboot.serving").joinpath("served.py")))
+    code = Path(str(resources.files("rayboot.inference").joinpath("mlflow_model.py")))
     examples = Examples(photos, occupancy)
     return register_weights(run, config.registered_model, candidate, code, examples, tags)

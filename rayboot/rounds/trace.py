@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rayboot.data.manifest import read_manifest
-from rayboot.data.patience import patiently
-from rayboot.data.storage import join_uri, list_files, open_file
-from rayboot.registry.versions import ModelVersion, list_versions
+from rayboot.io.retry import patiently
+from rayboot.io.storage import join_uri, list_files, open_file
+from rayboot.registry.model_versions import ModelVersion, list_versions
 
 __all__ = ["Trace", "Use", "format_trace", "trace_face"]
 

@@ -12,13 +12,13 @@ from pydantic import Field
 
 from rayboot.config import FrozenConfig
 from rayboot.models import load_network
-from rayboot.pipeline.config import GenerateConfig
-from rayboot.pipeline.few import make_few
+from rayboot.pipeline.dry_run import make_few
+from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.listing import list_inputs
-from rayboot.registry.models import resolve_weights
-from rayboot.train.config import OptimizerConfig
+from rayboot.registry.registration import resolve_weights
 from rayboot.train.loop import overlaps
-from rayboot.train.samples import Sample, SampleStore
+from rayboot.train.sample_store import Sample, SampleStore
+from rayboot.train.training_config import OptimizerConfig
 
 __all__ = ["AnglesConfig", "choose_steps", "measure_agreement", "spread_steps"]
 

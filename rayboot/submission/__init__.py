@@ -1,6 +1,6 @@
 """Runs as jobs on a Ray cluster that is somewhere else."""
 
 from rayboot.submission.job import follow_job, submit_job
-from rayboot.submission.request import Submission, prepare_submission
+from rayboot.submission.prepare import Submission, prepare_submission
 
 __all__ = ["Submission", "follow_job", "prepare_submission", "submit_job"]

@@ -11,9 +11,9 @@ from pathlib import Path
 import aiohttp
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from rayboot.cluster.versions import SUBMITTER_VARIABLE, own_versions
 from rayboot.errors import RaybootError, RequestError
-from rayboot.submission.request import CONFIG_NAME, Submission
-from rayboot.versions import SUBMITTER_VARIABLE, own_versions
+from rayboot.submission.prepare import CONFIG_NAME, Submission
 
 __all__ = ["follow_job", "stop_job", "submit_job"]
 

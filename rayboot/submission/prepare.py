@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from rayboot.cluster.dashboard import TOKEN_REMEDY, ask_dashboard, cluster_token
+from rayboot.cluster.versions import own_versions
 from rayboot.config import FrozenConfig, load_config
 from rayboot.credentials import find_login, names_a_secret
-from rayboot.dashboard import TOKEN_REMEDY, ask_dashboard, cluster_token
 from rayboot.errors import RequestError
-from rayboot.evaluate.config import EvaluateConfig
-from rayboot.pipeline.config import GenerateConfig
-from rayboot.pipeline.mesh_request import ReconstructConfig
-from rayboot.rounds.config import RoundConfig
+from rayboot.evaluate.evaluation_config import EvaluateConfig
+from rayboot.pipeline.export_request import ReconstructConfig
+from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.rounds.robustness import RobustnessConfig
+from rayboot.rounds.round_config import RoundConfig
 from rayboot.synthesis import SynthesisConfig
-from rayboot.train.config import FinetuneConfig
-from rayboot.versions import own_versions
+from rayboot.train.training_config import FinetuneConfig
 
 __all__ = ["TASKS", "Submission", "prepare_submission", "require_cluster"]
 

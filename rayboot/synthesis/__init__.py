@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from rayboot.synthesis.config import SynthesisConfig, YawConfig
+from rayboot.synthesis.synthesis_config import SynthesisConfig, YawConfig
 
 if TYPE_CHECKING:
-    from rayboot.synthesis.dataset import synthesize
+    from rayboot.pipeline.synthesize import synthesize
 
 __all__ = ["SynthesisConfig", "YawConfig", "synthesize"]
 
@@ -13,7 +13,7 @@ __all__ = ["SynthesisConfig", "YawConfig", "synthesize"]
 def __getattr__(name: str) -> object:
     # Writing a set opens EGL; reading its config does not.
     if name == "synthesize":
-        from rayboot.synthesis.dataset import synthesize
+        from rayboot.pipeline.synthesize import synthesize
 
         return synthesize
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

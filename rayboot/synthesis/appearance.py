@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rayboot.geometry.head import HeadModel, head_model
-from rayboot.geometry.surface import vertex_normals
+from rayboot.geometry.head_model import HeadModel, head_model
+from rayboot.geometry.isosurface import vertex_normals
 from rayboot.synthesis.sampling import FaceSample
 
 __all__ = ["grow_hair", "paint_head"]

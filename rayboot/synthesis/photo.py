@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from rayboot.geometry.camera import pixel_from_crop
-from rayboot.geometry.head import HeadModel
+from rayboot.geometry.head_model import HeadModel
 from rayboot.geometry.mesh import Mesh
 from rayboot.render import Backplane, Renderer, Scene
 from rayboot.synthesis.appearance import grow_hair, paint_head

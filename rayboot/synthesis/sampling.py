@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from rayboot.geometry.camera import rotation_yaw_pitch
-from rayboot.geometry.head import HeadModel
-from rayboot.synthesis.config import SynthesisConfig, YawConfig
+from rayboot.geometry.head_model import HeadModel
+from rayboot.synthesis.synthesis_config import SynthesisConfig, YawConfig
 
 __all__ = ["Appearance", "FaceSample", "Light", "draw_sample", "sample_rng"]
 

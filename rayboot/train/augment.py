@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from rayboot.train.config import AugmentConfig
+from rayboot.train.training_config import AugmentConfig
 
 __all__ = ["Changes", "apply_changes", "draw_changes", "mirror_chosen"]
 

@@ -16,21 +16,21 @@ import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from rayboot import __version__
-from rayboot.carried import CarriedFile
+from rayboot.cluster.broadcast import CarriedFile
+from rayboot.cluster.failures import blaming_cluster
+from rayboot.cluster.progress import follow_progress
+from rayboot.cluster.resources import Bundle, require_room
 from rayboot.data.manifest import require_finished
-from rayboot.data.patience import blaming_store
-from rayboot.data.storage import arrow_filesystem, exists, join_uri, require_writable, write_bytes
 from rayboot.errors import RaybootError
+from rayboot.io.retry import blaming_store
+from rayboot.io.storage import arrow_filesystem, exists, join_uri, require_writable, write_bytes
 from rayboot.logs import current_context, logged_run
-from rayboot.lost import blaming_cluster
-from rayboot.progress import follow_progress
-from rayboot.registry.models import pin_model, resolve_weights
-from rayboot.registry.tracking import Run, default_tracking_uri, locate_store, open_run, resume_run
-from rayboot.room import Bundle, require_room
-from rayboot.train.config import FinetuneConfig
-from rayboot.train.curves import draw_curves
-from rayboot.train.run_state import load_run, save_run
-from rayboot.train.state import EpochRecord
+from rayboot.registry.registration import pin_model, resolve_weights
+from rayboot.registry.runs import Run, default_tracking_uri, locate_store, open_run, resume_run
+from rayboot.train.loss_curves import draw_curves
+from rayboot.train.run_record import load_run, save_run
+from rayboot.train.train_state import EpochRecord
+from rayboot.train.training_config import FinetuneConfig
 from rayboot.train.worker import STATE, WEIGHTS, train_worker
 
 __all__ = ["FinetunePlan", "FinetuneResult", "finetune", "finetune_tracked", "prepare_finetune"]

@@ -13,14 +13,14 @@ import torch
 import torch.distributed
 
 from rayboot.models import Reconstructor
+from rayboot.models.device_transfer import send
 from rayboot.models.precision import autocast
-from rayboot.models.transfer import send
 from rayboot.train.augment import apply_changes, draw_changes, mirror_chosen
-from rayboot.train.batches import read_ahead, to_device
-from rayboot.train.config import OptimizerConfig
 from rayboot.train.objective import Objective
-from rayboot.train.samples import Batch, SampleStore
-from rayboot.train.state import EpochRecord, TrainState
+from rayboot.train.prefetch import read_ahead, to_device
+from rayboot.train.sample_store import Batch, SampleStore
+from rayboot.train.train_state import EpochRecord, TrainState
+from rayboot.train.training_config import OptimizerConfig
 
 __all__ = ["StepRecord", "learning_rate", "overlaps", "train_epochs", "validate"]
 

@@ -8,7 +8,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-from rayboot.train.state import EpochRecord
+from rayboot.train.train_state import EpochRecord
 
 __all__ = ["draw_curves"]
 

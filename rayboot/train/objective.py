@@ -3,7 +3,7 @@
 import torch
 
 from rayboot.models import Reconstructor
-from rayboot.train.state import TrainState
+from rayboot.train.train_state import TrainState
 
 __all__ = ["Objective"]
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from rayboot.models import Reconstructor
-from rayboot.models.transfer import send
-from rayboot.train.samples import Batch, SampleStore
+from rayboot.models.device_transfer import send
+from rayboot.train.sample_store import Batch, SampleStore
 
 __all__ = ["read_ahead", "to_device"]
 

@@ -11,11 +11,11 @@ import torch
 from tqdm import tqdm
 
 import rayboot
+from rayboot.data.ground_truth import truth_table
 from rayboot.data.images import decode_photo
 from rayboot.data.splits import split_of
-from rayboot.data.storage import join_uri, read_bytes
-from rayboot.data.truth import truth_table
 from rayboot.geometry.crop import warp_photo
+from rayboot.io.storage import join_uri, read_bytes
 from rayboot.models import (
     HeadConfig,
     NetworkConfig,
@@ -24,10 +24,10 @@ from rayboot.models import (
     make_network,
     save_network,
 )
-from rayboot.train.config import PretrainConfig
 from rayboot.train.loop import StepRecord, train_epochs
-from rayboot.train.samples import Sample, SampleStore
-from rayboot.train.state import EpochRecord, TrainState
+from rayboot.train.sample_store import Sample, SampleStore
+from rayboot.train.train_state import EpochRecord, TrainState
+from rayboot.train.training_config import PretrainConfig
 
 __all__ = ["pretrain", "read_truth_samples"]
 

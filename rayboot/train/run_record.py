@@ -2,10 +2,10 @@
 
 import json
 
-from rayboot.data.storage import exists, join_uri, read_bytes, write_bytes
 from rayboot.errors import RequestError
-from rayboot.registry.tracking import Run
-from rayboot.train.config import FinetuneConfig
+from rayboot.io.storage import exists, join_uri, read_bytes, write_bytes
+from rayboot.registry.runs import Run
+from rayboot.train.training_config import FinetuneConfig
 
 __all__ = ["load_run", "save_run"]
 

@@ -10,8 +10,8 @@ from rayboot.data.splits import Split
 from rayboot.errors import RequestError
 from rayboot.geometry.camera import gaze_angles
 from rayboot.models import Reconstructor
-from rayboot.train.config import FinetuneConfig
-from rayboot.train.samples import Sample, SampleStore
+from rayboot.train.sample_store import Sample, SampleStore
+from rayboot.train.training_config import FinetuneConfig
 
 __all__ = ["read_samples", "repeat_source"]
 

@@ -9,12 +9,12 @@ import torch
 from scipy.spatial import cKDTree
 
 from rayboot.errors import DegenerateInputError
-from rayboot.geometry.surface import extract_surface
+from rayboot.geometry.isosurface import extract_surface
 from rayboot.models import Reconstructor
 from rayboot.models.precision import autocast
-from rayboot.train.batches import read_ahead, to_device
-from rayboot.train.config import OptimizerConfig
-from rayboot.train.samples import SampleStore
+from rayboot.train.prefetch import read_ahead, to_device
+from rayboot.train.sample_store import SampleStore
+from rayboot.train.training_config import OptimizerConfig
 
 __all__ = ["surface_errors"]
 

@@ -7,7 +7,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rayboot.models import Reconstructor
-from rayboot.train.config import OptimizerConfig
+from rayboot.train.training_config import OptimizerConfig
 
 __all__ = ["EpochRecord", "TrainState"]
 

@@ -8,9 +8,9 @@ out, or count less.
 import numpy as np
 
 from rayboot.models import Reconstructor
-from rayboot.train.config import FinetuneConfig
 from rayboot.train.loop import overlaps
-from rayboot.train.samples import SampleStore
+from rayboot.train.sample_store import SampleStore
+from rayboot.train.training_config import FinetuneConfig
 
 __all__ = ["sift_views", "weigh_views"]
 

@@ -10,21 +10,21 @@ import ray.train
 import ray.train.torch
 import torch
 
-from rayboot.carried import CarriedFile
+from rayboot.cluster.broadcast import CarriedFile
+from rayboot.cluster.progress import Progress
 from rayboot.logs import adopt_context
 from rayboot.models import Reconstructor, load_network, save_network
-from rayboot.progress import Progress
-from rayboot.registry.recorder import Figure, Recorder, recording
-from rayboot.registry.system import watching_system
-from rayboot.registry.tracking import Run
-from rayboot.train.agreement import sift_views
-from rayboot.train.config import FinetuneConfig
-from rayboot.train.gauges import TrainGauges
+from rayboot.registry.metric_logger import Figure, Recorder, recording
+from rayboot.registry.runs import Run
+from rayboot.registry.system_metrics import watching_system
 from rayboot.train.loop import StepRecord, train_epochs
 from rayboot.train.objective import Objective
-from rayboot.train.reading import read_samples
-from rayboot.train.state import TrainState
-from rayboot.train.surface import surface_errors
+from rayboot.train.sample_reader import read_samples
+from rayboot.train.surface_error import surface_errors
+from rayboot.train.telemetry import TrainGauges
+from rayboot.train.train_state import TrainState
+from rayboot.train.training_config import FinetuneConfig
+from rayboot.train.view_agreement import sift_views
 
 __all__ = ["STATE", "WEIGHTS", "train_worker"]
 
@@ -41,7 +41,7 @@ def train_worker(settings: dict[str, Any]) -> None:
 
     Args:
         settings: ``config`` as JSON values, ``weights`` a
-            :class:`rayboot.carried.CarriedFile`, ``run`` the tracking URI and
+            :class:`rayboot.cluster.broadcast.CarriedFile`, ``run`` the tracking URI and
             the run's id or None, ``board`` the handle of the driver's progress,
             ``log`` what log lines say.
     """

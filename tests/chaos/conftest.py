@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from infra.stack.stack import Stack, StackSettings, running_stack
-from rayboot.synthesis import SynthesisConfig, synthesize
+from rayboot.pipeline.synthesize import synthesize
+from rayboot.synthesis import SynthesisConfig
 from tests.chaos.cluster import user_environment, wait_for_all_nodes
 from tests.chaos.record import Event, table
 from tests.chaos.runs import ROOT, FinetuneRun, GenerateRun, Outcome, Run

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 
 from rayboot.data.manifest import require_finished
-from rayboot.data.storage import arrow_filesystem, join_uri, read_bytes
-from rayboot.registry.tracking import client_of
+from rayboot.io.storage import arrow_filesystem, join_uri, read_bytes
+from rayboot.registry.runs import client_of
 from rayboot.submission.job import stop_job
 
 __all__ = ["FinetuneRun", "GenerateRun", "Outcome", "Run"]

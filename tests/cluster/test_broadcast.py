@@ -1,7 +1,7 @@
 from pathlib import Path
 from typing import Any
 
-from rayboot.carried import CarriedFile
+from rayboot.cluster.broadcast import CarriedFile
 
 
 def test_a_worker_has_the_bytes_of_a_file_that_is_gone(ray_local: Any, tmp_path: Path) -> None:

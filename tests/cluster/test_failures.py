@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from rayboot.cluster.failures import blaming_cluster
 from rayboot.errors import ClusterError
-from rayboot.lost import blaming_cluster
 
 
 class Fragile:

@@ -4,7 +4,7 @@ from typing import Any
 
 import ray
 
-from rayboot.progress import beside_driver
+from rayboot.cluster.progress import beside_driver
 
 
 class Place:

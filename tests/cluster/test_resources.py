@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
+from rayboot.cluster.resources import WAIT_VARIABLE, largest_nodes, require_room
 from rayboot.errors import RaybootError, RequestError
-from rayboot.room import WAIT_VARIABLE, largest_nodes, require_room
 from tests.ray_head import start_head
 
 JOB = f"""
 import os, sys
-from rayboot.cluster import connect
-from rayboot.room import require_room
+from rayboot.cluster.session import connect
+from rayboot.cluster.resources import require_room
 
 with connect(sys.argv[1]):
     import ray

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from rayboot.cluster.versions import SUBMITTER_VARIABLE, own_versions, require_submitters_versions
 from rayboot.errors import RequestError
-from rayboot.versions import SUBMITTER_VARIABLE, own_versions, require_submitters_versions
 
 
 def test_a_run_that_was_not_submitted_is_not_asked() -> None:

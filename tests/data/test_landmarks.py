@@ -7,7 +7,7 @@ import scipy.io
 
 from rayboot.data.landmarks import LANDMARK_SUFFIXES, read_landmarks
 from rayboot.errors import FaceRejectedError
-from rayboot.torch7 import write_torch7
+from rayboot.io.torch7 import write_torch7
 from tests.legacy_torch7 import legacy_torch7
 
 SIZE = (200, 160)

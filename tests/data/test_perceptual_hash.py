@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rayboot.data.images import decode_photo, encode_image
-from rayboot.data.pictures import KnownPictures
+from rayboot.data.perceptual_hash import KnownPictures
 
 
 def scene(seed: int, size: int = 200) -> np.ndarray:

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from rayboot.doctor import machine
-from rayboot.doctor.check import Check, format_check, last_line, run_child
+from rayboot.diagnostics.check import Check, format_check, last_line, run_child
+from rayboot.diagnostics.doctor import machine
 
 
 @pytest.mark.egl

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rayboot.support.redaction import REDACTED, Redactor, find_secrets
+from rayboot.diagnostics.redaction import REDACTED, Redactor, find_secrets
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rayboot.doctor import Needs, read_needs
+from rayboot.diagnostics.doctor import Needs, read_needs
 from rayboot.errors import RequestError
 
 

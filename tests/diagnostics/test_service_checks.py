@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from rayboot.doctor.services import check_mlflow, check_ray, check_storage
-from tests.dashboards import serve_dashboard
+from rayboot.diagnostics.service_checks import check_mlflow, check_ray, check_storage
+from tests.fake_dashboard import serve_dashboard
 
 CLOSED = "127.0.0.1:9"
 """The discard port: nothing listens there."""

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rayboot.doctor import Check
+from rayboot.diagnostics import support_bundle as bundling
+from rayboot.diagnostics import write_bundle
+from rayboot.diagnostics.doctor import Check
+from rayboot.diagnostics.redaction import REDACTED, Redactor
 from rayboot.errors import RaybootError, RequestError
-from rayboot.registry.tracking import open_run
-from rayboot.support import bundle as bundling
-from rayboot.support import write_bundle
-from rayboot.support.redaction import REDACTED, Redactor
+from rayboot.registry.runs import open_run
 
 ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "key-of-storage",

@@ -4,13 +4,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from rayboot.data.truth import truth_table
-from rayboot.evaluate.config import MeasureConfig
+from rayboot.data.ground_truth import truth_table
+from rayboot.evaluate.datasets.base import TrueFace
+from rayboot.evaluate.datasets.synthetic import SyntheticSet
+from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.evaluate.measure import measure_face, measure_models
-from rayboot.evaluate.sets.synthetic import SyntheticSet
-from rayboot.evaluate.truth import TrueFace
 from rayboot.geometry.volume import unpack_occupancy
-from rayboot.registry.models import resolve_weights
+from rayboot.registry.registration import resolve_weights
 
 
 def test_the_true_volume_measures_small(synthetic_set: str) -> None:

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from rayboot.evaluate import gauges
-from tests.gauge_board import GaugeBoard
+from rayboot.evaluate import nme_telemetry as gauges
+from tests.fake_metrics import GaugeBoard
 
 
 def row(band: str, mean: float, **changes: str) -> dict[str, Any]:

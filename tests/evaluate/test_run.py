@@ -5,10 +5,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from rayboot.errors import RequestError
-from rayboot.evaluate.config import EvaluateConfig
-from rayboot.evaluate.experiment import EvaluationResult, evaluate, prepare_evaluation
-from rayboot.evaluate.report import tabulate_bands
-from rayboot.evaluate.sets.synthetic import SyntheticSet
+from rayboot.evaluate.datasets.synthetic import SyntheticSet
+from rayboot.evaluate.evaluation_config import EvaluateConfig
+from rayboot.evaluate.report.html_page import tabulate_bands
+from rayboot.evaluate.run import EvaluationResult, evaluate, prepare_evaluation
 
 MODELS = {"one": "builtin:compact", "same": "builtin:compact"}
 

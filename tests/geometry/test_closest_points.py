@@ -3,7 +3,7 @@ import pytest
 import trimesh
 from scipy.optimize import minimize
 
-from rayboot.geometry.closest import closest_around, closest_on_triangles
+from rayboot.geometry.closest_points import closest_around, closest_on_triangles
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

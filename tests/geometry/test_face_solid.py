@@ -3,8 +3,8 @@ import pytest
 from scipy import ndimage
 
 from rayboot.geometry.camera import rotation_yaw_pitch
-from rayboot.geometry.front_solid import FrontSolid, build_solid, fill_softly, fill_volume
-from rayboot.geometry.head import head_model
+from rayboot.geometry.face_solid import FrontSolid, build_solid, fill_softly, fill_volume
+from rayboot.geometry.head_model import head_model
 
 SHAPE = (96, 96, 96)
 SCALE = 28.0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rayboot.geometry.head import head_model
+from rayboot.geometry.head_model import head_model
 from rayboot.geometry.mean_face import mean_face
 
 PLACES = head_model().mean[head_model().landmarks].astype(float)

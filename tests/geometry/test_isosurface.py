@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rayboot.errors import DegenerateInputError
-from rayboot.geometry.surface import extract_surface, vertex_normals
+from rayboot.geometry.isosurface import extract_surface, vertex_normals
 from tests.geometry.shapes import soft_sphere
 
 SHAPE = (64, 64, 64)

@@ -5,7 +5,7 @@ from scipy.spatial.transform import Rotation
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.mean_face import mean_face
-from rayboot.geometry.orthographic import OrthographicCamera, fit_orthographic
+from rayboot.geometry.orthographic_camera import OrthographicCamera, fit_orthographic
 
 
 def squared_error(camera, points3d, points2d):

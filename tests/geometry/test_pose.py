@@ -4,7 +4,7 @@ import pytest
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.alignment import surface_of_points
 from rayboot.geometry.camera import rotation_yaw_pitch
-from rayboot.geometry.landmarks import head_rotation, lift_landmarks, place_mean_landmarks
+from rayboot.geometry.landmarks68 import head_rotation, lift_landmarks, place_mean_landmarks
 from rayboot.geometry.mean_face import fit_mean_face, mean_face
 from rayboot.geometry.pose import estimate_pose
 

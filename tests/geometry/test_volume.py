@@ -3,7 +3,7 @@ import pytest
 
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.camera import rotation_yaw_pitch, transform_points
-from rayboot.geometry.surface import extract_surface
+from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.volume import (
     any_of_cells,
     coarsen,

@@ -8,8 +8,8 @@ import trimesh
 
 from rayboot.data.images import decode_photo
 from rayboot.errors import FaceRejectedError, RequestError, ShapeError
+from rayboot.inference.face_reconstructor import FaceReconstructor
 from rayboot.models import load_network
-from rayboot.serving.faces import FaceReconstructor
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "rayboot/models/compact.safetensors"
 

@@ -4,14 +4,14 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from rayboot.evaluate.config import MeasureConfig
-from rayboot.pipeline.config import PoolConfig
-from rayboot.train.config import FinetuneSettings
+from rayboot.evaluate.evaluation_config import MeasureConfig
+from rayboot.pipeline.generate_config import PoolConfig
+from rayboot.train.training_config import FinetuneSettings
 
 __all__ = ["Actors", "NodeGroup", "evaluation", "find_problems", "pipeline", "training"]
 
 FREE_CPUS = 2
-"""That the engine reads, filters and writes with, see :func:`rayboot.room.require_room`."""
+"""That the engine reads, filters and writes with, see :func:`rayboot.cluster.resources.require_room`."""
 
 STORE_SHARE = 0.3
 """Of a node's memory that Ray keeps for its object store."""

@@ -15,8 +15,8 @@ import yaml
 
 from rayboot import __version__
 from rayboot.config import load_config
-from rayboot.pipeline.config import GenerateConfig
-from rayboot.train.config import FinetuneConfig
+from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.train.training_config import FinetuneConfig
 from tests.infra.manifests import ROOT
 from tests.infra.nodes import NodeGroup, find_problems, pipeline, training
 

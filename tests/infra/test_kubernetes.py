@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from rayboot import __version__
+from rayboot.cluster.resources import WAIT_VARIABLE
 from rayboot.config import load_config
-from rayboot.room import WAIT_VARIABLE
-from rayboot.rounds.config import RoundConfig
+from rayboot.rounds.round_config import RoundConfig
 from tests.infra.crd import CustomResource
 from tests.infra.manifests import (
     FOLDERS,

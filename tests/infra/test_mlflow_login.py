@@ -21,13 +21,13 @@ import yaml
 from infra.stack.database import Database
 from infra.stack.place import LOOPBACK, Place, make_place
 from infra.stack.service import Service, http_problem
-from rayboot.doctor.services import check_mlflow
+from rayboot.diagnostics.service_checks import check_mlflow
 from rayboot.models import load_vrn, save_network
-from rayboot.registry.models import register_weights, resolve_weights
 from rayboot.registry.promotion import champion_version, promote, roll_back
-from rayboot.registry.tracking import client_of, open_run
+from rayboot.registry.registration import register_weights, resolve_weights
+from rayboot.registry.runs import client_of, open_run
 from tests.infra.manifests import ROOT, of_kind
-from tests.registry.test_registry import CODE, examples, network
+from tests.registry.test_registration import CODE, examples, network
 
 GUIDE = (ROOT / "docs/clusters.md").read_text("utf-8")
 MODEL = "faces"

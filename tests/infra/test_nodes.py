@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from rayboot.config import load_config
-from rayboot.pipeline.config import GenerateConfig, PoolConfig
-from rayboot.rounds.config import RoundConfig
-from rayboot.train.config import FinetuneConfig
+from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig
+from rayboot.rounds.round_config import RoundConfig
+from rayboot.train.training_config import FinetuneConfig
 from tests.infra.manifests import ROOT, cluster_spec
 from tests.infra.nodes import Actors, NodeGroup, evaluation, find_problems, pipeline, training
 

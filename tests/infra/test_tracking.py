@@ -13,7 +13,7 @@ from infra.stack.object_store import ObjectStore
 from infra.stack.place import Place, make_place
 from infra.stack.stack import Stack, StackSettings
 from infra.stack.tracking import Login, Tracking
-from rayboot.registry.tracking import client_of, open_run
+from rayboot.registry.runs import client_of, open_run
 
 pytestmark = pytest.mark.s3
 

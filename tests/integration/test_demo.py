@@ -22,13 +22,13 @@ import rayboot
 from benchmarks.drift import copy_with, one_face
 from rayboot.cli import main
 from rayboot.data.images import decode_photo
-from rayboot.registry.models import resolve_weights
+from rayboot.registry.registration import resolve_weights
 from rayboot.rounds.demo import DemoConfig, demo_config, run_demo
 from rayboot.rounds.drift import DriftConfig, find_drift, measure_drift
 from rayboot.rounds.gate import GateConfig
 from rayboot.rounds.round import RoundResult
-from rayboot.train.config import FinetuneConfig, OptimizerConfig
 from rayboot.train.finetune import finetune
+from rayboot.train.training_config import FinetuneConfig, OptimizerConfig
 from tests.s3 import free_ports
 
 pytestmark = pytest.mark.egl

@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from rayboot.data.ground_truth import truth_table
 from rayboot.data.images import decode_photo
-from rayboot.data.storage import join_uri, read_bytes
-from rayboot.data.truth import truth_table
 from rayboot.geometry.crop import warp_photo
 from rayboot.geometry.volume import coarsen, transform_volume, unpack_occupancy
-from rayboot.pipeline.config import GenerateConfig
-from rayboot.pipeline.rows import Solid
-from rayboot.pipeline.turn import TurnedFace, turn_face
+from rayboot.io.storage import join_uri, read_bytes
+from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.pipeline.stages.records import Solid
+from rayboot.pipeline.stages.render_views import TurnedFace, turn_face
+from rayboot.pipeline.synthesize import synthesize
 from rayboot.render import Renderer
-from rayboot.synthesis import SynthesisConfig, synthesize
+from rayboot.synthesis import SynthesisConfig
 
 pytestmark = pytest.mark.egl
 

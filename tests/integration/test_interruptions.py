@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from ray.cluster_utils import Cluster
 
-from rayboot.data.lock import exclusive
 from rayboot.data.manifest import require_finished
-from rayboot.synthesis import SynthesisConfig, synthesize
+from rayboot.io.lease import exclusive
+from rayboot.pipeline.synthesize import synthesize
+from rayboot.synthesis import SynthesisConfig
 from tests.s3 import S3Server
 
 pytestmark = [pytest.mark.egl, pytest.mark.slow]

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from rayboot.registry.models import resolve_weights
-from rayboot.room import WAIT_VARIABLE
-from rayboot.synthesis import SynthesisConfig, synthesize
+from rayboot.cluster.resources import WAIT_VARIABLE
+from rayboot.pipeline.synthesize import synthesize
+from rayboot.registry.registration import resolve_weights
+from rayboot.synthesis import SynthesisConfig
 from tests.mlflow_server import MlflowServer
 from tests.ray_head import Head, end_node, start_head
 from tests.s3 import S3Server

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rayboot.evaluate.datasets.synthetic import SyntheticSet
 from rayboot.evaluate.measure import measure_face
-from rayboot.evaluate.sets.synthetic import SyntheticSet
 from rayboot.models import load_network
-from rayboot.models.config import InferenceConfig
+from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
-from rayboot.registry.models import resolve_weights
-from rayboot.registry.names import BUILTIN
+from rayboot.registry.model_names import BUILTIN
+from rayboot.registry.registration import resolve_weights
 
 FRONT_DEG, PROFILE_DEG = 12.0, 60.0
 

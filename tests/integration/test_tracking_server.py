@@ -16,11 +16,11 @@ import torch
 
 import rayboot
 from rayboot.models import VRN, VRNConfig, save_network
-from rayboot.registry.models import Examples, register_weights, resolve_weights
 from rayboot.registry.promotion import champion_version, promote, roll_back
-from rayboot.registry.tracking import open_run
-from rayboot.train.config import FinetuneConfig, OptimizerConfig
+from rayboot.registry.registration import Examples, register_weights, resolve_weights
+from rayboot.registry.runs import open_run
 from rayboot.train.finetune import finetune_tracked, prepare_finetune
+from rayboot.train.training_config import FinetuneConfig, OptimizerConfig
 from tests.data.pair_sets import NUM_FACES, SHAPE, face, write_pairs
 from tests.mlflow_server import MlflowServer
 from tests.s3 import S3Server

@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from rayboot.models import VRN, VRNConfig, save_network
-from rayboot.train.config import FinetuneConfig, OptimizerConfig
 from rayboot.train.finetune import FinetuneResult, finetune
+from rayboot.train.training_config import FinetuneConfig, OptimizerConfig
 from tests.data.pair_sets import NUM_FACES, SHAPE, face, write_pairs
 
 pytestmark = pytest.mark.slow

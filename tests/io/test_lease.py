@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from rayboot.data.lock import exclusive
-from rayboot.data.storage import create_bytes, exists, read_bytes, remove
 from rayboot.errors import BusyError, StoreError
+from rayboot.io.lease import exclusive
+from rayboot.io.storage import create_bytes, exists, read_bytes, remove
 
 HOLD = """
 import sys, time
-from rayboot.data.lock import exclusive
+from rayboot.io.lease import exclusive
 with exclusive(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
@@ -111,6 +111,6 @@ def test_a_store_that_is_away_at_the_end_hides_no_error(
 
     uri = str(tmp_path / "lock.json")
     with pytest.raises(StoreError, match="in trouble"), exclusive(uri):
-        monkeypatch.setattr("rayboot.data.lock.read_bytes", away)
+        monkeypatch.setattr("rayboot.io.lease.read_bytes", away)
         raise StoreError("the store is in trouble")
     assert "could not be removed" in caplog.text

@@ -4,8 +4,8 @@ import re
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from rayboot.data.patience import RETRIED_ERRORS, blaming_store, patiently
 from rayboot.errors import DiskFullError, RaybootError, StoreError
+from rayboot.io.retry import RETRIED_ERRORS, blaming_store, patiently
 
 
 class Troubled:

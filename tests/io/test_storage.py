@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rayboot.data.storage import (
+from rayboot.errors import RequestError
+from rayboot.io.storage import (
     arrow_filesystem,
     as_local_file,
     exists,
@@ -19,7 +20,6 @@ from rayboot.data.storage import (
     scratch_folder,
     write_bytes,
 )
-from rayboot.errors import RequestError
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rayboot.errors import RaybootError
-from rayboot.torch7 import Torch7Error, TorchObject, read_torch7, write_torch7
+from rayboot.io.torch7 import Torch7Error, TorchObject, read_torch7, write_torch7
 from tests.legacy_torch7 import legacy_torch7
 
 DTYPES = ["u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]

@@ -4,8 +4,8 @@ import torch
 
 from rayboot.geometry.volume import coarsen
 from rayboot.models import VRN
-from rayboot.models.compress import mean_of_cells, pack_bits
-from rayboot.models.config import InferenceConfig
+from rayboot.models.compression import mean_of_cells, pack_bits
+from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from rayboot.models.transfer import OnTheWay, send
+from rayboot.models.device_transfer import OnTheWay, send
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from rayboot.models import VRN
-from rayboot.models.config import InferenceConfig, Precision
+from rayboot.models.network_config import InferenceConfig, Precision
 from rayboot.models.precision import autocast, resolve_precision
 from rayboot.models.predictor import Predictor
 

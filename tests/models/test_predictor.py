@@ -6,7 +6,7 @@ import torch
 
 from rayboot.errors import ShapeError
 from rayboot.models import VRN
-from rayboot.models.config import InferenceConfig
+from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 
 

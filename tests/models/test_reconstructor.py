@@ -18,7 +18,7 @@ from rayboot.models import (
     make_network,
     save_network,
 )
-from rayboot.models.compress import pack_bits
+from rayboot.models.compression import pack_bits
 from rayboot.models.predictor import Predictor
 
 VRN_SIZES = VRNConfig.compact().replace(channels=16, stem_channels=8, stem_bottleneck=4)

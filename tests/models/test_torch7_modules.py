@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from rayboot.errors import WeightsError
+from rayboot.io.torch7 import TorchObject, read_torch7, write_torch7
 from rayboot.models import VRN, VRNConfig
 from rayboot.models.torch7_modules import state_dict_from_torch7
-from rayboot.torch7 import TorchObject, read_torch7, write_torch7
 from tests.legacy_torch7 import legacy_torch7
 from tests.models.torch7_trees import (
     Listing,

@@ -5,7 +5,7 @@ import torch
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.volume import transform_volume
-from rayboot.models.turn import turn_volumes, unpack_bits
+from rayboot.models.transform import turn_volumes, unpack_bits
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 SHAPE = (40, 48, 32)

@@ -8,8 +8,8 @@ import safetensors.torch
 import torch
 
 from rayboot.errors import RequestError, WeightsError
+from rayboot.io.torch7 import write_torch7
 from rayboot.models import VRN, VRNConfig, import_weights, load_vrn, read_config, save_network
-from rayboot.torch7 import write_torch7
 from tests.legacy_torch7 import legacy_torch7
 from tests.models.torch7_trees import build_tree, released_listing
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rayboot.io.torch7 import TorchObject
 from rayboot.models import VRNConfig
-from rayboot.torch7 import TorchObject
 
 __all__ = ["build_tree", "member_listing", "module_at", "released_listing"]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rayboot.data.photos import list_photos
-from rayboot.torch7 import write_torch7
+from rayboot.data.readers.directory import list_photos
+from rayboot.io.torch7 import write_torch7
 
 BAD = {
     "empty.jpg": ("read", None),

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 import ray
 
-from rayboot.pipeline.stage import Reading, StageActor, Tally, read_progress
-from rayboot.progress import Progress
+from rayboot.cluster.progress import Progress
+from rayboot.pipeline.actor import Reading, StageActor, Tally, read_progress
 
 
 class RejectOdd:

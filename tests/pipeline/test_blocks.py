@@ -5,7 +5,7 @@ import pytest
 import ray.data
 
 from rayboot.pipeline.blocks import ROWS_PER_BLOCK, cut_into_blocks, rows_per_block
-from rayboot.pipeline.config import PoolConfig
+from rayboot.pipeline.generate_config import PoolConfig
 
 COMPACT, FULL = (96, 96, 96), (200, 192, 192)
 

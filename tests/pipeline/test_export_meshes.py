@@ -8,9 +8,9 @@ import pytest
 import trimesh
 
 from rayboot.errors import RequestError
-from rayboot.pipeline import meshes
-from rayboot.pipeline.mesh_request import ReconstructConfig, prepare_meshes
-from rayboot.pipeline.meshes import reconstruct_photos
+from rayboot.pipeline import export_meshes as meshes
+from rayboot.pipeline.export_meshes import reconstruct_photos
+from rayboot.pipeline.export_request import ReconstructConfig, prepare_meshes
 from tests.pipeline.photos import BAD, mixed_folder
 
 

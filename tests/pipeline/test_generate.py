@@ -9,13 +9,13 @@ from rayboot.data.manifest import require_finished
 from rayboot.data.pairs import read_pairs
 from rayboot.errors import RequestError, UnfinishedDataError
 from rayboot.models import load_vrn, save_network
-from rayboot.pipeline.config import GenerateConfig, PoolConfig, SelectionConfig
 from rayboot.pipeline.generate import generate
+from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig, SelectionConfig
+from rayboot.pipeline.generate_request import CHECKPOINT, prepare
+from rayboot.pipeline.generate_summary import summarize
 from rayboot.pipeline.preview import pairs_sheet, write_preview
-from rayboot.pipeline.request import CHECKPOINT, prepare
-from rayboot.pipeline.summary import summarize
-from rayboot.registry.models import resolve_weights
-from rayboot.registry.names import BUILTIN_COMPACT
+from rayboot.registry.model_names import BUILTIN_COMPACT
+from rayboot.registry.registration import resolve_weights
 from tests.pipeline.photos import BAD, mixed_folder
 
 pytestmark = pytest.mark.egl

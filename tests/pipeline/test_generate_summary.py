@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from rayboot.data.schema import PAIRS_SCHEMA
-from rayboot.pipeline import summary
-from rayboot.pipeline.stage import StageUse
-from rayboot.pipeline.summary import GenerateSummary, count_rows, format_summary, summarize
+from rayboot.pipeline import generate_summary as summary
+from rayboot.pipeline.actor import StageUse
+from rayboot.pipeline.generate_summary import GenerateSummary, count_rows, format_summary, summarize
 
 SUMMARY = GenerateSummary("s3://b/pairs", 90, 400, 2, {("select", "not-frontal"): 10})
 

@@ -7,19 +7,19 @@ import pyarrow as pa
 import pytest
 import torch
 
+from rayboot.data.ground_truth import truth_table
 from rayboot.data.images import decode_photo
 from rayboot.data.schema import PAIRS_SCHEMA
-from rayboot.data.truth import truth_table
 from rayboot.geometry.volume import coarsen, transform_volume, unpack_occupancy
 from rayboot.models import load_vrn, save_network
 from rayboot.models.predictor import Predictor
-from rayboot.pipeline.config import GenerateConfig, SelectionConfig
+from rayboot.pipeline.generate_config import GenerateConfig, SelectionConfig
 from rayboot.pipeline.listing import list_inputs, mark_duplicates
-from rayboot.pipeline.read import ReadPhotos, reject_read
-from rayboot.pipeline.reconstruct import ReconstructFaces
-from rayboot.pipeline.rows import STAGE_SCHEMA, Solid, solid_of
-from rayboot.pipeline.turn import TurnFaces, reject_turn
-from rayboot.registry.models import resolve_weights
+from rayboot.pipeline.stages.crop_faces import ReadPhotos, reject_read
+from rayboot.pipeline.stages.predict_volume import ReconstructFaces
+from rayboot.pipeline.stages.records import STAGE_SCHEMA, Solid, solid_of
+from rayboot.pipeline.stages.render_views import TurnFaces, reject_turn
+from rayboot.registry.registration import resolve_weights
 from tests.pipeline.photos import BAD, mixed_folder
 
 pytestmark = pytest.mark.egl

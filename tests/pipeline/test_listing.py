@@ -3,7 +3,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from rayboot.data.photos import photo_table
+from rayboot.data.readers.directory import photo_table
 from rayboot.errors import RequestError
 from rayboot.pipeline.listing import list_inputs, mark_duplicates, thin_videos
 

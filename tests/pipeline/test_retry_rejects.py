@@ -5,12 +5,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from rayboot.data.manifest import read_manifest
-from rayboot.data.storage import join_uri, remove, write_bytes
-from rayboot.pipeline import retry
-from rayboot.pipeline.config import GenerateConfig, PoolConfig, SelectionConfig
+from rayboot.io.storage import join_uri, remove, write_bytes
+from rayboot.pipeline import retry_rejects as retry
 from rayboot.pipeline.generate import generate
-from rayboot.pipeline.request import prepare
-from rayboot.pipeline.retry import finish_forgetting, forget_rejects
+from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig, SelectionConfig
+from rayboot.pipeline.generate_request import prepare
+from rayboot.pipeline.retry_rejects import finish_forgetting, forget_rejects
 from tests.pipeline.photos import mixed_folder
 
 pytestmark = pytest.mark.egl

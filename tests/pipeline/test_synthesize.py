@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from rayboot.data.ground_truth import truth_table
 from rayboot.data.images import decode_photo
-from rayboot.data.photos import list_photos
-from rayboot.data.storage import list_files, read_bytes
-from rayboot.data.truth import truth_table
-from rayboot.geometry.head import head_model
-from rayboot.synthesis import SynthesisConfig, synthesize
+from rayboot.data.readers.directory import list_photos
+from rayboot.geometry.head_model import head_model
+from rayboot.io.storage import list_files, read_bytes
+from rayboot.pipeline.synthesize import synthesize
+from rayboot.synthesis import SynthesisConfig
 from rayboot.synthesis.sampling import draw_sample
 
 

@@ -2,7 +2,7 @@ import time
 
 from mlflow.entities import Metric
 
-from rayboot.registry.recorder import Recorder, recording
+from rayboot.registry.metric_logger import Recorder, recording
 
 
 class Server:

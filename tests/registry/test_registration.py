@@ -10,9 +10,9 @@ import torch
 import rayboot
 from rayboot.errors import RequestError
 from rayboot.models import VRN, VRNConfig, load_vrn, save_network
-from rayboot.registry.models import Examples, pin_model, register_weights, resolve_weights
 from rayboot.registry.promotion import champion_version, promote
-from rayboot.registry.tracking import Run, open_run
+from rayboot.registry.registration import Examples, pin_model, register_weights, resolve_weights
+from rayboot.registry.runs import Run, open_run
 
 TINY = VRNConfig.compact().replace(
     resolution=32, slices=16, channels=16, stem_channels=8, stem_bottleneck=4
@@ -117,6 +117,6 @@ def test_missing_models_are_named(store: tuple[str, Run, Path]) -> None:
 
 
 def test_names_are_known_without_mlflow() -> None:
-    code = "import rayboot.pipeline.config, sys; print('mlflow' in sys.modules)"
+    code = "import rayboot.pipeline.generate_config, sys; print('mlflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -5,7 +5,7 @@ import mlflow
 import pytest
 
 from rayboot.errors import RequestError
-from rayboot.registry.tracking import Run, default_tracking_uri, locate_store, open_run, resume_run
+from rayboot.registry.runs import Run, default_tracking_uri, locate_store, open_run, resume_run
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose
-from rayboot.geometry.surface import extract_surface
 
 SIZE, SLICES = 96, 96
 

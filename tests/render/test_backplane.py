@@ -4,7 +4,7 @@ import pytest
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.pose import FacePose
 from rayboot.render.backplane import build_backplane
-from rayboot.render.sheet import contact_sheet
+from rayboot.render.contact_sheet import contact_sheet
 from tests.render.solids import SIZE, ellipsoid, frontal_pose, smooth_photo
 
 

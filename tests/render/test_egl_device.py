@@ -1,7 +1,7 @@
 import pytest
 
 from rayboot.errors import RaybootError
-from rayboot.render.device import EGLDevice, choose_device, list_devices
+from rayboot.render.egl_device import EGLDevice, choose_device, list_devices
 
 MESA = EGLDevice(2, True, None)
 GPUS = [EGLDevice(0, False, 1), EGLDevice(1, False, 0)]

@@ -1,6 +1,6 @@
 import numpy as np
 
-from rayboot.render.fill import fill_from_around
+from rayboot.render.inpaint import fill_from_around
 from rayboot.render.visibility import silhouette
 from tests.render.solids import SIZE, ellipsoid, smooth_photo
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from rayboot.render.texture import sample_photo
+from rayboot.render.interpolation import sample_photo
 from tests.render.solids import SIZE, smooth_photo
 
 

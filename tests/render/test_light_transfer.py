@@ -1,6 +1,6 @@
 import numpy as np
 
-from rayboot.render.light import light_factors
+from rayboot.render.light_transfer import light_factors
 
 SIZE = 96
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rayboot.render.relight import draw_light, light_gain
+from rayboot.render.relighting import draw_light, light_gain
 
 
 def sphere(count: int = 4000) -> np.ndarray:

@@ -8,7 +8,7 @@ from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.mesh import Mesh
 from rayboot.render import Backplane, Renderer, Scene
 from rayboot.render.backplane import build_backplane
-from rayboot.render.colors import drape_photo, paint_mesh
+from rayboot.render.texturing import drape_photo, paint_mesh
 from rayboot.render.visibility import Sight, look_at
 from tests.render.solids import SIZE, ellipsoid, frontal_pose, smooth_photo
 

@@ -5,8 +5,8 @@ from scipy.spatial import cKDTree
 from rayboot.geometry.camera import pixel_from_crop, rotation_yaw_pitch
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose
-from rayboot.render.colors import drape_photo, paint_mesh
-from rayboot.render.texture import sample_photo
+from rayboot.render.interpolation import sample_photo
+from rayboot.render.texturing import drape_photo, paint_mesh
 from rayboot.render.visibility import look_at
 from tests.render.solids import SIZE, ellipsoid, frontal_pose, smooth_photo
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rayboot.evaluate.shapes import ShapeStatistics
+from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics
 from rayboot.rounds.drift import DriftConfig, find_drift, read_crops
 from tests.data.pair_sets import NUM_FACES, SHAPE, face, plain_image, write_pairs
 

@@ -7,7 +7,7 @@ import yaml
 
 from rayboot.config import parse_config
 from rayboot.errors import RequestError
-from rayboot.pipeline.config import GenerateConfig
+from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.rounds.robustness import (
     RobustnessConfig,
     RobustnessResult,

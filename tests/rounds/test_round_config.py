@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from rayboot.rounds.config import RoundConfig
 from rayboot.rounds.demo import demo_config
+from rayboot.rounds.round_config import RoundConfig
 
 EVALUATION = {"sets": {"made": {"kind": "synthetic", "data": "faces"}}}
 

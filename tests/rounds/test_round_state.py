@@ -4,7 +4,7 @@ import pytest
 
 from rayboot.errors import RequestError
 from rayboot.rounds.demo import demo_config
-from rayboot.rounds.state import RoundState, load_state, save_state
+from rayboot.rounds.round_state import RoundState, load_state, save_state
 
 
 def test_state_is_read_back(tmp_path: Path) -> None:

@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from rayboot.evaluate.config import MeasureConfig
-from rayboot.evaluate.sets.synthetic import SyntheticSet
+from rayboot.evaluate.datasets.synthetic import SyntheticSet
+from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.rounds import series
-from rayboot.rounds.config import RoundConfig
+from rayboot.rounds.round_config import RoundConfig
 from rayboot.rounds.series import run_rounds
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rayboot.errors import RequestError
-from rayboot.rounds.state import RoundState, save_state
+from rayboot.rounds.round_state import RoundState, save_state
 from rayboot.rounds.status import describe_rounds
 
 BEGUN = RoundState(config_digest="a" * 64, model="builtin:compact", run_id="r")

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rayboot.registry.versions import ModelVersion
+from rayboot.registry.model_versions import ModelVersion
 from rayboot.rounds import trace as tracing
 from rayboot.rounds.provenance import describe_version
 from rayboot.rounds.trace import format_trace, trace_face

@@ -1,7 +1,7 @@
 import pytest
 
-from rayboot.pipeline.config import GenerateConfig
-from rayboot.rounds.angles import AnglesConfig, measure_agreement, spread_steps
+from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.rounds.view_angles import AnglesConfig, measure_agreement, spread_steps
 
 pytestmark = pytest.mark.egl
 

@@ -3,11 +3,11 @@ from typing import Any
 
 import pytest
 
+from rayboot.cluster.versions import own_versions
 from rayboot.config import load_config
 from rayboot.errors import RequestError
-from rayboot.submission.request import TASKS, Submission, prepare_submission
-from rayboot.versions import own_versions
-from tests.dashboards import serve_dashboard
+from rayboot.submission.prepare import TASKS, Submission, prepare_submission
+from tests.fake_dashboard import serve_dashboard
 
 TOKEN = "t" * 64
 RAY = own_versions()["ray"]

@@ -6,8 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from rayboot.geometry.crop import landmark_crop
-from rayboot.geometry.front_solid import FrontSolid, build_solid, fill_volume, solid_extent
-from rayboot.geometry.head import head_model
+from rayboot.geometry.face_solid import FrontSolid, build_solid, fill_volume, solid_extent
+from rayboot.geometry.head_model import head_model
 from rayboot.synthesis import SynthesisConfig
 from rayboot.synthesis.sampling import FaceSample, draw_sample
 

@@ -6,16 +6,16 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
-from rayboot.data.truth import decode_vertices, read_topology, truth_table
+from rayboot.data.ground_truth import decode_vertices, read_topology, truth_table
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import crop_from_pixel, gaze_angles, rotation_yaw_pitch
 from rayboot.geometry.crop import apply_affine, landmark_crop
-from rayboot.geometry.front_solid import build_solid
+from rayboot.geometry.face_solid import build_solid
+from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.mean_face import mean_face
 from rayboot.geometry.pose import FacePose, estimate_pose
-from rayboot.geometry.surface import extract_surface
 from rayboot.geometry.volume import unpack_occupancy
-from rayboot.torch7 import read_torch7
+from rayboot.io.torch7 import read_torch7
 from tests.synthesis.solids import soft_solid, soften
 
 DEPTHS = (50, 65, 85)
@@ -113,7 +113,7 @@ def test_the_volume_is_the_shape_that_the_photo_shows(synthetic_set: str) -> Non
 
 
 def test_landmarks_of_photo_and_truth_agree(synthetic_set: str) -> None:
-    from rayboot.data.storage import join_uri, read_bytes
+    from rayboot.io.storage import join_uri, read_bytes
 
     for row in truth_table(synthetic_set).to_pylist()[:6]:
         payload = read_bytes(join_uri(synthetic_set, row["face_id"].replace(".jpg", ".t7")))

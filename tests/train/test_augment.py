@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from rayboot.train.augment import apply_changes, draw_changes, mirror_chosen
-from rayboot.train.config import AugmentConfig
+from rayboot.train.training_config import AugmentConfig
 
 
 def batch(count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,10 +7,10 @@ import torch
 from rayboot.errors import ShapeError
 from rayboot.geometry.volume import pack_occupancy
 from rayboot.models import VRN, VRNConfig
-from rayboot.train.config import OptimizerConfig
 from rayboot.train.loop import StepRecord, learning_rate, overlaps, train_epochs, validate
-from rayboot.train.samples import Sample, SampleStore
-from rayboot.train.state import TrainState
+from rayboot.train.sample_store import Sample, SampleStore
+from rayboot.train.train_state import TrainState
+from rayboot.train.training_config import OptimizerConfig
 
 TINY = VRNConfig.compact().replace(
     resolution=32, slices=16, channels=16, stem_channels=8, stem_bottleneck=4

@@ -1,6 +1,6 @@
 from rayboot.data.images import decode_photo
-from rayboot.train.curves import draw_curves
-from rayboot.train.state import EpochRecord
+from rayboot.train.loss_curves import draw_curves
+from rayboot.train.train_state import EpochRecord
 
 
 def test_curves_are_a_picture() -> None:

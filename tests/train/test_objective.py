@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from rayboot.models import HeadConfig, NetworkConfig, Reconstructor, VRNConfig, make_network
-from rayboot.train.config import OptimizerConfig
 from rayboot.train.objective import Objective
-from rayboot.train.state import TrainState
+from rayboot.train.train_state import TrainState
+from rayboot.train.training_config import OptimizerConfig
 
 VRN_SIZES = VRNConfig.compact().replace(channels=16, stem_channels=8, stem_bottleneck=4)
 HEAD_SIZES = HeadConfig(channels=(16, 16, 16, 16, 16), features=32)

@@ -4,8 +4,8 @@ from pathlib import Path
 import torch
 
 from rayboot.models import VRN, HeadConfig, HeadRegressor, VRNConfig, load_network, load_vrn
-from rayboot.train.config import OptimizerConfig, PretrainConfig
 from rayboot.train.pretrain import pretrain, read_truth_samples
+from rayboot.train.training_config import OptimizerConfig, PretrainConfig
 
 TINY = VRNConfig.compact().replace(channels=16, stem_channels=8, stem_bottleneck=4)
 

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from rayboot.errors import RequestError
-from rayboot.registry.tracking import open_run
-from rayboot.train.config import FinetuneConfig
-from rayboot.train.run_state import load_run, save_run
+from rayboot.registry.runs import open_run
+from rayboot.train.run_record import load_run, save_run
+from rayboot.train.training_config import FinetuneConfig
 
 
 def test_the_same_request_finds_its_run(tmp_path: Path) -> None:

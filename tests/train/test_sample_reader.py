@@ -7,8 +7,8 @@ import torch
 from rayboot.errors import RequestError
 from rayboot.geometry.volume import transform_volume
 from rayboot.models import VRN, HeadRegressor, VRNConfig
-from rayboot.train.config import FinetuneConfig
-from rayboot.train.reading import read_samples, repeat_source
+from rayboot.train.sample_reader import read_samples, repeat_source
+from rayboot.train.training_config import FinetuneConfig
 from tests.data.pair_sets import YAWS, face, plain_image, solid, transform_of, write_pairs
 
 NUM_FACES = 6

@@ -5,7 +5,7 @@ from rayboot.data.images import encode_image
 from rayboot.errors import ShapeError
 from rayboot.geometry.volume import pack_occupancy
 from rayboot.models import VRN, VRNConfig
-from rayboot.train.samples import Sample, SampleStore
+from rayboot.train.sample_store import Sample, SampleStore
 
 SHAPE = (6, 16, 16)
 TINY = VRNConfig.compact().replace(channels=8, stem_channels=4, stem_bottleneck=4)

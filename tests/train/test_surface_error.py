@@ -4,9 +4,9 @@ import torch
 
 from rayboot.geometry.volume import pack_occupancy
 from rayboot.models import VRN, VRNConfig
-from rayboot.train.config import OptimizerConfig
-from rayboot.train.samples import Sample, SampleStore
-from rayboot.train.surface import surface_errors
+from rayboot.train.sample_store import Sample, SampleStore
+from rayboot.train.surface_error import surface_errors
+from rayboot.train.training_config import OptimizerConfig
 
 SHAPE = (16, 32, 32)
 TINY = VRNConfig.compact().replace(

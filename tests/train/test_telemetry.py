@@ -1,8 +1,8 @@
 import pytest
 
-from rayboot.train import gauges
-from rayboot.train.state import EpochRecord
-from tests.gauge_board import GaugeBoard
+from rayboot.train import telemetry as gauges
+from rayboot.train.train_state import EpochRecord
+from tests.fake_metrics import GaugeBoard
 
 
 def test_the_latest_figures_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:

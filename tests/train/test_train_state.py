@@ -1,8 +1,8 @@
 import torch
 
 from rayboot.models import VRN, VRNConfig
-from rayboot.train.config import OptimizerConfig
-from rayboot.train.state import TrainState
+from rayboot.train.train_state import TrainState
+from rayboot.train.training_config import OptimizerConfig
 
 TINY = VRNConfig.compact().replace(
     resolution=32, slices=16, channels=16, stem_channels=8, stem_bottleneck=4

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from rayboot.train.agreement import sift_views, weigh_views
-from rayboot.train.config import FinetuneConfig, OptimizerConfig
 from rayboot.train.loop import overlaps
-from rayboot.train.samples import SampleStore
+from rayboot.train.sample_store import SampleStore
+from rayboot.train.training_config import FinetuneConfig, OptimizerConfig
+from rayboot.train.view_agreement import sift_views, weigh_views
 from tests.train.test_loop import CONFIG, SHAPE, disc_samples, fresh
 
 

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rayboot.data.photos import PHOTO_SUFFIXES, find_landmarks, photo_table
-from rayboot.data.storage import join_uri, open_file
+from rayboot.data.readers.directory import PHOTO_SUFFIXES, find_landmarks, photo_table
 from rayboot.errors import RequestError
+from rayboot.io.storage import join_uri, open_file
 
 __all__ = ["INDEX_NAME", "PACKED_SCHEMA", "list_tables"]
 
@@ -48,7 +48,7 @@ def list_tables(uri: str, names: Sequence[str]) -> pa.Table | None:
         names: its files; one named ``.`` is ``uri`` itself.
 
     Returns:
-        A table of :data:`rayboot.data.photos.PHOTO_SCHEMA` by ``face_id``; None where there
+        A table of :data:`~rayboot.data.readers.PHOTO_SCHEMA` by ``face_id``; None where there
         is no such file.
 
     Raises:

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rayboot.data.landmarks import LANDMARK_SUFFIXES
-from rayboot.data.storage import Entry, join_uri, list_entries
 from rayboot.errors import RequestError
+from rayboot.io.storage import Entry, join_uri, list_entries
 
 __all__ = ["PHOTO_SCHEMA", "PHOTO_SUFFIXES", "TEST_SUBSETS", "list_photos", "photo_table"]
 
@@ -67,7 +67,7 @@ def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
     Raises:
         RequestError: there is no photo, or two have the same name.
     """
-    from rayboot.data.tables import list_tables
+    from rayboot.data.readers.containers import list_tables
 
     try:
         entries = list_entries(uri)

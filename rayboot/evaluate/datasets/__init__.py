@@ -4,12 +4,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rayboot.evaluate.sets.aflw2000 import Aflw2000Set
-from rayboot.evaluate.sets.aflw2000_dense import Aflw2000DenseSet
-from rayboot.evaluate.sets.florence import FlorenceSet
-from rayboot.evaluate.sets.pairs import PairsSet
-from rayboot.evaluate.sets.synthetic import SyntheticSet
-from rayboot.evaluate.sets.table import TableSet
+from rayboot.evaluate.datasets.aflw2000 import Aflw2000Set
+from rayboot.evaluate.datasets.aflw2000_dense import Aflw2000DenseSet
+from rayboot.evaluate.datasets.florence import FlorenceSet
+from rayboot.evaluate.datasets.rendered_pairs import PairsSet
+from rayboot.evaluate.datasets.scan_table import TableSet
+from rayboot.evaluate.datasets.synthetic import SyntheticSet
 
 __all__ = ["AnySet"]
 

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from rayboot.evaluate.sets.aflw2000_files import Aflw2000Files
-from rayboot.evaluate.truth import TrueFace
+from rayboot.evaluate.datasets.aflw2000_files import Aflw2000Files
+from rayboot.evaluate.datasets.base import TrueFace
 from rayboot.geometry.camera import crop_from_pixel
 from rayboot.geometry.crop import apply_affine
-from rayboot.geometry.landmarks import interocular_distance
+from rayboot.geometry.landmarks68 import interocular_distance
 
 __all__ = ["Aflw2000Set"]
 

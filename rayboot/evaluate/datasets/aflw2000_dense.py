@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from rayboot.errors import FaceRejectedError, RequestError
-from rayboot.evaluate.region import RegionConfig
-from rayboot.evaluate.sets.aflw2000_files import Aflw2000Files, Fit
-from rayboot.evaluate.sets.shape_model import ShapeModel, load_shape_model, rotation_of_fit
-from rayboot.evaluate.truth import Listing, TrueFace
+from rayboot.evaluate.datasets.aflw2000_files import Aflw2000Files, Fit
+from rayboot.evaluate.datasets.base import Listing, TrueFace
+from rayboot.evaluate.datasets.region import RegionConfig
+from rayboot.evaluate.datasets.shape_model import ShapeModel, load_shape_model, rotation_of_fit
 from rayboot.geometry.camera import crop_from_pixel
 from rayboot.geometry.crop import apply_affine
 

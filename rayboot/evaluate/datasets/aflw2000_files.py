@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 from pydantic import model_validator
 
-from rayboot.data.storage import join_uri, list_files
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError
-from rayboot.evaluate.sets.files import read_mat, read_photo
-from rayboot.evaluate.sets.reannotation import open_reannotation
-from rayboot.evaluate.truth import FaceSet, Fault, Listing
+from rayboot.evaluate.datasets.base import FaceSet, Fault, Listing
+from rayboot.evaluate.datasets.face_files import read_mat, read_photo
+from rayboot.evaluate.datasets.reannotation import open_reannotation
 from rayboot.geometry.crop import landmark_crop, warp_photo
+from rayboot.io.storage import join_uri, list_files
 
 __all__ = ["Aflw2000Files", "Fit"]
 

@@ -7,9 +7,9 @@ import numpy as np
 import scipy.io
 
 from rayboot.data.images import decode_photo
-from rayboot.data.patience import patiently
-from rayboot.data.storage import read_bytes
 from rayboot.errors import FaceRejectedError
+from rayboot.io.retry import patiently
+from rayboot.io.storage import read_bytes
 
 __all__ = ["read_face_file", "read_mat", "read_photo"]
 

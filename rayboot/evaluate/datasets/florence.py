@@ -17,15 +17,15 @@ from pydantic import Field, PositiveInt, model_validator
 
 from rayboot.data.landmarks import read_landmarks
 from rayboot.data.mesh_files import decode_mesh
-from rayboot.data.photos import PHOTO_SUFFIXES, find_landmarks
-from rayboot.data.storage import join_uri, list_files
+from rayboot.data.readers.directory import PHOTO_SUFFIXES, find_landmarks
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError, ShapeError
-from rayboot.evaluate.region import RegionConfig
-from rayboot.evaluate.sets.files import read_face_file, read_photo
-from rayboot.evaluate.sets.ljson import read_ljson
-from rayboot.evaluate.sets.scans import Scan, cut_scan, require_detector, true_face
-from rayboot.evaluate.sets.video import count_frames, read_frame
-from rayboot.evaluate.truth import FaceSet, Fault, Listing, TrueFace
+from rayboot.evaluate.datasets.base import FaceSet, Fault, Listing, TrueFace
+from rayboot.evaluate.datasets.face_files import read_face_file, read_photo
+from rayboot.evaluate.datasets.ljson import read_ljson
+from rayboot.evaluate.datasets.region import RegionConfig
+from rayboot.evaluate.datasets.scans import Scan, cut_scan, require_detector, true_face
+from rayboot.evaluate.datasets.video import count_frames, read_frame
+from rayboot.io.storage import join_uri, list_files
 
 __all__ = ["FlorenceSet", "VideoName"]
 

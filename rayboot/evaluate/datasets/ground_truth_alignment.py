@@ -3,10 +3,10 @@
 import numpy as np
 
 from rayboot.errors import DegenerateInputError
-from rayboot.evaluate.truth import TrueFace
+from rayboot.evaluate.datasets.base import TrueFace
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import gaze_angles
-from rayboot.geometry.landmarks import interocular_distance, place_mean_landmarks
+from rayboot.geometry.landmarks68 import interocular_distance, place_mean_landmarks
 from rayboot.geometry.mean_face import mean_face
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import estimate_pose

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from rayboot.data.landmarks import read_landmarks
-from rayboot.data.patience import patiently
-from rayboot.data.storage import join_uri, list_files, read_bytes
 from rayboot.errors import FaceRejectedError, RequestError
-from rayboot.evaluate.sets.files import read_face_file
+from rayboot.evaluate.datasets.face_files import read_face_file
+from rayboot.io.retry import patiently
+from rayboot.io.storage import join_uri, list_files, read_bytes
 
 __all__ = ["Reannotation", "open_reannotation"]
 

@@ -13,10 +13,10 @@ import scipy.io
 from pydantic import PositiveFloat, model_validator
 
 from rayboot.config import FrozenConfig
-from rayboot.data.patience import patiently
-from rayboot.data.storage import read_bytes
 from rayboot.errors import DegenerateInputError, RequestError
-from rayboot.geometry.landmarks import interocular_distance
+from rayboot.geometry.landmarks68 import interocular_distance
+from rayboot.io.retry import patiently
+from rayboot.io.storage import read_bytes
 
 __all__ = ["RegionConfig", "read_region_file", "region_mask"]
 

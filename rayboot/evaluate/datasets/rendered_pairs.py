@@ -15,15 +15,15 @@ from scipy import ndimage
 
 from rayboot.data.images import decode_photo
 from rayboot.data.manifest import require_finished
-from rayboot.data.storage import join_uri, list_files, open_file
 from rayboot.errors import RequestError
-from rayboot.evaluate.truth import FaceSet, Listing, TrueFace
+from rayboot.evaluate.datasets.base import FaceSet, Listing, TrueFace
 from rayboot.geometry.camera import SLICES_PER_PIXEL, transform_points
-from rayboot.geometry.landmarks import interocular_distance, place_mean_landmarks
+from rayboot.geometry.isosurface import extract_surface, vertex_normals
+from rayboot.geometry.landmarks68 import interocular_distance, place_mean_landmarks
 from rayboot.geometry.mesh import Mesh, cut_mesh
 from rayboot.geometry.pose import estimate_pose
-from rayboot.geometry.surface import extract_surface, vertex_normals
 from rayboot.geometry.volume import keep_largest_component, unpack_occupancy
+from rayboot.io.storage import join_uri, list_files, open_file
 
 __all__ = ["PairsSet"]
 

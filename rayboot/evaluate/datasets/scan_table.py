@@ -19,13 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rayboot.data.mesh_files import MESH_SUFFIXES, decode_mesh
-from rayboot.data.patience import patiently
-from rayboot.data.storage import exists, join_uri, read_bytes
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError, ShapeError
-from rayboot.evaluate.region import RegionConfig
-from rayboot.evaluate.sets.files import read_face_file, read_photo
-from rayboot.evaluate.sets.scans import Scan, cut_scan, require_detector, true_face
-from rayboot.evaluate.truth import FaceSet, Fault, Listing, TrueFace
+from rayboot.evaluate.datasets.base import FaceSet, Fault, Listing, TrueFace
+from rayboot.evaluate.datasets.face_files import read_face_file, read_photo
+from rayboot.evaluate.datasets.region import RegionConfig
+from rayboot.evaluate.datasets.scans import Scan, cut_scan, require_detector, true_face
+from rayboot.io.retry import patiently
+from rayboot.io.storage import exists, join_uri, read_bytes
 
 __all__ = ["TABLE_SCHEMA", "TableSet"]
 

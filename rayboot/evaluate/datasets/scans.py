@@ -12,15 +12,15 @@ from scipy.spatial import cKDTree
 
 from rayboot.data.detector import FaceDetector, crop_from_detection
 from rayboot.errors import DegenerateInputError, FaceRejectedError, ShapeError
-from rayboot.evaluate.region import RegionConfig, region_mask
-from rayboot.evaluate.truth import TrueFace
+from rayboot.evaluate.datasets.base import TrueFace
+from rayboot.evaluate.datasets.region import RegionConfig, region_mask
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import crop_from_pixel, gaze_angles
 from rayboot.geometry.crop import apply_affine, landmark_crop, warp_photo
-from rayboot.geometry.landmarks import interocular_distance
+from rayboot.geometry.landmarks68 import interocular_distance
 from rayboot.geometry.mean_face import mean_face
 from rayboot.geometry.mesh import Mesh, cut_mesh
-from rayboot.geometry.orthographic import fit_orthographic
+from rayboot.geometry.orthographic_camera import fit_orthographic
 
 __all__ = ["Scan", "cut_scan", "require_detector", "true_face"]
 

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.io
 
-from rayboot.data.storage import as_local_file, join_uri
 from rayboot.errors import DegenerateInputError, RequestError
-from rayboot.evaluate.region import RegionConfig, region_mask
-from rayboot.geometry.landmarks import OUTER_EYE_CORNERS
+from rayboot.evaluate.datasets.region import RegionConfig, region_mask
+from rayboot.geometry.landmarks68 import OUTER_EYE_CORNERS
 from rayboot.geometry.mesh import Mesh, cut_mesh
+from rayboot.io.storage import as_local_file, join_uri
 
 __all__ = ["ShapeModel", "load_shape_model", "rotation_of_fit"]
 

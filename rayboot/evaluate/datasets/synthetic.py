@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayboot.data.storage import join_uri, list_files, read_bytes
-from rayboot.data.truth import decode_vertices, read_topology
+from rayboot.data.ground_truth import decode_vertices, read_topology
 from rayboot.errors import RequestError
-from rayboot.evaluate.sets.files import read_photo
-from rayboot.evaluate.truth import FaceSet, Listing, TrueFace
+from rayboot.evaluate.datasets.base import FaceSet, Listing, TrueFace
+from rayboot.evaluate.datasets.face_files import read_photo
 from rayboot.geometry.crop import resize_crop, warp_photo
+from rayboot.io.storage import join_uri, list_files, read_bytes
 
 __all__ = ["SyntheticSet"]
 

@@ -11,8 +11,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from rayboot.data.storage import as_local_file
 from rayboot.errors import FaceRejectedError
+from rayboot.io.storage import as_local_file
 
 __all__ = ["count_frames", "read_frame"]
 

@@ -5,9 +5,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from rayboot.evaluate.metrics.statistics import Interval, mean_interval, paired_change
 from rayboot.evaluate.protocol import Alignment
 from rayboot.evaluate.results import FaceError, name_band, select_band
-from rayboot.evaluate.statistics import Interval, mean_interval, paired_change
 
 __all__ = ["BandRow", "bands_of_summary", "format_bands", "interval_of", "tabulate_bands"]
 

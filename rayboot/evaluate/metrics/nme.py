@@ -9,11 +9,11 @@ import numpy as np
 from scipy import ndimage
 
 from rayboot.errors import ShapeError
+from rayboot.evaluate.metrics.registration import Surface, register
 from rayboot.evaluate.protocol import Alignment, Protocol
-from rayboot.evaluate.registration import Surface, register
 from rayboot.geometry.alignment import Similarity
+from rayboot.geometry.isosurface import vertex_normals
 from rayboot.geometry.mesh import Mesh
-from rayboot.geometry.surface import vertex_normals
 
 __all__ = ["Comparison", "nme"]
 

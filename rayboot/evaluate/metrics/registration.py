@@ -7,7 +7,7 @@ import small_gicp
 from pykdtree.kdtree import KDTree
 
 from rayboot.geometry.alignment import Similarity, fit_similarity
-from rayboot.geometry.closest import closest_around
+from rayboot.geometry.closest_points import closest_around
 
 __all__ = ["Closest", "Surface", "register"]
 

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from rayboot.errors import DegenerateInputError, RequestError
+from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.pose import FacePose, estimate_pose
-from rayboot.geometry.surface import extract_surface
 from rayboot.geometry.volume import keep_largest_component, transform_volume
 from rayboot.models import Reconstructor
-from rayboot.models.config import InferenceConfig
+from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 
 __all__ = ["ShapeStatistics", "describe_shapes", "measure_shapes"]

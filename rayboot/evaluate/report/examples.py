@@ -10,17 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rayboot.errors import DegenerateInputError, FaceRejectedError, ShapeError
-from rayboot.evaluate.nme import Comparison
-from rayboot.evaluate.placing import place_truth
+from rayboot.evaluate.datasets.base import FaceSet, TrueFace
+from rayboot.evaluate.datasets.ground_truth_alignment import place_truth
+from rayboot.evaluate.metrics.nme import Comparison
 from rayboot.evaluate.protocol import Protocol
 from rayboot.evaluate.results import FaceError
-from rayboot.evaluate.truth import FaceSet, TrueFace
 from rayboot.geometry.alignment import Similarity
+from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.mesh import Mesh
-from rayboot.geometry.surface import extract_surface
 from rayboot.geometry.volume import keep_largest_component
 from rayboot.models import load_network
-from rayboot.models.config import InferenceConfig
+from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 
 __all__ = ["Example", "Seen", "make_examples", "pick_by_yaw", "read_chosen"]

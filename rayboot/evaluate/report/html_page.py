@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import jinja2
 import numpy as np
 
-from rayboot.data.storage import write_bytes
-from rayboot.evaluate.bands import BandRow, format_bands, tabulate_bands
-from rayboot.evaluate.plots import model_colors
-from rayboot.evaluate.tables import ModelBlock
-from rayboot.evaluate.worst import Failures, WorstFace
+from rayboot.evaluate.metrics.bands import BandRow, format_bands, tabulate_bands
+from rayboot.evaluate.report.plots import model_colors
+from rayboot.evaluate.report.tables import ModelBlock
+from rayboot.evaluate.report.worst_faces import Failures, WorstFace
+from rayboot.io.storage import write_bytes
 
 __all__ = [
     "BandRow",
@@ -100,7 +100,7 @@ class Page(NamedTuple):
         blocks: means of every model and set.
         key: how errors are measured.
         sets: in order.
-        shapes: of :func:`rayboot.evaluate.viewer.describe_shapes`; None leaves the section out.
+        shapes: of :func:`rayboot.evaluate.report.viewer.describe_shapes`; None leaves the section out.
         figures: shown before the sets.
         rejects: photographs left out; None leaves the section out.
         facts: how this was made.
@@ -149,7 +149,7 @@ def write_report(path: Path, page: Page) -> Path:
 
 
 def _resource(name: str) -> str:
-    return resources.files("rayboot.evaluate").joinpath(name).read_text("utf-8")
+    return resources.files("rayboot.evaluate.report").joinpath(name).read_text("utf-8")
 
 
 def _plotly() -> str:

@@ -10,25 +10,37 @@ import pyarrow as pa
 
 import rayboot
 from rayboot.data.images import make_thumbnail
-from rayboot.data.storage import write_bytes
-from rayboot.evaluate.bands import bands_of_summary
-from rayboot.evaluate.config import MeasureConfig
-from rayboot.evaluate.examples import Example, make_examples, pick_by_yaw, read_chosen
+from rayboot.evaluate.datasets.base import FaceSet
+from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.evaluate.measure import Measured
-from rayboot.evaluate.panels import draw_panels
-from rayboot.evaluate.plots import (
+from rayboot.evaluate.metrics.bands import bands_of_summary
+from rayboot.evaluate.protocol import Alignment
+from rayboot.evaluate.report.examples import Example, make_examples, pick_by_yaw, read_chosen
+from rayboot.evaluate.report.html_page import (
+    BandTable,
+    Figure,
+    Page,
+    RejectCount,
+    SetSection,
+    write_report,
+)
+from rayboot.evaluate.report.panels import draw_panels
+from rayboot.evaluate.report.plots import (
     plot_by_band,
     plot_cumulative,
     plot_nme_against_yaw,
     plot_yaw_histogram,
 )
-from rayboot.evaluate.protocol import Alignment
-from rayboot.evaluate.report import BandTable, Figure, Page, RejectCount, SetSection, write_report
-from rayboot.evaluate.summary import summarize
-from rayboot.evaluate.tables import describe_protocol, model_blocks, table_latex, table_markdown
-from rayboot.evaluate.truth import FaceSet
-from rayboot.evaluate.viewer import describe_shapes
-from rayboot.evaluate.worst import count_failures, pick_worst
+from rayboot.evaluate.report.summary import summarize
+from rayboot.evaluate.report.tables import (
+    describe_protocol,
+    model_blocks,
+    table_latex,
+    table_markdown,
+)
+from rayboot.evaluate.report.viewer import describe_shapes
+from rayboot.evaluate.report.worst_faces import count_failures, pick_worst
+from rayboot.io.storage import write_bytes
 from rayboot.models import read_config
 
 __all__ = ["Frame", "Subject", "file_names", "write_outputs"]

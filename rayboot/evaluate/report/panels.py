@@ -10,9 +10,9 @@ import matplotlib.colors
 import matplotlib.figure
 import numpy as np
 
-from rayboot.evaluate.examples import Example, Seen
-from rayboot.evaluate.plots import png_of, round_up
-from rayboot.evaluate.raster import rasterize, shade
+from rayboot.evaluate.report.examples import Example, Seen
+from rayboot.evaluate.report.plots import png_of, round_up
+from rayboot.evaluate.report.rasterizer import rasterize, shade
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.mesh import Mesh
 

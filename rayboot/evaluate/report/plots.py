@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
+from rayboot.evaluate.metrics.statistics import Interval, mean_interval
 from rayboot.evaluate.results import FaceError, name_band, select_band
-from rayboot.evaluate.statistics import Interval, mean_interval
 
 __all__ = [
     "cumulative_shares",

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rayboot.geometry.isosurface import vertex_normals
 from rayboot.geometry.mesh import Mesh
-from rayboot.geometry.surface import vertex_normals
 
 __all__ = ["Raster", "rasterize", "shade"]
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 import rayboot
-from rayboot.evaluate.config import MeasureConfig
+from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.evaluate.measure import Measured
+from rayboot.evaluate.metrics.statistics import Interval, mean_interval, paired_change
 from rayboot.evaluate.protocol import Alignment
 from rayboot.evaluate.results import FaceError, name_band, select_band, select_side
-from rayboot.evaluate.statistics import Interval, mean_interval, paired_change
 
 __all__ = ["summarize"]
 

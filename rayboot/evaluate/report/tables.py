@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from rayboot.evaluate.bands import interval_of
+from rayboot.evaluate.metrics.bands import interval_of
+from rayboot.evaluate.metrics.statistics import Interval
 from rayboot.evaluate.protocol import Alignment
-from rayboot.evaluate.statistics import Interval
 
 __all__ = [
     "Cell",

@@ -12,11 +12,11 @@ import matplotlib.colors
 import numpy as np
 
 from rayboot.errors import DegenerateInputError
-from rayboot.evaluate.examples import Example, Seen
-from rayboot.evaluate.panels import ERROR_COLORS, error_limit
+from rayboot.evaluate.report.examples import Example, Seen
+from rayboot.evaluate.report.panels import ERROR_COLORS, error_limit
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose, estimate_pose
-from rayboot.render.colors import paint_mesh
+from rayboot.render.texturing import paint_mesh
 
 __all__ = ["describe_shapes", "thin_patch"]
 

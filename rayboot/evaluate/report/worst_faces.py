@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rayboot.evaluate.datasets.base import Fault
 from rayboot.evaluate.results import FaceError
-from rayboot.evaluate.truth import Fault
 
 __all__ = ["Failures", "WorstFace", "count_failures", "pick_worst"]
 

@@ -14,8 +14,11 @@ import ray
 import ray.data
 from ray.data import Dataset
 
-from rayboot.cluster import connect
-from rayboot.data.storage import (
+from rayboot.cluster.progress import beside_driver, show_progress
+from rayboot.cluster.resources import largest_nodes, require_room
+from rayboot.cluster.session import connect
+from rayboot.errors import RequestError
+from rayboot.io.storage import (
     arrow_filesystem,
     join_uri,
     list_files,
@@ -23,18 +26,15 @@ from rayboot.data.storage import (
     remove,
     scratch_folder,
 )
-from rayboot.errors import RequestError
+from rayboot.pipeline.actor import Tally, map_with_actors, read_progress
 from rayboot.pipeline.blocks import ROWS_PER_BLOCK, cut_into_blocks
-from rayboot.pipeline.capacity import Measured, Node, forecast
 from rayboot.pipeline.checkpoint import quiet
-from rayboot.pipeline.config import GenerateConfig
-from rayboot.pipeline.limits import Input
-from rayboot.pipeline.request import LISTING, GeneratePlan, prepare
-from rayboot.pipeline.stage import Tally, map_with_actors, read_progress
-from rayboot.pipeline.stages import LAST_STAGE, bootstrap_stages
-from rayboot.pipeline.summary import summarize
-from rayboot.progress import beside_driver, show_progress
-from rayboot.room import largest_nodes, require_room
+from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.pipeline.generate_request import LISTING, GeneratePlan, prepare
+from rayboot.pipeline.generate_summary import summarize
+from rayboot.pipeline.graph import LAST_STAGE, bootstrap_stages
+from rayboot.pipeline.planning.capacity import Measured, Node, forecast
+from rayboot.pipeline.planning.limits import Input
 
 __all__ = ["InputSize", "empty_stages", "measure_input", "measure_sample"]
 
@@ -60,7 +60,7 @@ def measure_input(config: GenerateConfig) -> InputSize:
     """Lists the input and measures a sample of it; of its output nothing remains.
 
     Raises:
-        RequestError: see :func:`rayboot.pipeline.request.prepare`.
+        RequestError: see :func:`rayboot.pipeline.generate_request.prepare`.
     """
     with scratch_folder(config.output) as folder:
         request = prepare(config.replace(output=folder))

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from rayboot.pipeline.blocks import ROWS_PER_BLOCK, WRITE_CPUS, most_actors, rows_per_block
-from rayboot.pipeline.config import PoolConfig
+from rayboot.pipeline.generate_config import PoolConfig
 
 __all__ = ["Forecast", "Measured", "Node", "forecast", "suggest_pools"]
 
 _FREE_CPUS = 2.0
-"""That must stay outside the pools, see :func:`rayboot.room.require_room`."""
+"""That must stay outside the pools, see :func:`rayboot.cluster.resources.require_room`."""
 
 _HEADROOM = 1.2
 """Of pools that shall not be what holds a run back."""
@@ -94,7 +94,7 @@ def forecast(
 ) -> Forecast:
     """What a run on that many nodes can do at most.
 
-    :func:`rayboot.pipeline.scale.look_ahead` follows its blocks instead, which takes longer.
+    :func:`rayboot.pipeline.planning.scaling.look_ahead` follows its blocks instead, which takes longer.
 
     Args:
         measured: on one node of the kind.

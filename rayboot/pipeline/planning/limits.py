@@ -40,7 +40,7 @@ _COUNT_CPU_S, _COUNTED_AT_ONCE = {True: 4.4e-3, False: 0.45e-3}, 32
 (measured, and set)."""
 
 _COUNTED_A_TASK = 2048
-"""Files, see :mod:`rayboot.pipeline.summary`."""
+"""Files, see :mod:`rayboot.pipeline.generate_summary`."""
 
 _REQUESTS = {True: 4 / 64, False: 2.0}
 """That read a photo with its landmarks (counted at a server)."""

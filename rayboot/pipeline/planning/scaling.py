@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rayboot.pipeline.blocks import ROWS_PER_BLOCK, WRITE_CPUS
-from rayboot.pipeline.capacity import Forecast, Measured, Node, forecast
-from rayboot.pipeline.config import PoolConfig
-from rayboot.pipeline.limits import (
+from rayboot.pipeline.generate_config import PoolConfig
+from rayboot.pipeline.planning.capacity import Forecast, Measured, Node, forecast
+from rayboot.pipeline.planning.limits import (
     Input,
     count_seconds,
     find_limits,
@@ -14,7 +14,7 @@ from rayboot.pipeline.limits import (
     format_limits,
     listing_seconds,
 )
-from rayboot.pipeline.simulation import Run, Station, simulate
+from rayboot.pipeline.planning.simulation import Run, Station, simulate
 
 __all__ = ["Outlook", "describe_scale", "format_efficiency", "format_outlooks", "look_ahead"]
 

@@ -1,6 +1,6 @@
 """A run, block by block: actors that share cores, Ray's driver, writers, start and end.
 
-Rates alone (:mod:`rayboot.pipeline.capacity`) say what holds back a run that never ends. Here
+Rates alone (:mod:`rayboot.pipeline.planning.capacity`) say what holds back a run that never ends. Here
 blocks go one by one through the driver and the pools, wait where a pool is full, and leave
 actors idle at the end. Nothing is drawn by chance: the same numbers give the same answer.
 

@@ -10,13 +10,13 @@ import pyarrow as pa
 from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
 from rayboot.data.images import decode_photo, make_thumbnail
 from rayboot.data.landmarks import read_landmarks
-from rayboot.data.pictures import KnownPictures
+from rayboot.data.perceptual_hash import KnownPictures
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.camera import gaze_angles
 from rayboot.geometry.crop import apply_affine, landmark_crop, warp_photo
-from rayboot.geometry.landmarks import head_rotation
-from rayboot.pipeline.config import SelectionConfig
-from rayboot.pipeline.rows import Row, map_rows, rows_of, table_of
+from rayboot.geometry.landmarks68 import head_rotation
+from rayboot.pipeline.generate_config import SelectionConfig
+from rayboot.pipeline.stages.records import Row, map_rows, rows_of, table_of
 
 if TYPE_CHECKING:
     from rayboot.data.detector import FaceDetector
@@ -37,7 +37,7 @@ class ReadPhotos:
         size: width and height of the crop.
         selection: near-frontal limits; None takes every pose.
         detect_faces: look for a face where there are no landmarks.
-        test_pictures: URI of :class:`rayboot.data.pictures.KnownPictures`, none of which
+        test_pictures: URI of :class:`rayboot.data.perceptual_hash.KnownPictures`, none of which
             may take part under another name.
     """
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pyarrow as pa
 
-from rayboot.data.storage import as_local_file
 from rayboot.geometry.volume import occupied_box
+from rayboot.io.storage import as_local_file
 from rayboot.models import Reconstructor, load_network
-from rayboot.models.config import InferenceConfig
+from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
-from rayboot.pipeline.rows import Row, rows_of, table_of
+from rayboot.pipeline.stages.records import Row, rows_of, table_of
 
 __all__ = ["ReconstructFaces"]
 

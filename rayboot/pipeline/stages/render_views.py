@@ -11,18 +11,18 @@ from rayboot.data.schema import PAIRS_SCHEMA
 from rayboot.data.splits import split_of
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.camera import gaze_angles
-from rayboot.geometry.landmarks import lift_landmarks, place_mean_landmarks
+from rayboot.geometry.isosurface import surface_of_cells, vertex_normals
+from rayboot.geometry.landmarks68 import lift_landmarks, place_mean_landmarks
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose, estimate_pose
-from rayboot.geometry.surface import surface_of_cells, vertex_normals
 from rayboot.geometry.views import View, plan_views, turn_transform
 from rayboot.geometry.volume import inner_points, pack_occupancy, share_clipped
-from rayboot.pipeline.config import GenerateConfig
-from rayboot.pipeline.rows import Row, Solid, map_rows, rows_of, solid_of
+from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.pipeline.stages.records import Row, Solid, map_rows, rows_of, solid_of
 from rayboot.render import Renderer, Scene
 from rayboot.render.backplane import build_backplane
-from rayboot.render.colors import drape_photo
-from rayboot.render.relight import draw_light, light_gain
+from rayboot.render.relighting import draw_light, light_gain
+from rayboot.render.texturing import drape_photo
 
 __all__ = ["TurnFaces", "TurnedFace", "reject_turn", "turn_face"]
 

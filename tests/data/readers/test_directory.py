@@ -1,6 +1,6 @@
 import pytest
 
-from rayboot.data.photos import PHOTO_SCHEMA, TEST_SUBSETS, list_photos
+from rayboot.data.readers.directory import PHOTO_SCHEMA, TEST_SUBSETS, list_photos
 from rayboot.errors import RequestError
 
 
@@ -131,7 +131,7 @@ def test_an_unreachable_set_is_refused():
 
 @pytest.mark.s3
 def test_a_bucket_is_listed_like_a_folder(s3_server, monkeypatch):
-    from rayboot.data.storage import write_bytes
+    from rayboot.io.storage import write_bytes
 
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import scipy.io
 
-from rayboot.geometry.head import head_model
+from rayboot.geometry.head_model import head_model
 
 NUM_SHAPE, NUM_EXPRESSION = 5, 3
 WIDTH, HEIGHT = 200, 150

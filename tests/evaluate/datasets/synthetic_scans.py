@@ -8,8 +8,8 @@ import numpy as np
 
 from rayboot.geometry.camera import crop_from_pixel, rotation_yaw_pitch
 from rayboot.geometry.crop import apply_affine, landmark_crop
-from rayboot.geometry.head import head_model
-from rayboot.geometry.orthographic import OrthographicCamera
+from rayboot.geometry.head_model import head_model
+from rayboot.geometry.orthographic_camera import OrthographicCamera
 
 MILLIMETRES = 92.0
 TILT = rotation_yaw_pitch(0.1, -0.8)

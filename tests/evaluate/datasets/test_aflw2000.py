@@ -6,10 +6,10 @@ import scipy.io
 from pydantic import ValidationError
 
 from rayboot.errors import FaceRejectedError, RequestError
-from rayboot.evaluate.sets.aflw2000 import Aflw2000Set
+from rayboot.evaluate.datasets.aflw2000 import Aflw2000Set
 from rayboot.geometry.crop import apply_affine
-from rayboot.torch7 import write_torch7
-from tests.evaluate.sets.aflw2000_folders import MadeFit, write_fit
+from rayboot.io.torch7 import write_torch7
+from tests.evaluate.datasets.aflw2000_folders import MadeFit, write_fit
 
 STEMS = [f"image{number:05d}" for number in (2, 4, 8, 13, 20)]
 LANDMARKS = np.random.default_rng(0).uniform(40, 110, (68, 3))

@@ -5,11 +5,11 @@ import pytest
 import scipy.io
 
 from rayboot.errors import FaceRejectedError, RequestError
-from rayboot.evaluate.region import RegionConfig, region_mask
-from rayboot.evaluate.sets.aflw2000_dense import Aflw2000DenseSet
-from rayboot.evaluate.sets.shape_model import load_shape_model
-from rayboot.geometry.surface import vertex_normals
-from tests.evaluate.sets.aflw2000_folders import (
+from rayboot.evaluate.datasets.aflw2000_dense import Aflw2000DenseSet
+from rayboot.evaluate.datasets.region import RegionConfig, region_mask
+from rayboot.evaluate.datasets.shape_model import load_shape_model
+from rayboot.geometry.isosurface import vertex_normals
+from tests.evaluate.datasets.aflw2000_folders import (
     HEIGHT,
     MadeFit,
     MadeModel,

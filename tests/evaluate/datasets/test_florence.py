@@ -6,11 +6,11 @@ import pytest
 from pydantic import ValidationError
 
 from rayboot.errors import FaceRejectedError, RequestError
-from rayboot.evaluate.region import RegionConfig
-from rayboot.evaluate.sets import florence
-from rayboot.evaluate.sets.florence import FlorenceSet
-from rayboot.evaluate.truth import Listing
-from tests.evaluate.sets.made_scans import (
+from rayboot.evaluate.datasets import florence
+from rayboot.evaluate.datasets.base import Listing
+from rayboot.evaluate.datasets.florence import FlorenceSet
+from rayboot.evaluate.datasets.region import RegionConfig
+from tests.evaluate.datasets.synthetic_scans import (
     LANDMARKS,
     MILLIMETRES,
     camera_of,

@@ -4,8 +4,8 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from rayboot.evaluate.sets import AnySet
-from rayboot.evaluate.truth import FaceSet
+from rayboot.evaluate.datasets import AnySet
+from rayboot.evaluate.datasets.base import FaceSet
 
 EXAMPLES = """
 synthetic: {kind: synthetic, data: a}

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from rayboot.errors import ShapeError
-from rayboot.evaluate.sets.ljson import read_ljson
-from tests.evaluate.sets.made_scans import LABELS, LANDMARKS, ljson_of
+from rayboot.evaluate.datasets.ljson import read_ljson
+from tests.evaluate.datasets.synthetic_scans import LABELS, LANDMARKS, ljson_of
 
 
 def test_every_version_is_read() -> None:

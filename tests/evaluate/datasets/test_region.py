@@ -6,9 +6,9 @@ import scipy.io
 
 from rayboot.config import parse_config
 from rayboot.errors import DegenerateInputError, RequestError
-from rayboot.evaluate.region import RegionConfig, region_mask
-from rayboot.evaluate.sets.aflw2000_dense import FACE_REGION
-from rayboot.geometry.head import head_model
+from rayboot.evaluate.datasets.aflw2000_dense import FACE_REGION
+from rayboot.evaluate.datasets.region import RegionConfig, region_mask
+from rayboot.geometry.head_model import head_model
 
 VERTICES = head_model().mean.astype(np.float64)
 LANDMARKS = VERTICES[head_model().landmarks]

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from rayboot.data.ground_truth import truth_table
 from rayboot.data.images import encode_image
 from rayboot.data.schema import FACE_COLUMNS
-from rayboot.data.truth import truth_table
 from rayboot.errors import RequestError, UnfinishedDataError
+from rayboot.evaluate.datasets.rendered_pairs import PairsSet
 from rayboot.evaluate.measure import measure_face
-from rayboot.evaluate.sets.pairs import PairsSet
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.volume import transform_volume, unpack_occupancy
 from tests.data.pair_sets import write_pairs

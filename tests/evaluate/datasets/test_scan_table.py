@@ -8,11 +8,11 @@ import pytest
 
 from rayboot.data.mesh_files import encode_mesh
 from rayboot.errors import FaceRejectedError, RequestError
-from rayboot.evaluate.region import RegionConfig, region_mask
-from rayboot.evaluate.sets import table as table_module
-from rayboot.evaluate.sets.table import TABLE_SCHEMA, TableSet
+from rayboot.evaluate.datasets import table as table_module
+from rayboot.evaluate.datasets.region import RegionConfig, region_mask
+from rayboot.evaluate.datasets.scan_table import TABLE_SCHEMA, TableSet
 from rayboot.geometry.mesh import Mesh
-from tests.evaluate.sets.made_scans import (
+from tests.evaluate.datasets.synthetic_scans import (
     FACES,
     LANDMARKS,
     VERTICES,

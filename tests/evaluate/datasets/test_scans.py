@@ -7,10 +7,10 @@ import pytest
 
 from rayboot.data.mesh_files import decode_mesh
 from rayboot.errors import DegenerateInputError, FaceRejectedError
-from rayboot.evaluate.region import RegionConfig
-from rayboot.evaluate.sets.scans import cut_scan, true_face
+from rayboot.evaluate.datasets.region import RegionConfig
+from rayboot.evaluate.datasets.scans import cut_scan, true_face
 from rayboot.geometry.mesh import Mesh
-from tests.evaluate.sets.made_scans import (
+from tests.evaluate.datasets.synthetic_scans import (
     FACES,
     LANDMARKS,
     MILLIMETRES,

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from rayboot.errors import FaceRejectedError, RequestError
-from rayboot.evaluate.sets.synthetic import SyntheticSet
+from rayboot.evaluate.datasets.synthetic import SyntheticSet
 
 
 def test_a_photo_that_is_gone_or_damaged_is_named(synthetic_set: str, tmp_path: Path) -> None:

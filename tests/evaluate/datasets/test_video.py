@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from rayboot.errors import FaceRejectedError
-from rayboot.evaluate.sets.video import count_frames, read_frame
-from tests.evaluate.sets.made_scans import PHOTO_SIZE, photo_of, write_avi, write_stream
+from rayboot.evaluate.datasets.video import count_frames, read_frame
+from tests.evaluate.datasets.synthetic_scans import PHOTO_SIZE, photo_of, write_avi, write_stream
 
 Writer = Callable[[Path, int], None]
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from rayboot.evaluate.bands import bands_of_summary, format_bands, tabulate_bands
-from rayboot.evaluate.outputs import Subject
+from rayboot.evaluate.metrics.bands import bands_of_summary, format_bands, tabulate_bands
+from rayboot.evaluate.metrics.statistics import mean_interval, paired_change
+from rayboot.evaluate.report.outputs import Subject
+from rayboot.evaluate.report.summary import summarize
 from rayboot.evaluate.results import FaceError, select_band
-from rayboot.evaluate.statistics import mean_interval, paired_change
-from rayboot.evaluate.summary import summarize
 
 BANDS = [(0, 15), (60, 90)]
 

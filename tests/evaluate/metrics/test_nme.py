@@ -6,13 +6,13 @@ import trimesh
 from scipy import ndimage
 
 from rayboot.errors import ShapeError
-from rayboot.evaluate.nme import Comparison, nme
+from rayboot.evaluate.metrics.nme import Comparison, nme
 from rayboot.evaluate.protocol import Alignment, Direction, Protocol
 from rayboot.geometry.alignment import Similarity
 from rayboot.geometry.camera import rotation_yaw_pitch
+from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.mesh import Mesh, cut_mesh
-from rayboot.geometry.surface import extract_surface
-from tests.evaluate.plain_nme import plain_nme
+from tests.evaluate.metrics.reference_nme import plain_nme
 
 
 def face_like(step: float = 0.5) -> np.ndarray:

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
+from rayboot.data.ground_truth import truth_table
 from rayboot.data.images import decode_photo
-from rayboot.data.storage import join_uri, read_bytes
-from rayboot.data.truth import truth_table
 from rayboot.errors import RequestError
-from rayboot.evaluate.shapes import describe_shapes, measure_shapes
+from rayboot.evaluate.metrics.shape_statistics import describe_shapes, measure_shapes
 from rayboot.geometry.crop import warp_photo
+from rayboot.io.storage import join_uri, read_bytes
 from rayboot.models import load_network
-from rayboot.registry.models import resolve_weights
+from rayboot.registry.registration import resolve_weights
 
 
 def box(width: int) -> np.ndarray:

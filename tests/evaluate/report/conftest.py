@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from rayboot.evaluate.config import EvaluateConfig
+from rayboot.evaluate.datasets.base import Fault, Listing, TrueFace
+from rayboot.evaluate.datasets.synthetic import SyntheticSet
+from rayboot.evaluate.evaluation_config import EvaluateConfig
 from rayboot.evaluate.measure import Measured
-from rayboot.evaluate.outputs import Subject, write_outputs
+from rayboot.evaluate.report.outputs import Subject, write_outputs
 from rayboot.evaluate.results import RESULT_SCHEMA, Results
-from rayboot.evaluate.sets.synthetic import SyntheticSet
-from rayboot.evaluate.truth import Fault, Listing, TrueFace
-from rayboot.registry.models import resolve_weights
-from tests.evaluate.made_examples import ODD
+from rayboot.registry.registration import resolve_weights
+from tests.evaluate.report.synthetic_examples import ODD
 
 
 class OddlyNamed(SyntheticSet):

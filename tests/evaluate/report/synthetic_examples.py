@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from rayboot.evaluate.examples import Example, Seen
-from rayboot.evaluate.truth import TrueFace
+from rayboot.evaluate.datasets.base import TrueFace
+from rayboot.evaluate.report.examples import Example, Seen
 from rayboot.geometry.alignment import Similarity
+from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.mesh import Mesh
-from rayboot.geometry.surface import extract_surface
 
 ODD = '</script><script>hacked=1</script><img src=x onerror="hacked=1">'
 """What a name must not do to a page."""

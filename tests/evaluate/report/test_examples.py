@@ -3,16 +3,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rayboot.evaluate import examples as module
-from rayboot.evaluate.examples import make_examples, pick_by_yaw, read_chosen
+from rayboot.evaluate.datasets.synthetic import SyntheticSet
 from rayboot.evaluate.measure import measure_face
 from rayboot.evaluate.protocol import Protocol
+from rayboot.evaluate.report import examples as module
+from rayboot.evaluate.report.examples import make_examples, pick_by_yaw, read_chosen
 from rayboot.evaluate.results import FaceError
-from rayboot.evaluate.sets.synthetic import SyntheticSet
 from rayboot.models import load_network
-from rayboot.models.config import InferenceConfig
+from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
-from rayboot.registry.models import resolve_weights
+from rayboot.registry.registration import resolve_weights
 
 
 def errors_of(faces: SyntheticSet) -> list[FaceError]:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rayboot.evaluate.plots import plot_cumulative
-from rayboot.evaluate.report import Figure, Page, RejectCount, SetSection, write_report
+from rayboot.evaluate.metrics.statistics import Interval
+from rayboot.evaluate.report.html_page import Figure, Page, RejectCount, SetSection, write_report
+from rayboot.evaluate.report.plots import plot_cumulative
+from rayboot.evaluate.report.tables import Cell, ModelBlock
+from rayboot.evaluate.report.worst_faces import Failures, WorstFace
 from rayboot.evaluate.results import FaceError
-from rayboot.evaluate.statistics import Interval
-from rayboot.evaluate.tables import Cell, ModelBlock
-from rayboot.evaluate.worst import Failures, WorstFace
 
 ERRORS = {"a": [FaceError("1", 0.0, 0.1, 0.1)]}
 

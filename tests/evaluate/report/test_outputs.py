@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rayboot.evaluate.outputs import Frame, Subject, file_names, write_outputs
-from rayboot.evaluate.report import Figure, RejectCount
+from rayboot.evaluate.report.html_page import Figure, RejectCount
+from rayboot.evaluate.report.outputs import Frame, Subject, file_names, write_outputs
 from rayboot.evaluate.results import Results
-from tests.evaluate.made_examples import ODD
+from tests.evaluate.report.synthetic_examples import ODD
 
 Outputs = tuple[Path, list[Path]]
 

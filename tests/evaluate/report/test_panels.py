@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from rayboot.evaluate.panels import draw_panels, error_limit
-from tests.evaluate.made_examples import example, seen
+from rayboot.evaluate.report.panels import draw_panels, error_limit
+from tests.evaluate.report.synthetic_examples import example, seen
 
 
 def decoded(payload: bytes) -> np.ndarray:

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rayboot.evaluate.plots import (
+from rayboot.evaluate.report.plots import (
     cumulative_shares,
     group_by_yaw,
     model_colors,

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from rayboot.evaluate.raster import rasterize, shade
+from rayboot.evaluate.report.rasterizer import rasterize, shade
+from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.mesh import Mesh
-from rayboot.geometry.surface import extract_surface
 
 RADIUS = 20.0
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from rayboot.evaluate.outputs import Subject
-from rayboot.evaluate.summary import summarize
-from rayboot.evaluate.tables import (
+from rayboot.evaluate.report.outputs import Subject
+from rayboot.evaluate.report.summary import summarize
+from rayboot.evaluate.report.tables import (
     describe_protocol,
     model_blocks,
     table_latex,

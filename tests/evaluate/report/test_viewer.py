@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rayboot.evaluate.viewer import describe_shapes, thin_patch
+from rayboot.evaluate.report.viewer import describe_shapes, thin_patch
 from rayboot.geometry.mesh import Mesh
-from tests.evaluate.made_examples import ball, example, seen
+from tests.evaluate.report.synthetic_examples import ball, example, seen
 
 
 def unpacked(packed: dict[str, str]) -> np.ndarray:

@@ -1,8 +1,8 @@
 import numpy as np
 
+from rayboot.evaluate.datasets.base import Fault
+from rayboot.evaluate.report.worst_faces import Failures, count_failures, pick_worst
 from rayboot.evaluate.results import FaceError
-from rayboot.evaluate.truth import Fault
-from rayboot.evaluate.worst import Failures, count_failures, pick_worst
 
 NAN = float("nan")
 

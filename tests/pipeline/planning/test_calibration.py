@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
-from rayboot.data.storage import list_files
-from rayboot.pipeline.capacity import Node
-from rayboot.pipeline.config import GenerateConfig
-from rayboot.pipeline.limits import Input
-from rayboot.pipeline.request import prepare
-from rayboot.pipeline.sample import measure_input, measure_sample
+from rayboot.io.storage import list_files
+from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.pipeline.generate_request import prepare
+from rayboot.pipeline.planning.calibration import measure_input, measure_sample
+from rayboot.pipeline.planning.capacity import Node
+from rayboot.pipeline.planning.limits import Input
 
 pytestmark = pytest.mark.egl
 

@@ -3,8 +3,8 @@ import math
 import pytest
 
 from rayboot.pipeline.blocks import WRITE_CPUS, rows_per_block
-from rayboot.pipeline.capacity import Forecast, Measured, Node, forecast, suggest_pools
-from rayboot.pipeline.config import PoolConfig
+from rayboot.pipeline.generate_config import PoolConfig
+from rayboot.pipeline.planning.capacity import Forecast, Measured, Node, forecast, suggest_pools
 
 ON_CPU = Measured(
     num_photos=200,

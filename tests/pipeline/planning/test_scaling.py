@@ -1,9 +1,9 @@
 import pytest
 
-from rayboot.pipeline.capacity import Measured, Node, forecast
-from rayboot.pipeline.config import PoolConfig
-from rayboot.pipeline.limits import Input, count_seconds, find_limits, format_limits
-from rayboot.pipeline.scale import describe_scale, format_outlooks, look_ahead
+from rayboot.pipeline.generate_config import PoolConfig
+from rayboot.pipeline.planning.capacity import Measured, Node, forecast
+from rayboot.pipeline.planning.limits import Input, count_seconds, find_limits, format_limits
+from rayboot.pipeline.planning.scaling import describe_scale, format_outlooks, look_ahead
 
 MEASURED = Measured(
     num_photos=200,

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from rayboot.pipeline.simulation import Station, simulate
+from rayboot.pipeline.planning.simulation import Station, simulate
 
 DRIVER = Station("driver", 1, 0.01, 0.0)
 

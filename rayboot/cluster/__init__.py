@@ -1,0 +1,1 @@
+"""The Ray cluster: sessions, resources, progress, and what its failures mean."""

@@ -1,0 +1,1 @@
+"""Readers of photo data sets, one for each layout."""

@@ -1,0 +1,1 @@
+"""Error metrics of reconstructed shapes, and their statistics."""

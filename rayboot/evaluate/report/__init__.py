@@ -1,0 +1,1 @@
+"""Reports of an evaluation: tables, plots, pictures and the HTML page."""

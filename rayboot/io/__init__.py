@@ -1,0 +1,1 @@
+"""Bytes in and out, without their meaning: storage, retries, leases, Torch7 files."""

@@ -1,0 +1,1 @@
+"""Training: pre-training in one process, fine-tuning with Ray Train."""
