@@ -20,7 +20,7 @@ from rayboot.cluster.session import connect
 from rayboot.geometry.volume import pack_occupancy, unpack_occupancy
 from rayboot.registry.registration import resolve_weights
 from rayboot.rounds.demo import demo_config
-from rayboot.rounds.drift import DriftConfig, find_drift, measure_drift
+from rayboot.rounds.drift import DriftConfig, detect_drift, measure_drift
 from rayboot.train.finetune import finetune
 from rayboot.train.training_config import FinetuneConfig
 
@@ -39,7 +39,7 @@ def main(pairs: Path, out: Path, epochs: int) -> None:
         weights[name] = train(out / name, out / f"{name}.safetensors", epochs)
     shapes = measure_drift(weights, str(pairs), DriftConfig())
     for name, found in shapes.items():
-        drift = find_drift(shapes["first"], found, DriftConfig())
+        drift = detect_drift(shapes["first"], found, DriftConfig())
         click.echo(json.dumps({"run": name, **found._asdict(), "drift": drift}))
 
 

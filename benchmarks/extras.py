@@ -30,10 +30,10 @@ MODEL, ORIGINAL = "builtin:compact", "original"
 # Changes of the demo's settings, which mix in a quarter of unrotated photos and mirror.
 VARIANTS: dict[str, dict[str, Any]] = {
     "demo": {},
-    "no unrotated photos": {"source_share": 0.0},
+    "no unrotated photos": {"source_fraction": 0.0},
     "distillation": {"distillation": 1.0},
-    "averaged": {"optimizer": {"average": 0.98}},
-    "leave out 10 %": {"leave_out": 0.1},
+    "averaged": {"optimizer": {"ema_decay": 0.98}},
+    "leave out 10 %": {"discard_fraction": 0.1},
     "weighted by agreement": {"agreement_power": 2.0},
     "augmented": {
         "augment": {

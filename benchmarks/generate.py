@@ -38,8 +38,8 @@ from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig
 from rayboot.pipeline.generate_request import prepare
 from rayboot.pipeline.generate_summary import GenerateSummary
 from rayboot.pipeline.planning.calibration import measure_input
-from rayboot.pipeline.planning.capacity import Measured
-from rayboot.pipeline.planning.scaling import Outlook, look_ahead
+from rayboot.pipeline.planning.capacity import Calibration
+from rayboot.pipeline.planning.scaling import ScalingEstimate, estimate
 from rayboot.pipeline.synthesize import synthesize
 from rayboot.registry.registration import resolve_weights
 from rayboot.synthesis import SynthesisConfig
@@ -80,7 +80,7 @@ def main(
         floor_s = _floor_s(folder, weights, precision, shape)
         with connect(object_store_memory=store_mb and store_mb * 10**6):
             size = measure_input(config)
-            (foretold,) = look_ahead(size.measured, size.photos, size.node, [1], config.pools)
+            (foretold,) = estimate(size.measured, size.photos, size.node, [1], config.pools)
             config = config.replace(pools=foretold.forecast.pools)
             with watching() as watch:
                 summary = generate(prepare(config))
@@ -215,12 +215,14 @@ def _times_own_cpu(summary: GenerateSummary, steady: float) -> float:
     return len(os.sched_getaffinity(0)) / photos_a_second / own_s
 
 
-def _foretold(foretold: Outlook, measured: Measured, summary: GenerateSummary) -> dict[str, object]:
+def _foretold(
+    foretold: ScalingEstimate, measured: Calibration, summary: GenerateSummary
+) -> dict[str, object]:
     seconds = foretold.seconds
     return {
         "foretold_seconds": seconds,
         "foretold_to_real": seconds / summary.seconds,
-        "foretold_held_back_by": foretold.held_back_by,
+        "foretold_held_back_by": foretold.bottleneck,
         "engine_photos_a_second": measured.engine_rate,
     }
 

@@ -195,7 +195,7 @@ def follow_sleepers(num_blocks: int, folder: str) -> dict[str, float]:
     import ray.data
 
     from rayboot.cluster.session import connect
-    from rayboot.pipeline.actor import Tally, map_with_actors
+    from rayboot.pipeline.actor import StageStats, map_with_actor_pool
     from rayboot.pipeline.blocks import ROWS_PER_BLOCK, cut_into_blocks
     from rayboot.pipeline.planning.simulation import Station, simulate
 
@@ -203,12 +203,12 @@ def follow_sleepers(num_blocks: int, folder: str) -> dict[str, float]:
     path = Path(folder, "sleepers.parquet")
     pq.write_table(_index(range(num_blocks * ROWS_PER_BLOCK)), path)
     with connect():
-        tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+        tally: Any = ray.remote(num_cpus=0)(StageStats).remote()
         made = time.monotonic()
         rows = cut_into_blocks(ray.data.read_parquet(str(path), num_cpus=0.1), ROWS_PER_BLOCK, 0.1)
         for name, (count, row_s) in stages.items():
             actor = {"name": name, "stage": partial(_Sleeper, row_s), "tally": tally}
-            rows = map_with_actors(rows, actor, 16, num_actors=count, num_cpus=0.1)
+            rows = map_with_actor_pool(rows, actor, 16, num_actors=count, num_cpus=0.1)
         ends = [time.monotonic() - made for _ in rows.iter_internal_ref_bundles()]
         first_s = ray.get(tally.read.remote()).first_s["read"] - 16 * stages["read"][1]
     stations = [

@@ -24,23 +24,23 @@ import numpy as np
 from benchmarks.machine import describe_machine
 from rayboot.data.images import encode_image
 from rayboot.geometry.camera import rotation_yaw_pitch
-from rayboot.geometry.isosurface import surface_of_cells
+from rayboot.geometry.isosurface import extract_coarse_surface
 from rayboot.geometry.landmarks68 import lift_landmarks
 from rayboot.geometry.pose import estimate_pose
-from rayboot.geometry.views import turn_transform
-from rayboot.geometry.volume import inner_points, pack_occupancy, share_clipped
+from rayboot.geometry.views import view_transform
+from rayboot.geometry.volume import clipped_fraction, inner_points, pack_occupancy
 from rayboot.models import load_vrn
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.listing import list_inputs, mark_duplicates
-from rayboot.pipeline.stages.crop_faces import ReadPhotos
+from rayboot.pipeline.stages.crop_faces import CropFaces
 from rayboot.pipeline.stages.records import Solid
 from rayboot.pipeline.synthesize import synthesize
 from rayboot.registry.registration import resolve_weights
 from rayboot.render import Renderer, Scene
 from rayboot.render.backplane import build_backplane
-from rayboot.render.texturing import drape_photo
+from rayboot.render.texturing import texture_mesh
 from rayboot.synthesis import SynthesisConfig
 
 YAWS_DEG = (-60, -40, -20, 20, 40, 60)
@@ -97,7 +97,7 @@ def time_stages(
     run = GenerateConfig()
     size = shape[2]
     cell = run.cell_px(size)
-    read = ReadPhotos(size, None, detect_faces=False)
+    read = CropFaces(size, None, detect_faces=False)
     renderer = Renderer(size)
     table = mark_duplicates(list_inputs(faces))
     # The network takes four at once, as in a run; each gets a quarter of the time.
@@ -107,7 +107,7 @@ def time_stages(
         stages.done("read and crop")
         photos = np.stack([np.frombuffer(r["image"], np.uint8) for r in rows])
         photos = photos.reshape(4, size, size, 3)
-        small = predictor.predict_small(photos, run.isovalue, cell)
+        small = predictor.predict_compressed(photos, run.isovalue, cell)
         stages.done("network")
         for row, photo, bits, cells in zip(rows, photos, small.bits, small.cells, strict=True):
             occupied = np.unpackbits(bits).reshape(shape).view(bool)
@@ -121,9 +121,9 @@ def time_stages(
 def _time_turn(
     stages: "_Stages", photo: np.ndarray, solid: Solid, landmarks: np.ndarray, renderer: Renderer
 ) -> None:
-    solid = solid.without_specks()
+    solid = solid.without_small_components()
     occupied = solid.occupied
-    mesh = surface_of_cells(solid.cells, occupied.shape, solid.cell)
+    mesh = extract_coarse_surface(solid.cells, occupied.shape, solid.cell)
     stages.done("surface")
     pose = estimate_pose(mesh.vertices)
     stages.done("pose")
@@ -131,15 +131,15 @@ def _time_turn(
     inside = inner_points(occupied, stride=2 * max(solid.cell, 1))
     rotations = [rotation_yaw_pitch(np.radians(yaw), 0) for yaw in YAWS_DEG]
     views = [
-        turn_transform(rotation, mesh.vertices, lifted, pose.centroid, occupied.shape)
+        view_transform(rotation, mesh.vertices, lifted, pose.centroid, occupied.shape)
         for rotation in rotations
     ]
     for view in views:
-        share_clipped(inside, view, occupied.shape)
+        clipped_fraction(inside, view, occupied.shape)
     stages.done("views")
     scene = Scene(
-        drape_photo(mesh, photo, pose, "mirrored"),
-        build_backplane(photo, mesh.vertices, pose, "filled"),
+        texture_mesh(mesh, photo, pose, "mirrored"),
+        build_backplane(photo, mesh.vertices, pose, "plane"),
     )
     stages.done("colours and backplane")
     images = renderer.render(scene, views)

@@ -38,7 +38,7 @@ class Photos(NamedTuple):
     missed: list[str]
 
 
-def read_photos(uri: str, val_share: float = 0.5) -> Photos:
+def read_photos(uri: str, val_fraction: float = 0.5) -> Photos:
     """Detects the marked face in every photo that has landmarks."""
     detector, photos = FaceDetector(), Photos([], [])
     for row in list_photos(uri, include_test=True).to_pylist():
@@ -58,7 +58,7 @@ def read_photos(uri: str, val_share: float = 0.5) -> Photos:
             continue
         # 300W numbers the faces of a photo behind its name; they stay on one side.
         group = re.sub(r"_\d\d?$", "", posixpath.splitext(row["face_id"])[0])
-        held_out = split_of(group, 0, val_share) == "val"
+        held_out = split_of(group, 0, val_fraction) == "val"
         photos.samples.append(Sample(landmarks, detection, held_out))
     return photos
 

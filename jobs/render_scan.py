@@ -25,7 +25,7 @@ from rayboot.geometry.camera import pixel_from_crop, rotation_yaw_pitch
 from rayboot.geometry.mean_face import mean_face
 from rayboot.geometry.mesh import Mesh
 from rayboot.render import Backplane, Renderer, Scene
-from rayboot.render.scene import DrapedMesh
+from rayboot.render.scene import TexturedMesh
 
 _SIZE = 256
 _FACE_SHARE = 0.22
@@ -73,11 +73,11 @@ def main(scan: Path, landmarks: Path, out: Path, step: int) -> None:
     click.echo(out / "table.parquet")
 
 
-def _load(path: Path) -> DrapedMesh:
+def _load(path: Path) -> TexturedMesh:
     """The scan with its texture; vertices stand once for each place that they have in it."""
     found: Any = trimesh.load(path, process=False, force="mesh")
     count = len(found.vertices)
-    return DrapedMesh(
+    return TexturedMesh(
         np.asarray(found.vertices, np.float64),
         np.asarray(found.faces, np.int32),
         np.ones((count, 3), np.float32),
@@ -93,7 +93,7 @@ def _view(yaw_deg: float, middle: np.ndarray) -> np.ndarray:
     return np.column_stack([matrix, -matrix @ middle])
 
 
-def _picture(renderer: Renderer, head: DrapedMesh, view: np.ndarray) -> np.ndarray:
+def _picture(renderer: Renderer, head: TexturedMesh, view: np.ndarray) -> np.ndarray:
     """(S, S, 3) uint8, before a plain wall that is a little brighter above."""
     inverse = np.linalg.inv(view[:, :3])
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * _SIZE / 2

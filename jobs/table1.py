@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rayboot.cluster.session import connect
-from rayboot.evaluate.datasets.synthetic import SyntheticSet
+from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import EvaluateConfig, MeasureConfig
-from rayboot.evaluate.measure import Measured
+from rayboot.evaluate.measure import Measurements
 from rayboot.evaluate.report.html_page import format_bands, tabulate_bands
 from rayboot.evaluate.report.plots import plot_cumulative, plot_nme_against_yaw, plot_yaw_histogram
 from rayboot.evaluate.report.summary import summarize
@@ -47,14 +47,14 @@ def main(out: Path, num_seeds: int) -> None:
     """Runs the variants once a seed; writes tables and plots of all seeds' faces to OUT."""
     results = [run_seed(out / f"seed-{seed}", demo_config(seed)) for seed in range(num_seeds)]
     pooled = pool(results)
-    config = MeasureConfig(sets=test_sets(out / "seed-0"), bands=BANDS)
+    config = MeasureConfig(datasets=test_sets(out / "seed-0"), bands=BANDS)
     models = {name: name for name in pooled.models}
-    summary = summarize(Measured(pooled, {}, {}), config, models, {})
+    summary = summarize(Measurements(pooled, {}, {}), config, models, {})
     write_bytes(str(out / "summary.json"), (json.dumps(summary, indent=1) + "\n").encode())
     write_bytes(str(out / "table1.md"), table_markdown(summary).encode())
     write_bytes(str(out / "table1.tex"), table_latex(summary).encode())
     click.echo(table_markdown(summary))
-    for name in pooled.sets:
+    for name in pooled.datasets:
         errors = pooled.errors(name)
         for part, plot in {
             "yaw": plot_nme_against_yaw(errors),
@@ -83,7 +83,7 @@ def run_seed(folder: Path, demo: DemoConfig) -> Results:
         models[variant] = str(folder / variant / "candidate.safetensors")
     plan = prepare_evaluation(
         EvaluateConfig(
-            sets=test_sets(folder), models=models, output=str(folder / "all"), bands=BANDS
+            datasets=test_sets(folder), models=models, output=str(folder / "all"), bands=BANDS
         )
     )
     with connect():
@@ -101,7 +101,7 @@ def test_faces(demo: DemoConfig) -> dict[str, SynthesisConfig]:
 
 def test_sets(folder: Path) -> dict[str, Any]:
     """Those of a seed's folder."""
-    return {name: SyntheticSet(data=str(folder / name)) for name in YAWS}
+    return {name: SyntheticDataset(data=str(folder / name)) for name in YAWS}
 
 
 def pool(results: Sequence[Results]) -> Results:
@@ -111,7 +111,7 @@ def pool(results: Sequence[Results]) -> Results:
         ids = pc.binary_join_element_wise(f"seed-{seed}", found.rows["face_id"], "/")
         place = found.rows.schema.get_field_index("face_id")
         tables.append(found.rows.set_column(place, "face_id", ids))
-    return Results(pa.concat_tables(tables), results[0].sets, results[0].models)
+    return Results(pa.concat_tables(tables), results[0].datasets, results[0].models)
 
 
 def changes_by_seed(name: str, results: Sequence[Results]) -> list[str]:

@@ -6,18 +6,35 @@ before a cluster starts, in one sentence that names the key and the remedy.
 
 import hashlib
 import json
+import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from rayboot.credentials import find_login, login_remedy
+from rayboot.credentials import find_credentialed_url, login_remedy
 from rayboot.errors import RequestError
 
-__all__ = ["FrozenConfig", "load_config", "parse_config"]
+__all__ = ["FormerKey", "FrozenConfig", "load_config", "parse_config"]
+
+_LOG = logging.getLogger(__name__)
 
 ConfigT = TypeVar("ConfigT", bound="FrozenConfig")
+
+
+class FormerKey(NamedTuple):
+    """The replacement of a config key that version 0.1 had.
+
+    Attributes:
+        name: key that replaces it; ``outer.inner`` where that belongs to a nested config.
+        values: replacements of its values; values that are not listed stay as they are.
+    """
+
+    name: str
+    values: Mapping[Any, Any] = MappingProxyType({})
 
 
 class FrozenConfig(BaseModel):
@@ -27,11 +44,25 @@ class FrozenConfig(BaseModel):
         frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
     )
 
+    former_keys: ClassVar[Mapping[str, FormerKey]] = MappingProxyType({})
+    """Keys of version 0.1 that version 0.2 still accepts, with a warning."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_former_keys(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.keys().isdisjoint(cls.former_keys):
+            return values
+        renamed = {key: value for key, value in values.items() if key not in cls.former_keys}
+        for key, former in cls.former_keys.items():
+            if key in values:
+                _set_renamed(renamed, key, former, values[key])
+        return renamed
+
     @model_validator(mode="before")
     @classmethod
     def _require_no_login(cls, values: Any) -> Any:
         """Configs are written into manifests and MLflow, for all who read those."""
-        if (url := find_login(values)) is not None:
+        if (url := find_credentialed_url(values)) is not None:
             raise RequestError(login_remedy(url))
         return values
 
@@ -43,6 +74,30 @@ class FrozenConfig(BaseModel):
     def replace(self, **changes: Any) -> Self:
         """A validated copy with ``changes`` applied to top-level fields."""
         return type(self).model_validate({**self.model_dump(), **changes})
+
+
+def _set_renamed(values: dict[str, Any], key: str, former: FormerKey, value: Any) -> None:
+    """Stores the value of a former key under its new name, and warns.
+
+    Raises:
+        ValueError: the new key is given as well.
+    """
+    *outer, name = former.name.split(".")
+    target = values
+    for level in outer:
+        nested = target.get(level, {})
+        target[level] = nested.model_dump() if isinstance(nested, BaseModel) else dict(nested)
+        target = target[level]
+    if name in target:
+        raise ValueError(f"{key} is the former name of {former.name}; give {former.name} only")
+    # A list is no value that was renamed, and has no hash.
+    renamed = former.values.get(value, value) if isinstance(value, str | bool) else value
+    target[name] = renamed
+    change = "" if renamed == value else f", and {value!r} is {renamed!r}"
+    _LOG.warning(
+        "config key %s is now %s%s; the former name is refused from version 0.3 on",
+        key, former.name, change,
+    )  # fmt: skip
 
 
 def parse_config(cls: type[ConfigT], values: Any, *, source: str) -> ConfigT:

@@ -8,7 +8,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["find_login", "login_remedy", "logins_in", "names_a_secret", "without_logins"]
+__all__ = [
+    "find_credentialed_url",
+    "login_remedy",
+    "find_url_credentials",
+    "is_secret_name",
+    "redact_url_credentials",
+]
 
 _NAME = re.compile(
     r"SECRET|PASSWORD|PASSWD|PASSPHRASE|TOKEN|ACCESS_?KEY|API_?KEY|ACCOUNT_?KEY|PRIVATE_?KEY"
@@ -24,18 +30,18 @@ _QUERY = re.compile(
 _HIDDEN = "***"
 
 
-def names_a_secret(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
     """Whether a variable or key of this name holds a secret, or says where one is."""
     return _NAME.search(name) is not None
 
 
-def without_logins(text: str) -> str:
+def redact_url_credentials(text: str) -> str:
     """``text``, its URLs without user, password, signature and token."""
     text = _LOGIN.sub(rf"\g<scheme>{_HIDDEN}@", text)
     return _QUERY.sub(rf"\g<name>{_HIDDEN}", text)
 
 
-def logins_in(text: str) -> Iterator[str]:
+def find_url_credentials(text: str) -> Iterator[str]:
     """The passwords, signatures and tokens that stand in the URLs of ``text``."""
     for found in _LOGIN.finditer(text):
         _, colon, password = found["login"].partition(":")
@@ -45,7 +51,7 @@ def logins_in(text: str) -> Iterator[str]:
         yield found["value"]
 
 
-def find_login(value: Any) -> str | None:
+def find_credentialed_url(value: Any) -> str | None:
     """The first URL with a secret in it, itself without; None where there is none.
 
     A user's name alone is none.
@@ -54,17 +60,17 @@ def find_login(value: Any) -> str | None:
         value: a text, or mappings and sequences of texts, however deep.
     """
     if isinstance(value, str):
-        urls = (url for url in re.split(r"[\s'\"]+", value) if any(logins_in(url)))
-        return next(map(without_logins, urls), None)
+        urls = (url for url in re.split(r"[\s'\"]+", value) if any(find_url_credentials(url)))
+        return next(map(redact_url_credentials, urls), None)
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple):
-        return next((found for item in value if (found := find_login(item))), None)
+        return next((found for item in value if (found := find_credentialed_url(item))), None)
     return None
 
 
 def login_remedy(url: str) -> str:
-    """The sentence of an error about what :func:`find_login` found."""
+    """The sentence of an error about what :func:`find_credentialed_url` found."""
     return (
         f"{url} has a password or token in it, which would be written into logs, manifests and "
         "MLflow; leave it out and give credentials where their owner looks for them: "

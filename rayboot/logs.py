@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
-from rayboot.credentials import without_logins
+from rayboot.credentials import redact_url_credentials
 
 __all__ = [
     "FORMAT_VARIABLE",
@@ -86,7 +86,7 @@ class JsonFormatter(logging.Formatter):
             "time": time.replace("+00:00", "Z"),
             "level": record.levelname,
             "logger": record.name,
-            "message": without_logins(record.getMessage()),
+            "message": redact_url_credentials(record.getMessage()),
             "run": context.run or None,
             "command": context.command or None,
             "host": socket.gethostname(),
@@ -95,9 +95,9 @@ class JsonFormatter(logging.Formatter):
         for key, value in vars(record).items():
             # Ray adds a time of its own.
             if key not in _OWN and key not in entry and not key.startswith("_"):
-                entry[key] = without_logins(value) if isinstance(value, str) else value
+                entry[key] = redact_url_credentials(value) if isinstance(value, str) else value
         if record.exc_info:
-            entry["exception"] = without_logins(self.formatException(record.exc_info))
+            entry["exception"] = redact_url_credentials(self.formatException(record.exc_info))
         return json.dumps(entry, ensure_ascii=False, default=str)
 
 
@@ -106,7 +106,7 @@ class _TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(message)s", datefmt="%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        return without_logins(super().format(record))
+        return redact_url_credentials(super().format(record))
 
 
 @contextmanager

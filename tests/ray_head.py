@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import psutil
 from ray.util import get_node_ip_address
 
-from rayboot.cluster.dashboard import ask_dashboard
+from rayboot.cluster.dashboard import query_dashboard
 
 
 class Head(NamedTuple):
@@ -133,7 +133,7 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()[-2000:]
         try:
-            if ask_dashboard(address).status in (200, 401, 403):
+            if query_dashboard(address).status in (200, 401, 403):
                 return
         except OSError:
             time.sleep(0.3)

@@ -46,7 +46,7 @@ def test_the_round_on_ls3d_w_is_the_papers() -> None:
     paper = load_config(RoundConfig, CONFIGS / "paper.yaml")
     cluster = load_config(RoundConfig, CONFIGS / "round-ls3d-w.yaml")
     # Where things lie, and how many do the work.
-    assert cluster.evaluation.sets.keys() == paper.evaluation.sets.keys()
+    assert cluster.evaluation.datasets.keys() == paper.evaluation.datasets.keys()
     same = {
         "photos": paper.photos,
         "output": paper.output,

@@ -1,6 +1,11 @@
 import pytest
 
-from rayboot.credentials import find_login, logins_in, names_a_secret, without_logins
+from rayboot.credentials import (
+    find_credentialed_url,
+    find_url_credentials,
+    is_secret_name,
+    redact_url_credentials,
+)
 
 WITH_SECRET = [
     ("http://me:hunter2@mlflow:5000/x", "hunter2", "http://***@mlflow:5000/x"),
@@ -15,9 +20,9 @@ WITH_SECRET = [
 
 @pytest.mark.parametrize(("url", "secret", "clean"), WITH_SECRET)
 def test_urls_lose_their_secrets(url: str, secret: str, clean: str) -> None:
-    assert list(logins_in(url)) == [secret]
-    assert without_logins(f"cannot reach '{url}': no") == f"cannot reach '{clean}': no"
-    assert find_login({"a": ["text", ("more", {"b": f"see {url}"})]}) == clean
+    assert list(find_url_credentials(url)) == [secret]
+    assert redact_url_credentials(f"cannot reach '{url}': no") == f"cannot reach '{clean}': no"
+    assert find_credentialed_url({"a": ["text", ("more", {"b": f"see {url}"})]}) == clean
 
 
 @pytest.mark.parametrize(
@@ -25,17 +30,17 @@ def test_urls_lose_their_secrets(url: str, secret: str, clean: str) -> None:
     ["s3://bucket/a@b", "http://host:5000/a?x=1", "sqlite:///mlflow.db", "a: b@c", "x?y", 3, None],
 )
 def test_others_stay(url: object) -> None:
-    assert find_login([url]) is None
-    assert without_logins(str(url)) == str(url)
+    assert find_credentialed_url([url]) is None
+    assert redact_url_credentials(str(url)) == str(url)
 
 
 def test_a_user_alone_is_no_secret_but_is_not_shown() -> None:
-    assert find_login("ssh://git@host/a") is None
-    assert without_logins("ssh://git@host/a") == "ssh://***@host/a"
+    assert find_credentialed_url("ssh://git@host/a") is None
+    assert redact_url_credentials("ssh://git@host/a") == "ssh://***@host/a"
 
 
 def test_names() -> None:
     for name in ("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "my_token", "AZURE_API_KEY"):
-        assert names_a_secret(name)
+        assert is_secret_name(name)
     for name in ("PATH", "MLFLOW_TRACKING_URI", "MONKEY", "AWS_REGION"):
-        assert not names_a_secret(name)
+        assert not is_secret_name(name)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from rayboot.cli.messages import note
+from rayboot.cli.messages import print_note
 from rayboot.cli.options import optional_config
 from rayboot.errors import RaybootError, RequestError
 
@@ -18,10 +18,10 @@ _TASKS = ("synthesize", "plan", "generate", "finetune", "evaluate", "round", "re
 @optional_config("Check what this run needs; without it, what a demo on this machine needs.")
 def doctor(config_path: Path | None) -> None:
     """Check what a run needs, with a remedy for each failure."""
-    from rayboot.diagnostics.doctor import diagnose, format_check, read_needs
+    from rayboot.diagnostics.doctor import diagnose, format_check, read_requirements
 
     failed = 0
-    for check in diagnose(read_needs(config_path)):
+    for check in diagnose(read_requirements(config_path)):
         click.echo(format_check(check))
         failed += check.status == "FAIL"
     if failed:
@@ -51,9 +51,9 @@ def support_bundle(config_path: Path | None, runs: tuple[str, ...], out: Path) -
 
     bundle = write_bundle(out, config_path, runs)
     for name, (count, size) in bundle.summary().items():
-        note(f"{size:>9} bytes  {name}{f' ({count} files)' if name.endswith('/') else ''}")
+        print_note(f"{size:>9} bytes  {name}{f' ({count} files)' if name.endswith('/') else ''}")
     for name, why in sorted(bundle.missing.items()):
-        note(f"missing: {name}: {why}")
+        print_note(f"missing: {name}: {why}")
     click.echo(bundle.path)
 
 
@@ -103,7 +103,7 @@ def submit(
         if no_wait:
             click.echo(job)
         else:
-            note(job)
+            print_note(job)
     assert job is not None
     if not no_wait:
         sys.exit(_follow(address, job))
@@ -123,7 +123,7 @@ def _follow(address: str, job: str) -> int:
             stop = False
         if stop:
             stop_job(address, job)
-            note(f"{job} is being stopped")
+            print_note(f"{job} is being stopped")
         else:
-            note(f"{job} runs on; to see it again: {again}")
+            print_note(f"{job} runs on; to see it again: {again}")
         return 130

@@ -4,8 +4,14 @@ from pathlib import Path
 
 import click
 
-from rayboot.cli.messages import note
-from rayboot.cli.options import COUNTS, config_option, input_option, one_or_all, optional_config
+from rayboot.cli.messages import print_note
+from rayboot.cli.options import (
+    COUNTS,
+    config_option,
+    input_option,
+    optional_config,
+    single_or_tuple,
+)
 
 __all__ = ["generate", "pack", "plan", "preview", "synthesize"]
 
@@ -38,10 +44,10 @@ def pack(inputs: tuple[str, ...], output_uri: str) -> None:
     from rayboot.cluster.session import connect
     from rayboot.pipeline.pack import pack, prepare_pack
 
-    plan = prepare_pack(one_or_all(inputs), output_uri)
+    plan = prepare_pack(single_or_tuple(inputs), output_uri)
     with connect():
         count = pack(plan)
-    note(f"{count} photos")
+    print_note(f"{count} photos")
     click.echo(output_uri)
 
 
@@ -66,21 +72,21 @@ def plan(
     from rayboot.config import load_config
     from rayboot.pipeline.generate_config import GenerateConfig
     from rayboot.pipeline.planning.calibration import measure_input
-    from rayboot.pipeline.planning.scaling import describe_scale, format_outlooks, look_ahead
+    from rayboot.pipeline.planning.scaling import estimate, format_estimates, format_scaling
 
     config = load_config(GenerateConfig, config_path)
-    config = config.replace(input=one_or_all(inputs)) if inputs else config
+    config = config.replace(input=single_or_tuple(inputs)) if inputs else config
     size = measure_input(config)
     counts = (1, 2, 4, 8, 16, 32, 64) if nodes is None else (nodes,)
-    rows = look_ahead(size.measured, size.photos, size.node, counts, config.pools)
-    table = format_outlooks(size.measured, size.node, rows)
+    rows = estimate(size.measured, size.photos, size.node, counts, config.pools)
+    table = format_estimates(size.measured, size.node, rows)
     click.echo(f"{size.photos.num_photos} photos; {table}")
     if nodes is not None:
         pools = rows[0].forecast.pools
         changes = {"pools": pools.model_dump(mode="json", exclude_defaults=True)}
         click.echo(yaml.safe_dump(changes, sort_keys=False), nl=False)
         return
-    scaled = describe_scale(size.measured, size.photos, size.node, counts, config.pools, sizes)
+    scaled = format_scaling(size.measured, size.photos, size.node, counts, config.pools, sizes)
     click.echo(f"\n{scaled}")
 
 
@@ -107,17 +113,17 @@ def generate(
     from rayboot.pipeline.generate_config import GenerateConfig
     from rayboot.pipeline.generate_request import prepare
     from rayboot.pipeline.generate_summary import format_summary
-    from rayboot.pipeline.retry_rejects import forget_rejects
+    from rayboot.pipeline.retry_rejects import remove_rejects
 
     config = load_config(GenerateConfig, config_path)
-    changes = {"input": one_or_all(inputs), "output": output_uri}
+    changes = {"input": single_or_tuple(inputs), "output": output_uri}
     plan = prepare(config.replace(**{key: uri for key, uri in changes.items() if uri}))
     if retried_stage is not None:
-        count = forget_rejects(plan.output, retried_stage)
-        note(f"{count} photos that stage {retried_stage} rejected are tried again")
+        count = remove_rejects(plan.output, retried_stage)
+        print_note(f"{count} photos that stage {retried_stage} rejected are tried again")
     with logged_run(plan.run_id), connect():
         summary = generate(plan)
-        note(format_summary(summary))
+        print_note(format_summary(summary))
     click.echo(summary.uri)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from rayboot.cli.messages import complain, note, show_fault
-from rayboot.cluster.versions import require_submitters_versions
-from rayboot.credentials import without_logins
+from rayboot.cli.messages import log_exception, print_error, print_note
+from rayboot.cluster.versions import require_matching_versions
+from rayboot.credentials import redact_url_credentials
 from rayboot.errors import RaybootError, RequestError
 from rayboot.logs import logs_are_json
 
@@ -40,23 +40,23 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; ends the process with the status that its error means."""
         try:
-            require_submitters_versions()
+            require_matching_versions()
             return super().invoke(ctx)
         except KeyboardInterrupt:
             if ctx.invoked_subcommand in _RESUMABLE:
                 command = shlex.join(["rayboot", *ctx.meta[_ARGUMENTS]])
-                note(without_logins(f"\nrayboot: interrupted; to go on: {command}"))
+                print_note(redact_url_credentials(f"\nrayboot: interrupted; to go on: {command}"))
             ctx.exit(130)
         except Exception as error:
             known = _known_cause(error)
             if known is None:
                 if not logs_are_json() or isinstance(error, _CLICKS_OWN):
                     raise
-                show_fault(error)
+                log_exception(error)
                 ctx.exit(1)
             if ctx.params["debug"]:
                 _show_traceback(error)
-            complain(" ".join(str(known).split()), known)
+            print_error(" ".join(str(known).split()), known)
             ctx.exit(2 if isinstance(known, RequestError) else 1)
 
 
@@ -64,7 +64,9 @@ def _show_traceback(error: Exception) -> None:
     if logs_are_json():
         _LOG.debug("traceback", exc_info=error)
     else:
-        click.echo(without_logins("".join(traceback.format_exception(error))), err=True, nl=False)
+        click.echo(
+            redact_url_credentials("".join(traceback.format_exception(error))), err=True, nl=False
+        )
 
 
 def _known_cause(error: BaseException | None) -> RaybootError | None:

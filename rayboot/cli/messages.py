@@ -4,15 +4,15 @@ import logging
 
 import click
 
-from rayboot.credentials import without_logins
+from rayboot.credentials import redact_url_credentials
 from rayboot.logs import failed_run, logged_run, logs_are_json
 
-__all__ = ["complain", "note", "show_fault"]
+__all__ = ["print_error", "print_note", "log_exception"]
 
 _LOG = logging.getLogger("rayboot.cli")
 
 
-def note(text: str) -> None:
+def print_note(text: str) -> None:
     """Tells a person something that is no result; ``text`` may have several lines."""
     if logs_are_json():
         _LOG.info("%s", text)
@@ -20,16 +20,16 @@ def note(text: str) -> None:
         click.echo(text, err=True)
 
 
-def show_fault(error: BaseException) -> None:
+def log_exception(error: BaseException) -> None:
     """A fault of the program, with its traceback, where logs are JSON."""
     with logged_run(failed_run()):
         _LOG.critical("a fault of the program: %s", error, exc_info=error)
 
 
-def complain(sentence: str, error: BaseException) -> None:
+def print_error(sentence: str, error: BaseException) -> None:
     """Tells why a command ends without its result; in JSON with the error's class."""
     if logs_are_json():
         with logged_run(failed_run()):
             _LOG.error("%s", sentence, extra={"error": type(error).__name__})
     else:
-        click.echo(f"rayboot: {without_logins(sentence)}", err=True)
+        click.echo(f"rayboot: {redact_url_credentials(sentence)}", err=True)

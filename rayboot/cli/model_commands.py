@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from rayboot.cli.messages import note
+from rayboot.cli.messages import print_note
 from rayboot.cli.options import optional_config, tracking_option
 
 __all__ = ["import_weights", "reconstruct", "rollback", "status", "trace"]
@@ -67,16 +67,16 @@ def reconstruct(model: str, input_uri: str, output_uri: str, config_path: Path |
     """Turn photographs into meshes (PLY and GLB, with colours); the same command resumes."""
     from rayboot.cluster.session import connect
     from rayboot.config import load_config
-    from rayboot.pipeline.export_meshes import reconstruct_photos
-    from rayboot.pipeline.export_request import ReconstructConfig, prepare_meshes
+    from rayboot.pipeline.export_meshes import export_meshes
+    from rayboot.pipeline.export_request import ReconstructConfig, prepare_export
 
     config = None if config_path is None else load_config(ReconstructConfig, config_path)
-    plan = prepare_meshes(model, input_uri, output_uri, config)
+    plan = prepare_export(model, input_uri, output_uri, config)
     with connect():
-        summary = reconstruct_photos(plan)
-    note(f"{summary.num_meshes} meshes")
+        summary = export_meshes(plan)
+    print_note(f"{summary.num_meshes} meshes")
     for (stage, reason), count in sorted(summary.rejects.items()):
-        note(f"{count} without: {stage}, {reason}")
+        print_note(f"{count} without: {stage}, {reason}")
     click.echo(output_uri)
 
 

@@ -10,7 +10,7 @@ __all__ = [
     "COUNTS",
     "config_option",
     "input_option",
-    "one_or_all",
+    "single_or_tuple",
     "optional_config",
     "tracking_option",
 ]
@@ -71,6 +71,6 @@ class _Counts(click.ParamType):
 COUNTS = _Counts()
 
 
-def one_or_all(inputs: tuple[str, ...]) -> str | tuple[str, ...]:
+def single_or_tuple(inputs: tuple[str, ...]) -> str | tuple[str, ...]:
     """A single input as it is, several together."""
     return inputs[0] if len(inputs) == 1 else inputs

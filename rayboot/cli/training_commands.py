@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rayboot.cli.options import config_option, input_option, one_or_all, optional_config
+from rayboot.cli.options import config_option, input_option, optional_config, single_or_tuple
 from rayboot.errors import RequestError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def evaluate(config_path: Path | None, experiment: str, inputs: tuple[str, ...])
     elif config_path is None:
         raise RequestError("evaluate needs --config FILE, which names models and sets of faces")
     elif inputs:
-        raise RequestError("--input goes with --experiment robustness; true shapes need `sets`")
+        raise RequestError("--input goes with --experiment robustness; true shapes need `datasets`")
     else:
         _evaluate_accuracy(config_path)
 
@@ -77,7 +77,7 @@ def _evaluate_accuracy(config_path: Path) -> None:
     plan = prepare_evaluation(load_config(EvaluateConfig, config_path))
     with connect():
         result = evaluate(plan)
-    for name in plan.config.sets:
+    for name in plan.config.datasets:
         rows = tabulate_bands(result.measured.results.errors(name), plan.config.bands)
         click.echo(f"{name}: {format_bands(rows, list(plan.models))}")
     click.echo(result.report)
@@ -91,7 +91,7 @@ def _evaluate_robustness(config_path: Path | None, inputs: tuple[str, ...]) -> N
     config = (
         RobustnessConfig() if config_path is None else load_config(RobustnessConfig, config_path)
     )
-    plan = prepare_robustness(config.replace(input=one_or_all(inputs)) if inputs else config)
+    plan = prepare_robustness(config.replace(input=single_or_tuple(inputs)) if inputs else config)
     with connect():
         result = run_robustness(plan)
     for name, curve in result.curves.items():
@@ -122,7 +122,7 @@ def run_round(
     from rayboot.rounds.series import run_rounds
 
     config = load_config(RoundConfig, config_path)
-    changes = {"photos": one_or_all(inputs), "output": output}
+    changes = {"photos": single_or_tuple(inputs), "output": output}
     config = config.replace(**{key: uri for key, uri in changes.items() if uri})
     if num_rounds is None:
         _echo_round(run_round(config))

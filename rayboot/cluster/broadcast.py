@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import ray
 
-__all__ = ["CarriedFile"]
+__all__ = ["BroadcastFile"]
 
 
-class CarriedFile(NamedTuple):
+class BroadcastFile(NamedTuple):
     """A file in Ray's object store: it goes to each machine once, however many workers ask.
 
     Attributes:
@@ -24,7 +24,7 @@ class CarriedFile(NamedTuple):
     content: ray.ObjectRef
 
     @classmethod
-    def of(cls, path: Path) -> "CarriedFile":
+    def of(cls, path: Path) -> "BroadcastFile":
         """Takes in a file of this machine; Ray must be initialised."""
         return cls(path.name, ray.put(np.fromfile(path, np.uint8)))
 

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["TOKEN_REMEDY", "Dashboard", "ask_dashboard", "cluster_token"]
+__all__ = ["TOKEN_REMEDY", "Dashboard", "query_dashboard", "cluster_token"]
 
 TOKEN_REMEDY = (
     "copy the cluster's token to ~/.ray/auth_token (mode 600), or set RAY_AUTH_MODE=token "
@@ -35,7 +35,7 @@ class Dashboard(NamedTuple):
     ray_version: str | None
 
 
-def ask_dashboard(address: str) -> Dashboard:
+def query_dashboard(address: str) -> Dashboard:
     """Asks for the version, first without a token, then with the one of the environment.
 
     Args:

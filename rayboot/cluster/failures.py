@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 from rayboot.errors import ClusterError
 
-__all__ = ["blaming_cluster"]
+__all__ = ["translate_ray_errors"]
 
 _FIRST_WORDS = 300
 
 
 @contextmanager
-def blaming_cluster(uri: str) -> Iterator[None]:
+def translate_ray_errors(uri: str) -> Iterator[None]:
     """Turns what Ray raises of lost machines, processes and memory into one clear sentence.
 
     What a program raised, in an actor's constructor for one, stays as it is.

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from rayboot.logs import logs_are_json
 
-__all__ = ["Progress", "beside_driver", "follow_progress", "show_progress"]
+__all__ = ["Progress", "spawn_on_driver_node", "follow_progress", "show_progress"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Progress(NamedTuple):
     text: str
 
 
-def beside_driver(kind: type) -> Any:
+def spawn_on_driver_node(kind: type) -> Any:
     """An actor of that class, which takes no CPU, on the driver's own machine.
 
     Ray would put it anywhere, and a run would end with whatever machine that was; the driver's
@@ -71,7 +71,7 @@ def follow_progress(title: str, unit: str, total: int | None = None) -> Iterator
     Yields:
         The handle of an actor; a worker calls ``tell.remote(Progress(...))`` on it.
     """
-    board = beside_driver(_Board)
+    board = spawn_on_driver_node(_Board)
     try:
         with show_progress(title, unit, lambda: ray.get(board.read.remote()), total):
             yield board

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from rayboot.errors import RaybootError, RequestError
 
-__all__ = ["WAIT_VARIABLE", "Bundle", "largest_nodes", "require_room"]
+__all__ = ["WAIT_VARIABLE", "Bundle", "largest_nodes", "require_resources"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _FREE_CPUS = 2
 _POLL_S, _TELL_S = 2.0, 30.0
 
 
-def require_room(actors: Sequence[Bundle], free_cpus: int = _FREE_CPUS) -> None:
+def require_resources(actors: Sequence[Bundle], free_cpus: int = _FREE_CPUS) -> None:
     """Returns when the cluster has room for all actors of a run at once.
 
     Args:

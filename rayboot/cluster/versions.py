@@ -8,13 +8,13 @@ from importlib import metadata
 
 from rayboot.errors import RequestError
 
-__all__ = ["SUBMITTER_VARIABLE", "own_versions", "require_submitters_versions"]
+__all__ = ["SUBMITTER_VARIABLE", "installed_versions", "require_matching_versions"]
 
 SUBMITTER_VARIABLE = "RAYBOOT_SUBMITTED_WITH"
 """In a job's environment: the submitter's versions, as JSON."""
 
 
-def own_versions() -> dict[str, str]:
+def installed_versions() -> dict[str, str]:
     """Of this process: ``rayboot`` and ``ray`` as they are, ``Python`` without its last number.
 
     Python's bug fixes keep what is pickled readable; its minor versions do not.
@@ -26,7 +26,7 @@ def own_versions() -> dict[str, str]:
     }
 
 
-def require_submitters_versions(environment: Mapping[str, str] = os.environ) -> None:
+def require_matching_versions(environment: Mapping[str, str] = os.environ) -> None:
     """Refuses a job that was submitted with other versions than it runs on.
 
     Raises:
@@ -35,7 +35,7 @@ def require_submitters_versions(environment: Mapping[str, str] = os.environ) -> 
     text = environment.get(SUBMITTER_VARIABLE)
     if text is None:
         return
-    theirs, ours = json.loads(text), own_versions()
+    theirs, ours = json.loads(text), installed_versions()
     if differing := [name for name in ours if theirs.get(name) != ours[name]]:
         told = ", ".join(
             f"{name} {theirs.get(name, 'unknown')} submitted, {ours[name]} on the cluster"

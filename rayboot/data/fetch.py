@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rayboot.errors import FaceRejectedError
-from rayboot.io.retry import patiently
+from rayboot.io.retry import retry_io
 from rayboot.io.storage import open_file, read_bytes, read_range
 
 __all__ = ["FetchedPhoto", "PhotoFetcher"]
@@ -63,7 +63,7 @@ class PhotoFetcher:
                 alone.append(index)
         for uri, indices in in_tables.items():
             places = [rows[index]["source_offset"] for index in indices]
-            rows_there = patiently(partial(self._tables.rows, uri, places), uri)
+            rows_there = retry_io(partial(self._tables.rows, uri, places), uri)
             found.update(zip(indices, map(_from_row, rows_there), strict=True))
         # Threads of each batch's own: what holds a fetcher can be sent to other processes.
         with ThreadPoolExecutor(self._num_requests, thread_name_prefix="fetch") as pool:
@@ -86,8 +86,8 @@ def _fetch_file(row: Row) -> FetchedPhoto | FaceRejectedError:
 def _read(uri: str, offset: int | None, length: int, stage: str) -> bytes:
     try:
         if offset is None:
-            return patiently(lambda: read_bytes(uri), uri)
-        return patiently(lambda: read_range(uri, offset, length), uri)
+            return retry_io(lambda: read_bytes(uri), uri)
+        return retry_io(lambda: read_range(uri, offset, length), uri)
     except FileNotFoundError as error:
         raise FaceRejectedError(
             stage, "missing", f"{uri} was listed, but is not there any more, or is a broken link"

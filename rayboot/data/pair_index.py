@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from rayboot.data.manifest import require_finished
 from rayboot.data.splits import Split
 from rayboot.errors import RequestError
-from rayboot.io.retry import patiently
+from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_uri, list_files, open_file
 
 __all__ = ["index_faces", "read_faces", "share_of"]
@@ -41,7 +41,7 @@ def index_faces(uri: str, split: Split) -> pa.Table:
     if not files:
         raise RequestError(f"{uri}: every photo was rejected, there is no face to read")
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        parts = list(pool.map(lambda name: patiently(partial(_index, uri, name), uri), files))
+        parts = list(pool.map(lambda name: retry_io(partial(_index, uri, name), uri), files))
     index = pa.concat_tables(parts)
     return index.filter(pc.equal(index["split"], split)).drop(["split"]).sort_by("face_id")
 
@@ -81,7 +81,7 @@ def read_faces(uri: str, index: pa.Table, target_kind: str) -> Iterator[dict[str
         wanted.setdefault(name, []).append(row)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         tables = pool.map(
-            lambda item: patiently(partial(_read, uri, target_kind, *item), uri),
+            lambda item: retry_io(partial(_read, uri, target_kind, *item), uri),
             list(wanted.items()),
         )
         rows = pa.concat_tables(list(tables))

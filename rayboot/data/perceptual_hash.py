@@ -13,18 +13,22 @@ import pyarrow.parquet as pq
 
 from rayboot.io.storage import read_bytes, write_bytes
 
-__all__ = ["KnownPictures", "picture_hash"]
+__all__ = ["HashIndex", "compute_perceptual_hash"]
 
 _MAX_DISTANCE = 4
 """Bits of 64 that may differ: resized and recompressed photos differ by 2 at most, different
 ones of a few hundred by 10 and more, so of a hundred thousand by little less."""
 
 _SCHEMA = pa.schema(
-    [("face_id", pa.string()), ("content_hash", pa.string()), ("picture_hash", pa.uint64())]
+    [
+        ("face_id", pa.string()),
+        ("content_hash", pa.string()),
+        ("perceptual_hash", pa.uint64()),
+    ]
 )
 
 
-def picture_hash(photo: np.ndarray) -> int:
+def compute_perceptual_hash(photo: np.ndarray) -> int:
     """64 bits that change little with the scale and the compression of a photo.
 
     Args:
@@ -38,24 +42,24 @@ def picture_hash(photo: np.ndarray) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-class KnownPictures(NamedTuple):
+class HashIndex(NamedTuple):
     """Pictures that others are compared with.
 
     Attributes:
         face_ids: their names.
         content_hashes: SHA-256 of their files, hex.
-        picture_hashes: (N,) uint64.
+        perceptual_hashes: (N,) uint64.
     """
 
     face_ids: list[str]
     content_hashes: list[str]
-    picture_hashes: np.ndarray
+    perceptual_hashes: np.ndarray
 
     @classmethod
     def of(cls, pictures: Iterable[tuple[str, bytes, np.ndarray]]) -> Self:
         """Of names, files' bytes and decoded photos (H, W, 3) uint8."""
         rows = [
-            (name, hashlib.sha256(payload).hexdigest(), picture_hash(photo))
+            (name, hashlib.sha256(payload).hexdigest(), compute_perceptual_hash(photo))
             for name, payload, photo in pictures
         ]
         return cls([r[0] for r in rows], [r[1] for r in rows], np.array([r[2] for r in rows], "u8"))
@@ -71,7 +75,9 @@ class KnownPictures(NamedTuple):
             return None
         if content_hash in self.content_hashes:
             return self.face_ids[self.content_hashes.index(content_hash)]
-        different = np.bitwise_count(self.picture_hashes ^ np.uint64(picture_hash(photo)))
+        different = np.bitwise_count(
+            self.perceptual_hashes ^ np.uint64(compute_perceptual_hash(photo))
+        )
         nearest = int(np.argmin(different))
         return self.face_ids[nearest] if different[nearest] <= _MAX_DISTANCE else None
 

@@ -4,9 +4,9 @@ import subprocess
 import sys
 from typing import Literal, NamedTuple
 
-from rayboot.credentials import without_logins
+from rayboot.credentials import redact_url_credentials
 
-__all__ = ["Check", "format_check", "last_line", "run_child"]
+__all__ = ["Check", "format_check", "last_line", "run_in_subprocess"]
 
 
 class Check(NamedTuple):
@@ -20,11 +20,11 @@ class Check(NamedTuple):
 
 def format_check(check: Check, width: int = 14) -> str:
     """One line for people, and the remedy under it; names are filled to ``width``."""
-    line = without_logins(f"{check.status:<4}  {check.name:<{width}}  {check.detail}")
+    line = redact_url_credentials(f"{check.status:<4}  {check.name:<{width}}  {check.detail}")
     return f"{line}\n{'':<{width + 8}}-> {check.remedy}" if check.remedy else line
 
 
-def run_child(code: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
+def run_in_subprocess(code: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
     """Runs Python code apart: a driver may crash, a cluster may never answer."""
     try:
         return subprocess.run(

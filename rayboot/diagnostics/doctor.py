@@ -15,13 +15,13 @@ from rayboot.diagnostics.machine_checks import (
     check_memory,
     check_shared_memory,
 )
-from rayboot.diagnostics.requirements import Needs, read_needs
+from rayboot.diagnostics.requirements import RunRequirements, read_requirements
 from rayboot.diagnostics.service_checks import check_mlflow, check_ray, check_storage
 
-__all__ = ["Check", "Needs", "diagnose", "format_check", "read_needs"]
+__all__ = ["Check", "RunRequirements", "diagnose", "format_check", "read_requirements"]
 
 
-def diagnose(needs: Needs) -> Iterator[Check]:
+def diagnose(needs: RunRequirements) -> Iterator[Check]:
     """Runs every check that ``needs`` calls for, one after the other."""
     yield check_egl()
     yield check_gpu(needed=needs.gpu)

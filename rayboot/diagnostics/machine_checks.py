@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from rayboot.diagnostics.check import Check, last_line, run_child
+from rayboot.diagnostics.check import Check, last_line, run_in_subprocess
 
 __all__ = ["check_disk", "check_egl", "check_gpu", "check_memory", "check_shared_memory"]
 
@@ -17,7 +17,7 @@ _NEEDED_MEMORY, _NEEDED_DISK, _NEEDED_SHM = 6 * _GIB, 2 * _GIB, _GIB // 2
 
 def check_egl() -> Check:
     """Draws a triangle off-screen, in a child process: a driver may crash."""
-    done = run_child(
+    done = run_in_subprocess(
         "from rayboot.diagnostics.machine_checks import _draw_triangle; _draw_triangle()",
         timeout_s=60,
     )
@@ -55,7 +55,7 @@ def check_gpu(needed: bool) -> Check:
         "import torch; ok = torch.cuda.is_available(); "
         "print(torch.cuda.get_device_name() if ok else '', torch.__version__, sep='|')"
     )
-    done = run_child(code, timeout_s=120)
+    done = run_in_subprocess(code, timeout_s=120)
     if done.returncode != 0:
         return Check("GPU", "FAIL", f"PyTorch does not start: {last_line(done)}", "make env")
     name, version = done.stdout.strip().split("|")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from rayboot.cluster.versions import own_versions
+from rayboot.cluster.versions import installed_versions
 
 __all__ = ["read_environment", "read_machine", "read_packages"]
 
@@ -35,7 +35,7 @@ def read_machine() -> Iterator[tuple[str, str]]:
     """Versions, and what there is to run on; as JSON."""
     packages = {name: _version(name) for name in _NAMED}
     found = {
-        "versions": {**packages, **own_versions(), "Python": platform.python_version()},
+        "versions": {**packages, **installed_versions(), "Python": platform.python_version()},
         "system": platform.platform(),
         "distribution": _distribution(),
         "processors": {"usable": len(os.sched_getaffinity(0)), "kind": _processor()},

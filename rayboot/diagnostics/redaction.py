@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from rayboot.credentials import logins_in, names_a_secret, without_logins
+from rayboot.credentials import find_url_credentials, is_secret_name, redact_url_credentials
 
 __all__ = ["REDACTED", "Redactor", "find_secrets"]
 
@@ -54,11 +54,13 @@ def find_secrets(environment: Mapping[str, str], texts: Iterable[str] = ()) -> f
         environment: variables, by name.
         texts: further ones, whose URLs may have logins.
     """
-    found = {secret for text in (*environment.values(), *texts) for secret in logins_in(text)}
+    found = {
+        secret for text in (*environment.values(), *texts) for secret in find_url_credentials(text)
+    }
     places = [environment.get(name) or usual for name, usual in _FILES.items()]
     paths = {Path(place).expanduser() for place in (*places, *_FIXED)}
     for name, value in environment.items():
-        if not names_a_secret(name) or name in _NOT_SECRET:
+        if not is_secret_name(name) or name in _NOT_SECRET:
             continue
         if value.startswith(("/", "~")) and Path(value).expanduser().is_file():
             paths.add(Path(value).expanduser())
@@ -114,7 +116,7 @@ def _named_in(values: Any) -> Iterator[str]:
     if isinstance(values, dict):
         for name, value in values.items():
             if isinstance(value, str):
-                if names_a_secret(name) and name not in _NOT_SECRET:
+                if is_secret_name(name) and name not in _NOT_SECRET:
                     yield value
                     yield from (line for line in value.splitlines() if len(line) > 16)
             else:
@@ -146,7 +148,7 @@ class Redactor:
         """``text`` without them, and without what looks like one."""
         for form in self._forms:
             text = text.replace(form, REDACTED)
-        text = _HEADER.sub(rf"\1 {REDACTED}", without_logins(text))
+        text = _HEADER.sub(rf"\1 {REDACTED}", redact_url_credentials(text))
         return _ASSIGNED.sub(rf"\g<name>{REDACTED}", text)
 
     def leaks(self, payload: bytes) -> bool:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from rayboot.credentials import find_login, login_remedy
+from rayboot.credentials import find_credentialed_url, login_remedy
 from rayboot.errors import RequestError
 
-__all__ = ["Needs", "read_needs"]
+__all__ = ["RunRequirements", "read_requirements"]
 
 _WRITTEN = ("output", "storage")
 """Keys of what a run writes to."""
@@ -18,7 +18,7 @@ _WRITTEN = ("output", "storage")
 _DEFAULT_TRACKING = "sqlite:///mlflow.db"
 
 
-class Needs(NamedTuple):
+class RunRequirements(NamedTuple):
     """What a run asks of its surroundings."""
 
     gpu: bool = False
@@ -29,7 +29,9 @@ class Needs(NamedTuple):
     """Those of ``storage_uris`` that the run writes to."""
 
 
-def read_needs(config: str | Path | None, environment: Mapping[str, str] = os.environ) -> Needs:
+def read_requirements(
+    config: str | Path | None, environment: Mapping[str, str] = os.environ
+) -> RunRequirements:
     """What the run of ``config`` needs; without one, what a laptop's demo needs.
 
     Any run's YAML will do: URIs, addresses and GPUs are recognised wherever
@@ -47,14 +49,16 @@ def read_needs(config: str | Path | None, environment: Mapping[str, str] = os.en
             raise RequestError(f"config {config}: cannot be read: {reason}") from error
         if not isinstance(values, dict):
             raise RequestError(f"config {config}: expected a mapping, got {type(values).__name__}")
-    if (url := find_login([values, environment.get("MLFLOW_TRACKING_URI", "")])) is not None:
+    if (
+        url := find_credentialed_url([values, environment.get("MLFLOW_TRACKING_URI", "")])
+    ) is not None:
         raise RequestError(login_remedy(url))
     entries = list(_entries(values))
     named = {key: value for key, value in entries if isinstance(value, str)}
     stores = [
         (key, uri) for key, uri in entries if isinstance(uri, str) and uri.startswith("s3://")
     ]
-    return Needs(
+    return RunRequirements(
         gpu=any(_asks_for_gpu(key, value) for key, value in entries),
         storage_uris=tuple(sorted({uri for _, uri in stores})),
         tracking_uri=named.get("tracking_uri")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rayboot.cluster.dashboard import TOKEN_REMEDY, ask_dashboard, cluster_token
-from rayboot.diagnostics.check import Check, last_line, run_child
+from rayboot.cluster.dashboard import TOKEN_REMEDY, cluster_token, query_dashboard
+from rayboot.diagnostics.check import Check, last_line, run_in_subprocess
 
 __all__ = ["check_mlflow", "check_ray", "check_storage"]
 
@@ -24,7 +24,7 @@ def check_ray(address: str | None) -> Check:
         return _check_dashboard(address.rstrip("/"))
     started = time.monotonic()
     where = address or "local"
-    done = run_child(
+    done = run_in_subprocess(
         f"from rayboot.diagnostics.service_checks import _join_ray; _join_ray({where!r})",
         timeout_s=120,
     )
@@ -61,7 +61,7 @@ def _join_ray(address: str) -> None:
 
 def _check_dashboard(address: str) -> Check:
     try:
-        found = ask_dashboard(address)
+        found = query_dashboard(address)
     except OSError as error:
         return Check(
             "Ray",
@@ -107,7 +107,7 @@ def check_storage(uri: str, written: bool = False) -> Check:
     code = (
         f"from rayboot.diagnostics.service_checks import _try_store; _try_store({uri!r}, {written})"
     )
-    done = run_child(code, timeout_s=40)
+    done = run_in_subprocess(code, timeout_s=40)
     if done.returncode == 0:
         return Check(name, "ok", f"{where} answers, {done.stdout.strip()}")
     return Check(

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from rayboot.diagnostics.doctor import diagnose, format_check, read_needs
+from rayboot.diagnostics.doctor import diagnose, format_check, read_requirements
 from rayboot.diagnostics.machine_info import read_environment, read_machine, read_packages
 from rayboot.diagnostics.ray_logs import latest_sessions, read_ray_logs
 from rayboot.diagnostics.redaction import Redactor, find_secrets
@@ -123,7 +123,7 @@ def _read_config(config: Path, text: str) -> Iterator[tuple[str, str]]:
 
 
 def _ask_doctor(config: Path | None) -> Iterator[tuple[str, str]]:
-    for check in diagnose(read_needs(config)):
+    for check in diagnose(read_requirements(config)):
         yield "doctor.txt", format_check(check)
 
 
@@ -138,7 +138,7 @@ def _ids(runs: Sequence[str]) -> list[str]:
 
 def _ask_mlflow(config: Path | None, runs: Sequence[str]) -> Iterator[tuple[str, str]]:
     own = next((path for run in runs if (path := Path(run) / "mlflow.db").exists()), None)
-    store = f"sqlite:///{own.resolve()}" if own else read_needs(config).tracking_uri
+    store = f"sqlite:///{own.resolve()}" if own else read_requirements(config).tracking_uri
     for run_id in _ids(runs):
         try:
             found = json.dumps(describe_run(store, run_id), indent=1)

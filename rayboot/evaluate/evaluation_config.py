@@ -1,9 +1,12 @@
 """What an evaluation compares, on which faces, and how."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from rayboot.config import FrozenConfig
-from rayboot.evaluate.datasets import AnySet
+from rayboot.config import FormerKey, FrozenConfig
+from rayboot.evaluate.datasets import AnyDataset
 from rayboot.evaluate.protocol import Protocol
 
 __all__ = ["EvaluateConfig", "MeasureConfig"]
@@ -12,7 +15,9 @@ __all__ = ["EvaluateConfig", "MeasureConfig"]
 class MeasureConfig(FrozenConfig):
     """Faces whose shape is known, and how shapes are measured on them."""
 
-    sets: dict[str, AnySet] = Field(min_length=1)
+    former_keys: ClassVar[Mapping[str, FormerKey]] = {"sets": FormerKey("datasets")}
+
+    datasets: dict[str, AnyDataset] = Field(min_length=1)
     """Name in tables to set of faces; ``kind`` says of which kind it is."""
     protocol: Protocol = Protocol()
     bands: tuple[tuple[float, float], ...] = ((0, 15), (15, 30), (30, 45), (45, 60), (60, 90))
@@ -24,7 +29,7 @@ class MeasureConfig(FrozenConfig):
 
     @model_validator(mode="after")
     def _names_are_plain(self) -> "MeasureConfig":
-        _require_plain(self.sets, "sets")
+        _require_plain(self.datasets, "datasets")
         return self
 
 

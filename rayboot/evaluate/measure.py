@@ -18,11 +18,11 @@ import ray.data
 from ray.data import ActorPoolStrategy
 from tqdm import tqdm
 
-from rayboot.cluster.broadcast import CarriedFile
-from rayboot.cluster.resources import require_room
+from rayboot.cluster.broadcast import BroadcastFile
+from rayboot.cluster.resources import require_resources
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError, ShapeError
-from rayboot.evaluate.datasets.base import FaceSet, Fault, TrueFace
-from rayboot.evaluate.datasets.ground_truth_alignment import place_truth
+from rayboot.evaluate.datasets.base import EvalDataset, ExcludedFace, GroundTruthFace
+from rayboot.evaluate.datasets.ground_truth_alignment import align_ground_truth
 from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.evaluate.metrics.nme import Comparison
 from rayboot.evaluate.protocol import Protocol
@@ -36,14 +36,14 @@ from rayboot.models import Reconstructor, load_network
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 
-__all__ = ["Measured", "measure_face", "measure_models", "surface_of"]
+__all__ = ["Measurements", "measure_face", "measure_models", "measured_surface"]
 
 _LOG = logging.getLogger(__name__)
 
 _STAMP = "stamp.json"
 
 
-class Measured(NamedTuple):
+class Measurements(NamedTuple):
     """What was measured.
 
     Attributes:
@@ -53,13 +53,13 @@ class Measured(NamedTuple):
     """
 
     results: Results
-    faults: dict[str, list[Fault]]
+    faults: dict[str, list[ExcludedFace]]
     notes: dict[str, str]
 
 
 def measure_models(
     weights: Mapping[str, Path], config: MeasureConfig, folder: Path, digests: Mapping[str, str]
-) -> Measured:
+) -> Measurements:
     """Errors of every model on every face of every set; Ray must be initialised.
 
     Args:
@@ -74,7 +74,7 @@ def measure_models(
     """
     _require_same(folder, config, digests)
     tables, faults, notes = [RESULT_SCHEMA.empty_table()], {}, {}
-    for name, faces in config.sets.items():
+    for name, faces in config.datasets.items():
         listing = faces.list_faces()
         if len(listing.rows) == 0:
             raise RequestError(f"set {name}: none of its {len(listing.faults)} faces is of use")
@@ -84,13 +84,13 @@ def measure_models(
             _LOG.info("%s: %s", name, listing.note)
         _measure_set(name, listing.rows, weights, config, folder / name)
         tables.append(_read_done(folder / name))
-    results = Results(pa.concat_tables(tables), list(config.sets), list(weights))
-    return Measured(results, faults, notes)
+    results = Results(pa.concat_tables(tables), list(config.datasets), list(weights))
+    return Measurements(results, faults, notes)
 
 
 def _require_same(folder: Path, config: MeasureConfig, digests: Mapping[str, str]) -> None:
     path = folder / _STAMP
-    content = config.model_dump(mode="json", include={"sets", "protocol"})
+    content = config.model_dump(mode="json", include={"datasets", "protocol"})
     stamp = {**content, "models": dict(digests)}
     if not path.exists():
         write_bytes(str(path), json.dumps(stamp, indent=1).encode())
@@ -113,12 +113,12 @@ def _measure_set(
     if len(left) == 0:
         return
     actor = {"CPU": config.cpus_per_actor, "GPU": config.gpus_per_actor}
-    require_room([actor] * config.num_actors, free_cpus=1)
+    require_resources([actor] * config.num_actors, free_cpus=1)
     faces = ray.data.from_arrow(left).repartition(max(1, -(-len(left) // config.batch_size)))
     measured = faces.map_batches(
         _MeasureFaces,
         fn_constructor_kwargs={
-            "weights": {model: CarriedFile.of(path) for model, path in weights.items()},
+            "weights": {model: BroadcastFile.of(path) for model, path in weights.items()},
             "config": config,
             "name": name,
             "log": current_context(),
@@ -159,7 +159,7 @@ class _MeasureFaces:
 
     def __init__(
         self,
-        weights: Mapping[str, CarriedFile],
+        weights: Mapping[str, BroadcastFile],
         config: MeasureConfig,
         name: str,
         log: LogContext | None = None,
@@ -167,7 +167,7 @@ class _MeasureFaces:
         adopt_context(log)
         device = "cuda" if config.gpus_per_actor else "cpu"
         self._name, self._protocol = name, config.protocol
-        self._faces: FaceSet = config.sets[name]
+        self._faces: EvalDataset = config.datasets[name]
         networks = {model: _load(file, device) for model, file in weights.items()}
         self._sizes = {model: network.config.resolution for model, network in networks.items()}
         self._predictors = {
@@ -182,7 +182,7 @@ class _MeasureFaces:
         rows: list[dict[str, Any]] = []
         for model, predictor in self._predictors.items():
             found = read[self._sizes[model]]
-            faces = [face for face in found if isinstance(face, TrueFace)]
+            faces = [face for face in found if isinstance(face, GroundTruthFace)]
             images = np.stack([face.image for face in faces]) if faces else None
             volumes = iter(() if images is None else predictor.predict(images))
             rows += [
@@ -191,7 +191,7 @@ class _MeasureFaces:
                     "model": model,
                     **(
                         measure_face(face, next(volumes), self._protocol)
-                        if isinstance(face, TrueFace)
+                        if isinstance(face, GroundTruthFace)
                         else face
                     )._asdict(),
                 }
@@ -199,8 +199,8 @@ class _MeasureFaces:
             ]
         return pa.Table.from_pylist(rows, schema=RESULT_SCHEMA)
 
-    def _read(self, listed: list[dict[str, Any]], size: int) -> list[TrueFace | FaceError]:
-        found: list[TrueFace | FaceError] = []
+    def _read(self, listed: list[dict[str, Any]], size: int) -> list[GroundTruthFace | FaceError]:
+        found: list[GroundTruthFace | FaceError] = []
         for row in listed:
             try:
                 found.append(self._faces.read(row, size))
@@ -211,20 +211,20 @@ class _MeasureFaces:
         return found
 
 
-def _load(weights: CarriedFile, device: str) -> Reconstructor:
+def _load(weights: BroadcastFile, device: str) -> Reconstructor:
     with weights.unpacked() as path:
         return load_network(path, device)
 
 
 def measure_face(
-    face: TrueFace, occupancy: np.ndarray, protocol: Protocol | None = None
+    face: GroundTruthFace, occupancy: np.ndarray, protocol: Protocol | None = None
 ) -> FaceError:
     """Errors of a predicted volume (D, H, W) float32 against the true face."""
     protocol = protocol or Protocol()
     try:
-        mesh = surface_of(occupancy)
+        mesh = measured_surface(occupancy)
         # Faces whose truth is in a frame of its own are brought to where the shape is.
-        placed = place_truth(face, mesh) if face.landmarks is not None else face
+        placed = align_ground_truth(face, mesh) if face.landmarks is not None else face
         compared = Comparison(mesh, placed.shape, placed.interocular, protocol)
         return FaceError(
             face.face_id,
@@ -242,7 +242,7 @@ def _without_number(face_id: str, yaw_deg: float | None, reason: str) -> FaceErr
     return FaceError(face_id, nan if yaw_deg is None else yaw_deg, nan, nan, nan, reason)
 
 
-def surface_of(occupancy: np.ndarray) -> Mesh:
+def measured_surface(occupancy: np.ndarray) -> Mesh:
     """The surface that is measured: of the largest body, on the volume's own voxels.
 
     Raises:

@@ -5,10 +5,10 @@ from typing import Any
 
 from ray.util import metrics
 
-__all__ = ["show_errors"]
+__all__ = ["report_nme"]
 
 
-def show_errors(summary: Mapping[str, Any]) -> None:
+def report_nme(summary: Mapping[str, Any]) -> None:
     """Hands ICP NME by set, model and band of yaw to Ray's metrics, both sides together.
 
     Metric: ``rayboot_nme_percent``; it is there until the driver ends.

@@ -58,9 +58,9 @@ class Results:
         models: likewise.
     """
 
-    def __init__(self, rows: pa.Table, sets: Sequence[str], models: Sequence[str]) -> None:
+    def __init__(self, rows: pa.Table, datasets: Sequence[str], models: Sequence[str]) -> None:
         keys = [("set", "ascending"), ("model", "ascending"), ("face_id", "ascending")]
-        self.rows, self.sets, self.models = rows.sort_by(keys), list(sets), list(models)
+        self.rows, self.datasets, self.models = rows.sort_by(keys), list(datasets), list(models)
 
     def errors(self, set_name: str | None = None) -> dict[str, list[FaceError]]:
         """By model, in the order of ``face_id``; of the first set unless one is named.
@@ -68,7 +68,7 @@ class Results:
         Where each model's shape tells a scan's pose, a face has the yaw that the first model
         gives it, so that it is in one band for all.
         """
-        of_set = self.rows.filter(pc.equal(self.rows["set"], set_name or self.sets[0]))
+        of_set = self.rows.filter(pc.equal(self.rows["set"], set_name or self.datasets[0]))
         found = {
             model: [
                 FaceError(**{name: row[name] for name in FaceError._fields})

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from rayboot.errors import RequestError
 from rayboot.evaluate.evaluation_config import EvaluateConfig
-from rayboot.evaluate.measure import Measured, measure_models
-from rayboot.evaluate.nme_telemetry import show_errors
-from rayboot.evaluate.report.outputs import Subject, write_outputs
+from rayboot.evaluate.measure import Measurements, measure_models
+from rayboot.evaluate.nme_telemetry import report_nme
+from rayboot.evaluate.report.outputs import ReportInput, write_outputs
 from rayboot.evaluate.report.summary import summarize
 from rayboot.io.storage import require_writable, write_bytes
 from rayboot.logs import logged_run, new_run_id
-from rayboot.registry.registration import pin_model, resolve_weights
+from rayboot.registry.registration import pin_model_version, resolve_weights
 from rayboot.registry.runs import Run, open_run
 
 __all__ = [
@@ -49,7 +49,7 @@ class EvaluationPlan(NamedTuple):
 class EvaluationResult(NamedTuple):
     """What was measured, the page, and all files that were written, the page among them."""
 
-    measured: Measured
+    measured: Measurements
     report: Path
     files: list[Path]
 
@@ -65,17 +65,17 @@ def prepare_evaluation(config: EvaluateConfig) -> EvaluationPlan:
             "an evaluation needs `models`, names with a weights file, builtin:compact or "
             "models:/NAME@ALIAS each, and an `output` folder"
         )
-    for faces in config.sets.values():
+    for faces in config.datasets.values():
         faces.list_faces()
     uri = config.tracking_uri
-    models = {name: pin_model(model, uri) for name, model in config.models.items()}
+    models = {name: pin_model_version(model, uri) for name, model in config.models.items()}
     weights = {name: resolve_weights(model, uri) for name, model in models.items()}
     require_writable(config.output)
     digests = {n: hashlib.sha256(path.read_bytes()).hexdigest() for n, path in weights.items()}
     return EvaluationPlan(config, Path(config.output), models, weights, digests)
 
 
-def measure(plan: EvaluationPlan) -> Measured:
+def measure(plan: EvaluationPlan) -> Measurements:
     """Measures the models, or what is left of it; writes ``results.parquet``, ``summary.json``.
 
     Ray must be initialised.
@@ -83,7 +83,7 @@ def measure(plan: EvaluationPlan) -> Measured:
     measured = measure_models(plan.weights, plan.config, plan.output / "rows", plan.digests)
     measured.results.save(plan.output / RESULTS)
     summary = summarize(measured, plan.config, plan.models, plan.digests)
-    show_errors(summary)
+    report_nme(summary)
     write_bytes(str(plan.output / SUMMARY), (json.dumps(summary, indent=1) + "\n").encode())
     return measured
 
@@ -96,7 +96,7 @@ def evaluate(plan: EvaluationPlan) -> EvaluationResult:
     """
     with logged_run(new_run_id()) as log_run:
         measured = measure(plan)
-        subject = Subject(plan.config, plan.models, plan.weights, measured)
+        subject = ReportInput(plan.config, plan.models, plan.weights, measured)
         report, files = write_outputs(subject, plan.output)
     if plan.config.tracking_uri is not None:
         run = open_run(plan.config.tracking_uri, plan.config.experiment, plan.output.name)
@@ -108,7 +108,7 @@ def evaluate(plan: EvaluationPlan) -> EvaluationResult:
 
 
 def record_evaluation(
-    run: Run, measured: Measured, plan: EvaluationPlan, files: list[Path]
+    run: Run, measured: Measurements, plan: EvaluationPlan, files: list[Path]
 ) -> None:
     """Puts an evaluation's figures, rows and files into an MLflow run."""
     summary = summarize(measured, plan.config, plan.models, plan.digests)

@@ -15,7 +15,7 @@ __all__ = [
     "PointSurface",
     "Similarity",
     "fit_similarity",
-    "surface_of_points",
+    "oriented_points",
 ]
 
 
@@ -79,7 +79,7 @@ class PointSurface(NamedTuple):
         return PointSurface(points, self.normals @ rotation.T, cKDTree(points))
 
 
-def surface_of_points(points: np.ndarray, num_neighbours: int = 12) -> PointSurface:
+def oriented_points(points: np.ndarray, num_neighbours: int = 12) -> PointSurface:
     """A surface to register on; each normal is that of the plane through the nearest points.
 
     Args:

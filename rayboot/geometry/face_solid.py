@@ -12,13 +12,13 @@ from scipy import ndimage
 
 from rayboot.geometry.camera import crop_from_voxel, transform_points, voxel_from_crop
 
-__all__ = ["FrontSolid", "build_solid", "fill_softly", "fill_volume", "solid_extent"]
+__all__ = ["FaceSolid", "build_solid", "fill_softly", "fill_volume", "solid_extent"]
 
 _GRID = 112
 """Width and height of the depth map; about two cells a pixel of a 96 px crop."""
 
 
-class FrontSolid(NamedTuple):
+class FaceSolid(NamedTuple):
     """A face filled back to a plane, in the head's frame.
 
     Attributes:
@@ -38,7 +38,7 @@ class FrontSolid(NamedTuple):
 
 def build_solid(
     vertices: np.ndarray, faces: np.ndarray, jaw: np.ndarray, depth: float
-) -> FrontSolid:
+) -> FaceSolid:
     """The solid of a frontal face.
 
     Args:
@@ -60,7 +60,7 @@ def build_solid(
     axis = np.linspace(-1, 1, _GRID)
     inside = np.square(axis)[None] + np.square(axis)[:, None] <= 1
     back = float(front[inside].max() - depth)
-    return FrontSolid(front.astype(np.float32), low, step, inside, back)
+    return FaceSolid(front.astype(np.float32), low, step, inside, back)
 
 
 def _rasterise(
@@ -101,7 +101,7 @@ def _rasterise_group(
             np.maximum.at(buffer, (y[hit], x[hit]), depth)
 
 
-def solid_extent(solid: FrontSolid, transform: np.ndarray) -> np.ndarray:
+def solid_extent(solid: FaceSolid, transform: np.ndarray) -> np.ndarray:
     """Lowest and highest x, y, z (2, 3) of the solid after ``transform`` (3, 4)."""
     rows, columns = np.nonzero(solid.inside)
     plane = solid.low + np.column_stack([columns, rows]) * solid.step
@@ -113,9 +113,7 @@ def solid_extent(solid: FrontSolid, transform: np.ndarray) -> np.ndarray:
     return np.stack([moved.min(axis=0), moved.max(axis=0)])
 
 
-def fill_volume(
-    solid: FrontSolid, transform: np.ndarray, shape: tuple[int, int, int]
-) -> np.ndarray:
+def fill_volume(solid: FaceSolid, transform: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """Occupancy (D, H, W) bool of the solid carried by ``transform`` (3, 4) into a crop's frame."""
     box, (x, y, z) = _head_coordinates(solid, transform, shape)
     column, row = _cells(solid, x, y)
@@ -127,7 +125,7 @@ def fill_volume(
 
 
 def fill_softly(
-    solid: FrontSolid, transform: np.ndarray, shape: tuple[int, int, int], width: float = 1.5
+    solid: FaceSolid, transform: np.ndarray, shape: tuple[int, int, int], width: float = 1.5
 ) -> np.ndarray:
     """The same as occupancy (D, H, W) float32 in [0, 1] that falls across the surface.
 
@@ -152,7 +150,7 @@ def fill_softly(
 
 
 def _head_coordinates(
-    solid: FrontSolid, transform: np.ndarray, shape: tuple[int, int, int], margin: int = 0
+    solid: FaceSolid, transform: np.ndarray, shape: tuple[int, int, int], margin: int = 0
 ) -> tuple[tuple[slice, ...], list[np.ndarray]]:
     """The box of voxels that the solid may touch, and x, y, z of its voxels' centres."""
     inverse = np.linalg.inv(transform[:, :3])
@@ -175,7 +173,7 @@ def _head_coordinates(
 _RADIUS = np.float32((_GRID - 1) / 2)
 
 
-def _cells(solid: FrontSolid, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _cells(solid: FaceSolid, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Column and row in the depth map."""
     column = (x - np.float32(solid.low[0])) / np.float32(solid.step[0])
     row = (y - np.float32(solid.low[1])) / np.float32(solid.step[1])
@@ -186,7 +184,7 @@ def _radius(column: np.ndarray, row: np.ndarray) -> np.ndarray:
     return np.sqrt(np.square(column - _RADIUS) + np.square(row - _RADIUS))
 
 
-def _front(solid: FrontSolid, column: np.ndarray, row: np.ndarray) -> np.ndarray:
+def _front(solid: FaceSolid, column: np.ndarray, row: np.ndarray) -> np.ndarray:
     return ndimage.map_coordinates(
         solid.depth, [row, column], order=1, mode="nearest", prefilter=False
     )

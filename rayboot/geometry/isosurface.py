@@ -8,7 +8,7 @@ from rayboot.geometry.camera import crop_from_voxel, transform_points
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.volume import cell_steps, coarsen, occupied_box
 
-__all__ = ["extract_surface", "surface_of_cells", "vertex_normals"]
+__all__ = ["extract_surface", "extract_coarse_surface", "vertex_normals"]
 
 
 def extract_surface(occupancy: np.ndarray, isovalue: float = 0.5, *, cell: int = 0) -> Mesh:
@@ -32,10 +32,10 @@ def extract_surface(occupancy: np.ndarray, isovalue: float = 0.5, *, cell: int =
     """
     if occupancy.ndim != 3:
         raise ShapeError(f"expected a volume (D, H, W), got {occupancy.shape}")
-    return surface_of_cells(coarsen(occupancy, cell), occupancy.shape, cell, isovalue)
+    return extract_coarse_surface(coarsen(occupancy, cell), occupancy.shape, cell, isovalue)
 
 
-def surface_of_cells(
+def extract_coarse_surface(
     cells: np.ndarray, shape: tuple[int, int, int], cell: int, isovalue: float = 0.5
 ) -> Mesh:
     """Isosurface of what :func:`rayboot.geometry.volume.coarsen` made of a volume.

@@ -17,7 +17,7 @@ __all__ = [
     "head_rotation",
     "interocular_distance",
     "lift_landmarks",
-    "place_mean_landmarks",
+    "fit_mean_landmarks",
 ]
 
 OUTER_EYE_CORNERS = (36, 45)
@@ -58,7 +58,7 @@ def lift_landmarks(landmarks: np.ndarray, occupied: np.ndarray) -> np.ndarray:
     return np.column_stack([crop_from_pixel(landmarks, width, height), z])
 
 
-def place_mean_landmarks(pose: FacePose) -> np.ndarray:
+def fit_mean_landmarks(pose: FacePose) -> np.ndarray:
     """The mean face's 68 landmarks as they lie on a solid, for photos that come without.
 
     Args:

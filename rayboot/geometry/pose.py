@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from rayboot.errors import DegenerateInputError, ShapeError
-from rayboot.geometry.alignment import PointSurface, Similarity, surface_of_points
+from rayboot.geometry.alignment import PointSurface, Similarity, oriented_points
 from rayboot.geometry.mean_face import fit_mean_face
 
 __all__ = ["FacePose", "estimate_pose"]
@@ -84,7 +84,7 @@ def estimate_pose(
     # An even stride is deterministic and keeps the surface's density.
     points = (vertices - centroid)[:: max(1, len(vertices) // _NUM_POINTS)]
     size = float(np.sqrt(np.square(points).sum(axis=1).mean()))
-    surface = surface_of_points(points)
+    surface = oriented_points(points)
     normal, asymmetry = _refine_normal(points, surface, axes[0])
     fitted, misfit = fit_mean_face(surface, normal)
     gaze = fitted.rotation[:, 2]

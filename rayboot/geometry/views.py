@@ -5,17 +5,18 @@ the turned view then shows what the photo saw, less of it.  The paper does not
 print its angles. The steps here are ours and are recorded with each data set.
 """
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from rayboot.config import FrozenConfig
+from rayboot.config import FormerKey, FrozenConfig
 from rayboot.errors import DegenerateInputError
 from rayboot.geometry.camera import gaze_angles, pixel_from_crop, rotation_yaw_pitch
 from rayboot.geometry.crop import landmark_crop
 
-__all__ = ["View", "ViewConfig", "plan_views", "turn_transform"]
+__all__ = ["View", "ViewConfig", "plan_views", "view_transform"]
 
 _PRESETS = {
     "small": (20.0,),
@@ -26,6 +27,8 @@ _PRESETS = {
 
 class ViewConfig(FrozenConfig):
     """Which turns are made of a face."""
+
+    former_keys: ClassVar[Mapping[str, FormerKey]] = {"crop_again": FormerKey("recrop")}
 
     preset: Literal["small", "middle", "large"] | None = "large"
     """The variants of the paper's Table 1: small yaw; small and middle; small, middle
@@ -41,7 +44,7 @@ class ViewConfig(FrozenConfig):
     """Largest angle between the turned gaze and the camera's axis."""
     min_pitch_deg: float = Field(-35.0, ge=-90, le=90)
     max_pitch_deg: float = Field(35.0, ge=-90, le=90)
-    crop_again: bool = True
+    recrop: bool = True
     """Crop the turned face by its turned landmarks, as a photograph of that pose
     would be cropped. False: leave it where the rotation puts it."""
 
@@ -111,14 +114,14 @@ def _within(gaze: np.ndarray, config: ViewConfig) -> bool:
     return angle <= config.max_gaze_deg and config.min_pitch_deg <= pitch <= config.max_pitch_deg
 
 
-def turn_transform(
+def view_transform(
     rotation: np.ndarray,
     vertices: np.ndarray,
     landmarks: np.ndarray,
     centroid: np.ndarray,
     shape: tuple[int, int, int],
     *,
-    crop_again: bool = True,
+    recrop: bool = True,
 ) -> np.ndarray:
     """From the source crop's frame to the view's: the turn, then the crop of the turned face.
 
@@ -133,7 +136,7 @@ def turn_transform(
         landmarks: (68, 3) on it, px.
         centroid: (3,) that the plain mode turns about.
         shape: (D, S, S) of the volume.
-        crop_again: False for the plain mode, which only turns.
+        recrop: False for the plain mode, which only turns.
 
     Returns:
         (3, 4) float64.
@@ -142,7 +145,7 @@ def turn_transform(
         DegenerateInputError: the turned landmarks have no area.
     """
     scale, shift = 1.0, centroid[:2] - (rotation @ centroid)[:2]
-    if crop_again:
+    if recrop:
         pixels = pixel_from_crop(landmarks @ rotation.T, shape[2], shape[1])
         affine = landmark_crop(pixels, shape[2])
         scale = affine[0, 0]

@@ -19,12 +19,12 @@ __all__ = [
     "any_of_cells",
     "cell_steps",
     "coarsen",
-    "find_specks",
+    "find_small_components",
     "inner_points",
     "keep_largest_component",
     "occupied_box",
     "pack_occupancy",
-    "share_clipped",
+    "clipped_fraction",
     "transform_volume",
     "unpack_occupancy",
     "voxel_transform",
@@ -186,7 +186,9 @@ def _fold(combine: np.ufunc, values: np.ndarray, axis: int, step: int) -> np.nda
     return np.moveaxis(folded, 0, axis)
 
 
-def share_clipped(points: np.ndarray, transform: np.ndarray, shape: tuple[int, int, int]) -> float:
+def clipped_fraction(
+    points: np.ndarray, transform: np.ndarray, shape: tuple[int, int, int]
+) -> float:
     """Share of ``points`` that ``transform`` carries out of the volume.
 
     Args:
@@ -234,13 +236,13 @@ def keep_largest_component(occupancy: np.ndarray, isovalue: float = 0.5) -> np.n
     Returns:
         (D, H, W) float32; the input itself where it is one component.
     """
-    specks = find_specks(occupancy >= isovalue)
-    if specks is None:
+    small_components = find_small_components(occupancy >= isovalue)
+    if small_components is None:
         return occupancy
-    return np.where(specks, np.float32(0), occupancy).astype(np.float32)
+    return np.where(small_components, np.float32(0), occupancy).astype(np.float32)
 
 
-def find_specks(occupied: np.ndarray) -> np.ndarray | None:
+def find_small_components(occupied: np.ndarray) -> np.ndarray | None:
     """Every component but the largest, grown by a voxel where the largest's rim is not.
 
     The soft rim of a speck must not draw a surface either.
@@ -256,11 +258,11 @@ def find_specks(occupied: np.ndarray) -> np.ndarray | None:
     if count == 1:
         return None
     largest = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
-    specks = np.zeros(occupied.shape, bool)
-    specks[box] = (labels > 0) & ~largest
+    small_components = np.zeros(occupied.shape, bool)
+    small_components[box] = (labels > 0) & ~largest
     whole = np.zeros(occupied.shape, bool)
     whole[box] = largest
-    return _grown(specks) & ~_grown(whole)
+    return _grown(small_components) & ~_grown(whole)
 
 
 def _grown(mask: np.ndarray) -> np.ndarray:

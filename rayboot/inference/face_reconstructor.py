@@ -15,7 +15,7 @@ from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.volume import keep_largest_component
 from rayboot.models import InferenceConfig, load_network
 from rayboot.models.predictor import Predictor
-from rayboot.render.texturing import paint_mesh
+from rayboot.render.texturing import color_vertices
 
 __all__ = ["OUTPUTS", "FaceReconstructor", "Output"]
 
@@ -89,4 +89,4 @@ def mesh_file(crop: np.ndarray, volume: np.ndarray, kind: Literal["glb", "ply"])
     """The mesh of a volume (D, S, S), coloured by its crop (S, S, 3), as a file's bytes."""
     mesh = extract_surface(keep_largest_component(volume))
     # Any pose may come here, so no plane of symmetry is asked for.
-    return encode_mesh(paint_mesh(mesh, crop, None, "mirrored"), kind)
+    return encode_mesh(color_vertices(mesh, crop, None, "mirrored"), kind)

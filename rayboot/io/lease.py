@@ -19,7 +19,7 @@ from typing import NamedTuple
 from rayboot.errors import BusyError
 from rayboot.io.storage import create_bytes, read_bytes, remove, write_bytes
 
-__all__ = ["exclusive"]
+__all__ = ["hold_lease"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def _host() -> str:
 
 
 @contextmanager
-def exclusive(uri: str, stale_s: float = _STALE_S, beat_s: float = _BEAT_S) -> Iterator[None]:
+def hold_lease(uri: str, stale_s: float = _STALE_S, beat_s: float = _BEAT_S) -> Iterator[None]:
     """Holds the file ``uri`` for the time of a ``with`` block.
 
     Args:

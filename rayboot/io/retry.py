@@ -14,7 +14,7 @@ import tenacity
 
 from rayboot.errors import DiskFullError, RaybootError, StoreError
 
-__all__ = ["RETRIED_ERRORS", "blaming_store", "patiently"]
+__all__ = ["RETRIED_ERRORS", "translate_storage_errors", "retry_io"]
 
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def _is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _FULL
 
 
-def patiently(call: Callable[[], _T], uri: str, patience_s: float = _PATIENCE_S) -> _T:
+def retry_io(call: Callable[[], _T], uri: str, patience_s: float = _PATIENCE_S) -> _T:
     """What ``call`` returns, tried again while the store is in trouble.
 
     Throttling (503), timeouts, reset connections and expired credentials raise errors of
@@ -106,7 +106,7 @@ def _log_trouble(uri: str, state: tenacity.RetryCallState) -> None:
 
 
 @contextmanager
-def blaming_store(uri: str) -> Iterator[None]:
+def translate_storage_errors(uri: str) -> Iterator[None]:
     """Turns what a store or a full disk raises, here or in a worker, into one clear sentence.
 
     For code of libraries that has lost its own patience.

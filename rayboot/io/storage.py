@@ -20,7 +20,7 @@ from fsspec.core import url_to_fs
 from pyarrow.fs import FSSpecHandler, LocalFileSystem, PyFileSystem
 
 from rayboot.errors import RequestError
-from rayboot.io.retry import patiently
+from rayboot.io.retry import retry_io
 
 __all__ = [
     "Entry",
@@ -139,14 +139,14 @@ def _tag_of(info: dict[str, Any]) -> str | None:
 def _local_sizes(folder: str) -> dict[str, int]:
     """fsspec would take a link to a folder for a file, and skip folders that it may not read."""
 
-    def complain(error: OSError) -> None:
+    def print_error(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             raise error
 
     if os.path.isfile(folder):
         return {folder: os.stat(folder).st_size}
     sizes, seen = {}, set()
-    for parent, folders, files in os.walk(folder, followlinks=True, onerror=complain):
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=print_error):
         real = os.path.realpath(parent)
         if real in seen:  # a link that leads back
             folders.clear()
@@ -223,7 +223,7 @@ def as_local_file(uri: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="rayboot-copy-") as folder:
         copy = Path(folder, posixpath.basename(path))
-        patiently(lambda: filesystem.get_file(path, str(copy)), uri)
+        retry_io(lambda: filesystem.get_file(path, str(copy)), uri)
         yield copy
 
 

@@ -7,7 +7,7 @@ needs it. On a CPU there is nothing to copy.
 import numpy as np
 import torch
 
-__all__ = ["OnTheWay", "send"]
+__all__ = ["HostCopy", "send"]
 
 
 def send(array: np.ndarray, device: torch.device) -> torch.Tensor:
@@ -23,7 +23,7 @@ def send(array: np.ndarray, device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-class OnTheWay:
+class HostCopy:
     """A tensor that is being copied to the host.
 
     Args:
@@ -39,7 +39,7 @@ class OnTheWay:
             self._done = torch.cuda.Event()
             self._done.record()
 
-    def arrived(self) -> np.ndarray:
+    def result(self) -> np.ndarray:
         """The array, waited for."""
         if self._done is not None:
             self._done.synchronize()

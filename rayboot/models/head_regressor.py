@@ -105,7 +105,7 @@ class HeadRegressor(Reconstructor):
             raise ShapeError(f"a head has {count} float32, its target holds {len(payload)} bytes")
         return np.frombuffer(payload, "<f4")
 
-    def turn(self, targets: torch.Tensor, transforms: np.ndarray) -> torch.Tensor:
+    def transform_targets(self, targets: torch.Tensor, transforms: np.ndarray) -> torch.Tensor:
         """Heads of the same shape with their affines carried along."""
         coefficients, affine = _split(targets)
         moves = torch.from_numpy(transforms.astype(np.float32)).to(targets.device)
@@ -113,7 +113,7 @@ class HeadRegressor(Reconstructor):
         turned[:, :, 3] += moves[:, :, 3]
         return torch.cat([coefficients, turned.flatten(1)], dim=1)
 
-    def soften(self, estimate: torch.Tensor) -> torch.Tensor:
+    def soft_targets(self, estimate: torch.Tensor) -> torch.Tensor:
         """The same."""
         return estimate
 
@@ -136,11 +136,11 @@ class HeadRegressor(Reconstructor):
         distance = gap.square().sum(dim=2).add(1e-8).sqrt().mean(dim=1) / unit
         return (distance if weights is None else distance * weights).mean()
 
-    def shapes(self, targets: torch.Tensor) -> torch.Tensor:
+    def target_volumes(self, targets: torch.Tensor) -> torch.Tensor:
         """Heads as occupancy."""
         return self.occupancy(targets)
 
-    def overlap(self, estimate: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def iou(self, estimate: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Intersection over union of their solids at 0.5, (B,); 0 where both are empty."""
         predicted, true = self.occupancy(estimate) >= 0.5, self.occupancy(targets) >= 0.5
         union = (predicted | true).sum(dim=(1, 2, 3)).clamp(min=1)

@@ -9,15 +9,15 @@ import torch
 
 from rayboot.errors import ShapeError
 from rayboot.models.compression import mean_of_cells, pack_bits
-from rayboot.models.device_transfer import OnTheWay, send
+from rayboot.models.device_transfer import HostCopy, send
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.precision import autocast
 from rayboot.models.reconstructor import Reconstructor
 
-__all__ = ["Predictor", "SmallShapes"]
+__all__ = ["Predictor", "CompressedVolumes"]
 
 
-class SmallShapes(NamedTuple):
+class CompressedVolumes(NamedTuple):
     """Shapes as later stages need them.
 
     Attributes:
@@ -73,7 +73,9 @@ class Predictor:
         return np.concatenate(volumes)
 
     @torch.inference_mode()
-    def predict_small(self, images: np.ndarray, isovalue: float, cell: int) -> SmallShapes:
+    def predict_compressed(
+        self, images: np.ndarray, isovalue: float, cell: int
+    ) -> CompressedVolumes:
         """The same volumes as bits and as means of cells.
 
         Args:
@@ -88,10 +90,10 @@ class Predictor:
             targets += self._network.encode(estimate) or [None] * len(estimate)
             for part in estimate.split(at_once):
                 volumes = self._network.occupancy(part)
-                bits.append(OnTheWay(pack_bits(volumes, isovalue)))
-                cells.append(OnTheWay(mean_of_cells(volumes, cell)))
+                bits.append(HostCopy(pack_bits(volumes, isovalue)))
+                cells.append(HostCopy(mean_of_cells(volumes, cell)))
         # Asked for when all batches are under way: a GPU computes one while it hands over another.
-        return SmallShapes(_joined(bits), _joined(cells), targets)
+        return CompressedVolumes(_joined(bits), _joined(cells), targets)
 
     def _batches(self, images: np.ndarray) -> Iterator[torch.Tensor]:
         size, step = self._size, self._batch_size
@@ -114,5 +116,5 @@ class Predictor:
             return self._forward(tensor, raw=True)[: len(images)]
 
 
-def _joined(parts: list[OnTheWay]) -> np.ndarray:
-    return np.concatenate([part.arrived() for part in parts])
+def _joined(parts: list[HostCopy]) -> np.ndarray:
+    return np.concatenate([part.result() for part in parts])

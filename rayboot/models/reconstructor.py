@@ -70,7 +70,7 @@ class Reconstructor(nn.Module, ABC):
         """
 
     @abstractmethod
-    def turn(self, targets: torch.Tensor, transforms: np.ndarray) -> torch.Tensor:
+    def transform_targets(self, targets: torch.Tensor, transforms: np.ndarray) -> torch.Tensor:
         """Targets to learn from.
 
         Args:
@@ -79,7 +79,7 @@ class Reconstructor(nn.Module, ABC):
         """
 
     @abstractmethod
-    def soften(self, estimate: torch.Tensor) -> torch.Tensor:
+    def soft_targets(self, estimate: torch.Tensor) -> torch.Tensor:
         """Estimates of another network of this kind as targets, nothing rounded."""
 
     @abstractmethod
@@ -99,11 +99,11 @@ class Reconstructor(nn.Module, ABC):
         """
 
     @abstractmethod
-    def shapes(self, targets: torch.Tensor) -> torch.Tensor:
+    def target_volumes(self, targets: torch.Tensor) -> torch.Tensor:
         """Turned targets as volumes (B, D, S, S), occupied where at least 0.5."""
 
     @abstractmethod
-    def overlap(self, estimate: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def iou(self, estimate: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Intersection over union of the shapes as volumes, at 0.5, (B,) float."""
 
 

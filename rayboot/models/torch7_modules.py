@@ -15,13 +15,13 @@ from torch import nn
 
 from rayboot.errors import WeightsError
 from rayboot.io.torch7 import TorchObject
-from rayboot.models.vrn import VRN, BranchSum, Enlarge
+from rayboot.models.vrn import VRN, BranchSum, Upsample
 
 __all__ = ["state_dict_from_torch7"]
 
 _CLASSES: dict[type[nn.Module], str] = {
     BranchSum: "nn.ConcatTable",
-    Enlarge: "nn.SpatialUpSamplingBilinear",
+    Upsample: "nn.SpatialUpSamplingBilinear",
     nn.BatchNorm2d: "nn.SpatialBatchNormalization",
     nn.Conv2d: "nn.SpatialConvolution",
     nn.Identity: "nn.Identity",
@@ -106,7 +106,7 @@ def _places(network: VRN) -> Iterator[_Place]:
             yield from below(child, f"{key}.", depth + 1)
             if isinstance(child, BranchSum):
                 yield _Place(depth, "nn.CAddTable", key, ())
-            if isinstance(child, Enlarge):
+            if isinstance(child, Upsample):
                 yield _Place(depth, "nn.Sigmoid", key, ())
 
     yield from below(network, "", 0)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.volume import occupied_box, voxel_transform
 
-__all__ = ["turn_volumes", "unpack_bits"]
+__all__ = ["transform_volumes", "unpack_bits"]
 
 _STILL = 1e-9
 """Coefficients below it do not move a voxel."""
@@ -27,7 +27,7 @@ def unpack_bits(bits: torch.Tensor) -> torch.Tensor:
     return ((bits.unsqueeze(-1) >> places) & 1).flatten(-2).bool()
 
 
-def turn_volumes(volumes: torch.Tensor, transforms: np.ndarray) -> torch.Tensor:
+def transform_volumes(volumes: torch.Tensor, transforms: np.ndarray) -> torch.Tensor:
     """Carries volumes through affines of the frame, trilinearly; outside is empty.
 
     Args:

@@ -20,9 +20,9 @@ from rayboot.errors import ShapeError
 from rayboot.models.losses import voxel_cross_entropy
 from rayboot.models.network_config import VRNConfig
 from rayboot.models.reconstructor import Reconstructor, require_images
-from rayboot.models.transform import turn_volumes, unpack_bits
+from rayboot.models.transform import transform_volumes, unpack_bits
 
-__all__ = ["VRN", "BranchSum", "Enlarge"]
+__all__ = ["VRN", "BranchSum", "Upsample"]
 
 
 class VRN(nn.Sequential, Reconstructor):
@@ -104,11 +104,11 @@ class VRN(nn.Sequential, Reconstructor):
             raise ShapeError(f"a target holds {len(bits)} bytes, {shape} needs {size}")
         return np.frombuffer(bits, np.uint8).reshape(depth, height, width // 8)
 
-    def turn(self, targets: torch.Tensor, transforms: np.ndarray) -> torch.Tensor:
+    def transform_targets(self, targets: torch.Tensor, transforms: np.ndarray) -> torch.Tensor:
         """Volumes (B, D, H, W) bool of bits (B, D, H, W / 8), turned."""
-        return turn_volumes(unpack_bits(targets), transforms)
+        return transform_volumes(unpack_bits(targets), transforms)
 
-    def soften(self, estimate: torch.Tensor) -> torch.Tensor:
+    def soft_targets(self, estimate: torch.Tensor) -> torch.Tensor:
         """Occupancy in [0, 1]."""
         return torch.sigmoid(estimate.float())
 
@@ -122,11 +122,11 @@ class VRN(nn.Sequential, Reconstructor):
         """:func:`~rayboot.models.losses.voxel_cross_entropy`."""
         return voxel_cross_entropy(estimate, targets, weights)
 
-    def shapes(self, targets: torch.Tensor) -> torch.Tensor:
+    def target_volumes(self, targets: torch.Tensor) -> torch.Tensor:
         """The same."""
         return targets
 
-    def overlap(self, estimate: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def iou(self, estimate: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Intersection over union at 0.5, (B,); 0 where both are empty."""
         predicted = estimate > 0
         union = (predicted | targets).sum(dim=(1, 2, 3)).clamp(min=1)
@@ -194,11 +194,11 @@ def _pointwise(width: int) -> nn.Module:
 
 def _head(config: VRNConfig) -> nn.Module:
     return nn.Sequential(
-        _pointwise(config.channels), nn.Conv2d(config.channels, config.slices, 1), Enlarge()
+        _pointwise(config.channels), nn.Conv2d(config.channels, config.slices, 1), Upsample()
     )
 
 
-class Enlarge(nn.Module):
+class Upsample(nn.Module):
     """Features at a quarter of the resolution to the volume's."""
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:

@@ -15,14 +15,21 @@ from ray.util.annotations import RayDeprecationWarning
 
 from rayboot.cluster.progress import Progress
 from rayboot.logs import LogContext, adopt_context, current_context
-from rayboot.pipeline.isolation import Isolated, Isolation, Stage
+from rayboot.pipeline.isolation import Stage, SubprocessSpec, SubprocessStage
 
-__all__ = ["Reading", "StageActor", "StageUse", "Tally", "map_with_actors", "read_progress"]
+__all__ = [
+    "StatsSnapshot",
+    "StageActor",
+    "StageUsage",
+    "StageStats",
+    "map_with_actor_pool",
+    "read_progress",
+]
 
 _LOG = logging.getLogger(__name__)
 
 
-class StageUse(NamedTuple):
+class StageUsage(NamedTuple):
     """What the actors of a stage did, all together.
 
     Attributes:
@@ -37,9 +44,9 @@ class StageUse(NamedTuple):
     cpu_s: float
     num_bytes: int
 
-    def plus(self, other: "StageUse") -> "StageUse":
+    def plus(self, other: "StageUsage") -> "StageUsage":
         """Both together."""
-        return StageUse(
+        return StageUsage(
             self.rows + other.rows,
             self.busy_s + other.busy_s,
             self.cpu_s + other.cpu_s,
@@ -47,27 +54,27 @@ class StageUse(NamedTuple):
         )
 
 
-class Tally:
+class StageStats:
     """Adds up what stages did, wherever they run: an actor's class."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
-        self._use: dict[str, StageUse] = {}
+        self._use: dict[str, StageUsage] = {}
         self._first_s: dict[str, float] = {}
         self._rejects: Counter[str] = Counter()
 
-    def note(self, stage: str, use: StageUse, rejects: dict[str, int]) -> None:
+    def note(self, stage: str, use: StageUsage, rejects: dict[str, int]) -> None:
         """One batch; ``rejects`` are counts by ``stage, reason``."""
         self._first_s.setdefault(stage, time.monotonic() - self._started)
-        self._use[stage] = self._use.get(stage, StageUse(0, 0.0, 0.0, 0)).plus(use)
+        self._use[stage] = self._use.get(stage, StageUsage(0, 0.0, 0.0, 0)).plus(use)
         self._rejects.update(rejects)
 
-    def read(self) -> "Reading":
+    def read(self) -> "StatsSnapshot":
         """So far."""
-        return Reading(self._use, dict(self._rejects), self._first_s)
+        return StatsSnapshot(self._use, dict(self._rejects), self._first_s)
 
 
-class Reading(NamedTuple):
+class StatsSnapshot(NamedTuple):
     """What a tally knows.
 
     Attributes:
@@ -76,7 +83,7 @@ class Reading(NamedTuple):
         first_s: from the tally's making to the first batch that a stage finished.
     """
 
-    use: dict[str, StageUse]
+    use: dict[str, StageUsage]
     rejects: dict[str, int]
     first_s: dict[str, float]
 
@@ -85,10 +92,10 @@ def read_progress(tally: Any, last_stage: str) -> Progress | None:
     """How far a run is whose last stage is that; None before its first batch.
 
     Args:
-        tally: handle of an actor of :class:`Tally`.
+        tally: handle of an actor of :class:`StageStats`.
         last_stage: name.
     """
-    reading: Reading = ray.get(tally.read.remote())
+    reading: StatsSnapshot = ray.get(tally.read.remote())
     if last_stage not in reading.use:
         return None
     text = ""
@@ -107,14 +114,14 @@ class StageActor:
     Args:
         name: of the stage.
         stage: makes it, to be run here; or how to run it in a process of its own.
-        tally: handle of an actor of :class:`Tally`.
+        tally: handle of an actor of :class:`StageStats`.
         log: what the lines of its process say; None leaves them alone.
     """
 
     def __init__(
         self,
         name: str,
-        stage: Callable[[], Stage] | Isolation,
+        stage: Callable[[], Stage] | SubprocessSpec,
         tally: Any,
         log: LogContext | None = None,
     ) -> None:
@@ -122,7 +129,9 @@ class StageActor:
         adopt_context(log)
         started = time.monotonic()
         # What runs apart is not imported here: two processes need not hold it.
-        self._stage: Stage = Isolated(stage, name) if isinstance(stage, Isolation) else stage()
+        self._stage: Stage = (
+            SubprocessStage(stage, name) if isinstance(stage, SubprocessSpec) else stage()
+        )
         seconds = round(time.monotonic() - started, 3)
         _LOG.info("stage %s is ready", name, extra={"stage": name, "seconds": seconds})
         self._cpu_s: float | None = None
@@ -141,7 +150,7 @@ class StageActor:
         busy_s = time.perf_counter() - started
         # From batch to batch, so that what Ray does for it in this process counts too.
         self._cpu_s = self._spent()
-        use = StageUse(len(made), busy_s, self._cpu_s - cpu_before, made.nbytes)
+        use = StageUsage(len(made), busy_s, self._cpu_s - cpu_before, made.nbytes)
         rejected = _new_rejects(table, made)
         rejects = Counter((row["stage"], row["reason"]) for row in rejected)
         self._photos.inc(use.rows, {"stage": self._name})
@@ -167,7 +176,7 @@ class StageActor:
             raise
 
     def _spent(self) -> float:
-        inner = self._stage.cpu_s() if isinstance(self._stage, Isolated) else 0.0
+        inner = self._stage.cpu_s() if isinstance(self._stage, SubprocessStage) else 0.0
         return time.process_time() + inner
 
 
@@ -192,7 +201,7 @@ def _log_rejects(rows: list[dict[str, Any]]) -> None:
         _LOG.debug("%s is rejected: %s", about["face_id"], row.get("message"), extra=about)
 
 
-def map_with_actors(
+def map_with_actor_pool(
     rows: Dataset, actor: dict[str, Any], batch_size: int, num_actors: int, **resources: Any
 ) -> Dataset:
     """Rows through a pool of :class:`StageActor`.

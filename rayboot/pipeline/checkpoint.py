@@ -17,7 +17,7 @@ from ray.data.checkpoint import CheckpointConfig
 from rayboot.io.retry import RETRIED_ERRORS
 from rayboot.io.storage import list_files
 
-__all__ = ["checkpointed", "finished_files", "quiet"]
+__all__ = ["checkpointed", "finished_files", "without_progress_bars"]
 
 _PENDING = ".pending.parquet"
 
@@ -40,7 +40,10 @@ def checkpointed(path: str, filesystem: Any) -> Iterator[None]:
         delete_checkpoint_on_success=False,
     )
     # Ray's own list has PyArrow's S3 client alone. It tries ten times within three minutes.
-    with quiet(), _settings(checkpoint_config=config, retried_io_errors=[RETRIED_ERRORS]):
+    with (
+        without_progress_bars(),
+        _settings(checkpoint_config=config, retried_io_errors=[RETRIED_ERRORS]),
+    ):
         yield
 
 
@@ -58,7 +61,7 @@ def finished_files(output: str, names: Iterable[str], checkpoint: str) -> list[s
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def without_progress_bars() -> Iterator[None]:
     """Data sets that run in a ``with`` block show no bar for each operator, and leave nothing."""
     try:
         # One bar over photos says more.

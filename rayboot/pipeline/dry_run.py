@@ -8,12 +8,12 @@ import pyarrow as pa
 from rayboot.errors import RequestError
 from rayboot.models import read_config
 from rayboot.pipeline.generate_config import GenerateConfig
-from rayboot.pipeline.stages.crop_faces import ReadPhotos
-from rayboot.pipeline.stages.predict_volume import ReconstructFaces
-from rayboot.pipeline.stages.render_views import TurnFaces
+from rayboot.pipeline.stages.crop_faces import CropFaces
+from rayboot.pipeline.stages.predict_volume import PredictVolume
+from rayboot.pipeline.stages.render_views import RenderViews
 from rayboot.registry.registration import resolve_weights
 
-__all__ = ["make_few"]
+__all__ = ["generate_in_process"]
 
 _TRIES = 4
 """Photos that are tried for each face that is wanted."""
@@ -21,7 +21,7 @@ _TRIES = 4
 _AT_ONCE = 4
 
 
-def make_few(config: GenerateConfig, photos: pa.Table, num_faces: int) -> list[dict]:
+def generate_in_process(config: GenerateConfig, photos: pa.Table, num_faces: int) -> list[dict]:
     """Rows of :data:`rayboot.data.schema.PAIRS_SCHEMA` of some faces.
 
     Args:
@@ -36,8 +36,8 @@ def make_few(config: GenerateConfig, photos: pa.Table, num_faces: int) -> list[d
     weights = resolve_weights(config.model, config.tracking_uri)
     network = read_config(weights)
     shape = (network.slices, network.resolution, network.resolution)
-    read = ReadPhotos(network.resolution, config.selection, config.selection.detect_faces)
-    reconstruct = ReconstructFaces(
+    read = CropFaces(network.resolution, config.selection, config.selection.detect_faces)
+    reconstruct = PredictVolume(
         str(weights),
         config.inference,
         _AT_ONCE,
@@ -45,7 +45,7 @@ def make_few(config: GenerateConfig, photos: pa.Table, num_faces: int) -> list[d
         isovalue=config.isovalue,
         cell=config.cell_px(network.resolution),
     )
-    turn = TurnFaces(config, shape, "", "")
+    turn = RenderViews(config, shape, "", "")
     photos = photos.append_column("duplicate_of", pa.nulls(len(photos), pa.string()))
     places = np.linspace(0, len(photos) - 1, _TRIES * num_faces)
     tried = np.unique(places.round().astype(int))

@@ -17,14 +17,14 @@ import pyarrow.parquet as pq
 import ray
 import ray.data
 
-from rayboot.cluster.failures import blaming_cluster
-from rayboot.cluster.progress import beside_driver, show_progress
-from rayboot.cluster.resources import require_room
+from rayboot.cluster.failures import translate_ray_errors
+from rayboot.cluster.progress import show_progress, spawn_on_driver_node
+from rayboot.cluster.resources import require_resources
 from rayboot.data.mesh_files import encode_mesh
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RaybootError
-from rayboot.geometry.isosurface import surface_of_cells
-from rayboot.io.lease import exclusive
-from rayboot.io.retry import blaming_store, patiently
+from rayboot.geometry.isosurface import extract_coarse_surface
+from rayboot.io.lease import hold_lease
+from rayboot.io.retry import retry_io, translate_storage_errors
 from rayboot.io.storage import (
     arrow_filesystem,
     exists,
@@ -35,17 +35,17 @@ from rayboot.io.storage import (
     write_bytes,
 )
 from rayboot.logs import logged_run
-from rayboot.pipeline.actor import Tally, map_with_actors, read_progress
+from rayboot.pipeline.actor import StageStats, map_with_actor_pool, read_progress
 from rayboot.pipeline.blocks import ROWS_PER_BLOCK, WRITE_CPUS, cut_into_blocks
 from rayboot.pipeline.checkpoint import checkpointed, finished_files
-from rayboot.pipeline.export_request import CHECKPOINT, LISTING, LOCK, ROWS, MeshKind, MeshPlan
-from rayboot.pipeline.isolation import Isolation
-from rayboot.pipeline.stages.crop_faces import ReadPhotos, reject_read
-from rayboot.pipeline.stages.predict_volume import ReconstructFaces
-from rayboot.pipeline.stages.records import Row, map_rows, rows_of, solid_of
-from rayboot.render.texturing import paint_mesh
+from rayboot.pipeline.export_request import CHECKPOINT, LISTING, LOCK, ROWS, ExportPlan, MeshKind
+from rayboot.pipeline.isolation import SubprocessSpec
+from rayboot.pipeline.stages.crop_faces import CropFaces, reject_crop
+from rayboot.pipeline.stages.predict_volume import PredictVolume
+from rayboot.pipeline.stages.records import Row, decode_solid, map_rows, table_to_rows
+from rayboot.render.texturing import color_vertices
 
-__all__ = ["MeshSummary", "WriteMeshes", "reconstruct_photos"]
+__all__ = ["ExportSummary", "WriteMeshes", "export_meshes"]
 
 _INDEX = "index.parquet"
 
@@ -66,14 +66,14 @@ INDEX_SCHEMA = pa.schema(
 _LAST_STAGE = "mesh"
 
 
-class MeshSummary(NamedTuple):
+class ExportSummary(NamedTuple):
     """Photos that gave a mesh, and those that gave none by (stage, reason)."""
 
     num_meshes: int
     rejects: Mapping[tuple[str, str], int]
 
 
-def reconstruct_photos(plan: MeshPlan) -> MeshSummary:
+def export_meshes(plan: ExportPlan) -> ExportSummary:
     """Writes ``STEM.ply`` and ``STEM.glb`` for every face; Ray must be initialised.
 
     Vertices are in the frame of the face's crop (x right, y up, z towards the
@@ -81,29 +81,29 @@ def reconstruct_photos(plan: MeshPlan) -> MeshSummary:
     where a photo gave no mesh.
 
     Args:
-        plan: from :func:`rayboot.pipeline.export_request.prepare_meshes`.
+        plan: from :func:`rayboot.pipeline.export_request.prepare_export`.
 
     Raises:
         BusyError: another run writes to the same output.
         StoreError: the object store is in trouble for long; what is finished is kept.
     """
-    with logged_run(plan.run_id), exclusive(join_uri(plan.output, LOCK)):
+    with logged_run(plan.run_id), hold_lease(join_uri(plan.output, LOCK)):
         if not exists(join_uri(plan.output, _INDEX)):
-            done = patiently(lambda: _read_rows(plan.output), plan.output)
+            done = retry_io(lambda: _read_rows(plan.output), plan.output)
             if len(done) < plan.num_photos:
                 _run(plan, plan.num_photos - len(done))
-            patiently(lambda: _write_index(plan), plan.output)
-        return patiently(lambda: _summarize(plan.output), plan.output)
+            retry_io(lambda: _write_index(plan), plan.output)
+        return retry_io(lambda: _summarize(plan.output), plan.output)
 
 
-def _run(plan: MeshPlan, num_left: int) -> None:
+def _run(plan: ExportPlan, num_left: int) -> None:
     pools = plan.config.pools
-    require_room(pools.bundles())
+    require_resources(pools.bundles())
     filesystem, path = arrow_filesystem(plan.output)
-    tally = beside_driver(Tally)
+    tally = spawn_on_driver_node(StageStats)
     with (
-        blaming_cluster(plan.output),
-        blaming_store(plan.output),
+        translate_ray_errors(plan.output),
+        translate_storage_errors(plan.output),
         checkpointed(join_uri(path, CHECKPOINT), filesystem),
         show_progress("mesh", "photo", lambda: read_progress(tally, _LAST_STAGE), num_left),
     ):
@@ -120,15 +120,15 @@ def _run(plan: MeshPlan, num_left: int) -> None:
     ray.kill(tally)
 
 
-def _mesh_stages(listing: ray.data.Dataset, plan: MeshPlan, tally: Any) -> ray.data.Dataset:
+def _mesh_stages(listing: ray.data.Dataset, plan: ExportPlan, tally: Any) -> ray.data.Dataset:
     """Listed photos to rows of the index, their meshes written."""
     config, pools, size = plan.config, plan.config.pools, plan.network.resolution
-    read = partial(ReadPhotos, size, None, detect_faces=config.detect_faces)
-    cropped = map_with_actors(
+    read = partial(CropFaces, size, None, detect_faces=config.detect_faces)
+    cropped = map_with_actor_pool(
         listing,
         {
             "name": "read",
-            "stage": Isolation.of(read, reject_read, pools.seconds_a_photo),
+            "stage": SubprocessSpec.of(read, reject_crop, pools.photo_timeout_s),
             "tally": tally,
         },
         batch_size=pools.batch_size,
@@ -136,13 +136,13 @@ def _mesh_stages(listing: ray.data.Dataset, plan: MeshPlan, tally: Any) -> ray.d
         num_cpus=pools.reader_cpus,
     )
     reconstruct = partial(
-        ReconstructFaces,
+        PredictVolume,
         weights=plan.weights,
         config=config.inference,
         batch_size=pools.batch_size,
         use_gpu=pools.reconstruct_gpus > 0,
     )
-    reconstructed = map_with_actors(
+    reconstructed = map_with_actor_pool(
         cropped,
         {"name": "reconstruct", "stage": reconstruct, "tally": tally},
         batch_size=pools.batch_size,
@@ -151,7 +151,7 @@ def _mesh_stages(listing: ray.data.Dataset, plan: MeshPlan, tally: Any) -> ray.d
         num_gpus=pools.reconstruct_gpus or None,
     )
     write = partial(WriteMeshes, (plan.network.slices, size, size), plan.output, config.kinds)
-    return map_with_actors(
+    return map_with_actor_pool(
         reconstructed,
         {"name": _LAST_STAGE, "stage": write, "tally": tally},
         batch_size=pools.batch_size,
@@ -169,7 +169,7 @@ def _read_rows(output: str) -> pa.Table:
     return pa.concat_tables(parts)
 
 
-def _write_index(plan: MeshPlan) -> None:
+def _write_index(plan: ExportPlan) -> None:
     rows = _read_rows(plan.output).sort_by("face_id")
     if len(rows) != plan.num_photos:
         raise RaybootError(
@@ -181,12 +181,12 @@ def _write_index(plan: MeshPlan) -> None:
     write_bytes(join_uri(plan.output, _INDEX), buffer.getvalue())
 
 
-def _summarize(output: str) -> MeshSummary:
+def _summarize(output: str) -> ExportSummary:
     with open_file(join_uri(output, _INDEX)) as file:
         table = pq.read_table(file, columns=["stage", "reason"])
     pairs = zip(table["stage"].to_pylist(), table["reason"].to_pylist(), strict=True)
     rejects = Counter((stage, reason) for stage, reason in pairs if reason)
-    return MeshSummary(len(table) - sum(rejects.values()), rejects)
+    return ExportSummary(len(table) - sum(rejects.values()), rejects)
 
 
 class WriteMeshes:
@@ -203,7 +203,7 @@ class WriteMeshes:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """One batch."""
-        rows = map_rows(rows_of(table), self._process)
+        rows = map_rows(table_to_rows(table), self._process)
         names = INDEX_SCHEMA.names
         kept = [{name: row.get(name) for name in names} for row in rows]
         return pa.Table.from_pylist(kept, schema=INDEX_SCHEMA)
@@ -212,17 +212,17 @@ class WriteMeshes:
         names = self._names(row["face_id"])
         size = self._shape[2]
         photo = np.frombuffer(row["image"], np.uint8).reshape(size, size, 3)
-        solid = solid_of(row, self._shape, 0).without_specks()
+        solid = decode_solid(row, self._shape, 0).without_small_components()
         try:
-            mesh = surface_of_cells(solid.cells, self._shape, 0)
+            mesh = extract_coarse_surface(solid.cells, self._shape, 0)
         except DegenerateInputError as error:
             raise FaceRejectedError("reconstruct", "degenerate", str(error)) from error
         # Any pose may come here, so no plane of symmetry is asked for.
-        painted = paint_mesh(mesh, photo, None, "mirrored")
+        painted = color_vertices(mesh, photo, None, "mirrored")
         payloads = {kind: encode_mesh(painted, kind) for kind in self._kinds}
         for kind, payload in payloads.items():
             uri = join_below(self._output, names[kind])
-            patiently(partial(write_bytes, uri, payload), uri)
+            retry_io(partial(write_bytes, uri, payload), uri)
         return names
 
     def _names(self, face_id: str) -> Row:

@@ -24,9 +24,9 @@ __all__ = [
     "LOCK",
     "ROWS",
     "MeshKind",
-    "MeshPlan",
+    "ExportPlan",
     "ReconstructConfig",
-    "prepare_meshes",
+    "prepare_export",
 ]
 
 LISTING, CHECKPOINT, LOCK = "_run/listing.parquet", "_run/checkpoint", "_run/lock.json"
@@ -48,7 +48,7 @@ class ReconstructConfig(FrozenConfig):
     """``render`` stands for those who colour and write meshes; they need no GPU."""
 
 
-class MeshPlan(NamedTuple):
+class ExportPlan(NamedTuple):
     """A checked request; ``weights`` is the URI of a copy beside the meshes."""
 
     config: ReconstructConfig
@@ -59,13 +59,13 @@ class MeshPlan(NamedTuple):
     run_id: str
 
 
-def prepare_meshes(
+def prepare_export(
     model: str,
     input_uri: str,
     output_uri: str,
     config: ReconstructConfig | None = None,
     tracking_uri: str | None = None,
-) -> MeshPlan:
+) -> ExportPlan:
     """Checks a request and lists its photos once; needs no Ray.
 
     Raises:
@@ -93,7 +93,7 @@ def prepare_meshes(
         stored = {**stamp, "num_photos": num_photos, "run_id": new_run_id()}
         write_bytes(join_uri(output_uri, _STAMP), json.dumps(stored, indent=1).encode())
     run_id = stored.get("run_id", stamp["config_digest"][:32])
-    return MeshPlan(config, copy, read_config(weights), num_photos, output_uri, run_id)
+    return ExportPlan(config, copy, read_config(weights), num_photos, output_uri, run_id)
 
 
 def _write_listing(input_uri: str, output_uri: str) -> int:

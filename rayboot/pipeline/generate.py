@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import ray.data
 from ray.data import Dataset
 
-from rayboot.cluster.failures import blaming_cluster
-from rayboot.cluster.progress import beside_driver, show_progress
-from rayboot.cluster.resources import require_room
+from rayboot.cluster.failures import translate_ray_errors
+from rayboot.cluster.progress import show_progress, spawn_on_driver_node
+from rayboot.cluster.resources import require_resources
 from rayboot.data.manifest import Manifest, read_manifest, write_manifest
 from rayboot.errors import RaybootError
-from rayboot.io.lease import exclusive
-from rayboot.io.retry import blaming_store, patiently
+from rayboot.io.lease import hold_lease
+from rayboot.io.retry import retry_io, translate_storage_errors
 from rayboot.io.storage import (
     arrow_filesystem,
     exists,
@@ -25,14 +25,14 @@ from rayboot.io.storage import (
     open_file,
 )
 from rayboot.logs import logged_run
-from rayboot.pipeline.actor import Reading, StageUse, Tally, read_progress
+from rayboot.pipeline.actor import StageStats, StageUsage, StatsSnapshot, read_progress
 from rayboot.pipeline.blocks import WRITE_CPUS, cut_into_blocks, rows_per_block
 from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.generate_request import CHECKPOINT, LISTING, LOCK, TEST_PHOTOS, GeneratePlan
 from rayboot.pipeline.generate_summary import GenerateSummary, count_rows, summarize
-from rayboot.pipeline.graph import LAST_STAGE, bootstrap_stages
-from rayboot.pipeline.listing import know_pictures
-from rayboot.pipeline.retry_rejects import finish_forgetting
+from rayboot.pipeline.graph import LAST_STAGE, build_generate_graph
+from rayboot.pipeline.listing import build_hash_index
+from rayboot.pipeline.retry_rejects import finish_removal
 
 __all__ = ["generate"]
 
@@ -52,43 +52,43 @@ def generate(plan: GeneratePlan) -> GenerateSummary:
         StoreError: the object store is in trouble for long; what is finished is kept.
         DiskFullError, ClusterError: likewise.
     """
-    with logged_run(plan.run_id) as run_id, exclusive(join_uri(plan.output, LOCK)):
-        finish_forgetting(plan.output)
+    with logged_run(plan.run_id) as run_id, hold_lease(join_uri(plan.output, LOCK)):
+        finish_removal(plan.output)
         if read_manifest(plan.output) is not None:
             _LOG.info("%s is finished already", plan.output)
             return summarize(plan.output)
         started = time.monotonic()
-        num_left = plan.num_photos - patiently(lambda: count_rows(plan.output), plan.output)
+        num_left = plan.num_photos - retry_io(lambda: count_rows(plan.output), plan.output)
         _LOG.info(
             "run %s: %d photos, %d of them to do, into %s",
             run_id, plan.num_photos, num_left, plan.output,
             extra={"num_photos": plan.num_photos, "num_left": num_left, "output": plan.output},
         )  # fmt: skip
         use = _run_stages(plan, num_left) if num_left else {}
-        summary = patiently(lambda: _finish(plan, run_id), plan.output)
+        summary = retry_io(lambda: _finish(plan, run_id), plan.output)
         return summary._replace(stages=use, seconds=time.monotonic() - started)
 
 
-def _run_stages(plan: GeneratePlan, num_left: int) -> dict[str, StageUse]:
+def _run_stages(plan: GeneratePlan, num_left: int) -> dict[str, StageUsage]:
     pools = plan.config.pools
-    require_room(pools.bundles())
+    require_resources(pools.bundles())
     filesystem, path = arrow_filesystem(plan.output)
     tested = _find_test_pictures(plan)
-    tally = beside_driver(Tally)
+    tally = spawn_on_driver_node(StageStats)
     with (
-        blaming_cluster(plan.output),
-        blaming_store(plan.output),
+        translate_ray_errors(plan.output),
+        translate_storage_errors(plan.output),
         checkpointed(join_uri(path, CHECKPOINT), filesystem),
         show_progress("generate", "photo", lambda: read_progress(tally, LAST_STAGE), num_left),
     ):
-        rows = bootstrap_stages(_read_listing(plan), plan, tally, tested)
+        rows = build_generate_graph(_read_listing(plan), plan, tally, tested)
         rows.write_parquet(
             path,
             filesystem=filesystem,
             partition_cols=["outcome"],
             ray_remote_args={"num_cpus": WRITE_CPUS},
         )
-    reading: Reading = ray.get(tally.read.remote())
+    reading: StatsSnapshot = ray.get(tally.read.remote())
     ray.kill(tally)
     return reading.use
 
@@ -100,7 +100,7 @@ def _find_test_pictures(plan: GeneratePlan) -> str | None:
     uri = join_uri(plan.output, _TEST_PICTURES)
     if not exists(uri):
         with open_file(join_uri(plan.output, TEST_PHOTOS)) as file:
-            know_pictures(pq.read_table(file)).save(uri)
+            build_hash_index(pq.read_table(file)).save(uri)
     return uri
 
 

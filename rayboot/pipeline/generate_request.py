@@ -21,7 +21,7 @@ from rayboot.io.storage import exists, join_uri, read_bytes, require_writable, w
 from rayboot.logs import new_run_id
 from rayboot.models import NetworkConfig, read_config
 from rayboot.pipeline.generate_config import GenerateConfig
-from rayboot.pipeline.listing import list_inputs, mark_duplicates, thin_videos
+from rayboot.pipeline.listing import list_inputs, mark_duplicates, subsample_videos
 from rayboot.registry.registration import resolve_weights
 
 __all__ = [
@@ -132,7 +132,7 @@ def write_listing(inputs: str | tuple[str, ...], frame_step: int, output: str) -
     tested = listed.filter(listed["is_test"])
     # A copy of a listing is what its memory has no room for.
     photos = listed.filter(pc.invert(listed["is_test"])) if len(tested) else listed
-    kept = thin_videos(photos, frame_step)
+    kept = subsample_videos(photos, frame_step)
     if len(kept) == 0:
         raise RequestError(
             f"input {inputs}: all of its {len(listed)} photos belong to LS3D-W's test "

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray
 
-from rayboot.io.retry import patiently
+from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_uri, list_files, open_file
-from rayboot.pipeline.actor import StageUse
+from rayboot.pipeline.actor import StageUsage
 from rayboot.pipeline.checkpoint import finished_files
 from rayboot.pipeline.generate_request import CHECKPOINT
 
@@ -46,7 +46,7 @@ class GenerateSummary(NamedTuple):
     num_views: int
     num_left_out: int
     rejects: dict[tuple[str, str], int]
-    stages: Mapping[str, StageUse] = MappingProxyType({})
+    stages: Mapping[str, StageUsage] = MappingProxyType({})
     seconds: float = 0.0
 
 
@@ -108,7 +108,7 @@ def _from_each(output: str, names: list[str], read: Callable[[str], _T]) -> Iter
 def _from_some(output: str, names: list[str], read: Callable[[str], _T]) -> list[_T]:
     def ask(name: str) -> _T:
         uri = join_uri(output, name)
-        return patiently(partial(read, uri), uri)
+        return retry_io(partial(read, uri), uri)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(ask, names))

@@ -6,14 +6,14 @@ from typing import Any
 
 from ray.data import Dataset
 
-from rayboot.pipeline.actor import map_with_actors
+from rayboot.pipeline.actor import map_with_actor_pool
 from rayboot.pipeline.generate_request import GeneratePlan
-from rayboot.pipeline.isolation import Isolation, Stage
-from rayboot.pipeline.stages.crop_faces import ReadPhotos, reject_read
-from rayboot.pipeline.stages.predict_volume import ReconstructFaces
-from rayboot.pipeline.stages.render_views import TurnFaces, reject_turn
+from rayboot.pipeline.isolation import Stage, SubprocessSpec
+from rayboot.pipeline.stages.crop_faces import CropFaces, reject_crop
+from rayboot.pipeline.stages.predict_volume import PredictVolume
+from rayboot.pipeline.stages.render_views import RenderViews, reject_render
 
-__all__ = ["LAST_STAGE", "bootstrap_stages"]
+__all__ = ["LAST_STAGE", "build_generate_graph"]
 
 LAST_STAGE = "turn"
 
@@ -21,7 +21,7 @@ _BATCHES_ON_GPU = 4
 """That the network's actor takes in one call: one is copied while the next is computed."""
 
 
-def bootstrap_stages(
+def build_generate_graph(
     listing: Dataset, plan: GeneratePlan, tally: Any, tested: str | None
 ) -> Dataset:
     """Listed photos to rows of :data:`rayboot.data.schema.PAIRS_SCHEMA`.
@@ -29,18 +29,18 @@ def bootstrap_stages(
     Args:
         listing: rows of :data:`~rayboot.data.readers.PHOTO_SCHEMA`, ``duplicate_of`` added.
         plan: the request.
-        tally: handle of an actor of :class:`~rayboot.pipeline.actor.Tally`.
+        tally: handle of an actor of :class:`~rayboot.pipeline.actor.StageStats`.
         tested: URI of the pictures that no photo may show; None where there are none.
     """
     pools = plan.config.pools
-    cropped = map_with_actors(
+    cropped = map_with_actor_pool(
         listing,
         {"name": "read", "stage": _read_stage(plan, tested), "tally": tally},
         batch_size=pools.batch_size,
         num_actors=pools.num_readers,
         num_cpus=pools.reader_cpus,
     )
-    reconstructed = map_with_actors(
+    reconstructed = map_with_actor_pool(
         cropped,
         {"name": "reconstruct", "stage": _reconstruct_stage(plan), "tally": tally},
         batch_size=pools.batch_size * (_BATCHES_ON_GPU if pools.reconstruct_gpus else 1),
@@ -48,7 +48,7 @@ def bootstrap_stages(
         num_cpus=pools.reconstruct_cpus,
         num_gpus=pools.reconstruct_gpus or None,
     )
-    return map_with_actors(
+    return map_with_actor_pool(
         reconstructed,
         {"name": LAST_STAGE, "stage": _turn_stage(plan), "tally": tally},
         batch_size=pools.batch_size,
@@ -58,23 +58,23 @@ def bootstrap_stages(
     )
 
 
-def _read_stage(plan: GeneratePlan, tested: str | None) -> Isolation:
+def _read_stage(plan: GeneratePlan, tested: str | None) -> SubprocessSpec:
     config = plan.config
     make = partial(
-        ReadPhotos,
+        CropFaces,
         size=plan.network.resolution,
         selection=config.selection,
         detect_faces=config.selection.detect_faces,
         test_pictures=tested,
     )
-    return Isolation.of(make, reject_read, config.pools.seconds_a_photo)
+    return SubprocessSpec.of(make, reject_crop, config.pools.photo_timeout_s)
 
 
 def _reconstruct_stage(plan: GeneratePlan) -> Callable[[], Stage]:
     config = plan.config
     # A volume has one size whatever the photo: no photo can crash this one.
     return partial(
-        ReconstructFaces,
+        PredictVolume,
         weights=plan.weights,
         config=config.inference,
         batch_size=config.pools.batch_size,
@@ -84,12 +84,12 @@ def _reconstruct_stage(plan: GeneratePlan) -> Callable[[], Stage]:
     )
 
 
-def _turn_stage(plan: GeneratePlan) -> Isolation:
+def _turn_stage(plan: GeneratePlan) -> SubprocessSpec:
     make = partial(
-        TurnFaces,
+        RenderViews,
         config=plan.config,
         shape=plan.volume_shape(),
         model_version=plan.model_digest,
         config_digest=plan.stamp["config_digest"],
     )
-    return Isolation.of(make, reject_turn, plan.config.pools.seconds_a_photo)
+    return SubprocessSpec.of(make, reject_render, plan.config.pools.photo_timeout_s)

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from rayboot.logs import adopt_inherited
 
-__all__ = ["Isolated", "Isolation", "Rejecting", "Stage"]
+__all__ = ["SubprocessStage", "SubprocessSpec", "Rejecting", "Stage"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,34 +35,34 @@ Rejecting = Callable[[pa.Table, str, str], pa.Table]
 """A table of one row, the reason and a sentence to the row's reject."""
 
 
-class Isolation(NamedTuple):
+class SubprocessSpec(NamedTuple):
     """How to run a stage in a process of its own.
 
     Attributes:
         payload: the stage's maker and its rejecting, pickled: whoever passes it on need not
             import what they import.
-        seconds_a_photo: that the stage may take; a batch has as many times that as it has rows.
+        photo_timeout_s: that the stage may take; a batch has as many times that as it has rows.
     """
 
     payload: bytes
-    seconds_a_photo: float
+    photo_timeout_s: float
 
     @classmethod
     def of(
-        cls, make: Callable[[], Stage], reject: Rejecting, seconds_a_photo: float
-    ) -> "Isolation":
+        cls, make: Callable[[], Stage], reject: Rejecting, photo_timeout_s: float
+    ) -> "SubprocessSpec":
         """Of a stage.
 
         Args:
             make: makes it; a class or a partial of one, importable by name.
             reject: makes the row of a photo that cannot be processed; the reason is
                 ``crashed`` or ``timed-out``.
-            seconds_a_photo: that the stage may take.
+            photo_timeout_s: that the stage may take.
         """
-        return cls(pickle.dumps((make, reject)), seconds_a_photo)
+        return cls(pickle.dumps((make, reject)), photo_timeout_s)
 
 
-class Isolated:
+class SubprocessStage:
     """Runs the batches of a stage in a child process.
 
     Args:
@@ -70,7 +70,7 @@ class Isolated:
         name: of the stage, for log lines.
     """
 
-    def __init__(self, isolation: Isolation, name: str = "") -> None:
+    def __init__(self, isolation: SubprocessSpec, name: str = "") -> None:
         self._isolation, self._name = isolation, name
         self._child: _Child | None = None
         self._cpu_s = 0.0
@@ -106,7 +106,7 @@ class Isolated:
         return self._answer(_Request(_to_bytes(photo), why), _START_S)
 
     def _run(self, table: pa.Table) -> pa.Table:
-        timeout_s = self._isolation.seconds_a_photo * len(table)
+        timeout_s = self._isolation.photo_timeout_s * len(table)
         return self._answer(_Request(_to_bytes(table)), timeout_s)
 
     def _answer(self, request: "_Request", timeout_s: float) -> pa.Table:

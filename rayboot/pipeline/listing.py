@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 
 from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
 from rayboot.data.images import decode_photo
-from rayboot.data.perceptual_hash import KnownPictures
+from rayboot.data.perceptual_hash import HashIndex
 from rayboot.data.readers.directory import PHOTO_SCHEMA, list_photos
 from rayboot.errors import FaceRejectedError, RequestError
 
-__all__ = ["know_pictures", "list_inputs", "mark_duplicates", "thin_videos"]
+__all__ = ["build_hash_index", "list_inputs", "mark_duplicates", "subsample_videos"]
 
 _AT_ONCE = 256
 """Photos that are read together to be compared."""
@@ -53,7 +53,7 @@ def _prefixed(photos: pa.Table, name: str) -> pa.Table:
     return photos.set_column(photos.schema.get_field_index("dataset"), "dataset", dataset)
 
 
-def thin_videos(photos: pa.Table, step: int) -> pa.Table:
+def subsample_videos(photos: pa.Table, step: int) -> pa.Table:
     """Every ``step``-th frame of each video, from its first on; photos that are no frames stay.
 
     Args:
@@ -135,9 +135,9 @@ def _digests(photos: pa.Table) -> Iterator[str | None]:
             yield content.hexdigest()
 
 
-def know_pictures(photos: pa.Table) -> KnownPictures:
+def build_hash_index(photos: pa.Table) -> HashIndex:
     """The pictures of listed photos, to find them again among others."""
-    return KnownPictures.of(_decoded(photos))
+    return HashIndex.of(_decoded(photos))
 
 
 def _decoded(photos: pa.Table) -> Iterator[tuple[str, bytes, np.ndarray]]:

@@ -10,12 +10,12 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy
 
-from rayboot.cluster.progress import beside_driver, show_progress
+from rayboot.cluster.progress import show_progress, spawn_on_driver_node
 from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
 from rayboot.data.readers.containers import INDEX_NAME, PACKED_SCHEMA
 from rayboot.data.readers.directory import PHOTO_SCHEMA
 from rayboot.errors import FaceRejectedError, RaybootError
-from rayboot.io.lease import exclusive
+from rayboot.io.lease import hold_lease
 from rayboot.io.storage import (
     arrow_filesystem,
     exists,
@@ -26,7 +26,7 @@ from rayboot.io.storage import (
     write_bytes,
 )
 from rayboot.logs import current_context, logged_run, new_run_id
-from rayboot.pipeline.actor import StageActor, Tally, read_progress
+from rayboot.pipeline.actor import StageActor, StageStats, read_progress
 from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.listing import list_inputs
 
@@ -83,10 +83,10 @@ def pack(plan: PackPlan, num_readers: int = 4) -> int:
     if exists(join_uri(plan.output, INDEX_NAME)):
         return plan.num_photos
     filesystem, path = arrow_filesystem(plan.output)
-    tally = beside_driver(Tally)
+    tally = spawn_on_driver_node(StageStats)
     with (
         logged_run(new_run_id()),
-        exclusive(join_uri(plan.output, _LOCK)),
+        hold_lease(join_uri(plan.output, _LOCK)),
         checkpointed(join_uri(path, _CHECKPOINT), filesystem),
         show_progress("pack", "photo", lambda: read_progress(tally, "pack"), plan.num_photos),
     ):

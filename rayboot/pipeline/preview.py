@@ -13,7 +13,7 @@ from rayboot.data.images import decode_photo, encode_image
 from rayboot.data.readers.directory import list_photos
 from rayboot.errors import RequestError
 from rayboot.io.storage import join_uri, list_files, open_file, write_bytes
-from rayboot.pipeline.dry_run import make_few
+from rayboot.pipeline.dry_run import generate_in_process
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.render.contact_sheet import contact_sheet
 
@@ -57,7 +57,7 @@ def preview_photos(config: GenerateConfig, uri: str, out: Path, num_faces: int =
     """
     write = _writer(out)
     try:
-        faces = make_few(config, list_photos(uri), num_faces)
+        faces = generate_in_process(config, list_photos(uri), num_faces)
     except RequestError as error:
         raise RequestError(f"{uri}: {error}") from error
     return write(out, f"{uri} as this config sees it", contact_sheet([_row(f) for f in faces]))

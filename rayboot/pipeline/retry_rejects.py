@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rayboot.data.manifest import withdraw_manifest
-from rayboot.io.lease import exclusive
+from rayboot.io.lease import hold_lease
 from rayboot.io.storage import (
     exists,
     join_uri,
@@ -22,12 +22,12 @@ from rayboot.io.storage import (
 from rayboot.pipeline.checkpoint import finished_files
 from rayboot.pipeline.generate_request import CHECKPOINT, LOCK
 
-__all__ = ["finish_forgetting", "forget_rejects"]
+__all__ = ["finish_removal", "remove_rejects"]
 
 _INTENT = "_run/forgetting.json"
 
 
-def forget_rejects(output: str, stage: str) -> int:
+def remove_rejects(output: str, stage: str) -> int:
     """Removes the rejects of one stage from a data set, which is unfinished then.
 
     Cut off anywhere, it is finished by the next run on the same output.
@@ -42,8 +42,8 @@ def forget_rejects(output: str, stage: str) -> int:
     Raises:
         BusyError: a run writes to the same output.
     """
-    with exclusive(join_uri(output, LOCK)):
-        finish_forgetting(output)
+    with hold_lease(join_uri(output, LOCK)):
+        finish_removal(output)
         files = {
             name: _ids_of(output, name, stage)
             for name in finished_files(output, list_files(output, "outcome=reject"), CHECKPOINT)
@@ -54,7 +54,7 @@ def forget_rejects(output: str, stage: str) -> int:
         if count:
             intent = {"stage": stage, "files": sorted(found), "ids": sum(found.values(), [])}
             write_bytes(join_uri(output, _INTENT), json.dumps(intent).encode())
-            finish_forgetting(output)
+            finish_removal(output)
         return count
 
 
@@ -64,7 +64,7 @@ def _ids_of(output: str, name: str, stage: str) -> list[str]:
     return table.filter(pc.equal(table["stage"], stage))["face_id"].to_pylist()
 
 
-def finish_forgetting(output: str) -> None:
+def finish_removal(output: str) -> None:
     """Does what a former call meant to do; whoever calls holds the lock.
 
     Every step may be done twice: rows are told by their ids, and a file's remainder has

@@ -1,6 +1,6 @@
 """Figures handed to MLflow in the background, so that a server that is away delays nobody.
 
-Training calls :meth:`Recorder.log_metrics` a step; a thread sends what has come together.
+Training calls :meth:`AsyncMetricLogger.log_metrics` a step; a thread sends what has come together.
 What a server did not take is kept and sent again until it does. A training that was cut off
 goes on from its checkpoint: what was waiting then is handed over again with it, and steps that
 the run has already are not sent a second time.
@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 from mlflow.entities import Metric
 from mlflow.utils.time import get_current_time_millis
 
-__all__ = ["Figure", "Recorder", "recording"]
+__all__ = ["MetricPoint", "AsyncMetricLogger", "async_metric_logger"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _PATIENCE_S = 300.0
 _AT_ONCE = 1000
 
 
-class Figure(NamedTuple):
+class MetricPoint(NamedTuple):
     """A metric's value at a step, and when it was taken, in ms."""
 
     name: str
@@ -42,7 +42,7 @@ class _Sink(Protocol):
     def last_steps(self) -> dict[str, int]: ...
 
 
-class Recorder:
+class AsyncMetricLogger:
     """Sends figures to a run, now or later, in order.
 
     Args:
@@ -53,7 +53,7 @@ class Recorder:
 
     def __init__(self, run: _Sink, interval_s: float = _INTERVAL_S) -> None:
         self._run, self._interval_s = run, interval_s
-        self._waiting: deque[Figure] = deque()
+        self._waiting: deque[MetricPoint] = deque()
         self._last: dict[str, int] | None = None
         self._wake, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._deliver, name="mlflow-recorder", daemon=True)
@@ -62,13 +62,13 @@ class Recorder:
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Takes figures of a step; returns at once."""
         now = get_current_time_millis()
-        self._waiting.extend(Figure(k, float(v), now, step) for k, v in metrics.items())
+        self._waiting.extend(MetricPoint(k, float(v), now, step) for k, v in metrics.items())
 
-    def waiting(self) -> list[Figure]:
+    def waiting(self) -> list[MetricPoint]:
         """What the server has not taken yet."""
         return list(self._waiting.copy())
 
-    def hand_over(self, figures: Iterable[Figure]) -> None:
+    def restore(self, figures: Iterable[MetricPoint]) -> None:
         """Takes what was waiting in a recorder before this one."""
         self._waiting.extend(figures)
 
@@ -114,7 +114,7 @@ class Recorder:
             if done:
                 return
 
-    def _points(self, figures: list[Figure], last: Mapping[str, int]) -> list[Metric]:
+    def _points(self, figures: list[MetricPoint], last: Mapping[str, int]) -> list[Metric]:
         return [
             Metric(figure.name, figure.value, figure.time_ms, figure.step)
             for figure in figures
@@ -123,12 +123,12 @@ class Recorder:
 
 
 @contextmanager
-def recording(run: _Sink | None) -> Iterator[Recorder | None]:
+def async_metric_logger(run: _Sink | None) -> Iterator[AsyncMetricLogger | None]:
     """A recorder for the time of a ``with`` block; None where there is no run."""
     if run is None:
         yield None
         return
-    recorder = Recorder(run)
+    recorder = AsyncMetricLogger(run)
     try:
         yield recorder
     finally:

@@ -9,7 +9,7 @@ from mlflow.tracking import MlflowClient
 
 from rayboot.errors import RequestError
 from rayboot.registry.promotion import LOCK_SUFFIX
-from rayboot.registry.runs import client_of
+from rayboot.registry.runs import make_client
 
 __all__ = ["ModelVersion", "find_version", "list_versions"]
 
@@ -36,7 +36,7 @@ def list_versions(tracking_uri: str, name: str | None = None) -> list[ModelVersi
         tracking_uri: of the registry.
         name: of the registered model.
     """
-    client = client_of(tracking_uri)
+    client = make_client(tracking_uri)
     found: list[ModelVersion] = []
     for model in _models(client, name):
         aliases: dict[str, list[str]] = {}

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from rayboot.errors import BusyError, ConflictError, RequestError
-from rayboot.registry.runs import client_of
+from rayboot.registry.runs import make_client
 
 __all__ = [
     "CHAMPION",
@@ -50,7 +50,7 @@ class Rollback(NamedTuple):
 
 def champion_version(tracking_uri: str, name: str) -> str | None:
     """The version that the alias ``champion`` names, or None."""
-    return _aliased(client_of(tracking_uri), name, CHAMPION)
+    return _aliased(make_client(tracking_uri), name, CHAMPION)
 
 
 def promote(tracking_uri: str, name: str, version: str, expected: str | None) -> None:
@@ -66,7 +66,7 @@ def promote(tracking_uri: str, name: str, version: str, expected: str | None) ->
         ConflictError: somebody else is the champion by now.
         BusyError: others hold the lock for minutes.
     """
-    client = client_of(tracking_uri)
+    client = make_client(tracking_uri)
     with _exclusive(client, name) as require_lock:
         now = _aliased(client, name, CHAMPION)
         if now == version:
@@ -91,7 +91,7 @@ def roll_back(tracking_uri: str, name: str) -> Rollback:
         RequestError: there is no champion, or it had no predecessor.
         BusyError: others hold the lock for minutes.
     """
-    client = client_of(tracking_uri)
+    client = make_client(tracking_uri)
     with _exclusive(client, name) as require_lock:
         now = _aliased(client, name, CHAMPION)
         if now is None:

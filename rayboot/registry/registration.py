@@ -23,11 +23,11 @@ from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 import rayboot
 from rayboot.errors import RequestError
 from rayboot.registry.model_names import BUILTIN
-from rayboot.registry.runs import Run, client_of
+from rayboot.registry.runs import Run, make_client
 
 __all__ = [
-    "Examples",
-    "pin_model",
+    "InputExamples",
+    "pin_model_version",
     "register_weights",
     "requirements",
     "resolve_weights",
@@ -56,7 +56,7 @@ _NEEDED = (
 _MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
 
 
-class Examples(NamedTuple):
+class InputExamples(NamedTuple):
     """Photos (B, S, S, 3) uint8 RGB, and the occupancy (B, D, S, S) float32 of each."""
 
     photos: np.ndarray
@@ -88,7 +88,7 @@ def resolve_weights(model: str, tracking_uri: str | None = None) -> Path:
     return path
 
 
-def pin_model(model: str, tracking_uri: str | None = None) -> str:
+def pin_model_version(model: str, tracking_uri: str | None = None) -> str:
     """``model`` with an alias replaced by the version that it names now.
 
     A run is made with versions: an alias would change under it.
@@ -99,7 +99,7 @@ def pin_model(model: str, tracking_uri: str | None = None) -> str:
     named = _MODEL_URI.fullmatch(model)
     if named is None or named["alias"] is None:
         return model
-    client = client_of(tracking_uri)
+    client = make_client(tracking_uri)
     try:
         version = client.get_model_version_by_alias(named["name"], named["alias"]).version
     except MlflowException as error:
@@ -127,7 +127,7 @@ def _download(model: str, tracking_uri: str | None) -> Path:
 
 
 def register_weights(
-    run: Run, name: str, weights: Path, code: Path, examples: Examples, tags: Mapping[str, str]
+    run: Run, name: str, weights: Path, code: Path, examples: InputExamples, tags: Mapping[str, str]
 ) -> str:
     """Logs weights as a new version of ``name``, with the code that runs them; no pickle.
 
@@ -162,7 +162,7 @@ def register_weights(
             pip_requirements=requirements(),
         )
     version = str(info.registered_model_version)
-    client = client_of(run.tracking_uri)
+    client = make_client(run.tracking_uri)
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, str(value))
     return version
@@ -196,7 +196,7 @@ def requirements() -> list[str]:
     return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in needed]
 
 
-def _signature(examples: Examples) -> ModelSignature:
+def _signature(examples: InputExamples) -> ModelSignature:
     return ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *examples.occupancy.shape[1:]))]),

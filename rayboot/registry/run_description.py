@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rayboot.registry.runs import client_of
+from rayboot.registry.runs import make_client
 
 __all__ = ["describe_run"]
 
@@ -17,7 +17,7 @@ def describe_run(tracking_uri: str, run_id: str) -> dict[str, Any]:
     Raises:
         Exception: of MLflow's, where the run is unknown or the server away.
     """
-    client = client_of(tracking_uri)
+    client = make_client(tracking_uri)
     run = client.get_run(run_id)
     return {
         "run_id": run_id,

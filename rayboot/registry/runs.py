@@ -13,10 +13,17 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.time import get_current_time_millis
 
-from rayboot.credentials import find_login, login_remedy
+from rayboot.credentials import find_credentialed_url, login_remedy
 from rayboot.errors import RequestError
 
-__all__ = ["Run", "client_of", "default_tracking_uri", "locate_store", "open_run", "resume_run"]
+__all__ = [
+    "Run",
+    "make_client",
+    "default_tracking_uri",
+    "absolute_tracking_uri",
+    "open_run",
+    "resume_run",
+]
 
 # The store's addresses of a run on stdout would come between the results.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -31,7 +38,7 @@ class Run:
     """One MLflow run; a thin handle that survives a restart of its writer.
 
     While a server does not answer, MLflow itself tries for some minutes. Whoever must not
-    wait hands figures to a :class:`rayboot.registry.metric_logger.Recorder`.
+    wait hands figures to a :class:`rayboot.registry.metric_logger.AsyncMetricLogger`.
 
     Args:
         tracking_uri: of the store, such as ``sqlite:///mlflow.db``.
@@ -40,7 +47,7 @@ class Run:
 
     def __init__(self, tracking_uri: str, run_id: str) -> None:
         self.tracking_uri, self.run_id = tracking_uri, run_id
-        self._client = client_of(tracking_uri)
+        self._client = make_client(tracking_uri)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Records parameters, nested ones as ``outer.inner``; a former value stays."""
@@ -114,7 +121,7 @@ class Run:
         self._client.set_terminated(self.run_id, "FINISHED")
 
 
-def client_of(tracking_uri: str | None) -> MlflowClient:
+def make_client(tracking_uri: str | None) -> MlflowClient:
     """A client of one store, whose registry is its own; None is MLflow's own setting.
 
     Told of the tracking store alone, MLflow would ask whatever registry the process was last
@@ -124,7 +131,7 @@ def client_of(tracking_uri: str | None) -> MlflowClient:
         RequestError: the URI has a login in it.
     """
     set_to = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
-    if (url := find_login(set_to)) is not None:
+    if (url := find_credentialed_url(set_to)) is not None:
         raise RequestError(f"MLflow's tracking URI {login_remedy(url)}")
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
@@ -134,7 +141,7 @@ def default_tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
 
 
-def locate_store(tracking_uri: str) -> str:
+def absolute_tracking_uri(tracking_uri: str) -> str:
     """The same store for processes in other folders: a SQLite file by its absolute path."""
     scheme, path = "sqlite:///", tracking_uri.removeprefix("sqlite:///")
     if path == tracking_uri or path.startswith(":"):
@@ -151,7 +158,7 @@ def open_run(tracking_uri: str, experiment: str, name: str, artifacts: str | Non
         name: of the run, for people.
         artifacts: where a new experiment keeps files; by default the store decides.
     """
-    client = client_of(tracking_uri)
+    client = make_client(tracking_uri)
     experiment_id = _experiment_id(client, experiment, artifacts)
     return Run(tracking_uri, client.create_run(experiment_id, run_name=name).info.run_id)
 
@@ -162,7 +169,7 @@ def resume_run(tracking_uri: str, run_id: str) -> Run:
     Raises:
         RequestError: the store has no such run.
     """
-    client = client_of(tracking_uri)
+    client = make_client(tracking_uri)
     try:
         client.update_run(run_id, status="RUNNING")
     except MlflowException as error:

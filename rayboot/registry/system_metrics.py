@@ -8,7 +8,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from rayboot.registry.runs import Run
 
-__all__ = ["watching_system"]
+__all__ = ["system_metrics_logger"]
 
 _INTERVAL_S = 10.0
 
@@ -17,7 +17,7 @@ logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
 
 
 @contextmanager
-def watching_system(run: Run | None, node: str) -> Iterator[None]:
+def system_metrics_logger(run: Run | None, node: str) -> Iterator[None]:
     """Records ``system/NODE/...`` every ten seconds for the time of a ``with`` block.
 
     MLflow's own monitor, in a thread; figures that its server does not take are lost.

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from rayboot.render.scene import Backplane, DrapedMesh, Scene
+from rayboot.render.scene import Backplane, Scene, TexturedMesh
 
 if TYPE_CHECKING:
     from rayboot.render.renderer import Renderer
 
-__all__ = ["Backplane", "DrapedMesh", "Renderer", "Scene"]
+__all__ = ["Backplane", "TexturedMesh", "Renderer", "Scene"]
 
 
 def __getattr__(name: str) -> object:

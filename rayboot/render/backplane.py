@@ -4,21 +4,21 @@ Left in, the flat face of the photo looks out from behind the turned head as a
 second one. It is filled from around, smoothly at every scale.
 """
 
-from typing import Literal
+from typing import Literal, assert_never
 
 import cv2
 import numpy as np
 
 from rayboot.geometry.pose import FacePose
-from rayboot.render.inpaint import fill_from_around
+from rayboot.render.inpaint import inpaint
 from rayboot.render.scene import Backplane
 from rayboot.render.visibility import silhouette
 
-__all__ = ["BackplaneMode", "build_backplane"]
+__all__ = ["SurroundingsMode", "build_backplane"]
 
-BackplaneMode = Literal["filled", "photo", "none"]
-"""``filled``: face removed, smooth colours beyond the photo; ``photo``: the paper's
-plain photograph, with nothing beyond it; ``none``: no plane."""
+SurroundingsMode = Literal["plane", "photo", "none"]
+"""``plane``: the photo on the backplane with the face inpainted and the borders extended;
+``photo``: the unchanged photo on the backplane, as in the paper; ``none``: no backplane."""
 
 _GAP = 2.0
 """Distance between the hindmost vertex and the plane, px."""
@@ -35,7 +35,7 @@ _COARSENESS = 4
 
 
 def build_backplane(
-    photo: np.ndarray, vertices: np.ndarray, pose: FacePose, mode: BackplaneMode
+    photo: np.ndarray, vertices: np.ndarray, pose: FacePose, mode: SurroundingsMode
 ) -> Backplane | None:
     """The plane orthogonal to the gaze behind the solid, with the photo on it.
 
@@ -48,20 +48,35 @@ def build_backplane(
         pose: of the solid.
         mode: what the texture is.
     """
-    if mode == "none":
-        return None
-    size = photo.shape[0]
+    match mode:
+        case "none":
+            return None
+        case "photo":
+            return _textured_plane(photo, vertices, pose, half_width=0.5, texture_crops=1)
+        case "plane":
+            hole = silhouette(vertices, photo.shape[0], margin=round(photo.shape[0] / 24))
+            texture = _extend(inpaint(photo, hole))
+            return _textured_plane(texture, vertices, pose, _REACH, _CANVAS)
+        case _:
+            assert_never(mode)
+
+
+def _textured_plane(
+    texture: np.ndarray,
+    vertices: np.ndarray,
+    pose: FacePose,
+    half_width: float,
+    texture_crops: int,
+) -> Backplane:
+    """The backplane as a square; ``half_width`` and ``texture_crops`` are in crops."""
+    size = texture.shape[0] // texture_crops
     behind = ((vertices - pose.centroid) @ pose.gaze).min() - _GAP
-    reach, extent = (_REACH, _CANVAS) if mode == "filled" else (0.5, 1)
-    square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * reach * size
+    square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half_width * size
     # On the plane (p - centroid) . gaze = behind, solved for z at each corner's x, y.
     rest = behind - (square - pose.centroid[:2]) @ pose.gaze[:2]
     z = pose.centroid[2] + rest / pose.gaze[2]
-    image = photo
-    if mode == "filled":
-        filled = fill_from_around(photo, silhouette(vertices, size, margin=round(size / 24)))
-        image = _extend(filled)
-    return Backplane(image, np.column_stack([square, z]), square / (extent * size) + 0.5)
+    corners = np.column_stack([square, z])
+    return Backplane(texture, corners, square / (texture_crops * size) + 0.5)
 
 
 def _extend(photo: np.ndarray) -> np.ndarray:
@@ -73,7 +88,7 @@ def _extend(photo: np.ndarray) -> np.ndarray:
     margin = small.shape[0] * (_CANVAS - 1) // 2
     around = ((margin, margin), (margin, margin))
     hole = np.pad(np.zeros(small.shape[:2], bool), around, constant_values=True)
-    surround = fill_from_around(np.pad(small, (*around, (0, 0))), hole)
+    surround = inpaint(np.pad(small, (*around, (0, 0))), hole)
     canvas = cv2.resize(surround, (_CANVAS * size, _CANVAS * size), interpolation=cv2.INTER_LINEAR)
     middle = slice(size * (_CANVAS - 1) // 2, size * (_CANVAS + 1) // 2)
     canvas[middle, middle] = photo

@@ -79,7 +79,7 @@ def choose_device(
         candidates = gpus
     if not candidates:
         raise RaybootError(
-            f"render_on is {kind}, but among EGL's {len(devices)} devices is none of that kind; "
+            f"render_device is {kind}, but among EGL's {len(devices)} devices is none of that kind; "
             "install the GPU's EGL library (NVIDIA: libnvidia-gl), or Mesa's (libegl-mesa0)"
         )
     given = [word for word in (visible or "").split(",") if word.strip().isdigit()]

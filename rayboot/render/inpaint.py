@@ -3,14 +3,14 @@
 import cv2
 import numpy as np
 
-__all__ = ["extend_nearest", "fill_from_around", "nearest_known"]
+__all__ = ["fill_nearest", "inpaint", "nearest_known"]
 
 _BLUR = 1 / 48
 """Standard deviation of the blur of what is extended, as a share of the picture: the
 nearest colour alone draws streaks."""
 
 
-def fill_from_around(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+def inpaint(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """Fills ``hole`` with colours of its surroundings, coarse to fine.
 
     Args:
@@ -30,7 +30,7 @@ def fill_from_around(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     return np.where(hole[..., None], np.clip(np.rint(filled), 0, 255).astype(np.uint8), image)
 
 
-def extend_nearest(image: np.ndarray, known: np.ndarray) -> np.ndarray:
+def fill_nearest(image: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Colours of the nearest known pixels everywhere, a little blurred.
 
     Args:

@@ -22,7 +22,7 @@ import pyrender  # noqa: E402
 from OpenGL.GL import GL_CLAMP_TO_EDGE, GL_LINEAR  # noqa: E402
 
 from rayboot.render.egl_device import DeviceKind, choose_device, list_devices  # noqa: E402
-from rayboot.render.scene import Backplane, DrapedMesh, Scene  # noqa: E402
+from rayboot.render.scene import Backplane, Scene, TexturedMesh  # noqa: E402
 
 __all__ = ["Renderer"]
 
@@ -41,16 +41,16 @@ class Renderer:
         size: width and height of the images, px.
         supersample: each pixel is the mean of this many squared; 1 keeps the
             photo's own pixels.
-        render_on: kind of device; of several GPUs each process takes one.
+        render_device: kind of device; of several GPUs each process takes one.
 
     Raises:
         RaybootError: EGL has no device of that kind.
     """
 
-    def __init__(self, size: int, supersample: int = 1, render_on: DeviceKind = "auto") -> None:
+    def __init__(self, size: int, supersample: int = 1, render_device: DeviceKind = "auto") -> None:
         self._size, self._supersample = size, supersample
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        device = choose_device(list_devices(), render_on, visible, os.getpid())
+        device = choose_device(list_devices(), render_device, visible, os.getpid())
         # pyrender's only way to be told.
         os.environ["EGL_DEVICE_ID"] = str(device.place)
         # An OpenGL context belongs to the thread that made it, and Ray calls a stage
@@ -105,7 +105,7 @@ class Renderer:
         if scene.backplane is not None:
             nodes.append(self._scene.add(_plane_of(scene.backplane)))
         try:
-            flags = _ONE_SIDED if isinstance(scene.mesh, DrapedMesh) else _TWO_SIDED
+            flags = _ONE_SIDED if isinstance(scene.mesh, TexturedMesh) else _TWO_SIDED
             return [self._draw(nodes, view, flags) for view in views]
         finally:
             for node in nodes:
@@ -136,7 +136,7 @@ def _mesh_of(scene: Scene, gain: np.ndarray | None = None) -> pyrender.Mesh:
         "positions": np.asarray(mesh.vertices, np.float32),
         "indices": np.asarray(mesh.faces, np.uint32),
     }
-    if isinstance(mesh, DrapedMesh):
+    if isinstance(mesh, TexturedMesh):
         primitive = pyrender.Primitive(
             **arrays,
             color_0=mesh.factors * factor,

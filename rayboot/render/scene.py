@@ -6,7 +6,7 @@ import numpy as np
 
 from rayboot.geometry.mesh import Mesh
 
-__all__ = ["Backplane", "DrapedMesh", "Scene"]
+__all__ = ["Backplane", "TexturedMesh", "Scene"]
 
 
 class Backplane(NamedTuple):
@@ -24,7 +24,7 @@ class Backplane(NamedTuple):
     texture_coordinates: np.ndarray
 
 
-class DrapedMesh(NamedTuple):
+class TexturedMesh(NamedTuple):
     """A closed mesh with a picture as its texture.
 
     Attributes:
@@ -54,6 +54,6 @@ class Scene(NamedTuple):
         background: (r, g, b) in 0..255, where nothing else is.
     """
 
-    mesh: Mesh | DrapedMesh
+    mesh: Mesh | TexturedMesh
     backplane: Backplane | None = None
     background: tuple[int, int, int] = (0, 0, 0)

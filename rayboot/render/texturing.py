@@ -10,7 +10,7 @@ Where the photo shows the surface itself or its mirror image, the mesh carries t
 photo as a texture: a mesh thinner than the photo then loses nothing of it.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, assert_never
 
 import cv2
 import numpy as np
@@ -18,13 +18,13 @@ import numpy as np
 from rayboot.geometry.camera import pixel_from_crop
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose
-from rayboot.render.inpaint import extend_nearest
+from rayboot.render.inpaint import fill_nearest
 from rayboot.render.interpolation import sample_photo
 from rayboot.render.light_transfer import light_factors
-from rayboot.render.scene import DrapedMesh
-from rayboot.render.visibility import Sight, look_at
+from rayboot.render.scene import TexturedMesh
+from rayboot.render.visibility import Visibility, compute_visibility
 
-__all__ = ["ColorMode", "drape_photo", "paint_mesh"]
+__all__ = ["ColorMode", "texture_mesh", "color_vertices"]
 
 ColorMode = Literal["mirrored", "projected"]
 
@@ -74,7 +74,7 @@ class _Paint(NamedTuple):
     colors: np.ndarray
 
 
-def paint_mesh(mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: ColorMode) -> Mesh:
+def color_vertices(mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: ColorMode) -> Mesh:
     """The mesh with a colour at every vertex.
 
     Args:
@@ -88,10 +88,10 @@ def paint_mesh(mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: Color
     return mesh._replace(colors=np.rint(np.clip(colors, 0, 255)).astype(np.uint8))
 
 
-def drape_photo(
+def texture_mesh(
     mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: ColorMode
-) -> DrapedMesh:
-    """The mesh with the photo as its texture; the same arguments as :func:`paint_mesh`.
+) -> TexturedMesh:
+    """The mesh with the photo as its texture; the same arguments as :func:`color_vertices`.
 
     Triangles whose corners all take their own pixel, or all their mirror image's, are
     textured; the few between them and those that nothing was seen of have vertex colours.
@@ -113,7 +113,7 @@ def drape_photo(
     pixels = np.where(blended[:, None], (0.5, size + 0.5), paint.pixels[vertex])
     coordinates = (pixels + 0.5) / (size, size + 2) * (1, -1) + (0, 1)
     factors = np.where(blended[:, None], paint.colors[vertex] / 255, paint.factors[vertex])
-    return DrapedMesh(
+    return TexturedMesh(
         mesh.vertices[vertex],
         (np.cumsum(used) - 1)[corner].astype(np.int32),
         factors.astype(np.float32),
@@ -124,21 +124,39 @@ def drape_photo(
 
 
 def _paint(mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: ColorMode) -> _Paint:
+    match mode:
+        case "projected":
+            return _project(mesh, photo)
+        case "mirrored":
+            return _paint_hidden(mesh, photo, pose)
+        case _:
+            assert_never(mode)
+
+
+def _project(mesh: Mesh, photo: np.ndarray) -> _Paint:
+    """Every vertex takes the pixel that it projects to, whether the camera saw it or not."""
     size, count = photo.shape[0], len(mesh.vertices)
     pixels = pixel_from_crop(mesh.vertices, size, size)
-    sight = look_at(mesh, size) if mode == "mirrored" else None
-    if sight is None or (sight.pixels & (sight.inside > _RIM)).sum() < _MIN_DONORS:
-        source, plain = np.full(count, _OWN), np.ones((count, 3), np.float32)
-        return _Paint(photo, source, pixels, plain, sample_photo(photo, pixels))
+    source, factors = np.full(count, _OWN), np.ones((count, 3), np.float32)
+    return _Paint(photo, source, pixels, factors, sample_photo(photo, pixels))
+
+
+def _paint_hidden(mesh: Mesh, photo: np.ndarray, pose: FacePose | None) -> _Paint:
+    """Vertices that the camera did not see take colours from elsewhere."""
+    size, count = photo.shape[0], len(mesh.vertices)
+    pixels = pixel_from_crop(mesh.vertices, size, size)
+    sight = compute_visibility(mesh, size)
+    if (sight.pixels & (sight.inside > _RIM)).sum() < _MIN_DONORS:
+        return _project(mesh, photo)
     donors = sight.pixels & (sight.inside > _RIM)
-    filled = extend_nearest(photo, donors)
+    filled = fill_nearest(photo, donors)
     texture = _without_background(photo, filled, sight)
     factors = np.ones((count, 3), np.float32)
     # A vertex beside a seen one keeps its own pixel: single steep vertices amid a seen
     # region would else stand out as speckles of the other side's light.
     own = _spread(mesh.faces, sight.seen)
     back = ~own & (sight.depth(mesh.vertices) > _BEHIND)
-    ring = extend_nearest(photo, donors & (sight.inside <= _RIM + _RING))
+    ring = fill_nearest(photo, donors & (sight.inside <= _RIM + _RING))
     source = np.where(own, _OWN, _BLENDED)
     colors = sample_photo(filled, pixels)
     colors[own] = sample_photo(texture, pixels[own])
@@ -147,7 +165,9 @@ def _paint(mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: ColorMode
     return paint if pose is None else _mirror(paint, mesh, pose, sight, own)
 
 
-def _mirror(paint: _Paint, mesh: Mesh, pose: FacePose, sight: Sight, own: np.ndarray) -> _Paint:
+def _mirror(
+    paint: _Paint, mesh: Mesh, pose: FacePose, sight: Visibility, own: np.ndarray
+) -> _Paint:
     """What has no pixel of its own takes its mirror image's, where that was seen."""
     size = paint.texture.shape[0]
     images, found = _mirror_images(mesh, pose, sight)
@@ -176,19 +196,19 @@ def _spread(faces: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return spread
 
 
-def _without_background(photo: np.ndarray, filled: np.ndarray, sight: Sight) -> np.ndarray:
+def _without_background(photo: np.ndarray, filled: np.ndarray, sight: Visibility) -> np.ndarray:
     """The photo, its pixels of the rim that are no face replaced by the face beside them."""
     foreign = (cv2.absdiff(photo, filled) > _FOREIGN).any(axis=-1)
     own = (sight.inside > _RIM) | ((sight.inside > _OUTERMOST) & ~foreign)
     return np.where(own[..., None], photo, filled)
 
 
-def _mirror_images(mesh: Mesh, pose: FacePose, sight: Sight) -> tuple[np.ndarray, np.ndarray]:
+def _mirror_images(mesh: Mesh, pose: FacePose, sight: Visibility) -> tuple[np.ndarray, np.ndarray]:
     """Every vertex's mirror image (N, 3), and whether (N,) the camera saw the surface there."""
     normal = pose.symmetry_normal
     images = mesh.vertices - 2 * np.outer((mesh.vertices - pose.centroid) @ normal, normal)
     facing = sight.normals - 2 * np.outer(sight.normals @ normal, normal)
-    found = sight.looks_at(images, facing, _MIRROR_REACH)
+    found = sight.is_visible(images, facing, _MIRROR_REACH)
     size = len(sight.inside)
     column, row = np.rint(pixel_from_crop(images[found], size, size)).astype(int).T
     found[found] = sight.inside[row, column] > _RIM

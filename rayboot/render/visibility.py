@@ -13,7 +13,7 @@ from rayboot.geometry.camera import pixel_from_crop
 from rayboot.geometry.isosurface import vertex_normals
 from rayboot.geometry.mesh import Mesh
 
-__all__ = ["Sight", "cell_size", "look_at", "silhouette"]
+__all__ = ["Visibility", "cell_size", "compute_visibility", "silhouette"]
 
 _CELLS = 96
 
@@ -30,7 +30,7 @@ def cell_size(size: int) -> int:
     return max(1, size // _CELLS)
 
 
-class Sight(NamedTuple):
+class Visibility(NamedTuple):
     """A solid as the camera of the crop saw it.
 
     Attributes:
@@ -54,12 +54,12 @@ class Sight(NamedTuple):
         front = np.where(within, self.front[row, column], np.inf)
         return np.where(np.isneginf(front), np.inf, front - points[:, 2]) / cell_size(size)
 
-    def looks_at(self, points: np.ndarray, normals: np.ndarray, reach: float) -> np.ndarray:
+    def is_visible(self, points: np.ndarray, normals: np.ndarray, reach: float) -> np.ndarray:
         """Which points (N, 3) lie within ``reach`` cells of the front, facing the camera."""
         return (np.abs(self.depth(points)) < reach) & (normals[:, 2] > _MIN_FACING)
 
 
-def look_at(mesh: Mesh, size: int) -> Sight:
+def compute_visibility(mesh: Mesh, size: int) -> Visibility:
     """A mesh as the camera of a crop of ``size`` px saw it."""
     cell = cell_size(size)
     row, column, within = _cells(mesh.vertices, size)
@@ -69,7 +69,7 @@ def look_at(mesh: Mesh, size: int) -> Sight:
     normals = vertex_normals(mesh.vertices, mesh.faces)
     near = mesh.vertices[:, 2] > front[row, column] - _DEPTH_TOLERANCE * cell
     seen = within & near & (normals[:, 2] > _MIN_FACING)
-    return Sight(
+    return Visibility(
         seen,
         _enlarge(_mask(mesh.vertices[seen], size), size).astype(bool),
         _distance_inside(_mask(mesh.vertices, size), size),

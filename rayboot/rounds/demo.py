@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from rayboot.config import FrozenConfig, parse_config
-from rayboot.evaluate.datasets.synthetic import SyntheticSet
+from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.io.storage import exists, join_uri, require_writable
 from rayboot.pipeline.generate_config import GenerateConfig
@@ -41,10 +41,10 @@ class DemoConfig(FrozenConfig):
 
     def round_config(self, out: Path) -> RoundConfig:
         """The round in the folder ``out``."""
-        test_photos = SyntheticSet(data=str(out / "test-photos"))
+        test_photos = SyntheticDataset(data=str(out / "test-photos"))
         return RoundConfig(
             photos=str(out / "photos"),
-            evaluation=MeasureConfig(sets={SET: test_photos}, **self.evaluation),
+            evaluation=MeasureConfig(datasets={SET: test_photos}, **self.evaluation),
             output=str(out / "round"),
             # Whatever server the environment names: a demo is on this machine alone.
             tracking_uri=f"sqlite:///{(out / 'round').resolve() / 'mlflow.db'}",

@@ -12,7 +12,7 @@ from rayboot.data.pair_index import index_faces, read_faces
 from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics, measure_shapes
 from rayboot.models import load_network
 
-__all__ = ["DriftConfig", "find_drift", "measure_drift", "read_crops"]
+__all__ = ["DriftConfig", "detect_drift", "measure_drift", "read_crops"]
 
 
 class DriftConfig(FrozenConfig):
@@ -52,7 +52,7 @@ def read_crops(pairs: str, count: int) -> np.ndarray:
     return np.stack([decode_photo(row["image"]) for row in rows])
 
 
-def find_drift(first: ShapeStatistics, now: ShapeStatistics, config: DriftConfig) -> str:
+def detect_drift(first: ShapeStatistics, now: ShapeStatistics, config: DriftConfig) -> str:
     """What has left the first teacher's range, a sentence; empty where nothing has."""
     faults = []
     if now.spread < config.min_spread * first.spread:

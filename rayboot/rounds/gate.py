@@ -11,7 +11,7 @@ from rayboot.evaluate.metrics.statistics import Interval, paired_change
 from rayboot.evaluate.results import FaceError, select_band
 from rayboot.registry.thresholds import exceeded
 
-__all__ = ["GateConfig", "Verdict", "judge"]
+__all__ = ["GateConfig", "GateDecision", "judge"]
 
 
 class GateConfig(FrozenConfig):
@@ -26,7 +26,7 @@ class GateConfig(FrozenConfig):
     95 % interval counted: fewer faces at the front make it harder to pass, not easier."""
 
 
-class Verdict(NamedTuple):
+class GateDecision(NamedTuple):
     """The gate's answer; changes are shares of the champion's error, negative is better."""
 
     passed: bool
@@ -37,7 +37,7 @@ class Verdict(NamedTuple):
 
 def judge(
     champion: Sequence[FaceError], candidate: Sequence[FaceError], config: GateConfig
-) -> Verdict:
+) -> GateDecision:
     """Compares two models on the same faces.
 
     Both bands count with their whole 95 % interval: profiles must gain at its worse end,
@@ -51,7 +51,7 @@ def judge(
     profile = _relative_change(champion, candidate, config.profile_from_deg, 90.0)
     front = _relative_change(champion, candidate, 0.0, config.front_to_deg)
     if not profile.num_faces or not front.num_faces:
-        return Verdict(False, profile, front, "no face in the profile band or at the front")
+        return GateDecision(False, profile, front, "no face in the profile band or at the front")
     figures = {"profiles": profile.high, "front": front.high}
     limits = {"profiles": -config.min_profile_gain, "front": config.max_front_loss}
     faults = exceeded(figures, limits)
@@ -65,8 +65,8 @@ def judge(
         f"{config.max_front_loss:.0%}",
     }
     if faults:
-        return Verdict(False, profile, front, "; ".join(reasons[name] for name in faults))
-    return Verdict(True, profile, front, f"profiles {_said(profile)}, front {_said(front)}")
+        return GateDecision(False, profile, front, "; ".join(reasons[name] for name in faults))
+    return GateDecision(True, profile, front, f"profiles {_said(profile)}, front {_said(front)}")
 
 
 def _said(change: Interval) -> str:

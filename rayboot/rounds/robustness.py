@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from rayboot.config import FrozenConfig
 from rayboot.errors import RequestError
-from rayboot.evaluate.datasets.rendered_pairs import PairsSet
+from rayboot.evaluate.datasets.rendered_pairs import RenderedPairsDataset
 from rayboot.evaluate.evaluation_config import EvaluateConfig
 from rayboot.evaluate.metrics.statistics import Interval, mean_interval
 from rayboot.evaluate.protocol import Protocol
@@ -153,7 +153,7 @@ def run_robustness(plan: RobustnessPlan) -> RobustnessResult:
 
 def _measure(config: RobustnessConfig, name: str, folder: Path) -> pa.Table:
     request = EvaluateConfig(
-        sets={SET: PairsSet(data=config.request(name).output or "")},
+        datasets={SET: RenderedPairsDataset(data=config.request(name).output or "")},
         models={name: config.models[name]},
         output=str(folder),
         protocol=config.protocol,

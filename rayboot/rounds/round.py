@@ -14,7 +14,7 @@ from typing import NamedTuple
 from rayboot import __version__
 from rayboot.cluster.session import connect
 from rayboot.errors import ConflictError, RequestError
-from rayboot.evaluate.measure import Measured
+from rayboot.evaluate.measure import Measurements
 from rayboot.evaluate.report.html_page import BandRow, tabulate_bands
 from rayboot.evaluate.results import FaceError
 from rayboot.evaluate.run import record_evaluation
@@ -24,10 +24,10 @@ from rayboot.models import read_config
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_summary import GenerateSummary
 from rayboot.registry.promotion import champion_version, promote
-from rayboot.registry.registration import pin_model, resolve_weights
+from rayboot.registry.registration import pin_model_version, resolve_weights
 from rayboot.registry.runs import Run, open_run, resume_run
-from rayboot.rounds.drift import find_drift
-from rayboot.rounds.gate import Verdict, judge
+from rayboot.rounds.drift import detect_drift
+from rayboot.rounds.gate import GateDecision, judge
 from rayboot.rounds.provenance import version_tags
 from rayboot.rounds.round_config import RoundConfig
 from rayboot.rounds.round_page import write_page
@@ -86,15 +86,15 @@ def run_round(config: RoundConfig) -> RoundResult:
         RequestError: photos, evaluation faces or model are missing, or the output
             cannot be written or holds another round; before Ray starts.
     """
-    config = config.placed()
+    config = config.with_absolute_paths()
     output, tracking_uri = Path(config.output), config.tracking_uri
     assert tracking_uri is not None
     require_writable(config.output)
     require_writable(config.training_uri)
-    for faces in config.evaluation.sets.values():
+    for faces in config.evaluation.datasets.values():
         faces.list_faces()
     state = load_state(output, _digest(config))
-    model = state.model if state else pin_model(config.model, tracking_uri)
+    model = state.model if state else pin_model_version(config.model, tracking_uri)
     _require_comparable(config, model)
     steps_deg = state.yaw_steps_deg if state else _choose_angles(config, model)
     plan = plan_pairs(config, model, steps_deg)
@@ -181,11 +181,11 @@ def _champion_uri(config: RoundConfig, state: RoundState) -> str | None:
     return state.champion and f"models:/{config.registered_model}/{state.champion}"
 
 
-def _judge(config: RoundConfig, measured: Measured, shapes: Shapes) -> Verdict:
+def _judge(config: RoundConfig, measured: Measurements, shapes: Shapes) -> GateDecision:
     """The gate's answer; drift refuses whatever the errors say."""
     errors = measured.results.errors()
     verdict = judge(errors.get(CHAMPION, errors[BEFORE]), errors[AFTER], config.gate)
-    drift = find_drift(shapes[FIRST], shapes[AFTER], config.drift)
+    drift = detect_drift(shapes[FIRST], shapes[AFTER], config.drift)
     if not drift:
         return verdict
     return verdict._replace(passed=False, reason=f"shapes drift: {drift}; {verdict.reason}")
@@ -223,8 +223,8 @@ def _register(
     run: Run,
     steps: _Steps,
     candidate: Path,
-    measured: Measured,
-    verdict: Verdict,
+    measured: Measurements,
+    verdict: GateDecision,
 ) -> None:
     """Registers the candidate and, if it passed, makes it the champion; each once."""
     if steps.state.version is None:

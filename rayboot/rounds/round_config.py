@@ -10,7 +10,7 @@ from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.io.storage import join_uri
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.registry.model_names import BUILTIN_COMPACT
-from rayboot.registry.runs import locate_store
+from rayboot.registry.runs import absolute_tracking_uri
 from rayboot.rounds.drift import DriftConfig
 from rayboot.rounds.gate import GateConfig
 from rayboot.rounds.view_angles import AnglesConfig
@@ -62,7 +62,7 @@ class RoundConfig(FrozenConfig):
         """Of the checkpoints."""
         return join_uri(self.storage or self.output, "training")
 
-    def placed(self) -> "RoundConfig":
+    def with_absolute_paths(self) -> "RoundConfig":
         """The same with folders absolute, for processes elsewhere, and the tracking store named."""
         output = Path(self.output).expanduser().resolve()
         storage = self.storage
@@ -71,5 +71,5 @@ class RoundConfig(FrozenConfig):
         own = f"sqlite:///{output / 'mlflow.db'}"
         tracking_uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or own
         return self.replace(
-            output=str(output), storage=storage, tracking_uri=locate_store(tracking_uri)
+            output=str(output), storage=storage, tracking_uri=absolute_tracking_uri(tracking_uri)
         )

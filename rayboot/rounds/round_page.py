@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from rayboot.data.images import encode_image
-from rayboot.evaluate.measure import Measured
+from rayboot.evaluate.measure import Measurements
 from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics
 from rayboot.evaluate.report.html_page import Figure, RejectCount
-from rayboot.evaluate.report.outputs import Frame, Subject, write_outputs
+from rayboot.evaluate.report.outputs import PageContext, ReportInput, write_outputs
 from rayboot.evaluate.run import EvaluationPlan
 from rayboot.io.storage import write_bytes
 from rayboot.pipeline.generate_summary import GenerateSummary
@@ -24,7 +24,7 @@ def write_page(
     config: RoundConfig,
     state: RoundState,
     plan: EvaluationPlan,
-    measured: Measured,
+    measured: Measurements,
     summary: GenerateSummary,
     shapes: Shapes,
 ) -> tuple[Path, list[Path]]:
@@ -37,7 +37,7 @@ def write_page(
     sheet = encode_image(pairs_sheet(summary.uri), "jpeg")
     write_bytes(str(output / CONTACT_SHEET), sheet)
     decision = "is the champion" if state.promoted else "was not promoted"
-    frame = Frame(
+    frame = PageContext(
         title="One bootstrap round",
         summary=(
             f"{summary.num_faces} photographs became {summary.num_views} pairs; the network "
@@ -55,7 +55,7 @@ def write_page(
         rejects=[RejectCount(*key, count) for key, count in sorted(summary.rejects.items())],
         facts=_facts(config, state, summary, shapes),
     )
-    subject = Subject(plan.config, plan.models, plan.weights, measured)
+    subject = ReportInput(plan.config, plan.models, plan.weights, measured)
     page, files = write_outputs(subject, plan.output, frame, output / "report.html")
     return page, [output / CONTACT_SHEET, *files]
 
@@ -71,8 +71,8 @@ def _facts(
         "turns in yaw": ", ".join(f"±{step:g}°" for step in turns),
         "views left out": f"{summary.num_left_out} that would leave the volume",
         "training": f"{optimizer.num_epochs} epochs, batch {optimizer.batch_size}, rate "
-        f"{optimizer.learning_rate:g}, halved every {optimizer.halve_every}; "
-        f"{config.finetune.source_share:.0%} unrotated photos",
+        f"{optimizer.learning_rate:g}, halved every {optimizer.lr_halving_epochs}; "
+        f"{config.finetune.source_fraction:.0%} unrotated photos",
         **{f"shapes of the {name} network": _described(found) for name, found in shapes.items()},
         "time": ", ".join(f"{name} {spent:.0f} s" for name, spent in state.seconds.items()),
         "MLflow": f"{config.tracking_uri}, run {state.run_id}",

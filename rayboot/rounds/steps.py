@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from rayboot.evaluate.evaluation_config import EvaluateConfig
-from rayboot.evaluate.measure import Measured
+from rayboot.evaluate.measure import Measurements
 from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics
-from rayboot.evaluate.report.examples import pick_by_yaw, read_chosen
+from rayboot.evaluate.report.examples import pick_by_yaw, read_dataset_faces
 from rayboot.evaluate.run import EvaluationPlan, measure, prepare_evaluation
 from rayboot.io.storage import write_bytes
 from rayboot.models import load_network
@@ -19,7 +19,7 @@ from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.generate_request import GeneratePlan, prepare
-from rayboot.registry.registration import Examples, register_weights, resolve_weights
+from rayboot.registry.registration import InputExamples, register_weights, resolve_weights
 from rayboot.registry.runs import Run
 from rayboot.rounds.drift import measure_drift
 from rayboot.rounds.round_config import RoundConfig
@@ -119,7 +119,7 @@ def plan_evaluation(
     )
 
 
-def evaluate_step(plan: EvaluationPlan) -> Measured:
+def evaluate_step(plan: EvaluationPlan) -> Measurements:
     """Errors of all networks; faces that are measured already are not measured again."""
     return measure(plan)
 
@@ -138,15 +138,15 @@ def drift_step(config: RoundConfig, model: str, candidate: Path) -> Shapes:
 
 
 def register_step(
-    config: RoundConfig, run: Run, candidate: Path, measured: Measured, tags: Mapping[str, str]
+    config: RoundConfig, run: Run, candidate: Path, measured: Measurements, tags: Mapping[str, str]
 ) -> str:
     """Registers the candidate, with two evaluation faces as its example; its version."""
     network = load_network(candidate)
     chosen = pick_by_yaw(measured.results.errors()[AFTER], 2)
-    first_set = config.evaluation.sets[measured.results.sets[0]]
-    faces = read_chosen(first_set, chosen, network.config.resolution)
+    first_set = config.evaluation.datasets[measured.results.datasets[0]]
+    faces = read_dataset_faces(first_set, chosen, network.config.resolution)
     photos = np.stack([face.image for face in faces])
     occupancy = Predictor(network, InferenceConfig(precision="float32"), 2).predict(photos)
     code = Path(str(resources.files("rayboot.inference").joinpath("mlflow_model.py")))
-    examples = Examples(photos, occupancy)
+    examples = InputExamples(photos, occupancy)
     return register_weights(run, config.registered_model, candidate, code, examples, tags)

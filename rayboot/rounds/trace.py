@@ -13,14 +13,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rayboot.data.manifest import read_manifest
-from rayboot.io.retry import patiently
+from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_uri, list_files, open_file
 from rayboot.registry.model_versions import ModelVersion, list_versions
 
-__all__ = ["Trace", "Use", "format_trace", "trace_face"]
+__all__ = ["Trace", "PhotoUse", "format_trace", "trace_face"]
 
 
-class Use(NamedTuple):
+class PhotoUse(NamedTuple):
     """A photo in a data set.
 
     Attributes:
@@ -51,7 +51,7 @@ class Trace(NamedTuple):
         missing: data sets of versions that cannot be read.
     """
 
-    uses: list[Use]
+    uses: list[PhotoUse]
     trained: list[ModelVersion]
     descended: list[ModelVersion]
     missing: list[str]
@@ -74,7 +74,7 @@ def trace_face(tracking_uri: str, face_id: str, data: Sequence[str] = ()) -> Tra
     for uri in uris:
         names = [name for name in list_files(uri) if name.startswith("outcome=")]
         if names:
-            rows[uri] = [patiently(partial(_read, uri, name), uri) for name in names]
+            rows[uri] = [retry_io(partial(_read, uri, name), uri) for name in names]
         else:
             missing.append(uri)
     hashes = {
@@ -106,17 +106,17 @@ def _read(uri: str, name: str) -> pa.Table:
 
 
 def _run_of(uri: str) -> str:
-    manifest = patiently(partial(read_manifest, uri), uri)
+    manifest = retry_io(partial(read_manifest, uri), uri)
     return "" if manifest is None else manifest.run_id
 
 
-def _uses(uri: str, part: pa.Table, face_id: str, hashes: set[str]) -> list[Use]:
+def _uses(uri: str, part: pa.Table, face_id: str, hashes: set[str]) -> list[PhotoUse]:
     hit = pc.equal(part["face_id"], face_id)
     if hashes:
         same = pc.is_in(part["content_hash"], value_set=pa.array(sorted(hashes), pa.string()))
         hit = pc.or_(hit, same)
     return [
-        Use(
+        PhotoUse(
             uri,
             row["face_id"],
             row["file"].partition("/")[0].removeprefix("outcome="),

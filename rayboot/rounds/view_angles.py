@@ -12,11 +12,11 @@ from pydantic import Field
 
 from rayboot.config import FrozenConfig
 from rayboot.models import load_network
-from rayboot.pipeline.dry_run import make_few
+from rayboot.pipeline.dry_run import generate_in_process
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.listing import list_inputs
 from rayboot.registry.registration import resolve_weights
-from rayboot.train.loop import overlaps
+from rayboot.train.loop import ious
 from rayboot.train.sample_store import Sample, SampleStore
 from rayboot.train.training_config import OptimizerConfig
 
@@ -57,7 +57,7 @@ def measure_agreement(generate: GenerateConfig, config: AnglesConfig) -> dict[fl
     assert generate.input is not None
     views = generate.views.replace(preset=None, yaw_steps_deg=config.tried_deg)
     photos = list_inputs(generate.input, include_test=False)
-    faces = make_few(generate.replace(views=views), photos, config.num_photos)
+    faces = generate_in_process(generate.replace(views=views), photos, config.num_photos)
     network = load_network(resolve_weights(generate.model, generate.tracking_uri))
     samples, steps = [], []
     for face in faces:
@@ -67,7 +67,7 @@ def measure_agreement(generate: GenerateConfig, config: AnglesConfig) -> dict[fl
             samples.append(Sample(view["image"], target, transform))
             steps.append(abs(view["yaw_deg"]))
     store = SampleStore(samples, tuple(faces[0]["shape"]), network.decode)
-    agreement = overlaps(network, store, np.arange(len(store)), OptimizerConfig(batch_size=8))
+    agreement = ious(network, store, np.arange(len(store)), OptimizerConfig(batch_size=8))
     sizes = np.array(steps)
     return {step: float(agreement[sizes == step].mean()) for step in sorted(set(steps))}
 

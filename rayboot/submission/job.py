@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from rayboot.cluster.versions import SUBMITTER_VARIABLE, own_versions
+from rayboot.cluster.versions import SUBMITTER_VARIABLE, installed_versions
 from rayboot.errors import RaybootError, RequestError
 from rayboot.submission.prepare import CONFIG_NAME, Submission
 
@@ -33,7 +33,7 @@ def submit_job(submission: Submission) -> str:
     client = JobSubmissionClient(submission.address)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / CONFIG_NAME).write_bytes(submission.config)
-        versions = {SUBMITTER_VARIABLE: json.dumps(own_versions())}
+        versions = {SUBMITTER_VARIABLE: json.dumps(installed_versions())}
         try:
             return client.submit_job(
                 entrypoint=submission.entrypoint,

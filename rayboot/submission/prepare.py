@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from rayboot.cluster.dashboard import TOKEN_REMEDY, ask_dashboard, cluster_token
-from rayboot.cluster.versions import own_versions
+from rayboot.cluster.dashboard import TOKEN_REMEDY, cluster_token, query_dashboard
+from rayboot.cluster.versions import installed_versions
 from rayboot.config import FrozenConfig, load_config
-from rayboot.credentials import find_login, names_a_secret
+from rayboot.credentials import find_credentialed_url, is_secret_name
 from rayboot.errors import RequestError
 from rayboot.evaluate.evaluation_config import EvaluateConfig
 from rayboot.pipeline.export_request import ReconstructConfig
@@ -95,7 +95,7 @@ def require_cluster(address: str, *, allow_open: bool) -> None:
             f"--address {address}: expected the dashboard's, http://HOST:8265 or https://..."
         )
     try:
-        found = ask_dashboard(address)
+        found = query_dashboard(address)
     except OSError as error:
         raise RequestError(f"{address} does not answer ({error}); check --address") from error
     if found.status in (401, 403):
@@ -108,7 +108,7 @@ def require_cluster(address: str, *, allow_open: bool) -> None:
             f"{address} asks for no token, so whoever reaches it runs code there; start the "
             "cluster with RAY_AUTH_MODE=token, or say --allow-open-cluster"
         )
-    ours = own_versions()["ray"]
+    ours = installed_versions()["ray"]
     if found.ray_version != ours:
         raise RequestError(
             f"{address} runs Ray {found.ray_version}, here is Ray {ours}; install the cluster's "
@@ -120,7 +120,7 @@ def _variable(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise RequestError(f"--env {text!r}: expected NAME=VALUE")
-    if names_a_secret(name):
+    if is_secret_name(name):
         raise RequestError(
             f"--env {name}: a job's environment is shown to all who see the dashboard; give "
             "secrets to the cluster's machines instead (service account, instance profile, "
@@ -132,7 +132,7 @@ def _variable(text: str) -> tuple[str, str]:
 
 def _require_no_login(text: str) -> None:
     """Refuses a URL with a password in it."""
-    if (url := find_login(text)) is not None:
+    if (url := find_credentialed_url(text)) is not None:
         raise RequestError(
             f"{url} has a password in it, which the dashboard would show; leave it out and give "
             "credentials to the cluster's machines"

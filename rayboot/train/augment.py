@@ -12,10 +12,10 @@ from torch.nn import functional
 
 from rayboot.train.training_config import AugmentConfig
 
-__all__ = ["Changes", "apply_changes", "draw_changes", "mirror_chosen"]
+__all__ = ["AugmentationDraw", "augment_images", "draw_augmentation", "mirror_chosen"]
 
 
-class Changes(NamedTuple):
+class AugmentationDraw(NamedTuple):
     """What is drawn for a batch.
 
     Attributes:
@@ -41,7 +41,9 @@ class Changes(NamedTuple):
     seed: int
 
 
-def draw_changes(rng: np.random.Generator, count: int, config: AugmentConfig) -> Changes:
+def draw_augmentation(
+    rng: np.random.Generator, count: int, config: AugmentConfig
+) -> AugmentationDraw:
     """Draws for ``count`` samples.
 
     Args:
@@ -57,7 +59,7 @@ def draw_changes(rng: np.random.Generator, count: int, config: AugmentConfig) ->
     angle = rng.uniform(0, 2 * np.pi, count)
     strength = rng.uniform(0, config.light, count)
     slope = np.stack([strength * np.cos(angle), strength * np.sin(angle)], axis=1)
-    return Changes(
+    return AugmentationDraw(
         mirrored,
         contrast=contrast.astype(np.float32),
         gain=(gain * tint).astype(np.float32),
@@ -79,7 +81,7 @@ def _draw_boxes(rng: np.random.Generator, count: int, most: float) -> np.ndarray
     return np.concatenate([centres - sides / 2, centres + sides / 2], axis=1)
 
 
-def apply_changes(images: torch.Tensor, changes: Changes) -> torch.Tensor:
+def augment_images(images: torch.Tensor, changes: AugmentationDraw) -> torch.Tensor:
     """A changed copy of pictures; the targets of those mirrored are the caller's affair.
 
     Args:
@@ -107,7 +109,7 @@ def apply_changes(images: torch.Tensor, changes: Changes) -> torch.Tensor:
 
 
 def mirror_chosen(
-    targets: torch.Tensor, mirror: Callable[[torch.Tensor], torch.Tensor], changes: Changes
+    targets: torch.Tensor, mirror: Callable[[torch.Tensor], torch.Tensor], changes: AugmentationDraw
 ) -> torch.Tensor:
     """Targets (B, ...) with those mirrored whose picture is.
 
@@ -121,7 +123,7 @@ def mirror_chosen(
     return torch.where(_chosen(changes, targets), mirror(targets), targets)
 
 
-def _chosen(changes: Changes, like: torch.Tensor) -> torch.Tensor:
+def _chosen(changes: AugmentationDraw, like: torch.Tensor) -> torch.Tensor:
     chosen = torch.from_numpy(changes.mirrored).to(like.device)
     return chosen.view(-1, *[1] * (like.ndim - 1))
 

@@ -16,17 +16,23 @@ import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from rayboot import __version__
-from rayboot.cluster.broadcast import CarriedFile
-from rayboot.cluster.failures import blaming_cluster
+from rayboot.cluster.broadcast import BroadcastFile
+from rayboot.cluster.failures import translate_ray_errors
 from rayboot.cluster.progress import follow_progress
-from rayboot.cluster.resources import Bundle, require_room
+from rayboot.cluster.resources import Bundle, require_resources
 from rayboot.data.manifest import require_finished
 from rayboot.errors import RaybootError
-from rayboot.io.retry import blaming_store
+from rayboot.io.retry import translate_storage_errors
 from rayboot.io.storage import arrow_filesystem, exists, join_uri, require_writable, write_bytes
 from rayboot.logs import current_context, logged_run
-from rayboot.registry.registration import pin_model, resolve_weights
-from rayboot.registry.runs import Run, default_tracking_uri, locate_store, open_run, resume_run
+from rayboot.registry.registration import pin_model_version, resolve_weights
+from rayboot.registry.runs import (
+    Run,
+    absolute_tracking_uri,
+    default_tracking_uri,
+    open_run,
+    resume_run,
+)
 from rayboot.train.loss_curves import draw_curves
 from rayboot.train.run_record import load_run, save_run
 from rayboot.train.train_state import EpochRecord
@@ -58,13 +64,13 @@ def finetune(config: FinetuneConfig, run: Run | None = None) -> FinetuneResult:
         RaybootError: the cluster is too small, or no epoch was completed.
         StoreError, DiskFullError, ClusterError: the same config goes on when that is remedied.
     """
-    require_room(_workers(config), free_cpus=0)
-    weights = CarriedFile.of(resolve_weights(config.model, config.tracking_uri))
+    require_resources(_workers(config), free_cpus=0)
+    weights = BroadcastFile.of(resolve_weights(config.model, config.tracking_uri))
     if run is not None:
         _describe(config, run)
     with (
-        blaming_cluster(config.storage),
-        blaming_store(config.storage),
+        translate_ray_errors(config.storage),
+        translate_storage_errors(config.storage),
         follow_progress("fine-tune", "step") as board,
     ):
         result = _trainer(config, weights, run, board).fit()
@@ -103,8 +109,10 @@ def prepare_finetune(config: FinetuneConfig) -> FinetunePlan:
         RequestError: the model is missing, or the storage cannot be written.
         UnfinishedDataError: the data set has no manifest.
     """
-    tracking_uri = locate_store(config.tracking_uri or default_tracking_uri())
-    config = config.replace(model=pin_model(config.model, tracking_uri), tracking_uri=tracking_uri)
+    tracking_uri = absolute_tracking_uri(config.tracking_uri or default_tracking_uri())
+    config = config.replace(
+        model=pin_model_version(config.model, tracking_uri), tracking_uri=tracking_uri
+    )
     resolve_weights(config.model, tracking_uri)
     require_finished(config.data)
     require_writable(config.storage)
@@ -167,7 +175,7 @@ def _workers(config: FinetuneConfig) -> list[Bundle]:
 
 
 def _trainer(
-    config: FinetuneConfig, weights: CarriedFile, run: Run | None, board: Any
+    config: FinetuneConfig, weights: BroadcastFile, run: Run | None, board: Any
 ) -> TorchTrainer:
     filesystem, path = arrow_filesystem(config.storage)
     return TorchTrainer(

@@ -15,14 +15,14 @@ import torch.distributed
 from rayboot.models import Reconstructor
 from rayboot.models.device_transfer import send
 from rayboot.models.precision import autocast
-from rayboot.train.augment import apply_changes, draw_changes, mirror_chosen
+from rayboot.train.augment import augment_images, draw_augmentation, mirror_chosen
 from rayboot.train.objective import Objective
 from rayboot.train.prefetch import read_ahead, to_device
 from rayboot.train.sample_store import Batch, SampleStore
 from rayboot.train.train_state import EpochRecord, TrainState
 from rayboot.train.training_config import OptimizerConfig
 
-__all__ = ["StepRecord", "learning_rate", "overlaps", "train_epochs", "validate"]
+__all__ = ["StepRecord", "learning_rate", "ious", "train_epochs", "validate"]
 
 _MOST_OVERLAPS = 256
 """Samples of a worker, about, whose volumes are compared: not every network has them at hand."""
@@ -37,8 +37,8 @@ class StepRecord(NamedTuple):
 
 
 def learning_rate(config: OptimizerConfig, epoch: int) -> float:
-    """The rate of an epoch (from 0): halved every ``halve_every`` epochs."""
-    return config.learning_rate * 0.5 ** (epoch // config.halve_every)
+    """The rate of an epoch (from 0): halved every ``lr_halving_epochs`` epochs."""
+    return config.learning_rate * 0.5 ** (epoch // config.lr_halving_epochs)
 
 
 def train_epochs(
@@ -102,21 +102,21 @@ def _train_epoch(
 def _step(state: TrainState, batch: Batch, objective: Objective, rng: np.random.Generator) -> float:
     config, network = state.config, state.network
     images, targets = to_device(network, batch, state.device)
-    changes = draw_changes(rng, len(images), config.augment)
-    images = apply_changes(images, changes)
+    changes = draw_augmentation(rng, len(images), config.augment)
+    images = augment_images(images, changes)
     targets = mirror_chosen(targets, network.mirror, changes)
     weights = None if batch.weights is None else send(batch.weights, state.device)
     with autocast(state.device, config.precision):
-        loss = objective.loss(state, images, targets, torch.from_numpy(batch.own), weights)
+        loss = objective.loss(state, images, targets, torch.from_numpy(batch.is_source), weights)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     state.optimizer.step()
-    state.stepped()
+    state.after_step()
     return float(loss.detach())
 
 
 @torch.no_grad()
-def overlaps(
+def ious(
     network: Reconstructor, store: SampleStore, indices: np.ndarray, config: OptimizerConfig
 ) -> np.ndarray:
     """Intersection over union (M,) of what a network says of samples with their targets.
@@ -137,7 +137,7 @@ def overlaps(
         images, targets = to_device(network, batch, device)
         with autocast(device, config.precision):
             estimate = network(images, raw=True)
-        found.append(network.overlap(estimate, targets).float().cpu().numpy())
+        found.append(network.iou(estimate, targets).float().cpu().numpy())
     network.train(was_training)
     return np.concatenate(found) if found else np.zeros(0, np.float32)
 
@@ -164,7 +164,7 @@ def validate(
         loss = float(network.loss(estimate, targets)) * len(images)
         sums[:2] += torch.tensor([loss, len(images)], dtype=torch.float64)
         if number in compared:
-            iou = float(network.overlap(estimate, targets).sum())
+            iou = float(network.iou(estimate, targets).sum())
             sums[2:] += torch.tensor([iou, len(images)], dtype=torch.float64)
     if torch.distributed.is_initialized():
         sums = sums.to(device)

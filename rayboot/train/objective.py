@@ -32,7 +32,7 @@ class Objective:
         state: TrainState,
         images: torch.Tensor,
         targets: torch.Tensor,
-        own: torch.Tensor,
+        is_source: torch.Tensor,
         weights: torch.Tensor | None,
     ) -> torch.Tensor:
         """A scalar.
@@ -41,16 +41,20 @@ class Objective:
             state: whose network is asked.
             images: (B, 3, S, S), changed already.
             targets: likewise.
-            own: (B,) bool on the host, which are unrotated photos.
+            is_source: (B,) bool on the host, which are unrotated photos.
             weights: (B,) of the samples; None is all ones.
         """
         estimate = state.forward(images, raw=True)
-        if self._teacher is None or not own.any():
+        if self._teacher is None or not is_source.any():
             return state.network.loss(estimate, targets, weights)
         with torch.no_grad():
-            said = state.network.soften(self._teacher(images[own], raw=True))
-        total = self._weight * state.network.loss(estimate[own], said) * own.sum()
-        if not own.all():
-            rest = None if weights is None else weights[~own]
-            total = total + state.network.loss(estimate[~own], targets[~own], rest) * (~own).sum()
-        return total / len(own)
+            said = state.network.soft_targets(self._teacher(images[is_source], raw=True))
+        total = self._weight * state.network.loss(estimate[is_source], said) * is_source.sum()
+        if not is_source.all():
+            rest = None if weights is None else weights[~is_source]
+            total = (
+                total
+                + state.network.loss(estimate[~is_source], targets[~is_source], rest)
+                * (~is_source).sum()
+            )
+        return total / len(is_source)

@@ -39,4 +39,4 @@ def to_device(
     # NHWC bytes seen as NCHW are channels-last already.
     images = images.permute(0, 3, 1, 2).float().div_(255)
     targets = send(np.ascontiguousarray(batch.targets), device)
-    return images, network.turn(targets, batch.transforms)
+    return images, network.transform_targets(targets, batch.transforms)

@@ -81,7 +81,7 @@ def read_truth_samples(
         shape = tuple(row["shape"])
         photo = decode_photo(read_bytes(join_uri(config.data, row["face_id"])))
         image = warp_photo(photo, np.reshape(row["crop"], (2, 3)), shape[2])
-        split = split_of(row["group_id"], config.optimizer.seed, config.val_share)
+        split = split_of(row["group_id"], config.optimizer.seed, config.val_fraction)
         samples[split].append(Sample(image, row[network.target_kind]))
     train, val = (SampleStore(samples[split], shape, network.decode) for split in ("train", "val"))
     return train, val

@@ -25,7 +25,7 @@ def read_samples(
 ) -> SampleStore:
     """The share of a worker in one split: a sample for each view, in the faces' order.
 
-    The photos' own copies come in as ``config.source_share`` says.
+    The photos' own copies come in as ``config.source_fraction`` says.
 
     Args:
         config: of the run.
@@ -38,7 +38,7 @@ def read_samples(
         RequestError: there is no face for this worker.
     """
     counts = require_finished(config.data).counts
-    share = config.source_share
+    share = config.source_fraction
     copies = share / (1 - share) * counts["views"] / max(1, counts["faces"])
     index = share_of(index_faces(config.data, split), rank, num_workers)
     if len(index) == 0:
@@ -57,7 +57,7 @@ def read_samples(
                 Sample(view["image"], face["target"], transform, yaw_deg=float(np.degrees(yaw)))
             )
         own = repeat_source(face["face_id"], copies)
-        samples += [Sample(face["image"], face["target"], own=True)] * own
+        samples += [Sample(face["image"], face["target"], is_source=True)] * own
     return SampleStore(samples, shape, network.decode)
 
 

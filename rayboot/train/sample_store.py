@@ -23,14 +23,14 @@ class Sample(NamedTuple):
         image: (S, S, 3) uint8, or the bytes of a picture file of that size.
         target: as a pairs data set keeps it.
         transform: (3, 4) that carries the target to where the picture shows it; None leaves it.
-        own: the picture is an unrotated photo, its target what the network said of it.
+        is_source: the picture is an unrotated photo, its target what the network said of it.
         yaw_deg: where the face looks in the picture.
     """
 
     image: np.ndarray | bytes
     target: bytes
     transform: np.ndarray | None = None
-    own: bool = False
+    is_source: bool = False
     yaw_deg: float = 0.0
 
 
@@ -41,14 +41,14 @@ class Batch(NamedTuple):
         images: (B, S, S, 3) uint8.
         targets: (B, ...) as the network's ``decode`` gives them, not turned yet.
         transforms: (B, 3, 4) float64 that turn them.
-        own: (B,) bool, which are unrotated photos.
+        is_source: (B,) bool, which are unrotated photos.
         weights: (B,) float32, how much each counts; None is all alike.
     """
 
     images: np.ndarray
     targets: np.ndarray
     transforms: np.ndarray
-    own: np.ndarray
+    is_source: np.ndarray
     weights: np.ndarray | None
 
 
@@ -71,19 +71,19 @@ class SampleStore:
         self._images: list[np.ndarray | bytes] = []
         self._targets: list[bytes] = []
         transforms: list[np.ndarray] = []
-        own: list[bool] = []
+        is_source: list[bool] = []
         yaws: list[float] = []
         for sample in samples:
             self._images.append(sample.image)
             self._targets.append(sample.target)
             transforms.append(np.eye(3, 4) if sample.transform is None else sample.transform)
-            own.append(sample.own)
+            is_source.append(sample.is_source)
             yaws.append(sample.yaw_deg)
         if not self._images:
             raise ShapeError("no training sample; the data set or its split is empty")
         self._transforms = np.stack(transforms)
         self._decode, self.shape = decode, shape
-        self.own = np.array(own)
+        self.is_source = np.array(is_source)
         """(N,) bool, which are unrotated photos."""
         self.yaws_deg = np.array(yaws)
         """(N,) float64, where the faces look."""
@@ -101,7 +101,7 @@ class SampleStore:
                 self._images[i],
                 self._targets[i],
                 self._transforms[i],
-                bool(self.own[i]),
+                bool(self.is_source[i]),
                 float(self.yaws_deg[i]),
             )
             for i in indices
@@ -123,7 +123,7 @@ class SampleStore:
             np.stack([self._image(index) for index in indices]),
             np.stack([self._target(index) for index in indices]),
             self._transforms[indices],
-            self.own[indices],
+            self.is_source[indices],
             None if self._weights is None else self._weights[indices],
         )
 

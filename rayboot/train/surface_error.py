@@ -44,7 +44,7 @@ def surface_errors(
     found = {}
     for low, high in _BANDS_DEG:
         yaws = np.abs(val.yaws_deg)
-        places = np.flatnonzero((yaws >= low) & (yaws < high) & ~val.own)
+        places = np.flatnonzero((yaws >= low) & (yaws < high) & ~val.is_source)
         if len(places) == 0:
             continue
         picks = np.unique(np.linspace(0, len(places) - 1, _MOST_FACES).astype(int))
@@ -64,7 +64,7 @@ def _mean_error(
         images, targets = to_device(network, batch, device)
         with autocast(device, config.precision):
             estimate = network(images, raw=True)
-        truths = network.shapes(targets).float().cpu().numpy()
+        truths = network.target_volumes(targets).float().cpu().numpy()
         shapes = network.occupancy(estimate).float().cpu().numpy()
         errors += [_distance(truth, shape) for truth, shape in zip(truths, shapes, strict=True)]
     known = [error for error in errors if np.isfinite(error)]

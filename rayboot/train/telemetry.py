@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from ray.util import metrics
 
-__all__ = ["TrainGauges"]
+__all__ = ["TrainingTelemetry"]
 
 _VAL_NME = "val_nme/"
 
 
-class TrainGauges:
+class TrainingTelemetry:
     """Of one worker of a run, its rank 0.
 
     Metrics: ``rayboot_loss`` by split (``train`` of the last step, ``val`` of the last epoch),
@@ -30,11 +30,11 @@ class TrainGauges:
         for gauge in (self._loss, self._nme):
             gauge.set_default_tags({"run": run})
 
-    def show_step(self, loss: float) -> None:
+    def report_step(self, loss: float) -> None:
         """After a step."""
         self._loss.set(loss, {"split": "train"})
 
-    def show_epoch(self, figures: Mapping[str, float]) -> None:
+    def report_epoch(self, figures: Mapping[str, float]) -> None:
         """After an epoch, ``val_loss`` and ``val_nme/BAND`` of what MLflow is told."""
         self._loss.set(figures["val_loss"], {"split": "val"})
         for name, value in figures.items():

@@ -53,8 +53,8 @@ class TrainState:
         self.epochs: list[EpochRecord] = []
         """Those that ended."""
         self._average: AveragedModel | None = None
-        if config.average:
-            keep = get_ema_multi_avg_fn(config.average)
+        if config.ema_decay:
+            keep = get_ema_multi_avg_fn(config.ema_decay)
             # What batch normalisation has counted is averaged as well.
             self._average = AveragedModel(network, multi_avg_fn=keep, use_buffers=True)
 
@@ -72,7 +72,7 @@ class TrainState:
         assert isinstance(averaged, Reconstructor)
         return averaged
 
-    def stepped(self) -> None:
+    def after_step(self) -> None:
         """To be called after each step of the optimizer."""
         if self._average is not None:
             self._average.update_parameters(self.network)
@@ -93,7 +93,7 @@ class TrainState:
             "averaged": averaged,
         }
 
-    def go_to(self, position: dict[str, Any], result: dict[str, torch.Tensor]) -> None:
+    def restore(self, position: dict[str, Any], result: dict[str, torch.Tensor]) -> None:
         """Goes on from a position.
 
         Args:

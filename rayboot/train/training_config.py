@@ -1,10 +1,11 @@
 """What decides a training run."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from rayboot.config import FrozenConfig
+from rayboot.config import FormerKey, FrozenConfig
 
 __all__ = [
     "AugmentConfig",
@@ -35,17 +36,22 @@ class AugmentConfig(FrozenConfig):
 class OptimizerConfig(FrozenConfig):
     """Adam as the paper has it: batch 64, rate halved every 5 epochs, best epoch kept."""
 
+    former_keys: ClassVar[Mapping[str, FormerKey]] = {
+        "halve_every": FormerKey("lr_halving_epochs"),
+        "average": FormerKey("ema_decay"),
+    }
+
     batch_size: int = Field(64, ge=1)
     """Samples a step, over all workers."""
     learning_rate: float = Field(3e-4, gt=0)
     """Initial rate. The paper does not print its own."""
     num_epochs: int = Field(10, ge=1)
-    halve_every: int = Field(5, ge=1)
+    lr_halving_epochs: int = Field(5, ge=1)
     """Epochs between halvings of the rate."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """``auto``: bfloat16 where the processor computes in it, else float32."""
     augment: AugmentConfig = AugmentConfig()
-    average: float = Field(0.0, ge=0, lt=1)
+    ema_decay: float = Field(0.0, ge=0, lt=1)
     """Weights are validated and kept as their moving average, of which each step keeps this
     share, 0.999 for one; 0 keeps the last step's own."""
     seed: int = 0
@@ -55,13 +61,15 @@ class OptimizerConfig(FrozenConfig):
 class PretrainConfig(FrozenConfig):
     """Training a network from nothing on faces with known shape."""
 
+    former_keys: ClassVar[Mapping[str, FormerKey]] = {"val_share": FormerKey("val_fraction")}
+
     data: str
     """URI of a set written by ``rayboot synthesize``."""
     output: str
     """Where the weights (safetensors) and the training record go: a local folder."""
     network: Literal["vrn", "head"] = "vrn"
     """The compact member of the VRN family, or the regressor of the parametric head."""
-    val_share: float = Field(0.1, gt=0, lt=1)
+    val_fraction: float = Field(0.1, gt=0, lt=1)
     """Share of the identities held out for validation."""
     optimizer: OptimizerConfig = OptimizerConfig()
 
@@ -69,13 +77,18 @@ class PretrainConfig(FrozenConfig):
 class FinetuneSettings(FrozenConfig):
     """How a network is fine-tuned on pairs, whichever they are."""
 
-    source_share: float = Field(0.0, ge=0, lt=1)
+    former_keys: ClassVar[Mapping[str, FormerKey]] = {
+        "source_share": FormerKey("source_fraction"),
+        "leave_out": FormerKey("discard_fraction"),
+    }
+
+    source_fraction: float = Field(0.0, ge=0, lt=1)
     """Share of the samples that are unrotated photos with their own predictions."""
     distillation: float = Field(0.0, ge=0)
     """Weight of unrotated photos whose target is what the network said of them before, in
-    shades instead of bits: learning without forgetting. They come in by ``source_share``. 0:
+    shades instead of bits: learning without forgetting. They come in by ``source_fraction``. 0:
     they are samples like any other."""
-    leave_out: float = Field(0.0, ge=0, lt=1)
+    discard_fraction: float = Field(0.0, ge=0, lt=1)
     """Share of the views that take no part: those on which the network, before training,
     disagrees most with the turned shape."""
     agreement_power: float = Field(0.0, ge=0)

@@ -10,21 +10,21 @@ import ray.train
 import ray.train.torch
 import torch
 
-from rayboot.cluster.broadcast import CarriedFile
+from rayboot.cluster.broadcast import BroadcastFile
 from rayboot.cluster.progress import Progress
 from rayboot.logs import adopt_context
 from rayboot.models import Reconstructor, load_network, save_network
-from rayboot.registry.metric_logger import Figure, Recorder, recording
+from rayboot.registry.metric_logger import AsyncMetricLogger, MetricPoint, async_metric_logger
 from rayboot.registry.runs import Run
-from rayboot.registry.system_metrics import watching_system
+from rayboot.registry.system_metrics import system_metrics_logger
 from rayboot.train.loop import StepRecord, train_epochs
 from rayboot.train.objective import Objective
 from rayboot.train.sample_reader import read_samples
 from rayboot.train.surface_error import surface_errors
-from rayboot.train.telemetry import TrainGauges
+from rayboot.train.telemetry import TrainingTelemetry
 from rayboot.train.train_state import TrainState
 from rayboot.train.training_config import FinetuneConfig
-from rayboot.train.view_agreement import sift_views
+from rayboot.train.view_agreement import filter_views
 
 __all__ = ["STATE", "WEIGHTS", "train_worker"]
 
@@ -41,7 +41,7 @@ def train_worker(settings: dict[str, Any]) -> None:
 
     Args:
         settings: ``config`` as JSON values, ``weights`` a
-            :class:`rayboot.cluster.broadcast.CarriedFile`, ``run`` the tracking URI and
+            :class:`rayboot.cluster.broadcast.BroadcastFile`, ``run`` the tracking URI and
             the run's id or None, ``board`` the handle of the driver's progress,
             ``log`` what log lines say.
     """
@@ -49,16 +49,18 @@ def train_worker(settings: dict[str, Any]) -> None:
     config = FinetuneConfig.model_validate(settings["config"])
     rank = ray.train.get_context().get_world_rank()
     run = Run(*settings["run"]) if settings["run"] else None
-    carried: CarriedFile = settings["weights"]
+    carried: BroadcastFile = settings["weights"]
     with (
         carried.unpacked() as weights,
-        watching_system(run, f"worker-{rank}"),
-        recording(run if rank == 0 else None) as recorder,
+        system_metrics_logger(run, f"worker-{rank}"),
+        async_metric_logger(run if rank == 0 else None) as recorder,
     ):
         _train(config, weights, settings["board"], recorder)
 
 
-def _train(config: FinetuneConfig, weights: Path, board: Any, recorder: Recorder | None) -> None:
+def _train(
+    config: FinetuneConfig, weights: Path, board: Any, recorder: AsyncMetricLogger | None
+) -> None:
     context = ray.train.get_context()
     rank, num_workers = context.get_world_rank(), context.get_world_size()
     torch.manual_seed(config.optimizer.seed)
@@ -71,17 +73,17 @@ def _train(config: FinetuneConfig, weights: Path, board: Any, recorder: Recorder
     forward: Any = ray.train.torch.prepare_model(network)
     if config.compile and config.use_gpu:
         forward = torch.compile(forward)
-    train = sift_views(network, train, config)
+    train = filter_views(network, train, config)
     objective = _objective(config, weights, next(network.parameters()).device)
     state = TrainState(network, config.optimizer, forward)
     _restore(state, ray.train.get_checkpoint(), recorder)
-    gauges = TrainGauges(config.name) if rank == 0 else None
+    gauges = TrainingTelemetry(config.name) if rank == 0 else None
     on_step = _step_hook(config, state, board, recorder, gauges)
     for record in train_epochs(state, train, val, objective=objective, on_step=on_step):
         if recorder is not None and gauges is not None:
             surfaces = surface_errors(state.result, val, config.optimizer)
             recorder.log_metrics({**record._asdict(), **surfaces}, step=record.epoch)
-            gauges.show_epoch({**record._asdict(), **surfaces})
+            gauges.report_epoch({**record._asdict(), **surfaces})
         _report(state, record._asdict(), rank, recorder)
 
 
@@ -95,8 +97,8 @@ def _step_hook(
     config: FinetuneConfig,
     state: TrainState,
     board: Any,
-    recorder: Recorder | None,
-    gauges: TrainGauges | None,
+    recorder: AsyncMetricLogger | None,
+    gauges: TrainingTelemetry | None,
 ) -> Callable[[StepRecord], None]:
     """What follows each step: the driver is told, figures are handed over, checkpoints made.
 
@@ -109,7 +111,7 @@ def _step_hook(
         if gauges is not None:
             total = state.config.num_epochs * done.num_steps
             board.tell.remote(Progress(number, total, f"loss {done.loss:.4f}"))
-            gauges.show_step(done.loss)
+            gauges.report_step(done.loss)
         if recorder is not None:
             recorder.log_metrics({"loss": done.loss}, step=number)
         # The epoch's last step is followed by its own checkpoint.
@@ -120,21 +122,21 @@ def _step_hook(
 
 
 def _restore(
-    state: TrainState, checkpoint: ray.train.Checkpoint | None, recorder: Recorder | None
+    state: TrainState, checkpoint: ray.train.Checkpoint | None, recorder: AsyncMetricLogger | None
 ) -> None:
     if checkpoint is None:
         return
     with checkpoint.as_directory() as folder:
         weights = load_network(Path(folder) / WEIGHTS).state_dict()
         position = torch.load(Path(folder) / STATE, weights_only=True)
-    state.go_to(position, weights)
+    state.restore(position, weights)
     if recorder is not None:
         # Taken before this checkpoint, and lost with the worker that had not sent them yet.
-        recorder.hand_over(Figure(*figure) for figure in position.get("figures", ()))
+        recorder.restore(MetricPoint(*figure) for figure in position.get("figures", ()))
 
 
 def _report(
-    state: TrainState, figures: dict[str, Any], rank: int, recorder: Recorder | None
+    state: TrainState, figures: dict[str, Any], rank: int, recorder: AsyncMetricLogger | None
 ) -> None:
     if rank != 0:
         ray.train.report(figures)

@@ -15,7 +15,7 @@ from fsspec.core import url_to_fs
 
 from rayboot.data.manifest import require_finished
 from rayboot.io.storage import arrow_filesystem, join_uri, read_bytes
-from rayboot.registry.runs import client_of
+from rayboot.registry.runs import make_client
 from rayboot.submission.job import stop_job
 
 __all__ = ["FinetuneRun", "GenerateRun", "Outcome", "Run"]
@@ -190,7 +190,7 @@ class FinetuneRun(Run):
 
     @cached_property
     def _client(self) -> Any:
-        return client_of(self._environment["MLFLOW_TRACKING_URI"])
+        return make_client(self._environment["MLFLOW_TRACKING_URI"])
 
     @cached_property
     def _run_id(self) -> str:

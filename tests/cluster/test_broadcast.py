@@ -1,18 +1,18 @@
 from pathlib import Path
 from typing import Any
 
-from rayboot.cluster.broadcast import CarriedFile
+from rayboot.cluster.broadcast import BroadcastFile
 
 
 def test_a_worker_has_the_bytes_of_a_file_that_is_gone(ray_local: Any, tmp_path: Path) -> None:
     path = tmp_path / "weights.t7"
     content = bytes(range(256)) * 1000
     path.write_bytes(content)
-    carried = CarriedFile.of(path)
+    carried = BroadcastFile.of(path)
     path.unlink()
 
     @ray_local.remote(num_cpus=0.1)
-    def read(settings: dict[str, CarriedFile]) -> tuple[str, bytes, bool]:
+    def read(settings: dict[str, BroadcastFile]) -> tuple[str, bytes, bool]:
         with settings["weights"].unpacked() as copy:
             found = copy.name, copy.read_bytes()
         return *found, copy.exists()

@@ -4,7 +4,7 @@ from typing import Any
 
 import ray
 
-from rayboot.cluster.progress import beside_driver
+from rayboot.cluster.progress import spawn_on_driver_node
 
 
 class Place:
@@ -15,6 +15,6 @@ class Place:
 
 
 def test_an_actor_beside_the_driver_is_on_its_node(ray_local: Any) -> None:
-    actor = beside_driver(Place)
+    actor = spawn_on_driver_node(Place)
     assert ray.get(actor.node.remote()) == ray.get_runtime_context().get_node_id()
     ray.kill(actor)

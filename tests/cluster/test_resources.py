@@ -5,30 +5,30 @@ from typing import Any
 
 import pytest
 
-from rayboot.cluster.resources import WAIT_VARIABLE, largest_nodes, require_room
+from rayboot.cluster.resources import WAIT_VARIABLE, largest_nodes, require_resources
 from rayboot.errors import RaybootError, RequestError
 from tests.ray_head import start_head
 
 JOB = f"""
 import os, sys
 from rayboot.cluster.session import connect
-from rayboot.cluster.resources import require_room
+from rayboot.cluster.resources import require_resources
 
 with connect(sys.argv[1]):
     import ray
 
     before = ray.cluster_resources().get("CPU", 0)
-    require_room([{{"CPU": 1.5}}] * 2, free_cpus=1)
+    require_resources([{{"CPU": 1.5}}] * 2, free_cpus=1)
     print(before, ray.cluster_resources()["CPU"])
     os.environ["{WAIT_VARIABLE}"] = "1"
-    require_room([{{"GPU": 1}}])
+    require_resources([{{"GPU": 1}}])
 """
 
 
 @pytest.mark.usefixtures("ray_local")
 def test_room_for_what_fits() -> None:
-    require_room([{"CPU": 0.1}] * 29 + [{"CPU": 0.05}] * 2)
-    require_room([{"CPU": 5}], free_cpus=0)
+    require_resources([{"CPU": 0.1}] * 29 + [{"CPU": 0.05}] * 2)
+    require_resources([{"CPU": 5}], free_cpus=0)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_cluster_that_is_too_small(
 ) -> None:
     monkeypatch.delenv(WAIT_VARIABLE, raising=False)
     with pytest.raises(RaybootError, match=words) as refused:
-        require_room(actors)
+        require_resources(actors)
     assert WAIT_VARIABLE in str(refused.value)
 
 
@@ -54,7 +54,7 @@ def test_a_cluster_that_is_too_small(
 def test_a_wait_that_is_no_number(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(WAIT_VARIABLE, text)
     with pytest.raises(RequestError, match=WAIT_VARIABLE):
-        require_room([{"CPU": 100}])
+        require_resources([{"CPU": 100}])
 
 
 def test_the_largest_node_is_no_larger_than_the_machine(ray_local: Any) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rayboot.diagnostics.check import Check, format_check, last_line, run_child
+from rayboot.diagnostics.check import Check, format_check, last_line, run_in_subprocess
 from rayboot.diagnostics.doctor import machine
 
 
@@ -45,9 +45,11 @@ def test_a_remedy_stands_under_its_check() -> None:
 
 
 def test_a_child_may_crash_or_hang() -> None:
-    crashed = run_child("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", timeout_s=20)
+    crashed = run_in_subprocess(
+        "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", timeout_s=20
+    )
     assert last_line(crashed) == "ended by signal 11"
-    hung = run_child("import time; time.sleep(60)", timeout_s=0.5)
+    hung = run_in_subprocess("import time; time.sleep(60)", timeout_s=0.5)
     assert (hung.returncode, last_line(hung)) == (124, "no answer in 0 s")
-    raised = run_child("raise OSError('no such driver')", timeout_s=20)
+    raised = run_in_subprocess("raise OSError('no such driver')", timeout_s=20)
     assert last_line(raised) == "OSError: no such driver"

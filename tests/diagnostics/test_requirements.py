@@ -2,18 +2,22 @@ from pathlib import Path
 
 import pytest
 
-from rayboot.diagnostics.doctor import Needs, read_needs
+from rayboot.diagnostics.doctor import RunRequirements, read_requirements
 from rayboot.errors import RequestError
 
 
-def needs_of(tmp_path: Path, text: str, environment: dict[str, str] | None = None) -> Needs:
+def needs_of(
+    tmp_path: Path, text: str, environment: dict[str, str] | None = None
+) -> RunRequirements:
     path = tmp_path / "run.yaml"
     path.write_text(text)
-    return read_needs(path, environment or {})
+    return read_requirements(path, environment or {})
 
 
 def test_a_laptop_needs_little() -> None:
-    assert read_needs(None, {}) == Needs(False, (), "sqlite:///mlflow.db", None, ())
+    assert read_requirements(None, {}) == RunRequirements(
+        False, (), "sqlite:///mlflow.db", None, ()
+    )
 
 
 def test_needs_are_found_wherever_they_stand(tmp_path: Path) -> None:
@@ -26,7 +30,7 @@ def test_needs_are_found_wherever_they_stand(tmp_path: Path) -> None:
         tracking_uri: http://mlflow:5000
         ray_address: http://head:8265
     """
-    assert needs_of(tmp_path, text) == Needs(
+    assert needs_of(tmp_path, text) == RunRequirements(
         True,
         ("s3://pairs/0", "s3://photos/ls3d"),
         "http://mlflow:5000",
@@ -66,14 +70,14 @@ def test_what_is_no_config_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_a_missing_config_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="none.yaml"):
-        read_needs(tmp_path / "none.yaml")
+        read_requirements(tmp_path / "none.yaml")
 
 
 def test_a_login_in_a_uri_is_refused(tmp_path: Path) -> None:
     uri = "http://me:hunter2@host:5000"
     with pytest.raises(RequestError, match="MLFLOW_TRACKING_PASSWORD") as refused:
-        read_needs(None, {"MLFLOW_TRACKING_URI": uri})
+        read_requirements(None, {"MLFLOW_TRACKING_URI": uri})
     assert "hunter2" not in str(refused.value)
     (tmp_path / "a.yaml").write_text(f"tracking_uri: {uri}\n")
     with pytest.raises(RequestError, match="MLFLOW_TRACKING_PASSWORD"):
-        read_needs(tmp_path / "a.yaml", {})
+        read_requirements(tmp_path / "a.yaml", {})

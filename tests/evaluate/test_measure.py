@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from rayboot.data.ground_truth import truth_table
-from rayboot.evaluate.datasets.base import TrueFace
-from rayboot.evaluate.datasets.synthetic import SyntheticSet
+from rayboot.evaluate.datasets.base import GroundTruthFace
+from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.evaluate.measure import measure_face, measure_models
 from rayboot.geometry.volume import unpack_occupancy
@@ -14,7 +14,7 @@ from rayboot.registry.registration import resolve_weights
 
 
 def test_the_true_volume_measures_small(synthetic_set: str) -> None:
-    faces = SyntheticSet(data=synthetic_set)
+    faces = SyntheticDataset(data=synthetic_set)
     listed = faces.list_faces().rows.to_pylist()
     for row, kept in zip(listed[:4], truth_table(synthetic_set).to_pylist()[:4], strict=True):
         face = faces.read(row, 96)
@@ -28,7 +28,7 @@ def test_the_true_volume_measures_small(synthetic_set: str) -> None:
 
 
 def test_an_empty_prediction_is_no_number_and_says_why() -> None:
-    face = TrueFace("a", np.zeros((8, 8, 3), np.uint8), np.zeros((5, 3)), 4.0, 0.0)
+    face = GroundTruthFace("a", np.zeros((8, 8, 3), np.uint8), np.zeros((5, 3)), 4.0, 0.0)
     error = measure_face(face, np.zeros((8, 8, 8), np.float32))
     assert np.isnan([error.nme_icp, error.nme_none, error.nme_correspondence]).all()
     assert error.reason
@@ -44,7 +44,7 @@ def test_a_photo_that_went_missing_has_a_row_that_says_so(
     (damaged / "Synthetic-3D/000003.jpg").unlink()
     (damaged / "Synthetic-3D/000005.jpg").write_bytes(b"no photo")
     config = MeasureConfig(
-        sets={"made": SyntheticSet(data=str(damaged))}, num_actors=1, batch_size=8
+        datasets={"made": SyntheticDataset(data=str(damaged))}, num_actors=1, batch_size=8
     )
     weights = {"a": resolve_weights("builtin:compact")}
     measured = measure_models(weights, config, tmp_path / "rows", {"a": "0"})
@@ -56,14 +56,14 @@ def test_a_photo_that_went_missing_has_a_row_that_says_so(
 
 
 def test_results_are_in_the_order_of_the_faces(synthetic_set: str) -> None:
-    listed = SyntheticSet(data=synthetic_set).list_faces().rows
+    listed = SyntheticDataset(data=synthetic_set).list_faces().rows
     assert listed["face_id"].to_pylist() == sorted(listed["face_id"].to_pylist())
     assert isinstance(listed, pa.Table)
 
 
 @pytest.mark.parametrize("size", [48, 192])
 def test_a_set_serves_networks_of_another_size(synthetic_set: str, size: int) -> None:
-    faces = SyntheticSet(data=synthetic_set)
+    faces = SyntheticDataset(data=synthetic_set)
     row = faces.list_faces().rows.to_pylist()[0]
     own, other = faces.read(row, 96), faces.read(row, size)
     scale = size / 96

@@ -15,7 +15,7 @@ def test_errors_after_icp_are_shown_by_band(monkeypatch: pytest.MonkeyPatch) -> 
     board = GaugeBoard()
     monkeypatch.setattr(gauges.metrics, "Gauge", board)
     others = [row("0 to 15", 9.0, align="none"), row("0 to 15", 9.0, side="left")]
-    gauges.show_errors({"rows": [row("0 to 15", 2.5), row("all", 3.0), *others]})
+    gauges.report_nme({"rows": [row("0 to 15", 2.5), row("all", 3.0), *others]})
     name = "rayboot_nme_percent"
     assert board.value(name, set="made", model="one", band="0 to 15") == 2.5
     assert board.value(name, set="made", model="one", band="all") == 3.0

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rayboot.errors import RequestError
-from rayboot.evaluate.datasets.synthetic import SyntheticSet
+from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import EvaluateConfig
 from rayboot.evaluate.report.html_page import tabulate_bands
 from rayboot.evaluate.run import EvaluationResult, evaluate, prepare_evaluation
@@ -15,7 +15,7 @@ MODELS = {"one": "builtin:compact", "same": "builtin:compact"}
 
 def request(synthetic_set: str, output: Path) -> EvaluateConfig:
     return EvaluateConfig(
-        sets={"made": SyntheticSet(data=synthetic_set)},
+        datasets={"made": SyntheticDataset(data=synthetic_set)},
         models=MODELS,
         output=str(output),
         bands=((0, 90),),
@@ -36,7 +36,7 @@ def result(ray_local: object, synthetic_set: str, output: Path) -> EvaluationRes
 def test_a_model_against_itself_changes_nothing(
     result: EvaluationResult, synthetic_set: str, output: Path
 ) -> None:
-    names = SyntheticSet(data=synthetic_set).list_faces().rows["face_id"].to_pylist()
+    names = SyntheticDataset(data=synthetic_set).list_faces().rows["face_id"].to_pylist()
     errors = result.measured.results.errors()
     for found in errors.values():
         assert [error.face_id for error in found] == names
@@ -52,9 +52,9 @@ def test_a_model_against_itself_changes_nothing(
 def test_the_summary_says_of_how_many_faces_it_is(result: EvaluationResult, output: Path) -> None:
     summary = json.loads((output / "summary.json").read_text("utf-8"))
     assert summary["protocol"]["version"] == 1
-    assert summary["sets"]["made"]["faces"] == 24
-    assert summary["sets"]["made"]["measured"] == {"one": 24, "same": 24}
-    assert "dense mesh" in summary["sets"]["made"]["truth"]
+    assert summary["datasets"]["made"]["faces"] == 24
+    assert summary["datasets"]["made"]["measured"] == {"one": 24, "same": 24}
+    assert "dense mesh" in summary["datasets"]["made"]["truth"]
     for row in summary["rows"]:
         assert row["low"] <= row["mean"] <= row["high"]
         assert row["change_mean"] == 0

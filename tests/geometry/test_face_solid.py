@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from rayboot.geometry.camera import rotation_yaw_pitch
-from rayboot.geometry.face_solid import FrontSolid, build_solid, fill_softly, fill_volume
+from rayboot.geometry.face_solid import FaceSolid, build_solid, fill_softly, fill_volume
 from rayboot.geometry.head_model import head_model
 
 SHAPE = (96, 96, 96)
@@ -11,7 +11,7 @@ SCALE = 28.0
 
 
 @pytest.fixture(scope="module")
-def solid() -> FrontSolid:
+def solid() -> FaceSolid:
     model = head_model()
     jaw = model.mean[model.landmarks[:17]]
     return build_solid(model.mean, model.faces, jaw, depth=32.5 / SCALE)
@@ -23,7 +23,7 @@ def affine(yaw_deg: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("yaw_deg", [0.0, 30.0])
-def test_a_soft_solid_is_the_hard_one_at_a_half(solid: FrontSolid, yaw_deg: float) -> None:
+def test_a_soft_solid_is_the_hard_one_at_a_half(solid: FaceSolid, yaw_deg: float) -> None:
     hard = fill_volume(solid, affine(yaw_deg), SHAPE)
     soft = fill_softly(solid, affine(yaw_deg), SHAPE)
     assert hard.sum() > 50_000
@@ -31,7 +31,7 @@ def test_a_soft_solid_is_the_hard_one_at_a_half(solid: FrontSolid, yaw_deg: floa
     assert soft.dtype == np.float32 and soft.min() == 0 and soft.max() == 1
 
 
-def test_a_soft_surface_lies_between_voxels(solid: FrontSolid) -> None:
+def test_a_soft_surface_lies_between_voxels(solid: FaceSolid) -> None:
     """How thick the face is at each pixel, from occupancy: far nearer than half a slice."""
     transform = np.column_stack([SCALE * np.eye(3), [0.0, 9.0, 3.0]])
     cells = voxel_columns(solid, transform)
@@ -46,7 +46,7 @@ def test_a_soft_surface_lies_between_voxels(solid: FrontSolid) -> None:
     assert soft < 0.02 < 0.1 < hard
 
 
-def voxel_columns(solid: FrontSolid, transform: np.ndarray) -> np.ndarray:
+def voxel_columns(solid: FaceSolid, transform: np.ndarray) -> np.ndarray:
     """Row and column in the depth map (2, S, S) of every pixel of a head seen from the front."""
     rows, columns = np.mgrid[:96, :96]
     x, y = columns - 47.5 - transform[0, 3], 47.5 - rows - transform[1, 3]
@@ -58,7 +58,7 @@ def voxel_columns(solid: FrontSolid, transform: np.ndarray) -> np.ndarray:
     )
 
 
-def test_what_lies_outside_the_crop_is_left_out(solid: FrontSolid) -> None:
+def test_what_lies_outside_the_crop_is_left_out(solid: FaceSolid) -> None:
     moved = affine(0.0)
     moved[0, 3] += 200
     assert not fill_softly(solid, moved, SHAPE).any()

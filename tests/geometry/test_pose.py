@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from rayboot.errors import DegenerateInputError, ShapeError
-from rayboot.geometry.alignment import surface_of_points
+from rayboot.geometry.alignment import oriented_points
 from rayboot.geometry.camera import rotation_yaw_pitch
-from rayboot.geometry.landmarks68 import head_rotation, lift_landmarks, place_mean_landmarks
+from rayboot.geometry.landmarks68 import fit_mean_landmarks, head_rotation, lift_landmarks
 from rayboot.geometry.mean_face import fit_mean_face, mean_face
 from rayboot.geometry.pose import estimate_pose
 
@@ -73,7 +73,7 @@ def test_input_is_checked() -> None:
 
 def test_mean_face_is_laid_onto_a_scaled_face() -> None:
     points = 40 * mean_face().vertices
-    fitted, residual = fit_mean_face(surface_of_points(points), np.array([1.0, 0.0, 0.0]))
+    fitted, residual = fit_mean_face(oriented_points(points), np.array([1.0, 0.0, 0.0]))
     assert fitted.scale == pytest.approx(40, rel=0.02)
     assert np.allclose(fitted.rotation, np.eye(3), atol=0.01)
     assert residual < 0.5
@@ -82,11 +82,11 @@ def test_mean_face_is_laid_onto_a_scaled_face() -> None:
 def test_mean_landmarks_lie_where_the_face_has_them() -> None:
     rotation = rotation_yaw_pitch(0.2, 0.1)
     solid = mean_solid() @ rotation.T + [2.0, 1.0, 0.0]
-    placed = place_mean_landmarks(estimate_pose(solid))
+    placed = fit_mean_landmarks(estimate_pose(solid))
     true = 40 * mean_face().landmarks @ rotation.T + [2.0, 1.0, 0.0]
     assert np.linalg.norm(placed - true, axis=1).mean() < 1.0
     with pytest.raises(DegenerateInputError, match="refined"):
-        place_mean_landmarks(estimate_pose(solid, "covariance"))
+        fit_mean_landmarks(estimate_pose(solid, "covariance"))
 
 
 @pytest.mark.parametrize("yaw_deg", [-60, -20, 0, 45, 80])

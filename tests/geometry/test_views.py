@@ -3,7 +3,7 @@ import pytest
 from pydantic import ValidationError
 
 from rayboot.geometry.camera import pixel_from_crop, rotation_yaw_pitch, transform_points
-from rayboot.geometry.views import ViewConfig, plan_views, turn_transform
+from rayboot.geometry.views import ViewConfig, plan_views, view_transform
 
 SHAPE = (200, 96, 96)
 
@@ -64,7 +64,7 @@ def test_the_turned_face_is_cropped_as_a_photograph_would_be():
     rng = np.random.default_rng(0)
     vertices = rng.uniform(-20, 20, (500, 3))
     landmarks = rng.uniform(-15, 15, (68, 3))
-    transform = turn_transform(gaze_rotation(60), vertices, landmarks, vertices.mean(axis=0), SHAPE)
+    transform = view_transform(gaze_rotation(60), vertices, landmarks, vertices.mean(axis=0), SHAPE)
     pixels = pixel_from_crop(transform_points(transform, landmarks), 96, 96)
     assert np.sqrt(np.ptp(pixels, axis=0).prod()) == pytest.approx(45)
     assert pixels.mean(axis=0) == pytest.approx([47.5, 47.5])
@@ -76,7 +76,7 @@ def test_a_solid_deeper_than_the_volume_keeps_its_front():
     rng = np.random.default_rng(0)
     vertices = rng.uniform(-20, 20, (500, 3)) * (1, 1, 2)
     landmarks = rng.uniform(-15, 15, (68, 3))
-    transform = turn_transform(gaze_rotation(0), vertices, landmarks, np.zeros(3), (96, 96, 96))
+    transform = view_transform(gaze_rotation(0), vertices, landmarks, np.zeros(3), (96, 96, 96))
     z = transform_points(transform, vertices)[:, 2]
     assert np.ptp(z) > 48
     assert z.max() == pytest.approx(95 / 4 - 0.5)
@@ -85,8 +85,8 @@ def test_a_solid_deeper_than_the_volume_keeps_its_front():
 def test_the_plain_mode_turns_about_the_centroid():
     rng = np.random.default_rng(0)
     vertices, centroid = rng.uniform(-20, 20, (500, 3)), np.array([3.0, 4.0, 0.0])
-    transform = turn_transform(
-        gaze_rotation(40), vertices, vertices[:68], centroid, SHAPE, crop_again=False
+    transform = view_transform(
+        gaze_rotation(40), vertices, vertices[:68], centroid, SHAPE, recrop=False
     )
     assert transform_points(transform, centroid[None])[0, :2] == pytest.approx(centroid[:2])
     assert np.linalg.det(transform[:, :3]) == pytest.approx(1)

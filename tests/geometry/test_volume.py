@@ -6,12 +6,12 @@ from rayboot.geometry.camera import rotation_yaw_pitch, transform_points
 from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.volume import (
     any_of_cells,
+    clipped_fraction,
     coarsen,
     inner_points,
     keep_largest_component,
     occupied_box,
     pack_occupancy,
-    share_clipped,
     transform_volume,
     unpack_occupancy,
 )
@@ -66,10 +66,10 @@ def test_half_of_a_sphere_pushed_to_the_border_is_clipped():
     sphere = soft_sphere(SHAPE, np.zeros(3), 9) >= 0.5
     aside = np.column_stack([np.eye(3), [32.0, 0, 0]])
     inside, every = inner_points(sphere, 2), inner_points(sphere, 1)
-    assert share_clipped(every, np.eye(3, 4), SHAPE) == 0
-    assert share_clipped(every, aside, SHAPE) == pytest.approx(0.5, abs=0.02)
-    assert share_clipped(inside, aside, SHAPE) == pytest.approx(0.5, abs=0.06)
-    assert share_clipped(inside[:0], aside, SHAPE) == 0
+    assert clipped_fraction(every, np.eye(3, 4), SHAPE) == 0
+    assert clipped_fraction(every, aside, SHAPE) == pytest.approx(0.5, abs=0.02)
+    assert clipped_fraction(inside, aside, SHAPE) == pytest.approx(0.5, abs=0.06)
+    assert clipped_fraction(inside[:0], aside, SHAPE) == 0
 
 
 def test_packing_keeps_every_bit():

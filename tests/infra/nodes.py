@@ -11,7 +11,7 @@ from rayboot.train.training_config import FinetuneSettings
 __all__ = ["Actors", "NodeGroup", "evaluation", "find_problems", "pipeline", "training"]
 
 FREE_CPUS = 2
-"""That the engine reads, filters and writes with, see :func:`rayboot.cluster.resources.require_room`."""
+"""That the engine reads, filters and writes with, see :func:`rayboot.cluster.resources.require_resources`."""
 
 STORE_SHARE = 0.3
 """Of a node's memory that Ray keeps for its object store."""

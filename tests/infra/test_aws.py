@@ -191,11 +191,11 @@ def test_nodes_read_one_prefix_and_write_one(rendered: Path) -> None:
     photos, runs = "arn:aws:s3:::faces", "arn:aws:s3:::work"
     assert {name: s["Resource"] for name, s in found.items()} == {
         "ListPhotos": photos,
-        "ReadPhotos": f"{photos}/photos/*",
+        "CropFaces": f"{photos}/photos/*",
         "ListRuns": runs,
         "WriteRuns": f"{runs}/runs/*",
     }
-    assert listed(found["ReadPhotos"]["Action"]) == ["s3:GetObject"]
+    assert listed(found["CropFaces"]["Action"]) == ["s3:GetObject"]
     for name, prefix in (("ListPhotos", "photos"), ("ListRuns", "runs")):
         (condition,) = found[name]["Condition"].values()
         assert condition == {"s3:prefix": [prefix, f"{prefix}/*"]}

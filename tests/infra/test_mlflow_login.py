@@ -25,7 +25,7 @@ from rayboot.diagnostics.service_checks import check_mlflow
 from rayboot.models import load_vrn, save_network
 from rayboot.registry.promotion import champion_version, promote, roll_back
 from rayboot.registry.registration import register_weights, resolve_weights
-from rayboot.registry.runs import client_of, open_run
+from rayboot.registry.runs import make_client, open_run
 from tests.infra.manifests import ROOT, of_kind
 from tests.registry.test_registration import CODE, examples, network
 
@@ -239,7 +239,7 @@ def test_rayboot_keeps_runs_and_versions_there(
     load_vrn(resolve_weights(f"models:/{MODEL}@champion", server.url))
     with run.closing():
         pass
-    kept = client_of(server.url).get_run(run.run_id)
+    kept = make_client(server.url).get_run(run.run_id)
     assert (kept.data.metrics, kept.info.status) == ({"loss": 0.5}, "FINISHED")
 
 

@@ -13,7 +13,7 @@ from infra.stack.object_store import ObjectStore
 from infra.stack.place import Place, make_place
 from infra.stack.stack import Stack, StackSettings
 from infra.stack.tracking import Login, Tracking
-from rayboot.registry.runs import client_of, open_run
+from rayboot.registry.runs import make_client, open_run
 
 pytestmark = pytest.mark.s3
 
@@ -60,13 +60,13 @@ def test_the_login_of_each_start_counts_and_runs_stay(
             if passwords:
                 monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", passwords[0])
                 with pytest.raises(Exception, match="not authenticated"):
-                    client_of(tracking.uri).search_experiments()
+                    make_client(tracking.uri).search_experiments()
             for name, value in login.variables.items():
                 monkeypatch.setenv(name, value)
             run = open_run(tracking.uri, "stack", f"run {number}")
             run.log_bytes("note.txt", b"kept in the bucket")
-            experiment = client_of(tracking.uri).get_experiment_by_name("stack")
-            found = client_of(tracking.uri).search_runs([experiment.experiment_id])
+            experiment = make_client(tracking.uri).get_experiment_by_name("stack")
+            found = make_client(tracking.uri).search_runs([experiment.experiment_id])
             assert len(found) == number
         passwords.append(login.variables["MLFLOW_TRACKING_PASSWORD"])
         (file,) = login.secret_files.values()

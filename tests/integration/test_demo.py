@@ -24,7 +24,7 @@ from rayboot.cli import main
 from rayboot.data.images import decode_photo
 from rayboot.registry.registration import resolve_weights
 from rayboot.rounds.demo import DemoConfig, demo_config, run_demo
-from rayboot.rounds.drift import DriftConfig, find_drift, measure_drift
+from rayboot.rounds.drift import DriftConfig, detect_drift, measure_drift
 from rayboot.rounds.gate import GateConfig
 from rayboot.rounds.round import RoundResult
 from rayboot.train.finetune import finetune
@@ -98,7 +98,7 @@ def test_drift_is_seen_in_a_run_made_to_collapse_and_in_no_other(
         data=str(tmp_path / "one-face"),
         model="builtin:compact",
         storage=str(tmp_path),
-        source_share=0.25,
+        source_fraction=0.25,
         optimizer=optimizer,
     )
     (tmp_path / "collapsed.safetensors").write_bytes(finetune(config).weights)
@@ -108,8 +108,8 @@ def test_drift_is_seen_in_a_run_made_to_collapse_and_in_no_other(
         "collapsed": tmp_path / "collapsed.safetensors",
     }
     shapes = measure_drift(weights, str(pairs), DriftConfig())
-    assert find_drift(shapes["first"], shapes["healthy"], DriftConfig()) == ""
-    drift = find_drift(shapes["first"], shapes["collapsed"], DriftConfig())
+    assert detect_drift(shapes["first"], shapes["healthy"], DriftConfig()) == ""
+    drift = detect_drift(shapes["first"], shapes["collapsed"], DriftConfig())
     assert "faces become alike" in drift, shapes
 
 

@@ -11,7 +11,7 @@ from rayboot.geometry.volume import coarsen, transform_volume, unpack_occupancy
 from rayboot.io.storage import join_uri, read_bytes
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.stages.records import Solid
-from rayboot.pipeline.stages.render_views import TurnedFace, turn_face
+from rayboot.pipeline.stages.render_views import RenderedFace, render_face_views
 from rayboot.pipeline.synthesize import synthesize
 from rayboot.render import Renderer
 from rayboot.synthesis import SynthesisConfig
@@ -22,7 +22,7 @@ SIZE, SLICES = 192, 200
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TurnedFace]:
+def faces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RenderedFace]:
     """The same face with its mesh thinned, and in full."""
     uri = str(tmp_path_factory.mktemp("full"))
     config = SynthesisConfig(
@@ -45,19 +45,19 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TurnedFace]:
         run = GenerateConfig(mesh=mesh)
         cell = run.cell_px(SIZE)
         solid = Solid(volume >= run.isovalue, coarsen(volume, cell), cell)
-        turned[mesh] = turn_face(image, solid, None, run, renderer, key="0")
+        turned[mesh] = render_face_views(image, solid, None, run, renderer, key="0")
     return turned
 
 
 @pytest.mark.parametrize("mesh", ["thinned", "full"])
-def test_all_views_are_made(faces: dict[str, TurnedFace], mesh: str) -> None:
+def test_all_views_are_made(faces: dict[str, RenderedFace], mesh: str) -> None:
     face = faces[mesh]
     assert sorted(view.yaw_deg for view in face.views) == [-60, -40, -20, 20, 40, 60]
     assert face.images.shape == (6, SIZE, SIZE, 3)
     assert face.num_left_out == 0
 
 
-def test_a_thinned_mesh_draws_the_same_pictures(faces: dict[str, TurnedFace]) -> None:
+def test_a_thinned_mesh_draws_the_same_pictures(faces: dict[str, RenderedFace]) -> None:
     thinned, full = faces["thinned"], faces["full"]
     # More vertices than OpenCV takes rows.
     assert len(full.mesh.vertices) > 40_000
@@ -69,7 +69,7 @@ def test_a_thinned_mesh_draws_the_same_pictures(faces: dict[str, TurnedFace]) ->
     assert np.degrees(np.arccos(min(1.0, np.dot(*normals)))) < 0.5
 
 
-def test_turned_targets_keep_the_solid(faces: dict[str, TurnedFace]) -> None:
+def test_turned_targets_keep_the_solid(faces: dict[str, RenderedFace]) -> None:
     face = faces["thinned"]
     for transform, clipped in zip(face.transforms, face.clipped, strict=True):
         target = transform_volume(face.occupied, transform)

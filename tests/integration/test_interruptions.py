@@ -15,7 +15,7 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from rayboot.data.manifest import require_finished
-from rayboot.io.lease import exclusive
+from rayboot.io.lease import hold_lease
 from rayboot.pipeline.synthesize import synthesize
 from rayboot.synthesis import SynthesisConfig
 from tests.s3 import S3Server
@@ -106,10 +106,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> str:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, photos: str) -> list[dict]:
     run = Run(tmp_path_factory.mktemp("undisturbed"), photos)
     run.finish()
-    return rows_of(run.output)
+    return table_to_rows(run.output)
 
 
-def rows_of(output: Path) -> list[dict]:
+def table_to_rows(output: Path) -> list[dict]:
     """Every row of a finished data set, images and occupancy included, by photo."""
     require_finished(str(output))
     rows = ds.dataset(output / "outcome=face").to_table().to_pylist()
@@ -129,7 +129,7 @@ def test_a_killed_run_is_finished_by_the_same_command(
         time.sleep(rng.uniform(0, 2))
         run.kill()
     Run(tmp_path, photos).finish()
-    assert rows_of(tmp_path / "pairs") == undisturbed
+    assert table_to_rows(tmp_path / "pairs") == undisturbed
 
 
 def test_the_number_of_actors_changes_no_row(
@@ -139,7 +139,7 @@ def test_the_number_of_actors_changes_no_row(
     shares = {"reader_cpus": 0.05, "reconstruct_cpus": 0.4, "render_cpus": 0.4}
     run = Run(tmp_path, photos, pools=pools | shares)
     run.finish()
-    assert rows_of(run.output) == undisturbed
+    assert table_to_rows(run.output) == undisturbed
 
 
 @pytest.mark.parametrize("title", ["isolation", "ray::MapWorker"])
@@ -155,7 +155,7 @@ def test_a_run_survives_the_loss_of_its_processes(
         killed += 1
     assert killed
     run.finish()
-    assert rows_of(run.output) == undisturbed
+    assert table_to_rows(run.output) == undisturbed
 
 
 def test_an_interrupted_run_says_how_to_go_on(
@@ -171,7 +171,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     finished = run.num_finished()
     assert 0 < finished < NUM_PHOTOS
     Run(tmp_path, photos).finish()
-    assert rows_of(run.output) == undisturbed
+    assert table_to_rows(run.output) == undisturbed
     # What was finished costs nothing any more.
     assert f"\n{NUM_PHOTOS - finished} photos in " in capfd.readouterr().err
 
@@ -189,7 +189,7 @@ def test_a_run_survives_the_loss_of_a_node(
         run.finish()
     finally:
         cluster.shutdown()
-    assert rows_of(run.output) == undisturbed
+    assert table_to_rows(run.output) == undisturbed
 
 
 @pytest.mark.s3
@@ -217,7 +217,7 @@ def test_a_run_waits_for_its_store(
         server.filesystem().get("faces/pairs/", f"{tmp_path}/pairs/", recursive=True)
     finally:
         server.kill()
-    assert without_uris(rows_of(run.output)) == without_uris(undisturbed)
+    assert without_uris(table_to_rows(run.output)) == without_uris(undisturbed)
 
 
 def without_uris(rows: list[dict]) -> list[dict]:
@@ -227,7 +227,7 @@ def without_uris(rows: list[dict]) -> list[dict]:
 def test_two_runs_on_one_output_exclude_each_other(
     tmp_path: Path, photos: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with exclusive(str(tmp_path / "pairs/_run/lock.json"), beat_s=0.5):
+    with hold_lease(str(tmp_path / "pairs/_run/lock.json"), beat_s=0.5):
         run = Run(tmp_path, photos)
         assert run.process.wait(timeout=120) == 1
     assert "another run" in capfd.readouterr().err.splitlines()[-1]

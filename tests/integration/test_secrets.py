@@ -233,7 +233,7 @@ def test_a_round_leaves_no_secret(world: World, synthetic_set: str) -> None:
         "output": "round",
         "tracking_uri": world.proxy.uri,
         "evaluation": {
-            "sets": {"made": {"kind": "synthetic", "data": synthetic_set}}, "num_actors": 1,
+            "datasets": {"made": {"kind": "synthetic", "data": synthetic_set}}, "num_actors": 1,
         },
         "generate": {
             "selection": {"detect_faces": False}, "views": {"preset": "small"},

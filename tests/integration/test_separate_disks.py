@@ -66,7 +66,7 @@ def round_config(private: Path, tracking_uri: str) -> dict:
     return {
         "photos": "s3://disks/photos",
         "model": str(weights),
-        "evaluation": {"sets": {"made": faces}, "num_actors": 1},
+        "evaluation": {"datasets": {"made": faces}, "num_actors": 1},
         "output": str(private / "round"),
         "storage": "s3://disks/round",
         "tracking_uri": tracking_uri,
@@ -85,11 +85,11 @@ def test_a_round_needs_no_disk_that_all_nodes_see(tmp_path: Path, s3_server: S3S
     store = s3_server.filesystem()
     store.call_s3("create_bucket", Bucket="disks")
     near = {"kind": "uniform", "max_deg": 15}
-    sets = {
+    datasets = {
         "photos": SynthesisConfig(num_identities=24, yaw=near, seed=3),
         "faces": SynthesisConfig(num_identities=8, first_identity=500, seed=4),
     }
-    for name, config in sets.items():
+    for name, config in datasets.items():
         synthesize(config, str(tmp_path / name), num_workers=1)
         store.put(str(tmp_path / name), f"disks/{name}", recursive=True)
     (private / "round.yaml").write_text(json.dumps(round_config(private, server.uri)))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rayboot.evaluate.datasets.synthetic import SyntheticSet
+from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.measure import measure_face
 from rayboot.models import load_network
 from rayboot.models.network_config import InferenceConfig
@@ -20,7 +20,7 @@ FRONT_DEG, PROFILE_DEG = 12.0, 60.0
 @pytest.mark.parametrize("model", BUILTIN)
 def test_good_at_the_front_and_worse_at_profiles(model: str, synthetic_set: str) -> None:
     network = load_network(Path(resolve_weights(model)))
-    made = SyntheticSet(data=synthetic_set)
+    made = SyntheticDataset(data=synthetic_set)
     listed = made.list_faces().rows.to_pylist()
     faces = [made.read(row, network.config.resolution) for row in listed]
     volumes = Predictor(network, InferenceConfig(), 8).predict(np.stack([f.image for f in faces]))

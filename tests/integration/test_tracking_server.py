@@ -17,7 +17,7 @@ import torch
 import rayboot
 from rayboot.models import VRN, VRNConfig, save_network
 from rayboot.registry.promotion import champion_version, promote, roll_back
-from rayboot.registry.registration import Examples, register_weights, resolve_weights
+from rayboot.registry.registration import InputExamples, register_weights, resolve_weights
 from rayboot.registry.runs import open_run
 from rayboot.train.finetune import finetune_tracked, prepare_finetune
 from rayboot.train.training_config import FinetuneConfig, OptimizerConfig
@@ -104,7 +104,7 @@ def test_versions_and_the_champion_over_http(server: MlflowServer, tmp_path: Pat
     code = Path(rayboot.__file__).parent / "serving/served.py"
     run = open_run(server.uri, "server", "versions")
     for _ in range(2):
-        examples = Examples(photos, volumes.numpy())
+        examples = InputExamples(photos, volumes.numpy())
         register_weights(run, "faces", tmp_path / "tiny.safetensors", code, examples, {})
     assert champion_version(server.uri, "faces") is None
     promote(server.uri, "faces", "1", None)

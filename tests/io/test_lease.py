@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from rayboot.errors import BusyError, StoreError
-from rayboot.io.lease import exclusive
+from rayboot.io.lease import hold_lease
 from rayboot.io.storage import create_bytes, exists, read_bytes, remove
 
 HOLD = """
@@ -54,12 +54,12 @@ def test_of_many_at_once_one_creates_it(lock: str) -> None:
 
 
 def test_a_living_run_excludes_another(lock: str) -> None:
-    with exclusive(lock, beat_s=0.2):
-        with pytest.raises(BusyError, match=f"process {os.getpid()}"), exclusive(lock):
+    with hold_lease(lock, beat_s=0.2):
+        with pytest.raises(BusyError, match=f"process {os.getpid()}"), hold_lease(lock):
             pass
         assert exists(lock)
     assert not exists(lock)
-    with exclusive(lock):
+    with hold_lease(lock):
         pass
 
 
@@ -71,7 +71,7 @@ def test_a_killed_run_on_this_machine_excludes_nobody(lock: str) -> None:
     held.kill()
     held.wait()
     started = time.monotonic()
-    with exclusive(lock):
+    with hold_lease(lock):
         assert time.monotonic() - started < 10
 
 
@@ -79,7 +79,7 @@ def test_a_run_elsewhere_is_dead_when_it_is_silent(lock: str) -> None:
     elsewhere = b'{"token": "x", "host": "other/1", "process": 1, "beat": 3}'
     create_bytes(lock, elsewhere)
     started = time.monotonic()
-    with exclusive(lock, stale_s=2.0):
+    with hold_lease(lock, stale_s=2.0):
         assert time.monotonic() - started >= 2.0
 
 
@@ -89,7 +89,7 @@ def test_two_runs_that_find_a_dead_one_do_not_both_go_on(lock: str) -> None:
 
     def run() -> None:
         try:
-            with exclusive(lock, stale_s=1.0, beat_s=0.2):
+            with hold_lease(lock, stale_s=1.0, beat_s=0.2):
                 outcomes.append("held")
                 time.sleep(4)
         except BusyError:
@@ -110,7 +110,7 @@ def test_a_store_that_is_away_at_the_end_hides_no_error(
         raise EndpointConnectionError(endpoint_url=uri)
 
     uri = str(tmp_path / "lock.json")
-    with pytest.raises(StoreError, match="in trouble"), exclusive(uri):
+    with pytest.raises(StoreError, match="in trouble"), hold_lease(uri):
         monkeypatch.setattr("rayboot.io.lease.read_bytes", away)
         raise StoreError("the store is in trouble")
     assert "could not be removed" in caplog.text

@@ -5,7 +5,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from rayboot.errors import DiskFullError, RaybootError, StoreError
-from rayboot.io.retry import RETRIED_ERRORS, blaming_store, patiently
+from rayboot.io.retry import RETRIED_ERRORS, retry_io, translate_storage_errors
 
 
 class Troubled:
@@ -22,25 +22,25 @@ class Troubled:
 
 def test_trouble_is_waited_out() -> None:
     trouble = [OSError("503 Slow Down"), TimeoutError(), ConnectionResetError(), PermissionError()]
-    assert patiently(Troubled(trouble), "s3://b/k") == "answer"
+    assert retry_io(Troubled(trouble), "s3://b/k") == "answer"
 
 
 def test_answers_are_not_asked_for_again() -> None:
     store = Troubled([FileNotFoundError("k"), OSError("never reached")])
     with pytest.raises(FileNotFoundError):
-        patiently(store, "s3://b/k")
+        retry_io(store, "s3://b/k")
     assert len(store.failures) == 1
 
 
 def test_long_trouble_is_said_in_one_sentence() -> None:
     store = Troubled([OSError("ExpiredToken")] * 99)
     with pytest.raises(StoreError, match=r"s3://b/k: no answer .* ExpiredToken.*goes on where"):
-        patiently(store, "s3://b/k", patience_s=1.0)
+        retry_io(store, "s3://b/k", patience_s=1.0)
 
 
 def test_a_client_without_an_answer_is_waited_for() -> None:
     store = Troubled([EndpointConnectionError(endpoint_url="http://s3")])
-    assert patiently(store, "s3://b/k") == "answer"
+    assert retry_io(store, "s3://b/k") == "answer"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_client_without_an_answer_is_waited_for() -> None:
 def test_a_fault_of_the_program_is_raised_at_once(fault: Exception) -> None:
     store = Troubled([fault, OSError("never reached")])
     with pytest.raises(type(fault)) as raised:
-        patiently(store, "s3://b/k")
+        retry_io(store, "s3://b/k")
     assert raised.value is fault
     assert len(store.failures) == 1
 
@@ -89,7 +89,7 @@ class WorkerError(Exception):
 )
 def test_a_library_out_of_patience_is_said_in_one_sentence(error: Exception) -> None:
     with pytest.raises(StoreError, match="s3://b/k: the store is in trouble.*goes on where"):
-        with blaming_store("s3://b/k"):
+        with translate_storage_errors("s3://b/k"):
             raise error
 
 
@@ -109,24 +109,24 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 def test_a_full_disk_is_not_waited_for() -> None:
     store = Troubled([FULL, OSError("never reached")])
     with pytest.raises(DiskFullError, match="/out: no space left on the disk.*goes on where"):
-        patiently(store, "/out")
+        retry_io(store, "/out")
     assert len(store.failures) == 1
 
 
 @pytest.mark.parametrize("error", [FULL, WorkerError(FULL), TrainingError(FULL)])
 def test_a_full_disk_is_said_in_one_sentence(error: Exception) -> None:
     with pytest.raises(DiskFullError, match="/out: no space left on the disk.*goes on where"):
-        with blaming_store("/out"):
+        with translate_storage_errors("/out"):
             raise error
 
 
 def test_a_store_that_a_training_could_not_reach_is_named() -> None:
-    with pytest.raises(StoreError, match="s3://b/k"), blaming_store("s3://b/k"):
+    with pytest.raises(StoreError, match="s3://b/k"), translate_storage_errors("s3://b/k"):
         raise TrainingError(TimeoutError("read"))
 
 
 def test_a_broken_program_is_not_blamed_on_the_store() -> None:
-    with pytest.raises(WorkerError), blaming_store("s3://b/k"):
+    with pytest.raises(WorkerError), translate_storage_errors("s3://b/k"):
         raise WorkerError(ZeroDivisionError("division by zero"))
-    with pytest.raises(FileNotFoundError), blaming_store("s3://b/k"):
+    with pytest.raises(FileNotFoundError), translate_storage_errors("s3://b/k"):
         raise FileNotFoundError("an answer")

@@ -41,12 +41,12 @@ def test_small_predictions_are_the_volumes(tiny: VRN, precision: str) -> None:
     images = np.random.default_rng(5).integers(0, 256, (7, 32, 32, 3), np.uint8)
     predictor = Predictor(tiny, InferenceConfig(precision=precision), batch_size=4)
     volumes = predictor.predict(images)
-    bits, cells, targets = predictor.predict_small(images, 0.5, 1)
+    bits, cells, targets = predictor.predict_compressed(images, 0.5, 1)
     assert bits.shape == (7, 12, 32, 4)
     assert (bits != np.packbits(volumes >= 0.5, axis=-1)).mean() < 0.01
     for made, volume in zip(cells, volumes, strict=True):
         assert np.abs(made / 255 - coarsen(volume, 1)).max() < 0.01
-    alone = predictor.predict_small(images[5:6], 0.5, 1)
+    alone = predictor.predict_compressed(images[5:6], 0.5, 1)
     assert alone.bits[0].tobytes() == bits[5].tobytes()
     assert alone.cells[0].tobytes() == cells[5].tobytes()
     assert targets == [None] * 7

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from rayboot.models.device_transfer import OnTheWay, send
+from rayboot.models.device_transfer import HostCopy, send
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
@@ -16,19 +16,19 @@ def test_arrays_come_back_as_they_went(device: str, dtype: type) -> None:
     # Doubled in place after the copy home was asked for: the copy comes first.
     copies = []
     for tensor in there:
-        copies.append(OnTheWay(tensor.clone()))
+        copies.append(HostCopy(tensor.clone()))
         tensor.mul_(2)
     for copy, array in zip(copies, arrays, strict=True):
-        assert np.array_equal(copy.arrived(), array)
+        assert np.array_equal(copy.result(), array)
 
 
 @pytest.mark.gpu
 def test_what_is_computed_meanwhile_is_not_waited_for() -> None:
     large = torch.randn(4096, 4096, device="cuda")
-    copy = OnTheWay(torch.arange(10, device="cuda"))
+    copy = HostCopy(torch.arange(10, device="cuda"))
     for _ in range(50):
         large = large @ large / 64
     last = torch.cuda.Event()
     last.record()
-    assert np.array_equal(copy.arrived(), np.arange(10))
+    assert np.array_equal(copy.result(), np.arange(10))
     assert not last.query()

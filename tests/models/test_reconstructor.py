@@ -83,7 +83,7 @@ def test_shapes_are_volumes(network: Reconstructor) -> None:
 
 def test_the_predictor_hands_on_shapes_and_targets(network: Reconstructor) -> None:
     predictor = Predictor(network, InferenceConfig(precision="float32"), batch_size=3)
-    small = predictor.predict_small(IMAGES, 0.5, 1)
+    small = predictor.predict_compressed(IMAGES, 0.5, 1)
     volumes = predictor.predict(IMAGES)
     assert (small.bits != np.packbits(volumes >= 0.5, axis=-1)).mean() < 1e-3
     kept = network.encode(estimate(network))
@@ -108,7 +108,7 @@ def test_what_is_kept_is_decoded_or_refused(network: Reconstructor) -> None:
 def test_no_turn_leaves_a_target(network: Reconstructor) -> None:
     still = np.tile(np.eye(3, 4), (4, 1, 1))
     kept = targets(network)
-    turned = network.turn(kept, still)
+    turned = network.transform_targets(kept, still)
     if turned.dtype == torch.bool:
         assert torch.equal(pack_bits(turned.float(), 0.5), kept)
     else:
@@ -122,12 +122,12 @@ def test_a_target_turns_as_its_volume_does(network: Reconstructor) -> None:
     kept = targets(network)
     # To the middle of the depth first, where the volume cuts off nothing.
     still = np.tile(np.eye(3, 4), (4, 1, 1))
-    bare = as_volumes(network, network.turn(kept, still))
+    bare = as_volumes(network, network.transform_targets(kept, still))
     slices = torch.stack([volume.flatten(1).any(1).nonzero().float().mean() for volume in bare])
     still[:, 2, 3] = (47.5 - slices.numpy()) / 2
-    before = as_volumes(network, network.turn(kept, still))
+    before = as_volumes(network, network.transform_targets(kept, still))
     moved = turns(20.0) @ np.concatenate([still, np.tile([[[0, 0, 0, 1.0]]], (4, 1, 1))], axis=1)
-    after = as_volumes(network, network.turn(kept, moved))
+    after = as_volumes(network, network.transform_targets(kept, moved))
     for source, turned, transform in zip(before, after, turns(20.0), strict=True):
         expected = transform_volume(source.float().numpy(), transform) >= 0.5
         union = (expected | turned.numpy()).sum()
@@ -135,7 +135,7 @@ def test_a_target_turns_as_its_volume_does(network: Reconstructor) -> None:
 
 
 def test_a_mirrored_target_is_the_mirrored_volume(network: Reconstructor) -> None:
-    turned = network.turn(targets(network), turns(20.0))
+    turned = network.transform_targets(targets(network), turns(20.0))
     mirrored = network.mirror(turned)
     assert torch.equal(network.mirror(mirrored), turned)
     expected, made = as_volumes(network, turned).flip(-1), as_volumes(network, mirrored)
@@ -145,17 +145,20 @@ def test_a_mirrored_target_is_the_mirrored_volume(network: Reconstructor) -> Non
 
 
 def test_the_loss_falls_towards_the_target(network: Reconstructor) -> None:
-    made, wanted = estimate(network), network.turn(targets(network), turns(20.0))
+    made, wanted = estimate(network), network.transform_targets(targets(network), turns(20.0))
     goal = wanted if wanted.dtype != torch.bool else 20 * (wanted.float() - 0.5)
     halfway = (made + goal) / 2
     losses = [float(network.loss(step, wanted)) for step in (made, halfway, goal)]
     assert losses[0] > losses[1] > losses[2]
     assert losses[2] < 1e-3
-    assert float(network.overlap(goal, wanted).min()) > 0.99
+    assert float(network.iou(goal, wanted).min()) > 0.99
 
 
 def test_weights_of_samples_count(network: Reconstructor) -> None:
-    made, wanted = estimate(network).requires_grad_(), network.turn(targets(network), turns(20.0))
+    made, wanted = (
+        estimate(network).requires_grad_(),
+        network.transform_targets(targets(network), turns(20.0)),
+    )
     alone = torch.stack([network.loss(made[i : i + 1], wanted[i : i + 1]) for i in range(4)])
     weights = torch.tensor([0.0, 1.0, 2.0, 0.5])
     weighted = network.loss(made, wanted, weights)

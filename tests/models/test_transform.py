@@ -5,7 +5,7 @@ import torch
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.volume import transform_volume
-from rayboot.models.transform import turn_volumes, unpack_bits
+from rayboot.models.transform import transform_volumes, unpack_bits
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 SHAPE = (40, 48, 32)
@@ -44,7 +44,7 @@ def test_bits_are_unpacked(device: str) -> None:
 @pytest.mark.parametrize("pitch", [0.0, 1.0])
 def test_volumes_turn_as_they_do_one_by_one(device: str, pitch: float) -> None:
     volumes, turns = blobs(6), transforms(6, pitch)
-    turned = turn_volumes(torch.from_numpy(volumes).to(device), turns).cpu().numpy()
+    turned = transform_volumes(torch.from_numpy(volumes).to(device), turns).cpu().numpy()
     soft = np.stack(
         [transform_volume(v.astype(np.float32), t) for v, t in zip(volumes, turns, strict=True)]
     )
@@ -58,21 +58,21 @@ def test_volumes_turn_as_they_do_one_by_one(device: str, pitch: float) -> None:
 def test_a_batch_may_mix_all_kinds_of_turns() -> None:
     volumes = blobs(4)
     turns = np.stack([np.eye(3, 4), *transforms(2, 0.0), *transforms(1, 1.0)])
-    turned = turn_volumes(torch.from_numpy(volumes), turns)
+    turned = transform_volumes(torch.from_numpy(volumes), turns)
     assert np.array_equal(turned[0].numpy(), volumes[0])
     for place in range(4):
-        alone = turn_volumes(torch.from_numpy(volumes[place : place + 1]), turns[place, None])
+        alone = transform_volumes(torch.from_numpy(volumes[place : place + 1]), turns[place, None])
         assert torch.equal(alone[0], turned[place])
 
 
 def test_nothing_gives_nothing() -> None:
     empty = torch.zeros((0, *SHAPE), dtype=torch.bool)
-    assert turn_volumes(empty, np.zeros((0, 3, 4))).shape == (0, *SHAPE)
+    assert transform_volumes(empty, np.zeros((0, 3, 4))).shape == (0, *SHAPE)
 
 
 def test_input_is_checked() -> None:
     volumes = torch.from_numpy(blobs(2))
     with pytest.raises(ShapeError, match=r"\(B, 3, 4\)"):
-        turn_volumes(volumes, np.zeros((3, 3, 4)))
+        transform_volumes(volumes, np.zeros((3, 3, 4)))
     with pytest.raises(DegenerateInputError, match="no inverse"):
-        turn_volumes(volumes, np.zeros((2, 3, 4)))
+        transform_volumes(volumes, np.zeros((2, 3, 4)))

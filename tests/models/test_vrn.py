@@ -7,7 +7,7 @@ import torch
 from rayboot.config import parse_config
 from rayboot.errors import RequestError, ShapeError
 from rayboot.models import VRN, VRNConfig
-from rayboot.models.vrn import Enlarge
+from rayboot.models.vrn import Upsample
 
 
 def test_the_default_is_the_released_network_key_by_key(
@@ -38,14 +38,14 @@ def test_made_up_weights_give_the_reference_values(
 def test_features_are_enlarged_corner_to_corner() -> None:
     rng = np.random.default_rng(0)
     small = torch.from_numpy(rng.random((1, 2, 5, 5)))
-    large = Enlarge()(small)
+    large = Upsample()(small)
     assert large.shape == (1, 2, 20, 20)
     corners = np.ix_([0, 1], [0, -1], [0, -1])
     np.testing.assert_allclose(large[0].numpy()[corners], small[0].numpy()[corners])
     # A ramp stays the ramp from end to end, which half-pixel centres flatten at the border.
     ramp = torch.arange(5.0).expand(1, 1, 5, 5)
     expected = np.linspace(0, 4, 20, dtype=np.float32)
-    np.testing.assert_allclose(Enlarge()(ramp)[0, 0, 7], expected, atol=1e-6)
+    np.testing.assert_allclose(Upsample()(ramp)[0, 0, 7], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("config", [VRNConfig.compact(), VRNConfig.compact().replace(slices=40)])

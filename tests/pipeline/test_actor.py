@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from rayboot.cluster.progress import Progress
-from rayboot.pipeline.actor import Reading, StageActor, Tally, read_progress
+from rayboot.pipeline.actor import StageActor, StageStats, StatsSnapshot, read_progress
 
 
 class RejectOdd:
@@ -27,12 +27,12 @@ def sort_batches(tally: Any) -> None:
 
 
 def test_progress_is_what_stages_have_told(ray_local: object) -> None:
-    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+    tally: Any = ray.remote(num_cpus=0)(StageStats).remote()
     assert read_progress(tally, "sort") is None
     sort_batches(tally)
     assert read_progress(tally, "sort") == Progress(6, None, "3 rejected (3 sort, odd)")
     assert read_progress(tally, "later") is None
-    reading: Reading = ray.get(tally.read.remote())
+    reading: StatsSnapshot = ray.get(tally.read.remote())
     use = reading.use["sort"]
     assert (use.rows, use.num_bytes > 0, use.busy_s > 0) == (6, True, True)
     assert reading.rejects == {"sort, odd": 3}
@@ -60,7 +60,7 @@ def test_a_fault_is_told_with_the_photos_of_its_batch(
 def test_rejects_are_told_at_debug_alone(
     ray_local: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+    tally: Any = ray.remote(num_cpus=0)(StageStats).remote()
     stage = StageActor("sort", RejectOdd, tally)
     table = pa.table({"number": [0, 1], "face_id": ["a", "b"]})
     stage(table)

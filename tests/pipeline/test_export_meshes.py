@@ -9,8 +9,8 @@ import trimesh
 
 from rayboot.errors import RequestError
 from rayboot.pipeline import export_meshes as meshes
-from rayboot.pipeline.export_meshes import reconstruct_photos
-from rayboot.pipeline.export_request import ReconstructConfig, prepare_meshes
+from rayboot.pipeline.export_meshes import export_meshes
+from rayboot.pipeline.export_request import ReconstructConfig, prepare_export
 from tests.pipeline.photos import BAD, mixed_folder
 
 
@@ -19,7 +19,7 @@ def test_photos_become_meshes_and_bad_ones_reasons(
 ) -> None:
     folder = mixed_folder(tmp_path / "photos", synthetic_set, num_good=4)
     output = tmp_path / "meshes"
-    summary = reconstruct_photos(prepare_meshes("builtin:compact", str(folder), str(output)))
+    summary = export_meshes(prepare_export("builtin:compact", str(folder), str(output)))
     rows = {row["face_id"]: row for row in pq.read_table(output / "index.parquet").to_pylist()}
     assert len(rows) == 4 + len(BAD)
     assert summary.num_meshes == 4
@@ -45,9 +45,9 @@ def test_a_name_that_leads_out_is_rejected(
             entry.size = len(payload)
             archive.addfile(entry, io.BytesIO(payload))
     output = tmp_path / "deep/meshes"
-    plan = prepare_meshes("builtin:compact", str(tmp_path / "photos.tar"), str(output))
+    plan = prepare_export("builtin:compact", str(tmp_path / "photos.tar"), str(output))
     before = set(tmp_path.rglob("*"))
-    summary = reconstruct_photos(plan)
+    summary = export_meshes(plan)
     assert not [p for p in set(tmp_path.rglob("*")) - before if not p.is_relative_to(output)]
     assert not [p for p in tmp_path.parent.iterdir() if p.name.startswith("away")]
     # A photo in an archive is named after both; so an absolute name lies below the output.
@@ -59,25 +59,25 @@ def test_a_name_that_leads_out_is_rejected(
 
 def test_requests_are_checked(tmp_path: Path, synthetic_set: str) -> None:
     with pytest.raises(RequestError, match="no such file"):
-        prepare_meshes("missing.t7", synthetic_set, str(tmp_path))
+        prepare_export("missing.t7", synthetic_set, str(tmp_path))
     with pytest.raises(RequestError, match="no photo"):
-        prepare_meshes("builtin:compact", str(tmp_path), str(tmp_path / "out"))
+        prepare_export("builtin:compact", str(tmp_path), str(tmp_path / "out"))
 
 
 def test_a_stopped_run_does_the_rest_alone(
     ray_local: object, synthetic_set: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = ReconstructConfig(kinds=("glb",))
-    plan = prepare_meshes("builtin:compact", synthetic_set, str(tmp_path / "meshes"), config)
+    plan = prepare_export("builtin:compact", synthetic_set, str(tmp_path / "meshes"), config)
     with monkeypatch.context() as patched:
         patched.setattr(meshes, "_write_index", _stop)
         with pytest.raises(KeyboardInterrupt):
-            reconstruct_photos(plan)
+            export_meshes(plan)
     rows = sorted((tmp_path / "meshes/_run/rows").rglob("*.parquet"))
     assert rows and not (tmp_path / "meshes/index.parquet").exists()
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "meshes").rglob("*.glb")}
-    plan = prepare_meshes("builtin:compact", synthetic_set, str(tmp_path / "meshes"), config)
-    summary = reconstruct_photos(plan)
+    plan = prepare_export("builtin:compact", synthetic_set, str(tmp_path / "meshes"), config)
+    summary = export_meshes(plan)
     assert summary.num_meshes == len(made) == 24
     assert {path: path.stat().st_mtime_ns for path in made} == made
     assert not list((tmp_path / "meshes").rglob("*.ply"))
@@ -88,6 +88,6 @@ def _stop(*_: object) -> None:
 
 
 def test_another_model_never_mixes_in(synthetic_set: str, tmp_path: Path) -> None:
-    prepare_meshes("builtin:compact", synthetic_set, str(tmp_path / "out"))
+    prepare_export("builtin:compact", synthetic_set, str(tmp_path / "out"))
     with pytest.raises(RequestError, match="begun with another model_digest"):
-        prepare_meshes("builtin:head", synthetic_set, str(tmp_path / "out"))
+        prepare_export("builtin:head", synthetic_set, str(tmp_path / "out"))

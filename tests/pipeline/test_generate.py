@@ -116,7 +116,7 @@ def test_a_digest_tells_what_decides_the_rows() -> None:
         {"seed": 1},
         {"inference": {"precision": "float32"}},
         {"pools": {"batch_size": 3}},
-        {"pools": {"render_on": "software"}},
+        {"pools": {"render_device": "software"}},
         {"views": {"preset": "large"}},
     )
     changed = {config.replace(**change).content_digest() for change in others}

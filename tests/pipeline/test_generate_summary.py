@@ -7,14 +7,14 @@ import pytest
 
 from rayboot.data.schema import PAIRS_SCHEMA
 from rayboot.pipeline import generate_summary as summary
-from rayboot.pipeline.actor import StageUse
+from rayboot.pipeline.actor import StageUsage
 from rayboot.pipeline.generate_summary import GenerateSummary, count_rows, format_summary, summarize
 
 SUMMARY = GenerateSummary("s3://b/pairs", 90, 400, 2, {("select", "not-frontal"): 10})
 
 
 def test_a_summary_says_what_is_there_and_where() -> None:
-    use = {"read": StageUse(100, 1.0, 0.5, 9), "turn": StageUse(100, 20.0, 12.0, 9)}
+    use = {"read": StageUsage(100, 1.0, 0.5, 9), "turn": StageUsage(100, 20.0, 12.0, 9)}
     text = format_summary(SUMMARY._replace(stages=use, seconds=4000.0))
     assert text.splitlines() == [
         "90 faces, 400 views (2 more would leave the volume)",

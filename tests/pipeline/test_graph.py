@@ -15,10 +15,10 @@ from rayboot.models import load_vrn, save_network
 from rayboot.models.predictor import Predictor
 from rayboot.pipeline.generate_config import GenerateConfig, SelectionConfig
 from rayboot.pipeline.listing import list_inputs, mark_duplicates
-from rayboot.pipeline.stages.crop_faces import ReadPhotos, reject_read
-from rayboot.pipeline.stages.predict_volume import ReconstructFaces
-from rayboot.pipeline.stages.records import STAGE_SCHEMA, Solid, solid_of
-from rayboot.pipeline.stages.render_views import TurnFaces, reject_turn
+from rayboot.pipeline.stages.crop_faces import CropFaces, reject_crop
+from rayboot.pipeline.stages.predict_volume import PredictVolume
+from rayboot.pipeline.stages.records import STAGE_SCHEMA, Solid, decode_solid
+from rayboot.pipeline.stages.render_views import RenderViews, reject_render
 from rayboot.registry.registration import resolve_weights
 from tests.pipeline.photos import BAD, mixed_folder
 
@@ -36,13 +36,13 @@ def listing(tmp_path_factory: pytest.TempPathFactory, synthetic_set: str) -> pa.
 
 @pytest.fixture(scope="module")
 def cropped(listing: pa.Table) -> pa.Table:
-    return ReadPhotos(96, CONFIG.selection, detect_faces=False)(listing)
+    return CropFaces(96, CONFIG.selection, detect_faces=False)(listing)
 
 
 @pytest.fixture(scope="module")
 def reconstructed(cropped: pa.Table) -> pa.Table:
     weights = str(resolve_weights("builtin:compact"))
-    reconstruct = ReconstructFaces(
+    reconstruct = PredictVolume(
         weights, CONFIG.inference, batch_size=8, use_gpu=False, cell=CONFIG.cell_px(96)
     )
     return reconstruct(cropped)
@@ -50,7 +50,7 @@ def reconstructed(cropped: pa.Table) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def finished(reconstructed: pa.Table) -> pa.Table:
-    return TurnFaces(CONFIG, SHAPE, "model", "config")(reconstructed)
+    return RenderViews(CONFIG, SHAPE, "model", "config")(reconstructed)
 
 
 def test_every_photo_stays_in_one_row(listing: pa.Table, finished: pa.Table) -> None:
@@ -128,7 +128,7 @@ def test_the_target_covers_what_the_view_shows(finished: pa.Table) -> None:
 
 def test_solids_survive_the_way_between_stages(cropped: pa.Table, reconstructed: pa.Table) -> None:
     row = next(r for r in reconstructed.to_pylist() if not r["reason"])
-    solid = solid_of(row, SHAPE, CONFIG.cell_px(96))
+    solid = decode_solid(row, SHAPE, CONFIG.cell_px(96))
     predictor = Predictor(
         load_vrn(resolve_weights("builtin:compact")), CONFIG.inference, batch_size=8
     )
@@ -145,16 +145,16 @@ def test_specks_leave_the_bits_and_the_cells() -> None:
     for part in (slice(2, 8), slice(10, 11)):
         occupied[2:8, part, part] = True
         cells[1:4, part, part] = 1.0
-    cleaned = Solid(occupied, cells, 1).without_specks()
+    cleaned = Solid(occupied, cells, 1).without_small_components()
     assert cleaned.occupied.sum() == 6**3
     assert cleaned.cells.sum() == 3 * 6**2
-    assert cleaned.without_specks() is cleaned
+    assert cleaned.without_small_components() is cleaned
 
 
 def test_photos_without_landmarks_say_so(tmp_path: Path, synthetic_set: str) -> None:
     folder = mixed_folder(tmp_path / "photos", synthetic_set, num_good=1)
     (folder / "000000.t7").unlink()
-    table = ReadPhotos(96, CONFIG.selection, detect_faces=False)(
+    table = CropFaces(96, CONFIG.selection, detect_faces=False)(
         mark_duplicates(list_inputs(str(folder)))
     )
     row = next(r for r in table.to_pylist() if r["face_id"] == "000000.jpg")
@@ -167,15 +167,15 @@ def test_an_empty_volume_is_a_reject(tmp_path: Path, cropped: pa.Table) -> None:
     torch.nn.init.constant_(last.bias, -100.0)
     weights = tmp_path / "blind.safetensors"
     save_network(network, weights)
-    table = ReconstructFaces(str(weights), CONFIG.inference, 4, use_gpu=False)(cropped)
+    table = PredictVolume(str(weights), CONFIG.inference, 4, use_gpu=False)(cropped)
     reasons = {row["reason"] for row in table.to_pylist() if row["image"] is not None}
     assert reasons == {"empty-volume"}
 
 
 def test_photos_that_end_a_process_become_rejects(listing: pa.Table, cropped: pa.Table) -> None:
-    read = reject_read(listing.slice(0, 1), "crashed", "it ended with -11")
+    read = reject_crop(listing.slice(0, 1), "crashed", "it ended with -11")
     assert read.schema == STAGE_SCHEMA
-    turned = reject_turn(cropped.slice(0, 1), "timed-out", "no answer")
+    turned = reject_render(cropped.slice(0, 1), "timed-out", "no answer")
     assert turned.schema == PAIRS_SCHEMA
     for table, stage, reason in ((read, "read", "crashed"), (turned, "render", "timed-out")):
         (row,) = table.to_pylist()
@@ -188,7 +188,9 @@ def test_photos_that_end_a_process_become_rejects(listing: pa.Table, cropped: pa
 def test_each_view_has_its_own_light_where_that_is_asked_for(
     reconstructed: pa.Table, finished: pa.Table
 ) -> None:
-    turn = TurnFaces(CONFIG.replace(relighting=0.6), SHAPE, "model", "config")
+    turn = RenderViews(
+        CONFIG.replace(render=CONFIG.render.replace(relighting=0.6)), SHAPE, "model", "config"
+    )
     lit = turn(reconstructed).to_pylist()
     # Whatever batch a photo comes in.
     assert turn(reconstructed.slice(3)).to_pylist() == lit[3:]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from rayboot.errors import FaceRejectedError
-from rayboot.pipeline.isolation import Isolated, Isolation
+from rayboot.pipeline.isolation import SubprocessSpec, SubprocessStage
 
 SCHEMA = pa.schema([("face_id", pa.string()), ("process", pa.int64()), ("reason", pa.string())])
 
@@ -55,46 +55,46 @@ def reject(photo: pa.Table, reason: str, message: str) -> pa.Table:
     return make_table(photo["face_id"].to_pylist(), [None], [reason])
 
 
-def isolated(greeting: str) -> Isolated:
-    isolation = Isolation.of(partial(Poisonable, greeting), reject, seconds_a_photo=2.0)
-    return Isolated(isolation, "read")
+def isolated(greeting: str) -> SubprocessStage:
+    isolation = SubprocessSpec.of(partial(Poisonable, greeting), reject, photo_timeout_s=2.0)
+    return SubprocessStage(isolation, "read")
 
 
 @pytest.fixture(scope="module")
-def stage() -> Isolated:
+def stage() -> SubprocessStage:
     return isolated("hello")
 
 
-def run(stage: Isolated, *names: str) -> list[dict]:
+def run(stage: SubprocessStage, *names: str) -> list[dict]:
     return stage(pa.table({"face_id": list(names)})).to_pylist()
 
 
-def test_batches_are_run_in_one_other_process(stage: Isolated) -> None:
+def test_batches_are_run_in_one_other_process(stage: SubprocessStage) -> None:
     rows = run(stage, "a", "b") + run(stage, "c")
     assert [row["face_id"] for row in rows] == ["a", "b", "c"]
     assert len({row["process"] for row in rows} - {os.getpid()}) == 1
 
 
-def test_a_photo_that_crashes_the_process_costs_itself_alone(stage: Isolated) -> None:
+def test_a_photo_that_crashes_the_process_costs_itself_alone(stage: SubprocessStage) -> None:
     rows = run(stage, "a", "crash", "b", "crash-too", "c")
     assert [row["face_id"] for row in rows] == ["a", "crash", "b", "crash-too", "c"]
     assert [row["reason"] for row in rows] == [None, "crashed", None, "crashed", None]
     assert all(row["process"] for row in run(stage, "d"))
 
 
-def test_a_photo_that_hangs_the_process_costs_itself_alone(stage: Isolated) -> None:
+def test_a_photo_that_hangs_the_process_costs_itself_alone(stage: SubprocessStage) -> None:
     rows = run(stage, "hang", "a")
     assert [row["reason"] for row in rows] == ["timed-out", None]
 
 
-def test_a_process_that_is_lost_once_costs_nothing(stage: Isolated) -> None:
+def test_a_process_that_is_lost_once_costs_nothing(stage: SubprocessStage) -> None:
     assert [row["reason"] for row in run(stage, "once", "a")] == [None, None]
     process = run(stage, "b")[0]["process"]
     os.kill(process, signal.SIGKILL)
     assert run(stage, "c")[0]["process"] != process
 
 
-def test_faults_of_the_program_are_raised_with_their_traceback(stage: Isolated) -> None:
+def test_faults_of_the_program_are_raised_with_their_traceback(stage: SubprocessStage) -> None:
     with pytest.raises(FaceRejectedError, match="a plane"):
         run(stage, "fault")
     with pytest.raises(RuntimeError, match="needs two"):
@@ -125,7 +125,7 @@ def test_processor_time_of_batches_is_counted() -> None:
 
 
 def test_photos_that_are_lost_are_told_with_their_ids(
-    stage: Isolated, caplog: pytest.LogCaptureFixture
+    stage: SubprocessStage, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(stage, "a", "crash")
     together, alone = caplog.records

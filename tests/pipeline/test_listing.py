@@ -5,7 +5,7 @@ import pytest
 
 from rayboot.data.readers.directory import photo_table
 from rayboot.errors import RequestError
-from rayboot.pipeline.listing import list_inputs, mark_duplicates, thin_videos
+from rayboot.pipeline.listing import list_inputs, mark_duplicates, subsample_videos
 
 
 def put(folder: Path, name: str, payload: bytes) -> None:
@@ -56,6 +56,6 @@ def test_tags_tell_duplicates_across_the_pieces_of_a_listing() -> None:
 def test_videos_are_thinned_from_their_first_frame_on() -> None:
     frames = [f"300VW-3D/Trainset/{video}/{i}.jpg" for i in range(4) for video in ("001", "002")]
     names = [*frames[:5], "alone.jpg", *frames[5:]]
-    kept = thin_videos(photo_table("/set", names, source_uri=names), 2)["face_id"].to_pylist()
+    kept = subsample_videos(photo_table("/set", names, source_uri=names), 2)["face_id"].to_pylist()
     assert kept == [*frames[:2], frames[4], "alone.jpg", frames[5]]
-    assert thin_videos(photo_table("/set", names), 1)["face_id"].to_pylist() == names
+    assert subsample_videos(photo_table("/set", names), 1)["face_id"].to_pylist() == names

@@ -10,7 +10,7 @@ from rayboot.pipeline import retry_rejects as retry
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig, SelectionConfig
 from rayboot.pipeline.generate_request import prepare
-from rayboot.pipeline.retry_rejects import finish_forgetting, forget_rejects
+from rayboot.pipeline.retry_rejects import finish_removal, remove_rejects
 from tests.pipeline.photos import mixed_folder
 
 pytestmark = pytest.mark.egl
@@ -36,7 +36,7 @@ def made(
     return config
 
 
-def rows_of(uri: str) -> dict[str, str]:
+def table_to_rows(uri: str) -> dict[str, str]:
     """Outcome or reason by photo; each once."""
     found: dict[str, str] = {}
     for part in Path(uri).glob("outcome=*/*.parquet"):
@@ -47,22 +47,22 @@ def rows_of(uri: str) -> dict[str, str]:
 
 
 def test_mended_photos_become_faces(made: GenerateConfig) -> None:
-    before = rows_of(made.output)
+    before = table_to_rows(made.output)
     assert before["damaged.jpg"] == "truncated"
     photos = Path(made.input)
     (photos / "damaged.jpg").write_bytes((photos / "000000.jpg").read_bytes())
-    count = forget_rejects(made.output, "read")
+    count = remove_rejects(made.output, "read")
     of_read = ("truncated", "empty", "undecodable", "duplicate")
     assert count == sum(reason in of_read for reason in before.values())
     assert read_manifest(made.output) is None
     generate(prepare(made))
-    after = rows_of(made.output)
+    after = table_to_rows(made.output)
     assert after == {**before, "damaged.jpg": "face"}
     assert read_manifest(made.output) is not None
 
 
 def test_nothing_to_try_again_changes_nothing(made: GenerateConfig) -> None:
-    assert forget_rejects(made.output, "reconstruct") == 0
+    assert remove_rejects(made.output, "reconstruct") == 0
     assert read_manifest(made.output) is not None
 
 
@@ -86,18 +86,18 @@ def test_cut_off_anywhere_it_is_finished_later(
 
     gone = ("truncated", "empty", "undecodable", "duplicate", "not-frontal")
     gone += ("unreadable", "wrong-shape", "outside-image")
-    expected = {name: why for name, why in rows_of(copy).items() if why not in gone}
+    expected = {name: why for name, why in table_to_rows(copy).items() if why not in gone}
     with monkeypatch.context() as patch:
         patch.setattr(retry, "write_bytes", step(write_bytes))
         patch.setattr(retry, "remove", step(remove))
         with pytest.raises(KeyboardInterrupt):
             for stage in ("read", "landmarks", "select"):
-                forget_rejects(copy, stage)
+                remove_rejects(copy, stage)
     remove(join_uri(copy, "_run/lock.json"))
-    finish_forgetting(copy)
+    finish_removal(copy)
     for stage in ("read", "landmarks", "select"):
-        forget_rejects(copy, stage)
-    assert rows_of(copy) == expected
+        remove_rejects(copy, stage)
+    assert table_to_rows(copy) == expected
     ids = [
         name
         for part in Path(copy, "_run/checkpoint").glob("*.parquet")

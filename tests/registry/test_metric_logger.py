@@ -2,7 +2,7 @@ import time
 
 from mlflow.entities import Metric
 
-from rayboot.registry.metric_logger import Recorder, recording
+from rayboot.registry.metric_logger import AsyncMetricLogger, async_metric_logger
 
 
 class Server:
@@ -31,7 +31,7 @@ def wait_for(condition) -> None:
 
 def test_figures_arrive_in_order_with_their_steps() -> None:
     server = Server()
-    with recording(server) as recorder:
+    with async_metric_logger(server) as recorder:
         for step in range(2500):
             recorder.log_metrics({"loss": step / 2}, step)
     assert [(point.step, point.value) for point in server.taken] == [
@@ -42,7 +42,7 @@ def test_figures_arrive_in_order_with_their_steps() -> None:
 def test_a_server_that_is_away_delays_nobody_and_loses_nothing() -> None:
     server = Server()
     server.away = True
-    recorder = Recorder(server, interval_s=0.02)
+    recorder = AsyncMetricLogger(server, interval_s=0.02)
     started = time.monotonic()
     for step in range(5):
         recorder.log_metrics({"loss": 1.0, "rate": 2.0}, step)
@@ -57,7 +57,7 @@ def test_a_server_that_is_away_delays_nobody_and_loses_nothing() -> None:
 def test_what_could_not_be_delivered_is_counted() -> None:
     server = Server()
     server.away = True
-    recorder = Recorder(server, interval_s=0.02)
+    recorder = AsyncMetricLogger(server, interval_s=0.02)
     recorder.log_metrics({"loss": 1.0}, 0)
     assert recorder.close(patience_s=0.2) == 1
 
@@ -65,23 +65,23 @@ def test_what_could_not_be_delivered_is_counted() -> None:
 def test_a_training_that_goes_on_sends_what_was_waiting_and_no_step_twice() -> None:
     """Cut off after step 5, its checkpoint made at step 4, when 3 and 4 were still waiting."""
     server = Server()
-    with recording(server) as recorder:
+    with async_metric_logger(server) as recorder:
         for step in (1, 2):
             recorder.log_metrics({"loss": step / 2}, step)
     server.away = True
-    lost = Recorder(server, interval_s=60)
+    lost = AsyncMetricLogger(server, interval_s=60)
     for step in (3, 4):
         lost.log_metrics({"loss": step / 2}, step)
     kept = lost.waiting()
     assert [figure.step for figure in kept] == [3, 4]
     server.away = False
-    with recording(server) as recorder:
-        recorder.hand_over(kept)
+    with async_metric_logger(server) as recorder:
+        recorder.restore(kept)
         # The driver that was cut off had delivered 1 and 2 alone.
         for step in (5, 6):
             recorder.log_metrics({"loss": step / 2, "rate": 1.0}, step)
-    with recording(server) as again:
-        again.hand_over(kept)
+    with async_metric_logger(server) as again:
+        again.restore(kept)
         for step in (5, 6, 7):
             again.log_metrics({"loss": step / 2}, step)
     losses = [(point.step, point.value) for point in server.taken if point.key == "loss"]
@@ -90,5 +90,5 @@ def test_a_training_that_goes_on_sends_what_was_waiting_and_no_step_twice() -> N
 
 
 def test_without_a_run_nothing_is_recorded() -> None:
-    with recording(None) as recorder:
+    with async_metric_logger(None) as recorder:
         assert recorder is None

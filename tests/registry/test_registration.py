@@ -11,7 +11,12 @@ import rayboot
 from rayboot.errors import RequestError
 from rayboot.models import VRN, VRNConfig, load_vrn, save_network
 from rayboot.registry.promotion import champion_version, promote
-from rayboot.registry.registration import Examples, pin_model, register_weights, resolve_weights
+from rayboot.registry.registration import (
+    InputExamples,
+    pin_model_version,
+    register_weights,
+    resolve_weights,
+)
 from rayboot.registry.runs import Run, open_run
 
 TINY = VRNConfig.compact().replace(
@@ -28,10 +33,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Run, Path]:
     return uri, open_run(uri, "tests", "run", (folder / "files").as_uri()), folder
 
 
-def examples(network: VRN) -> Examples:
+def examples(network: VRN) -> InputExamples:
     images = torch.from_numpy(PHOTOS.transpose(0, 3, 1, 2) / np.float32(255))
     with torch.inference_mode():
-        return Examples(PHOTOS, network(images).numpy())
+        return InputExamples(PHOTOS, network(images).numpy())
 
 
 def network(seed: int) -> VRN:
@@ -79,7 +84,7 @@ def test_an_alias_is_pinned_to_its_version(
 ) -> None:
     uri = store[0]
     promote(uri, "vrn-test", versions[1], None)
-    assert pin_model("models:/vrn-test@champion", uri) == f"models:/vrn-test/{versions[1]}"
+    assert pin_model_version("models:/vrn-test@champion", uri) == f"models:/vrn-test/{versions[1]}"
     assert resolve_weights("models:/vrn-test@champion", uri).exists()
 
 
@@ -112,8 +117,8 @@ def test_missing_models_are_named(store: tuple[str, Run, Path]) -> None:
         with pytest.raises(RequestError, match=word):
             resolve_weights(model, uri)
     with pytest.raises(RequestError, match="no such alias"):
-        pin_model("models:/nobody@champion", uri)
-    assert pin_model("some/file.t7", uri) == "some/file.t7"
+        pin_model_version("models:/nobody@champion", uri)
+    assert pin_model_version("some/file.t7", uri) == "some/file.t7"
 
 
 def test_names_are_known_without_mlflow() -> None:

@@ -5,7 +5,13 @@ import mlflow
 import pytest
 
 from rayboot.errors import RequestError
-from rayboot.registry.runs import Run, default_tracking_uri, locate_store, open_run, resume_run
+from rayboot.registry.runs import (
+    Run,
+    absolute_tracking_uri,
+    default_tracking_uri,
+    open_run,
+    resume_run,
+)
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +86,16 @@ def test_bytes_become_artifacts(store: tuple[str, Path]) -> None:
     "uri", ["http://mlflow:5000", "sqlite:////data/mlflow.db", "sqlite:///:memory:"]
 )
 def test_a_store_that_is_the_same_everywhere_keeps_its_name(uri: str) -> None:
-    assert locate_store(uri) == uri
+    assert absolute_tracking_uri(uri) == uri
 
 
 def test_a_file_is_found_from_other_folders_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert locate_store("sqlite:///runs/mlflow.db") == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    assert (
+        absolute_tracking_uri("sqlite:///runs/mlflow.db") == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    )
 
 
 @pytest.mark.parametrize("uri", ["http://me:hunter2@host:5000", "postgresql://:hunter2@db/mlflow"])

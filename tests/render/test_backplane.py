@@ -9,7 +9,7 @@ from tests.render.solids import SIZE, ellipsoid, frontal_pose, smooth_photo
 
 
 @pytest.mark.parametrize("yaw_deg", [-25, 0, 15])
-@pytest.mark.parametrize("mode", ["filled", "photo"])
+@pytest.mark.parametrize("mode", ["plane", "photo"])
 def test_the_plane_is_orthogonal_to_the_gaze_and_behind_the_solid(yaw_deg: int, mode: str) -> None:
     rotation = rotation_yaw_pitch(np.radians(yaw_deg), 0.1)
     mesh = ellipsoid()

@@ -34,7 +34,7 @@ def test_software_is_taken_where_it_is_asked_for_or_alone() -> None:
 
 @pytest.mark.parametrize(("kind", "devices"), [("gpu", [MESA]), ("software", GPUS), ("auto", [])])
 def test_a_kind_that_is_not_there_is_refused(kind: str, devices: list) -> None:
-    with pytest.raises(RaybootError, match=f"render_on is {kind}.*install"):
+    with pytest.raises(RaybootError, match=f"render_device is {kind}.*install"):
         chosen(kind, None, devices=devices)
 
 

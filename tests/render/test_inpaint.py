@@ -1,6 +1,6 @@
 import numpy as np
 
-from rayboot.render.inpaint import fill_from_around
+from rayboot.render.inpaint import inpaint
 from rayboot.render.visibility import silhouette
 from tests.render.solids import SIZE, ellipsoid, smooth_photo
 
@@ -9,7 +9,7 @@ def test_the_face_is_taken_out_and_all_else_kept() -> None:
     photo = smooth_photo()
     mask = silhouette(ellipsoid().vertices, SIZE)
     photo[mask] = (255, 0, 0)
-    filled = fill_from_around(photo, silhouette(ellipsoid().vertices, SIZE, margin=2))
+    filled = inpaint(photo, silhouette(ellipsoid().vertices, SIZE, margin=2))
     outside = ~silhouette(ellipsoid().vertices, SIZE, margin=2)
     assert np.array_equal(filled[outside], photo[outside])
     red = (filled[:, :, 0] > 230) & (filled[:, :, 1] < 30)
@@ -20,10 +20,10 @@ def test_filling_a_constant_gives_the_constant() -> None:
     image = np.full((40, 40, 3), (10, 120, 240), np.uint8)
     hole = np.zeros((40, 40), bool)
     hole[5:35, 8:30] = True
-    assert np.abs(fill_from_around(image, hole).astype(int) - image).max() <= 1
+    assert np.abs(inpaint(image, hole).astype(int) - image).max() <= 1
 
 
 def test_a_picture_that_is_all_hole_gets_its_mean() -> None:
     image = np.zeros((8, 8, 3), np.uint8)
     image[:4] = 100
-    assert (fill_from_around(image, np.ones((8, 8), bool)) == 50).all()
+    assert (inpaint(image, np.ones((8, 8), bool)) == 50).all()

@@ -8,8 +8,8 @@ from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.mesh import Mesh
 from rayboot.render import Backplane, Renderer, Scene
 from rayboot.render.backplane import build_backplane
-from rayboot.render.texturing import drape_photo, paint_mesh
-from rayboot.render.visibility import Sight, look_at
+from rayboot.render.texturing import color_vertices, texture_mesh
+from rayboot.render.visibility import Visibility, compute_visibility
 from tests.render.solids import SIZE, ellipsoid, frontal_pose, smooth_photo
 
 pytestmark = pytest.mark.egl
@@ -26,7 +26,7 @@ def turned(yaw_deg: float) -> np.ndarray:
     return np.column_stack([rotation_yaw_pitch(np.radians(yaw_deg), 0), np.zeros(3)])
 
 
-def unturned(photo: np.ndarray) -> tuple[np.ndarray, Sight]:
+def unturned(photo: np.ndarray) -> tuple[np.ndarray, Visibility]:
     """The picture of an ellipsoid with the photo on it, and what the camera saw of it.
 
     In a large photo the mesh is thinner: a vertex for every second column and row.
@@ -34,9 +34,9 @@ def unturned(photo: np.ndarray) -> tuple[np.ndarray, Sight]:
     size = photo.shape[0]
     mesh, pose = ellipsoid(), frontal_pose()
     mesh = mesh._replace(vertices=size // SIZE * mesh.vertices)
-    plane = build_backplane(photo, mesh.vertices, pose, "filled")
-    scene = Scene(drape_photo(mesh, photo, pose, "mirrored"), plane)
-    return Renderer(size).render(scene, [STILL])[0], look_at(mesh, size)
+    plane = build_backplane(photo, mesh.vertices, pose, "plane")
+    scene = Scene(texture_mesh(mesh, photo, pose, "mirrored"), plane)
+    return Renderer(size).render(scene, [STILL])[0], compute_visibility(mesh, size)
 
 
 @pytest.mark.parametrize("size", [SIZE, 2 * SIZE])
@@ -66,8 +66,8 @@ def test_a_pattern_finer_than_the_mesh_is_reproduced(size: int) -> None:
 def test_a_draped_mesh_looks_as_a_painted_one(renderer: Renderer) -> None:
     photo, pose = smooth_photo(4), frontal_pose()
     mesh = ellipsoid()
-    painted = Scene(paint_mesh(mesh, photo, pose, "mirrored"))
-    draped = Scene(drape_photo(mesh, photo, pose, "mirrored"))
+    painted = Scene(color_vertices(mesh, photo, pose, "mirrored"))
+    draped = Scene(texture_mesh(mesh, photo, pose, "mirrored"))
     views = [turned(yaw) for yaw in (-70, -30, 0, 50)]
     a, b = (renderer.render(scene, views).astype(int) for scene in (painted, draped))
     assert (a.max(axis=-1) > 0).sum() > 4000
@@ -77,7 +77,9 @@ def test_a_draped_mesh_looks_as_a_painted_one(renderer: Renderer) -> None:
 def test_plain_photo_behind_is_exact_where_no_face_is(renderer: Renderer) -> None:
     photo, mesh, pose = smooth_photo(1), ellipsoid(), frontal_pose()
     plane = build_backplane(photo, mesh.vertices, pose, "photo")
-    (image,) = renderer.render(Scene(paint_mesh(mesh, photo, pose, "projected"), plane), [STILL])
+    (image,) = renderer.render(
+        Scene(color_vertices(mesh, photo, pose, "projected"), plane), [STILL]
+    )
     y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
     outside = (x / 24) ** 2 + (y / 30) ** 2 > 1.2
     assert np.abs(image.astype(int) - photo)[outside].max() <= 1
@@ -124,8 +126,8 @@ def test_colours_are_emitted_as_they_are(renderer: Renderer) -> None:
 def test_no_black_wedge_at_large_turns(renderer: Renderer) -> None:
     photo, mesh, pose = np.maximum(smooth_photo(2), 30), ellipsoid(), frontal_pose()
     scene = Scene(
-        drape_photo(mesh, photo, pose, "mirrored"),
-        build_backplane(photo, mesh.vertices, pose, "filled"),
+        texture_mesh(mesh, photo, pose, "mirrored"),
+        build_backplane(photo, mesh.vertices, pose, "plane"),
     )
     images = renderer.render(scene, [turned(yaw) for yaw in (-80, -60, -40, 40, 60, 80)])
     assert (images.max(axis=-1) > 8).all()
@@ -136,12 +138,12 @@ def test_a_turned_head_has_no_second_face_behind_it(renderer: Renderer) -> None:
     photo = np.full((SIZE, SIZE, 3), (40, 90, 40), np.uint8)
     y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
     photo[(x / 24) ** 2 + (y / 30) ** 2 <= 1] = (220, 40, 40)
-    draped = drape_photo(mesh, photo, pose, "mirrored")
+    draped = texture_mesh(mesh, photo, pose, "mirrored")
     filled, plain = (
         renderer.render(
             Scene(draped, build_backplane(photo, mesh.vertices, pose, mode)), [turned(60)]
         )
-        for mode in ("filled", "photo")
+        for mode in ("plane", "photo")
     )
     reddish = [
         (image[0, :, :, 0].astype(int) > image[0, :, :, 1] + 60) for image in (filled, plain)
@@ -153,7 +155,7 @@ def test_a_turned_head_has_no_second_face_behind_it(renderer: Renderer) -> None:
 
 def test_a_renderer_may_be_used_from_another_thread(renderer: Renderer) -> None:
     photo, mesh, pose = smooth_photo(), ellipsoid(), frontal_pose()
-    scene = Scene(paint_mesh(mesh, photo, pose, "projected"))
+    scene = Scene(color_vertices(mesh, photo, pose, "projected"))
     here = renderer.render(scene, [STILL])
     there: list[np.ndarray] = []
     thread = threading.Thread(target=lambda: there.append(renderer.render(scene, [STILL])))
@@ -164,7 +166,7 @@ def test_a_renderer_may_be_used_from_another_thread(renderer: Renderer) -> None:
 
 def test_scenes_leave_nothing_behind(renderer: Renderer) -> None:
     photo, mesh, pose = smooth_photo(), ellipsoid(), frontal_pose()
-    scene = Scene(paint_mesh(mesh, photo, pose, "projected"))
+    scene = Scene(color_vertices(mesh, photo, pose, "projected"))
     first = renderer.render(scene, [STILL])
     square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * SIZE / 2
     plane = Backplane(photo, np.column_stack([square, np.full(4, -30.0)]), square / SIZE + 0.5)
@@ -181,7 +183,7 @@ def test_unpainted_mesh_is_refused(renderer: Renderer) -> None:
 @pytest.mark.parametrize("draped", [True, False])
 def test_gains_change_the_face_of_their_view_alone(renderer: Renderer, draped: bool) -> None:
     mesh, pose, photo = ellipsoid(), frontal_pose(), smooth_photo()
-    painted = (drape_photo if draped else paint_mesh)(mesh, photo, pose, "mirrored")
+    painted = (texture_mesh if draped else color_vertices)(mesh, photo, pose, "mirrored")
     scene = Scene(painted, build_backplane(photo, mesh.vertices, pose, "photo"))
     views = [turned(0), turned(30)]
     whole = np.ones(len(painted.vertices), np.float32)

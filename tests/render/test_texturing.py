@@ -6,14 +6,14 @@ from rayboot.geometry.camera import pixel_from_crop, rotation_yaw_pitch
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose
 from rayboot.render.interpolation import sample_photo
-from rayboot.render.texturing import drape_photo, paint_mesh
-from rayboot.render.visibility import look_at
+from rayboot.render.texturing import color_vertices, texture_mesh
+from rayboot.render.visibility import compute_visibility
 from tests.render.solids import SIZE, ellipsoid, frontal_pose, smooth_photo
 
 
 def donors_of(mesh: Mesh) -> np.ndarray:
     """Vertices (N,) bool that were seen, away from the rim and the pixels that meet it."""
-    sight = look_at(mesh, SIZE)
+    sight = compute_visibility(mesh, SIZE)
     column, row = np.rint(pixel_from_crop(mesh.vertices, SIZE, SIZE)).astype(int).T
     return sight.seen & (sight.inside[row, column] > 4)
 
@@ -27,13 +27,13 @@ def test_the_plain_mode_bleeds_and_the_mirrored_one_does_not() -> None:
     pose = FacePose(rotation[:, 0], rotation[:, 2], rotation[:, 1], np.zeros(3), 1.0)
     photo = np.full((SIZE, SIZE, 3), 200, np.uint8)
     # A bright mark at the silhouette would be projected through onto the hidden side.
-    mirrored = paint_mesh(mesh, photo, pose, "mirrored").colors
-    assert np.array_equal(mirrored, paint_mesh(mesh, photo, pose, "projected").colors)
+    mirrored = color_vertices(mesh, photo, pose, "mirrored").colors
+    assert np.array_equal(mirrored, color_vertices(mesh, photo, pose, "projected").colors)
     side = (mesh.vertices @ pose.symmetry_normal) * 4
     photo[:, SIZE // 2 :] = 50
-    mirrored = paint_mesh(mesh, photo, pose, "mirrored").colors
-    projected = paint_mesh(mesh, photo, pose, "projected").colors
-    seen, within = look_at(mesh, SIZE).seen, donors_of(mesh)
+    mirrored = color_vertices(mesh, photo, pose, "mirrored").colors
+    projected = color_vertices(mesh, photo, pose, "projected").colors
+    seen, within = compute_visibility(mesh, SIZE).seen, donors_of(mesh)
     assert (mirrored[~seen] != projected[~seen]).any()
     assert np.array_equal(mirrored[within], projected[within])
     assert np.isfinite(side).all()
@@ -48,7 +48,7 @@ def turned_solid(yaw_deg: float) -> tuple[Mesh, FacePose]:
 
 def hidden_cheek(mesh: Mesh, pose: FacePose) -> tuple[np.ndarray, np.ndarray]:
     """Hidden vertices whose mirror image was seen, and the seen vertices there."""
-    seen = np.flatnonzero(look_at(mesh, SIZE).seen)
+    seen = np.flatnonzero(compute_visibility(mesh, SIZE).seen)
     hidden = np.setdiff1d(np.flatnonzero(mesh.vertices @ pose.gaze > 8), seen)
     points = mesh.vertices[hidden]
     images = points - 2 * np.outer(points @ pose.symmetry_normal, pose.symmetry_normal)
@@ -66,7 +66,7 @@ def test_a_hidden_cheek_takes_its_mirror_images_colour() -> None:
     middle = pixel_from_crop(mesh.vertices[donors], SIZE, SIZE).mean(axis=0)
     rows, columns = np.mgrid[:SIZE, :SIZE]
     photo[np.hypot(columns - middle[0], rows - middle[1]) < 3] = (200, 60, 60)
-    colors = paint_mesh(mesh, photo, pose, "mirrored").colors
+    colors = color_vertices(mesh, photo, pose, "mirrored").colors
     assert len(hidden) > 50
     difference = np.abs(colors[hidden].astype(int) - colors[donors])
     assert np.median(difference) <= 2
@@ -77,9 +77,9 @@ def test_a_hidden_cheek_keeps_the_light_of_its_side() -> None:
     mesh, pose = turned_solid(30)
     photo = np.full((SIZE, SIZE, 3), 200, np.uint8)
     lit = np.linspace(0.3, 1.0, SIZE)[None, :, None]
-    colors = paint_mesh(mesh, (photo * lit).astype(np.uint8), pose, "mirrored").colors
+    colors = color_vertices(mesh, (photo * lit).astype(np.uint8), pose, "mirrored").colors
     hidden, donors = hidden_cheek(mesh, pose)
-    seen = np.flatnonzero(look_at(mesh, SIZE).seen)
+    seen = np.flatnonzero(compute_visibility(mesh, SIZE).seen)
     beside = seen[cKDTree(mesh.vertices[seen]).query(mesh.vertices[hidden])[1]]
     to_rim = np.abs(colors[hidden].astype(int) - colors[beside]).mean()
     to_donor = np.abs(colors[hidden].astype(int) - colors[donors]).mean()
@@ -88,7 +88,7 @@ def test_a_hidden_cheek_keeps_the_light_of_its_side() -> None:
 
 def test_without_a_pose_the_nearest_seen_colours_are_taken() -> None:
     mesh, photo = ellipsoid(), smooth_photo(4)
-    painted = paint_mesh(mesh, photo, None, "mirrored")
+    painted = color_vertices(mesh, photo, None, "mirrored")
     donors = donors_of(mesh)
     behind = mesh.vertices[:, 2] < -10
     _, nearest = cKDTree(mesh.vertices[donors]).query(mesh.vertices[behind])
@@ -104,10 +104,10 @@ def test_background_at_the_rim_of_a_solid_too_wide_is_not_taken() -> None:
     skin = np.array([180, 140, 120])
     photo = np.where(face[..., None], skin, (20, 220, 40)).astype(np.uint8)
     for pose in (frontal_pose(), None):
-        colors = paint_mesh(mesh, photo, pose, "mirrored").colors
+        colors = color_vertices(mesh, photo, pose, "mirrored").colors
         # A trace may be left where a pixel is part face.
         assert np.abs(colors.astype(int) - skin).max() <= 40
-    assert (paint_mesh(mesh, photo, None, "projected").colors[:, 1] > 200).any()
+    assert (color_vertices(mesh, photo, None, "projected").colors[:, 1] > 200).any()
 
 
 @pytest.mark.parametrize("mode", ["mirrored", "projected"])
@@ -115,8 +115,8 @@ def test_a_draped_mesh_is_the_painted_one(mode: str) -> None:
     """The same triangles; at its corners the texture gives the colours of the vertices."""
     mesh, pose = turned_solid(30)
     photo = smooth_photo(3)
-    painted = paint_mesh(mesh, photo, pose, mode)
-    draped = drape_photo(mesh, photo, pose, mode)
+    painted = color_vertices(mesh, photo, pose, mode)
+    draped = texture_mesh(mesh, photo, pose, mode)
     assert np.array_equal(draped.vertices[draped.faces], mesh.vertices[mesh.faces])
     height, width = draped.image.shape[:2]
     pixels = draped.texture_coordinates * (width, -height) + (-0.5, height - 0.5)
@@ -127,10 +127,10 @@ def test_a_draped_mesh_is_the_painted_one(mode: str) -> None:
 
 def test_what_was_seen_and_its_mirror_image_are_textured() -> None:
     mesh, pose = turned_solid(30)
-    draped = drape_photo(mesh, smooth_photo(3), pose, "mirrored")
+    draped = texture_mesh(mesh, smooth_photo(3), pose, "mirrored")
     rows = (1 - draped.texture_coordinates[:, 1]) * draped.image.shape[0]
     textured = (rows[draped.faces] < SIZE).all(axis=1)
-    seen = look_at(mesh, SIZE).seen[mesh.faces].all(axis=1)
+    seen = compute_visibility(mesh, SIZE).seen[mesh.faces].all(axis=1)
     assert textured[seen].all()
     assert textured.sum() > 1.2 * seen.sum()
     assert not textured.all()

@@ -3,7 +3,7 @@ import pytest
 
 from rayboot.geometry.camera import pixel_from_crop
 from rayboot.geometry.mesh import Mesh
-from rayboot.render.visibility import cell_size, look_at, silhouette
+from rayboot.render.visibility import cell_size, compute_visibility, silhouette
 from tests.render.solids import SIZE, ellipsoid
 
 
@@ -28,7 +28,7 @@ def test_a_mesh_thinner_than_the_photo_leaves_no_holes_in_its_silhouette() -> No
 
 def test_seen_vertices_face_the_camera_and_are_in_front() -> None:
     mesh = ellipsoid()
-    seen = look_at(mesh, SIZE).seen
+    seen = compute_visibility(mesh, SIZE).seen
     assert (mesh.vertices[seen, 2] > 0).all()
     assert seen.mean() > 0.35
 
@@ -36,7 +36,7 @@ def test_seen_vertices_face_the_camera_and_are_in_front() -> None:
 @pytest.mark.parametrize("size", [SIZE, 2 * SIZE])
 def test_distance_from_the_outline(size: int) -> None:
     mesh = ellipsoid((24.0, 24.0, 20.0))
-    inside = look_at(mesh if size == SIZE else doubled(mesh), size).inside
+    inside = compute_visibility(mesh if size == SIZE else doubled(mesh), size).inside
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     expected = np.maximum(24 - np.hypot(x, y) * SIZE / size, 0)
     assert np.abs(inside - expected).max() < 1.2
@@ -45,7 +45,7 @@ def test_distance_from_the_outline(size: int) -> None:
 def test_what_leaves_the_picture_ends_at_its_edge() -> None:
     mesh = ellipsoid()
     moved = mesh._replace(vertices=mesh.vertices + np.float32([SIZE / 2, 0, 0]))
-    sight = look_at(moved, SIZE)
+    sight = compute_visibility(moved, SIZE)
     outside = moved.vertices[:, 0] > SIZE / 2 + 1
     assert outside.any()
     assert not sight.seen[outside].any()
@@ -54,18 +54,18 @@ def test_what_leaves_the_picture_ends_at_its_edge() -> None:
 
 def test_points_near_the_front_are_looked_at_and_others_not() -> None:
     mesh = ellipsoid()
-    sight = look_at(mesh, SIZE)
+    sight = compute_visibility(mesh, SIZE)
     front = mesh.vertices[sight.seen][:50].astype(float)
     towards = np.tile([0.0, 0.0, 1.0], (50, 1))
-    assert sight.looks_at(front, towards, 2.5).all()
-    assert not sight.looks_at(front - [0, 0, 12], towards, 2.5).any()
-    assert not sight.looks_at(front, -towards, 2.5).any()
-    assert not sight.looks_at(front + [SIZE, 0, 0], towards, 2.5).any()
+    assert sight.is_visible(front, towards, 2.5).all()
+    assert not sight.is_visible(front - [0, 0, 12], towards, 2.5).any()
+    assert not sight.is_visible(front, -towards, 2.5).any()
+    assert not sight.is_visible(front + [SIZE, 0, 0], towards, 2.5).any()
 
 
 def test_the_seen_pixels_are_where_seen_vertices_fall() -> None:
     mesh = ellipsoid()
-    sight = look_at(mesh, SIZE)
+    sight = compute_visibility(mesh, SIZE)
     column, row = np.rint(pixel_from_crop(mesh.vertices[sight.seen], SIZE, SIZE)).astype(int).T
     assert sight.pixels[row, column].all()
     assert not sight.pixels[0].any()

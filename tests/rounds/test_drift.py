@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics
-from rayboot.rounds.drift import DriftConfig, find_drift, read_crops
+from rayboot.rounds.drift import DriftConfig, detect_drift, read_crops
 from tests.data.pair_sets import NUM_FACES, SHAPE, face, plain_image, write_pairs
 
 FIRST = ShapeStatistics(64, spread=0.02, mirror=0.95, volume=0.09)
@@ -22,12 +22,12 @@ FIRST = ShapeStatistics(64, spread=0.02, mirror=0.95, volume=0.09)
     ],
 )
 def test_what_leaves_the_first_teachers_range_is_named(now: ShapeStatistics, word: str) -> None:
-    found = find_drift(FIRST, now, DriftConfig())
+    found = detect_drift(FIRST, now, DriftConfig())
     assert word in found if word else found == ""
 
 
 def test_all_faults_are_named() -> None:
-    found = find_drift(FIRST, ShapeStatistics(64, 0.0, 0.5, 0.2), DriftConfig())
+    found = detect_drift(FIRST, ShapeStatistics(64, 0.0, 0.5, 0.2), DriftConfig())
     assert found.count(";") == 2
 
 

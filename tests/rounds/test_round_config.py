@@ -5,7 +5,7 @@ import pytest
 from rayboot.rounds.demo import demo_config
 from rayboot.rounds.round_config import RoundConfig
 
-EVALUATION = {"sets": {"made": {"kind": "synthetic", "data": "faces"}}}
+EVALUATION = {"datasets": {"made": {"kind": "synthetic", "data": "faces"}}}
 
 
 def make(**fields: object) -> RoundConfig:
@@ -13,10 +13,10 @@ def make(**fields: object) -> RoundConfig:
 
 
 def test_pairs_and_checkpoints_lie_in_the_output_unless_told_otherwise(tmp_path: Path) -> None:
-    alone = make(output=str(tmp_path)).placed()
+    alone = make(output=str(tmp_path)).with_absolute_paths()
     assert alone.pairs_uri == f"{tmp_path}/pairs"
     assert alone.training_uri == f"{tmp_path}/training"
-    shared = make(output=str(tmp_path), storage="s3://runs/1").placed()
+    shared = make(output=str(tmp_path), storage="s3://runs/1").with_absolute_paths()
     assert (shared.pairs_uri, shared.training_uri) == ("s3://runs/1/pairs", "s3://runs/1/training")
 
 
@@ -24,7 +24,7 @@ def test_folders_become_absolute_for_processes_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    placed = make(output="runs/1", storage="data").placed()
+    placed = make(output="runs/1", storage="data").with_absolute_paths()
     assert (placed.output, placed.storage) == (str(tmp_path / "runs/1"), str(tmp_path / "data"))
 
 
@@ -33,11 +33,11 @@ def test_a_round_is_tracked_where_the_config_or_the_environment_says(
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     config = make(output=str(tmp_path))
-    assert config.placed().tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
+    assert config.with_absolute_paths().tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
-    assert config.placed().tracking_uri == "http://mlflow:5000"
+    assert config.with_absolute_paths().tracking_uri == "http://mlflow:5000"
     monkeypatch.chdir(tmp_path)
     named = config.replace(tracking_uri="sqlite:///own.db")
-    assert named.placed().tracking_uri == f"sqlite:///{tmp_path}/own.db"
+    assert named.with_absolute_paths().tracking_uri == f"sqlite:///{tmp_path}/own.db"
     demo = demo_config().round_config(tmp_path)
-    assert demo.placed().tracking_uri == f"sqlite:///{tmp_path}/round/mlflow.db"
+    assert demo.with_absolute_paths().tracking_uri == f"sqlite:///{tmp_path}/round/mlflow.db"

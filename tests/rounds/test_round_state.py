@@ -29,7 +29,7 @@ def test_demo_trains_and_tests_on_other_faces(tmp_path: Path) -> None:
     assert not first <= test.first_identity < last
     assert train.yaw.max_deg <= 15
     assert test.yaw.max_deg >= 60
-    assert config.finetune.source_share > 0
+    assert config.finetune.source_fraction > 0
     assert config.round_config(tmp_path).photos == str(tmp_path / "photos")
 
 

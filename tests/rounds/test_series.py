@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from rayboot.evaluate.datasets.synthetic import SyntheticSet
+from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.rounds import series
 from rayboot.rounds.round_config import RoundConfig
@@ -28,7 +28,7 @@ class Rounds:
 
 @pytest.fixture
 def config(tmp_path: Path) -> RoundConfig:
-    evaluation = MeasureConfig(sets={"faces": SyntheticSet(data="faces")})
+    evaluation = MeasureConfig(datasets={"faces": SyntheticDataset(data="faces")})
     return RoundConfig(photos="photos", evaluation=evaluation, output=str(tmp_path / "series"))
 
 
@@ -64,7 +64,7 @@ def test_the_first_teacher_is_pinned_for_good(
 ) -> None:
     config = config.replace(model="models:/faces@champion")
     now = ["models:/faces/7"]
-    monkeypatch.setattr(series, "pin_model", lambda model, uri: now[0])
+    monkeypatch.setattr(series, "pin_model_version", lambda model, uri: now[0])
     for version in ("models:/faces/7", "models:/faces/8"):
         now[0] = version
         rounds = Rounds([False])

@@ -65,7 +65,7 @@ def round_config(photos: str, faces: str, output: Path, tracking_uri: str) -> di
     optimizer = {"batch_size": 16, "num_epochs": 4, "learning_rate": 1.0e-4}
     return {
         "photos": photos,
-        "evaluation": {"sets": {"made": {"kind": "synthetic", "data": faces}}, "num_actors": 1},
+        "evaluation": {"datasets": {"made": {"kind": "synthetic", "data": faces}}, "num_actors": 1},
         "output": str(output),
         "storage": f"s3://{PHOTO_BUCKET}/round",
         "generate": {"views": {"preset": "small"}, "pools": {"batch_size": 4}},

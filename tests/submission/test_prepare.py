@@ -3,14 +3,14 @@ from typing import Any
 
 import pytest
 
-from rayboot.cluster.versions import own_versions
+from rayboot.cluster.versions import installed_versions
 from rayboot.config import load_config
 from rayboot.errors import RequestError
 from rayboot.submission.prepare import TASKS, Submission, prepare_submission
 from tests.fake_dashboard import serve_dashboard
 
 TOKEN = "t" * 64
-RAY = own_versions()["ray"]
+RAY = installed_versions()["ray"]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from rayboot.geometry.crop import landmark_crop
-from rayboot.geometry.face_solid import FrontSolid, build_solid, fill_volume, solid_extent
+from rayboot.geometry.face_solid import FaceSolid, build_solid, fill_volume, solid_extent
 from rayboot.geometry.head_model import head_model
 from rayboot.synthesis import SynthesisConfig
 from rayboot.synthesis.sampling import FaceSample, draw_sample
@@ -37,7 +37,7 @@ def soft_solid(identity: int, depth: float, max_yaw_deg: float = 30.0) -> SoftSo
     return SoftSolid(soften(solid, transform, (slices, size, size)), sample)
 
 
-def soften(solid: FrontSolid, transform: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+def soften(solid: FaceSolid, transform: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """The solid in the middle of the depth, soft over about a pixel as a network's output is."""
     transform = transform.copy()
     transform[2, 3] = -solid_extent(solid, np.column_stack([transform[:, :3], np.zeros(3)]))[

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from rayboot.train.augment import apply_changes, draw_changes, mirror_chosen
+from rayboot.train.augment import augment_images, draw_augmentation, mirror_chosen
 from rayboot.train.training_config import AugmentConfig
 
 
@@ -12,8 +12,8 @@ def batch(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_mirroring_goes_for_image_and_volume_alike() -> None:
     images, targets = batch(20)
-    changes = draw_changes(np.random.default_rng(0), 20, AugmentConfig(flip=True))
-    changed = apply_changes(images, changes)
+    changes = draw_augmentation(np.random.default_rng(0), 20, AugmentConfig(flip=True))
+    changed = augment_images(images, changes)
     moved = mirror_chosen(targets, lambda all_targets: all_targets.flip(-1), changes)
     mirrored = (changed != images).flatten(1).any(dim=1)
     assert 3 < mirrored.sum() < 17
@@ -23,9 +23,9 @@ def test_mirroring_goes_for_image_and_volume_alike() -> None:
 
 def test_jitter_moves_colours_alone() -> None:
     images, _ = batch(6)
-    changes = draw_changes(np.random.default_rng(0), 6, AugmentConfig(color_jitter=0.2))
+    changes = draw_augmentation(np.random.default_rng(0), 6, AugmentConfig(color_jitter=0.2))
     assert not changes.mirrored.any()
-    changed = apply_changes(images, changes)
+    changed = augment_images(images, changes)
     difference = (changed - images).abs()
     assert 0.02 < difference.mean() < 0.2
     assert (changed.min() >= 0) and (changed.max() <= 1)
@@ -35,14 +35,14 @@ def test_jitter_moves_colours_alone() -> None:
 
 def test_no_changes_change_nothing() -> None:
     images, targets = batch(4)
-    changes = draw_changes(np.random.default_rng(0), 4, AugmentConfig())
-    assert apply_changes(images, changes) is images
+    changes = draw_augmentation(np.random.default_rng(0), 4, AugmentConfig())
+    assert augment_images(images, changes) is images
     assert mirror_chosen(targets, torch.neg, changes) is targets
 
 
 def changed_by(images: torch.Tensor, **much: float) -> torch.Tensor:
-    changes = draw_changes(np.random.default_rng(3), len(images), AugmentConfig(**much))
-    return apply_changes(images, changes)
+    changes = draw_augmentation(np.random.default_rng(3), len(images), AugmentConfig(**much))
+    return augment_images(images, changes)
 
 
 def test_light_falls_from_one_side() -> None:
@@ -62,7 +62,7 @@ def test_blur_spreads_a_dot_and_keeps_its_sum() -> None:
     assert torch.allclose(blurred.sum(dim=(2, 3)), torch.tensor(1.0), atol=1e-4)
     steps = torch.arange(33.0) - 16
     spread = (blurred[:, 0].sum(dim=1) * steps**2).sum(dim=1).sqrt()
-    expected = draw_changes(np.random.default_rng(3), 4, AugmentConfig(blur=0.05)).blur * 33
+    expected = draw_augmentation(np.random.default_rng(3), 4, AugmentConfig(blur=0.05)).blur * 33
     # A narrow one is cut to whole pixels.
     assert torch.allclose(spread, torch.from_numpy(expected), atol=0.25)
     assert spread.max() > 1
@@ -73,7 +73,7 @@ def test_noise_is_drawn_anew_and_comes_again() -> None:
     noisy = changed_by(grey, noise=0.1)
     assert torch.equal(noisy, changed_by(grey, noise=0.1))
     deviations = (noisy - grey).std(dim=(1, 2, 3))
-    drawn = draw_changes(np.random.default_rng(3), 4, AugmentConfig(noise=0.1)).noise.ravel()
+    drawn = draw_augmentation(np.random.default_rng(3), 4, AugmentConfig(noise=0.1)).noise.ravel()
     assert torch.allclose(deviations, torch.from_numpy(drawn), rtol=0.1)
 
 

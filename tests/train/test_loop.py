@@ -7,7 +7,7 @@ import torch
 from rayboot.errors import ShapeError
 from rayboot.geometry.volume import pack_occupancy
 from rayboot.models import VRN, VRNConfig
-from rayboot.train.loop import StepRecord, learning_rate, overlaps, train_epochs, validate
+from rayboot.train.loop import StepRecord, ious, learning_rate, train_epochs, validate
 from rayboot.train.sample_store import Sample, SampleStore
 from rayboot.train.train_state import TrainState
 from rayboot.train.training_config import OptimizerConfig
@@ -39,17 +39,17 @@ def fresh(config: OptimizerConfig, seed: int = 0) -> TrainState:
 
 
 CONFIG = OptimizerConfig(
-    batch_size=8, learning_rate=2e-3, num_epochs=2, halve_every=1, precision="float32", seed=0
+    batch_size=8, learning_rate=2e-3, num_epochs=2, lr_halving_epochs=1, precision="float32", seed=0
 )
 
 
 def test_rate_is_halved_every_so_many_epochs() -> None:
-    config = OptimizerConfig(learning_rate=0.8, halve_every=5)
+    config = OptimizerConfig(learning_rate=0.8, lr_halving_epochs=5)
     assert [learning_rate(config, epoch) for epoch in (0, 4, 5, 9, 10)] == [0.8, 0.8, 0.4, 0.4, 0.2]
 
 
 def test_the_loss_falls_and_the_overlap_rises() -> None:
-    state, val = fresh(CONFIG.replace(num_epochs=10, halve_every=6)), disc_samples(8, seed=1)
+    state, val = fresh(CONFIG.replace(num_epochs=10, lr_halving_epochs=6)), disc_samples(8, seed=1)
     before = validate(state.network, val, CONFIG)
     records = list(train_epochs(state, disc_samples(64), val))
     assert records[-1].val_loss < 0.5 * before[0]
@@ -68,12 +68,12 @@ def test_one_seed_gives_one_loss_to_the_last_bit() -> None:
     ]
 
 
-@pytest.mark.parametrize("average", [0.0, 0.7])
+@pytest.mark.parametrize("ema_decay", [0.0, 0.7])
 @pytest.mark.parametrize("num_steps", [1, 3, 5])
-def test_a_run_goes_on_from_any_step(tmp_path: Path, num_steps: int, average: float) -> None:
+def test_a_run_goes_on_from_any_step(tmp_path: Path, num_steps: int, ema_decay: float) -> None:
     """Weights, losses and figures are those of a run that was never cut off."""
     augment = {"flip": True, "color_jitter": 0.1, "noise": 0.05, "occlusion": 0.2}
-    config = CONFIG.replace(augment=augment, average=average)
+    config = CONFIG.replace(augment=augment, ema_decay=ema_decay)
     train, val = disc_samples(24), disc_samples(8, 1)
     undisturbed = fresh(config)
     whole = [record._replace(waited=0.0) for record in train_epochs(undisturbed, train, val)]
@@ -93,7 +93,7 @@ def test_a_run_goes_on_from_any_step(tmp_path: Path, num_steps: int, average: fl
         list(train_epochs(state, train, val, on_step=cut_off))
     weights, position = torch.load(tmp_path / "state.pt", weights_only=True)
     resumed = fresh(config, seed=99)
-    resumed.go_to(position, weights)
+    resumed.restore(position, weights)
     rest = [record._replace(waited=0.0) for record in train_epochs(resumed, train, val)]
     assert rest == whole[-len(rest) :]
     for made, expected in (
@@ -122,6 +122,6 @@ def test_a_batch_that_cannot_be_read_stops_the_run() -> None:
 
 def test_overlaps_are_those_of_validation() -> None:
     state, val = fresh(CONFIG), disc_samples(12, 1)
-    found = overlaps(state.network, val, np.arange(12), CONFIG)
+    found = ious(state.network, val, np.arange(12), CONFIG)
     assert found.mean() == pytest.approx(validate(state.network, val, CONFIG)[1], rel=1e-5)
-    assert np.allclose(overlaps(state.network, val, np.array([7, 2]), CONFIG), found[[7, 2]])
+    assert np.allclose(ious(state.network, val, np.array([7, 2]), CONFIG), found[[7, 2]])

@@ -27,8 +27,8 @@ def test_photos_learn_from_the_teacher_and_views_from_their_targets(config: Netw
     own = torch.tensor([True, False, False, True])
     with torch.no_grad():
         estimate = state.network(IMAGES, raw=True)
-        targets = state.network.soften(make(config, 3)(IMAGES, raw=True))
-        said = state.network.soften(teacher(IMAGES, raw=True))
+        targets = state.network.soft_targets(make(config, 3)(IMAGES, raw=True))
+        said = state.network.soft_targets(teacher(IMAGES, raw=True))
         loss = state.network.loss
         expected = 0.5 * (
             loss(estimate[~own], targets[~own]) + 3.0 * loss(estimate[own], said[own])

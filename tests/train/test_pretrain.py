@@ -12,7 +12,7 @@ TINY = VRNConfig.compact().replace(channels=16, stem_channels=8, stem_bottleneck
 
 def config(data: str, output: Path) -> PretrainConfig:
     optimizer = OptimizerConfig(batch_size=8, num_epochs=1, precision="float32", seed=3)
-    return PretrainConfig(data=data, output=str(output), val_share=0.3, optimizer=optimizer)
+    return PretrainConfig(data=data, output=str(output), val_fraction=0.3, optimizer=optimizer)
 
 
 def test_splits_share_no_photo(synthetic_set: str, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_every_view_is_a_sample_with_its_own_target(config: FinetuneConfig) -> N
     store = read_samples(config, NETWORK, "train")
     assert len(store) == 4 * len(YAWS)
     batch = store.read(np.arange(len(store)))
-    volumes = NETWORK.turn(torch.from_numpy(batch.targets), batch.transforms)
+    volumes = NETWORK.transform_targets(torch.from_numpy(batch.targets), batch.transforms)
     trained = [index for index in range(NUM_FACES) if index % 3]
     expected = [(index, place) for index in trained for place in range(len(YAWS))]
     for (index, place), image, volume in zip(expected, batch.images, volumes, strict=True):
@@ -48,7 +48,7 @@ def test_workers_share_the_samples(config: FinetuneConfig) -> None:
 
 def test_unrotated_photos_are_mixed_in(config: FinetuneConfig) -> None:
     # As many as there are views: five copies of each face.
-    store = read_samples(config.replace(source_share=0.5), NETWORK, "train")
+    store = read_samples(config.replace(source_fraction=0.5), NETWORK, "train")
     assert len(store) == 2 * 4 * len(YAWS)
     batch = store.read(np.array([len(YAWS)]))
     assert np.array_equal(batch.images[0], plain_image(201))

@@ -14,7 +14,7 @@ def step(state: TrainState) -> None:
     state.optimizer.zero_grad()
     loss.backward()
     state.optimizer.step()
-    state.stepped()
+    state.after_step()
 
 
 def test_without_an_average_the_network_is_the_result() -> None:
@@ -23,7 +23,7 @@ def test_without_an_average_the_network_is_the_result() -> None:
 
 
 def test_an_average_follows_the_steps() -> None:
-    state = TrainState(VRN(TINY), OptimizerConfig(average=0.75, learning_rate=0.01))
+    state = TrainState(VRN(TINY), OptimizerConfig(ema_decay=0.75, learning_rate=0.01))
     weights, expected = [], None
     for _ in range(4):
         step(state)

@@ -4,17 +4,22 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rayboot.evaluate.datasets.aflw2000 import Aflw2000Set
-from rayboot.evaluate.datasets.aflw2000_dense import Aflw2000DenseSet
-from rayboot.evaluate.datasets.florence import FlorenceSet
-from rayboot.evaluate.datasets.rendered_pairs import PairsSet
-from rayboot.evaluate.datasets.scan_table import TableSet
-from rayboot.evaluate.datasets.synthetic import SyntheticSet
+from rayboot.evaluate.datasets.aflw2000 import Aflw2000Dataset
+from rayboot.evaluate.datasets.aflw2000_dense import Aflw2000DenseDataset
+from rayboot.evaluate.datasets.florence import FlorenceDataset
+from rayboot.evaluate.datasets.rendered_pairs import RenderedPairsDataset
+from rayboot.evaluate.datasets.scan_table import ScanTableDataset
+from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 
-__all__ = ["AnySet"]
+__all__ = ["AnyDataset"]
 
-AnySet = Annotated[
-    SyntheticSet | Aflw2000Set | Aflw2000DenseSet | FlorenceSet | TableSet | PairsSet,
+AnyDataset = Annotated[
+    SyntheticDataset
+    | Aflw2000Dataset
+    | Aflw2000DenseDataset
+    | FlorenceDataset
+    | ScanTableDataset
+    | RenderedPairsDataset,
     Field(discriminator="kind"),
 ]
 """Any kind; ``kind`` in a config chooses."""

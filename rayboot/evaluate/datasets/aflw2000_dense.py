@@ -7,13 +7,13 @@ import numpy as np
 
 from rayboot.errors import FaceRejectedError, RequestError
 from rayboot.evaluate.datasets.aflw2000_files import Aflw2000Files, Fit
-from rayboot.evaluate.datasets.base import Listing, TrueFace
+from rayboot.evaluate.datasets.base import DatasetListing, GroundTruthFace
 from rayboot.evaluate.datasets.region import RegionConfig
 from rayboot.evaluate.datasets.shape_model import ShapeModel, load_shape_model, rotation_of_fit
 from rayboot.geometry.camera import crop_from_pixel
 from rayboot.geometry.crop import apply_affine
 
-__all__ = ["FACE_REGION", "Aflw2000DenseSet"]
+__all__ = ["FACE_REGION", "Aflw2000DenseDataset"]
 
 FACE_REGION = RegionConfig(kind="radius", radius=1.02)
 """Of the model's mean face, whose outer eye corners are 86.3 mm apart: 19,059 of its 53,215
@@ -21,7 +21,7 @@ vertices, from chin to mid-forehead and short of the jaw's angle; no ear and no 
 many as the VRN author's vertex filter keeps, which stands in for it where it is not at hand."""
 
 
-class Aflw2000DenseSet(Aflw2000Files):
+class Aflw2000DenseDataset(Aflw2000Files):
     """Photos with the mesh that the published fits make of the shape model."""
 
     truth: ClassVar[str] = "dense mesh of the published fits"
@@ -37,7 +37,7 @@ class Aflw2000DenseSet(Aflw2000Files):
     region: RegionConfig = FACE_REGION
     """Which of the model's vertices are measured."""
 
-    def list_faces(self) -> Listing:
+    def list_faces(self) -> DatasetListing:
         """Photos with plausible fits; the shape model is read first, so that it is there.
 
         Raises:
@@ -53,7 +53,7 @@ class Aflw2000DenseSet(Aflw2000Files):
         """What is measured, with its number of vertices."""
         return {**super().describe(), "region": self.region.describe()}
 
-    def read(self, row: Mapping[str, Any], size: int) -> TrueFace:
+    def read(self, row: Mapping[str, Any], size: int) -> GroundTruthFace:
         """A cropped photo, and its mesh in the frame of the crop."""
         face_id = row["face_id"]
         model = load_shape_model(self.shape_model, self.region)
@@ -70,7 +70,9 @@ class Aflw2000DenseSet(Aflw2000Files):
         # How far away a face is, a photo leaves open.
         vertices[:, 2] -= vertices[:, 2].mean()
         interocular = float(np.linalg.norm(corners[0] - corners[1]))
-        return TrueFace(face_id, fit.image, vertices, interocular, fit.yaw_deg, model.triangles)
+        return GroundTruthFace(
+            face_id, fit.image, vertices, interocular, fit.yaw_deg, model.triangles
+        )
 
 
 def _place(points: np.ndarray, fit: Fit, size: int) -> np.ndarray:

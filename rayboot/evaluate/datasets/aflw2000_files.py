@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import model_validator
 
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError
-from rayboot.evaluate.datasets.base import FaceSet, Fault, Listing
+from rayboot.evaluate.datasets.base import DatasetListing, EvalDataset, ExcludedFace
 from rayboot.evaluate.datasets.face_files import read_mat, read_photo
 from rayboot.evaluate.datasets.reannotation import open_reannotation
 from rayboot.geometry.crop import landmark_crop, warp_photo
@@ -54,7 +54,7 @@ class Fit(NamedTuple):
     yaw_deg: float
 
 
-class Aflw2000Files(FaceSet):
+class Aflw2000Files(EvalDataset):
     """Fields and files of the data set."""
 
     arrays: ClassVar[Mapping[str, tuple[int, ...]]] = {"pt3d_68": (3, 68), "Pose_Para": (1, 7)}
@@ -80,7 +80,7 @@ class Aflw2000Files(FaceSet):
             )
         return self
 
-    def list_faces(self) -> Listing:
+    def list_faces(self) -> DatasetListing:
         """Photos that have a ``.mat`` with plausible angles; these small files are opened."""
         names = set(list_files(self.data))
         ids = sorted(f"{name[:-4]}.jpg" for name in names if name.endswith(".mat"))
@@ -93,14 +93,14 @@ class Aflw2000Files(FaceSet):
             open_reannotation(self.reannotation)
         with ThreadPoolExecutor(_NUM_REQUESTS, thread_name_prefix="fits") as pool:
             found = list(pool.map(lambda face_id: self._look_at(face_id, names), ids))
-        faults = [fault for fault in found if isinstance(fault, Fault)]
+        faults = [fault for fault in found if isinstance(fault, ExcludedFace)]
         kept = [
             {"face_id": face_id, "yaw_deg": yaw}
             for face_id, yaw in zip(ids, found, strict=True)
-            if not isinstance(yaw, Fault)
+            if not isinstance(yaw, ExcludedFace)
         ]
         schema = pa.schema([("face_id", pa.string()), ("yaw_deg", pa.float64())])
-        return Listing(pa.Table.from_pylist(kept, schema), faults, _note(len(ids)))
+        return DatasetListing(pa.Table.from_pylist(kept, schema), faults, _note(len(ids)))
 
     def describe(self) -> dict[str, str]:
         """Truth, and what decides which photos are seen, and how."""
@@ -139,19 +139,19 @@ class Aflw2000Files(FaceSet):
     def _values(self, face_id: str) -> dict[str, np.ndarray]:
         return read_mat(join_uri(self.data, f"{face_id[:-4]}.mat"), dict(self.arrays))
 
-    def _look_at(self, face_id: str, names: set[str]) -> float | Fault:
+    def _look_at(self, face_id: str, names: set[str]) -> float | ExcludedFace:
         """The yaw of a face that takes part, degrees, or why it does not."""
         if face_id not in names:
-            return Fault(face_id, "the photo is missing")
+            return ExcludedFace(face_id, "the photo is missing")
         try:
             angles = np.degrees(self._values(face_id)["Pose_Para"][0, :3])
         except FaceRejectedError as error:
-            return Fault(face_id, str(error))
+            return ExcludedFace(face_id, str(error))
         implausible = self._implausible(angles)
         if implausible:
-            return Fault(face_id, implausible)
+            return ExcludedFace(face_id, implausible)
         if self.reannotation and not open_reannotation(self.reannotation).knows(face_id):
-            return Fault(face_id, f"the re-annotation {self.reannotation} has no such photo")
+            return ExcludedFace(face_id, f"the re-annotation {self.reannotation} has no such photo")
         return float(_half_turn(-angles[1]))
 
     def _implausible(self, angles: np.ndarray) -> str:

@@ -10,10 +10,10 @@ import pyarrow as pa
 from rayboot.config import FrozenConfig
 from rayboot.geometry.mesh import Mesh
 
-__all__ = ["FaceSet", "Fault", "Listing", "TrueFace"]
+__all__ = ["EvalDataset", "ExcludedFace", "DatasetListing", "GroundTruthFace"]
 
 
-class TrueFace(NamedTuple):
+class GroundTruthFace(NamedTuple):
     """A photo's crop and its true shape.
 
     Attributes:
@@ -42,35 +42,35 @@ class TrueFace(NamedTuple):
         return self.vertices if self.triangles is None else Mesh(self.vertices, self.triangles)
 
 
-class Fault(NamedTuple):
+class ExcludedFace(NamedTuple):
     """A face that cannot be measured, or should not be, and why."""
 
     face_id: str
     reason: str
 
 
-class Listing(NamedTuple):
+class DatasetListing(NamedTuple):
     """The faces of a set.
 
     Attributes:
-        rows: a table with ``face_id`` (unique) and whatever :meth:`FaceSet.read` wants, sorted.
+        rows: a table with ``face_id`` (unique) and whatever :meth:`EvalDataset.read` wants, sorted.
         faults: faces that were found but take no part.
         note: what is to be said of the count, a sentence; empty where nothing is.
     """
 
     rows: pa.Table
-    faults: list[Fault]
+    faults: list[ExcludedFace]
     note: str = ""
 
 
-class FaceSet(FrozenConfig, ABC):
+class EvalDataset(FrozenConfig, ABC):
     """A set of photos of faces whose shape is known; its config and its reader in one."""
 
     truth: ClassVar[str]
     """What stands for the true shape, in a few words."""
 
     @abstractmethod
-    def list_faces(self) -> Listing:
+    def list_faces(self) -> DatasetListing:
         """What is there, without opening a photo.
 
         Raises:
@@ -78,7 +78,7 @@ class FaceSet(FrozenConfig, ABC):
         """
 
     @abstractmethod
-    def read(self, row: Mapping[str, Any], size: int) -> TrueFace:
+    def read(self, row: Mapping[str, Any], size: int) -> GroundTruthFace:
         """The face of one row of :meth:`list_faces`, its photo cropped to ``size`` px.
 
         Raises:

@@ -8,7 +8,7 @@ import scipy.io
 
 from rayboot.data.images import decode_photo
 from rayboot.errors import FaceRejectedError
-from rayboot.io.retry import patiently
+from rayboot.io.retry import retry_io
 from rayboot.io.storage import read_bytes
 
 __all__ = ["read_face_file", "read_mat", "read_photo"]
@@ -22,7 +22,7 @@ def read_face_file(uri: str) -> bytes:
         StoreError: the store is in trouble for long.
     """
     try:
-        return patiently(lambda: read_bytes(uri), uri)
+        return retry_io(lambda: read_bytes(uri), uri)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise FaceRejectedError("read", "missing", f"{uri} is not there") from error
 

@@ -19,7 +19,12 @@ from rayboot.data.landmarks import read_landmarks
 from rayboot.data.mesh_files import decode_mesh
 from rayboot.data.readers.directory import PHOTO_SUFFIXES, find_landmarks
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError, ShapeError
-from rayboot.evaluate.datasets.base import FaceSet, Fault, Listing, TrueFace
+from rayboot.evaluate.datasets.base import (
+    DatasetListing,
+    EvalDataset,
+    ExcludedFace,
+    GroundTruthFace,
+)
 from rayboot.evaluate.datasets.face_files import read_face_file, read_photo
 from rayboot.evaluate.datasets.ljson import read_ljson
 from rayboot.evaluate.datasets.region import RegionConfig
@@ -27,7 +32,7 @@ from rayboot.evaluate.datasets.scans import Scan, cut_scan, require_detector, tr
 from rayboot.evaluate.datasets.video import count_frames, read_frame
 from rayboot.io.storage import join_uri, list_files
 
-__all__ = ["FlorenceSet", "VideoName"]
+__all__ = ["FlorenceDataset", "VideoName"]
 
 VideoName = Literal["cooperative", "indoor", "outdoor"]
 
@@ -57,7 +62,7 @@ _ROWS = pa.schema(
 )
 
 
-class FlorenceSet(FaceSet):
+class FlorenceDataset(EvalDataset):
     """A face a frame; the scan of its person is the truth."""
 
     truth: ClassVar[str] = "3D scan of the person, whose expression is not that of the frames"
@@ -80,14 +85,14 @@ class FlorenceSet(FaceSet):
     1.11 outer eye distances of the ten people whose landmarks were at hand."""
 
     @model_validator(mode="after")
-    def _values_fit(self) -> "FlorenceSet":
+    def _values_fit(self) -> "FlorenceDataset":
         if self.region.kind == "file":
             raise ValueError("region: every scan has vertices of its own; give a radius")
         if len(set(self.videos)) != len(self.videos):
             raise ValueError(f"videos: each once, got {', '.join(self.videos)}")
         return self
 
-    def list_faces(self) -> Listing:
+    def list_faces(self) -> DatasetListing:
         """Frames of people who have a scan with landmarks; frames of videos are counted.
 
         Raises:
@@ -100,15 +105,15 @@ class FlorenceSet(FaceSet):
                 "of MICC Florence, or another kind"
             )
         rows: list[dict[str, Any]] = []
-        faults: list[Fault] = []
+        faults: list[ExcludedFace] = []
         with ThreadPoolExecutor(_NUM_READERS, thread_name_prefix="subjects") as pool:
             for found in pool.map(lambda name: self._subject(name, tree), tree.subjects()):
-                rows += [entry for entry in found if not isinstance(entry, Fault)]
-                faults += [entry for entry in found if isinstance(entry, Fault)]
+                rows += [entry for entry in found if not isinstance(entry, ExcludedFace)]
+                faults += [entry for entry in found if isinstance(entry, ExcludedFace)]
         if any(row["landmarks"] is None for row in rows):
             require_detector()
         table = pa.Table.from_pylist(rows, _ROWS).sort_by("face_id")
-        return Listing(table, faults, _note(rows))
+        return DatasetListing(table, faults, _note(rows))
 
     def describe(self) -> dict[str, str]:
         """Which frames and scans, and how the one is laid onto the other."""
@@ -122,7 +127,7 @@ class FlorenceSet(FaceSet):
             "model's own shape",
         }
 
-    def read(self, row: Mapping[str, Any], size: int) -> TrueFace:
+    def read(self, row: Mapping[str, Any], size: int) -> GroundTruthFace:
         """A frame's crop, and the scan."""
         scan = _open_scan(row["scan"], row["scan_landmarks"], self.region)
         if isinstance(scan, FaceRejectedError):
@@ -142,15 +147,15 @@ class FlorenceSet(FaceSet):
     def _uris(self) -> tuple[str, str, str | None]:
         return self.data, self.landmarks, self.frames
 
-    def _subject(self, subject: str, tree: "_Tree") -> list[dict[str, Any] | Fault]:
+    def _subject(self, subject: str, tree: "_Tree") -> list[dict[str, Any] | ExcludedFace]:
         """The rows and faults of a person."""
         scans = tree.scans(subject, self.scan)
         marked = [name for name in scans if f"{name[:-4]}.ljson" in tree.landmarks]
         if not scans:
-            return [Fault(subject, f"no scan at Model/{self.scan}/obj/*.obj")]
+            return [ExcludedFace(subject, f"no scan at Model/{self.scan}/obj/*.obj")]
         if len(marked) != 1:
             return [
-                Fault(
+                ExcludedFace(
                     subject,
                     f"expected one scan of {self.scan} with an .ljson of its name, got "
                     f"{len(marked)} of {len(scans)} ({', '.join(scans)})",
@@ -160,36 +165,38 @@ class FlorenceSet(FaceSet):
         try:
             read_ljson(read_face_file(marks))
         except (ShapeError, FaceRejectedError) as error:
-            return [Fault(subject, f"{marks}: {error}")]
+            return [ExcludedFace(subject, f"{marks}: {error}")]
         common = {"scan": join_uri(self.data, marked[0]), "scan_landmarks": marks}
         return [
-            entry if isinstance(entry, Fault) else {**common, **entry}
+            entry if isinstance(entry, ExcludedFace) else {**common, **entry}
             for video in self.videos
             for entry in self._video(subject, _VIDEOS[video], tree)
         ]
 
-    def _video(self, subject: str, file: str, tree: "_Tree") -> Iterable[dict[str, Any] | Fault]:
+    def _video(
+        self, subject: str, file: str, tree: "_Tree"
+    ) -> Iterable[dict[str, Any] | ExcludedFace]:
         name = f"{subject}/{posixpath.splitext(file)[0]}"
         if self.frames is not None:
             return self._extracted(name, tree)
         path = f"{subject}/Video/{file}"
         if path not in tree.data:
-            return [Fault(name, f"no video at {path}")]
+            return [ExcludedFace(name, f"no video at {path}")]
         uri = join_uri(self.data, path)
         try:
             count, claimed = count_frames(uri)
         except FaceRejectedError as error:
-            return [Fault(name, str(error))]
-        entries: list[dict[str, Any] | Fault] = [
+            return [ExcludedFace(name, str(error))]
+        entries: list[dict[str, Any] | ExcludedFace] = [
             _row(f"{name}/{number:04d}", video=uri, frame=number)
             for number in range(0, count, self.frame_step)
         ]
         if claimed is not None and count < claimed or not count:
             reason = f"{count} frames can be decoded, the file tells of {claimed or 'some'}"
-            entries.append(Fault(name, f"{uri}: {reason}"))
+            entries.append(ExcludedFace(name, f"{uri}: {reason}"))
         return entries
 
-    def _extracted(self, name: str, tree: "_Tree") -> list[dict[str, Any] | Fault]:
+    def _extracted(self, name: str, tree: "_Tree") -> list[dict[str, Any] | ExcludedFace]:
         assert self.frames is not None
         photos = [
             path
@@ -197,14 +204,14 @@ class FlorenceSet(FaceSet):
             if posixpath.splitext(path)[1].lower() in PHOTO_SUFFIXES
         ]
         if not photos:
-            return [Fault(name, f"no photo at {join_uri(self.frames, name)}")]
+            return [ExcludedFace(name, f"no photo at {join_uri(self.frames, name)}")]
         marks = find_landmarks(dict.fromkeys(tree.in_folder(name)))
-        entries: list[dict[str, Any] | Fault] = []
+        entries: list[dict[str, Any] | ExcludedFace] = []
         seen: dict[str, str] = {}
         for path in photos:
             stem = posixpath.splitext(path)[0]
             if stem in seen:
-                entries.append(Fault(path, f"{seen[stem]} is the same frame"))
+                entries.append(ExcludedFace(path, f"{seen[stem]} is the same frame"))
                 continue
             seen[stem] = path
             found = marks.get(stem)
@@ -216,10 +223,10 @@ class FlorenceSet(FaceSet):
                 )
             )
         # Faults come along, whatever the step.
-        frames = [entry for entry in entries if not isinstance(entry, Fault)]
+        frames = [entry for entry in entries if not isinstance(entry, ExcludedFace)]
         return [
             *frames[:: self.frame_step],
-            *(entry for entry in entries if isinstance(entry, Fault)),
+            *(entry for entry in entries if isinstance(entry, ExcludedFace)),
         ]
 
 

@@ -3,15 +3,15 @@
 import numpy as np
 
 from rayboot.errors import DegenerateInputError
-from rayboot.evaluate.datasets.base import TrueFace
+from rayboot.evaluate.datasets.base import GroundTruthFace
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import gaze_angles
-from rayboot.geometry.landmarks68 import interocular_distance, place_mean_landmarks
+from rayboot.geometry.landmarks68 import fit_mean_landmarks, interocular_distance
 from rayboot.geometry.mean_face import mean_face
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import estimate_pose
 
-__all__ = ["place_truth"]
+__all__ = ["align_ground_truth"]
 
 _UPPER = slice(17, 48)
 """Brows, nose and eyes: the jaw's landmarks slide along its contour, and mouths open."""
@@ -22,7 +22,7 @@ less have more and are placed within 8 % of their size; those of 72 and more hav
 not."""
 
 
-def place_truth(face: TrueFace, predicted: Mesh) -> TrueFace:
+def align_ground_truth(face: GroundTruthFace, predicted: Mesh) -> GroundTruthFace:
     """A scan to where a reconstruction is, by the landmarks of both.
 
     Those of the reconstruction are the mean face's, laid onto it. Size is taken from there too,
@@ -46,7 +46,7 @@ def place_truth(face: TrueFace, predicted: Mesh) -> TrueFace:
             f"{_LEAST_CONFIDENCE} is needed), so nothing tells where the scan belongs; give the "
             "photo landmarks"
         )
-    target = place_mean_landmarks(pose)
+    target = fit_mean_landmarks(pose)
     fitted = fit_similarity(face.landmarks[_UPPER], target[_UPPER])
     landmarks = fitted.apply(face.landmarks)
     # The scan's own axes may be any: where its face looks, its landmarks tell.

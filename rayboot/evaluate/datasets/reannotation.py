@@ -14,7 +14,7 @@ import numpy as np
 from rayboot.data.landmarks import read_landmarks
 from rayboot.errors import FaceRejectedError, RequestError
 from rayboot.evaluate.datasets.face_files import read_face_file
-from rayboot.io.retry import patiently
+from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_uri, list_files, read_bytes
 
 __all__ = ["Reannotation", "open_reannotation"]
@@ -81,10 +81,10 @@ def open_reannotation(uri: str) -> Reannotation:
 
 
 def _read_array(array_uri: str, list_uri: str) -> dict[str, np.ndarray]:
-    payload = patiently(lambda: read_bytes(array_uri), array_uri)
+    payload = retry_io(lambda: read_bytes(array_uri), array_uri)
     try:
         points = np.asarray(np.load(io.BytesIO(payload), allow_pickle=False), np.float64)
-        text = patiently(lambda: read_bytes(list_uri), list_uri).decode("utf-8-sig")
+        text = retry_io(lambda: read_bytes(list_uri), list_uri).decode("utf-8-sig")
     except ValueError as error:
         raise RequestError(f"reannotation {array_uri}: damaged ({error})") from error
     stems = [_stem(line.strip()) for line in text.splitlines() if line.strip()]

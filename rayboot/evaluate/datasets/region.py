@@ -15,7 +15,7 @@ from pydantic import PositiveFloat, model_validator
 from rayboot.config import FrozenConfig
 from rayboot.errors import DegenerateInputError, RequestError
 from rayboot.geometry.landmarks68 import interocular_distance
-from rayboot.io.retry import patiently
+from rayboot.io.retry import retry_io
 from rayboot.io.storage import read_bytes
 
 __all__ = ["RegionConfig", "read_region_file", "region_mask"]
@@ -106,7 +106,7 @@ def read_region_file(uri: str, num_vertices: int) -> np.ndarray:
 @lru_cache(maxsize=4)
 def _load(uri: str) -> Any:
     try:
-        payload = patiently(lambda: read_bytes(uri), uri)
+        payload = retry_io(lambda: read_bytes(uri), uri)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise RequestError(f"region {uri}: there is no such file") from error
     try:

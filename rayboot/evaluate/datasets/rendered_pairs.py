@@ -16,22 +16,22 @@ from scipy import ndimage
 from rayboot.data.images import decode_photo
 from rayboot.data.manifest import require_finished
 from rayboot.errors import RequestError
-from rayboot.evaluate.datasets.base import FaceSet, Listing, TrueFace
+from rayboot.evaluate.datasets.base import DatasetListing, EvalDataset, GroundTruthFace
 from rayboot.geometry.camera import SLICES_PER_PIXEL, transform_points
 from rayboot.geometry.isosurface import extract_surface, vertex_normals
-from rayboot.geometry.landmarks68 import interocular_distance, place_mean_landmarks
+from rayboot.geometry.landmarks68 import fit_mean_landmarks, interocular_distance
 from rayboot.geometry.mesh import Mesh, cut_mesh
 from rayboot.geometry.pose import estimate_pose
 from rayboot.geometry.volume import keep_largest_component, unpack_occupancy
 from rayboot.io.storage import join_uri, list_files, open_file
 
-__all__ = ["PairsSet"]
+__all__ = ["RenderedPairsDataset"]
 
 _SMOOTHING = 1.0
 """Standard deviation, px, of the Gaussian over a target's bits: their own surface is blocky."""
 
 
-class PairsSet(FaceSet):
+class RenderedPairsDataset(EvalDataset):
     """Views of a finished pairs data set; the yaw of each is the turn that was applied."""
 
     truth: ClassVar[str] = "the network's own shape of the unturned photo, its front, turned"
@@ -40,16 +40,16 @@ class PairsSet(FaceSet):
     data: str
     """URI of the data set, made with the network that is measured on it."""
 
-    def list_faces(self) -> Listing:
+    def list_faces(self) -> DatasetListing:
         """A row a view; ``face_id`` is the photo's with the turn behind it."""
         require_finished(self.data)
         names = list_files(self.data, "outcome=face")
         if not names:
             raise RequestError(f"{self.data}: every photo was rejected, there is no view to see")
         rows = [row for name in sorted(names) for row in _index(self.data, name)]
-        return Listing(pa.Table.from_pylist(rows).sort_by("face_id"), [])
+        return DatasetListing(pa.Table.from_pylist(rows).sort_by("face_id"), [])
 
-    def read(self, row: Mapping[str, Any], size: int) -> TrueFace:
+    def read(self, row: Mapping[str, Any], size: int) -> GroundTruthFace:
         """A view, with the front of its source's shape turned as the view was."""
         face = _faces(self.data, row["file"])[row["place"]]
         kept = face["shape"][2]
@@ -62,7 +62,7 @@ class PairsSet(FaceSet):
         mesh, interocular = _source(self.data, row["file"], row["place"])
         transform = np.reshape(np.asarray(view["transform"], np.float64), (3, 4))
         scale = float(np.linalg.det(transform[:, :3]) ** (1 / 3))
-        return TrueFace(
+        return GroundTruthFace(
             row["face_id"],
             decode_photo(view["image"]),
             transform_points(transform, mesh.vertices),
@@ -105,7 +105,7 @@ def _source(uri: str, name: str, place: int) -> tuple[Mesh, float]:
     blur = (SLICES_PER_PIXEL * _SMOOTHING, _SMOOTHING, _SMOOTHING)
     mesh = extract_surface(ndimage.gaussian_filter(solid.astype(np.float32), blur))
     pose = estimate_pose(mesh.vertices)
-    return _front(mesh, pose.gaze), interocular_distance(place_mean_landmarks(pose))
+    return _front(mesh, pose.gaze), interocular_distance(fit_mean_landmarks(pose))
 
 
 def _front(mesh: Mesh, gaze: np.ndarray) -> Mesh:

@@ -20,14 +20,19 @@ import pyarrow.parquet as pq
 
 from rayboot.data.mesh_files import MESH_SUFFIXES, decode_mesh
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError, ShapeError
-from rayboot.evaluate.datasets.base import FaceSet, Fault, Listing, TrueFace
+from rayboot.evaluate.datasets.base import (
+    DatasetListing,
+    EvalDataset,
+    ExcludedFace,
+    GroundTruthFace,
+)
 from rayboot.evaluate.datasets.face_files import read_face_file, read_photo
 from rayboot.evaluate.datasets.region import RegionConfig
 from rayboot.evaluate.datasets.scans import Scan, cut_scan, require_detector, true_face
-from rayboot.io.retry import patiently
+from rayboot.io.retry import retry_io
 from rayboot.io.storage import exists, join_uri, read_bytes
 
-__all__ = ["TABLE_SCHEMA", "TableSet"]
+__all__ = ["TABLE_SCHEMA", "ScanTableDataset"]
 
 TABLE_SCHEMA = pa.schema(
     [
@@ -45,7 +50,7 @@ TABLE_SCHEMA = pa.schema(
 _REQUIRED = ("photo", "mesh", "mesh_landmarks")
 
 
-class TableSet(FaceSet):
+class ScanTableDataset(EvalDataset):
     """Photos, meshes and the landmarks of both, wherever they lie."""
 
     truth: ClassVar[str] = "the table's meshes"
@@ -56,7 +61,7 @@ class TableSet(FaceSet):
     region: RegionConfig = RegionConfig()
     """Of meshes whose row names none."""
 
-    def list_faces(self) -> Listing:
+    def list_faces(self) -> DatasetListing:
         """Its rows, as far as their values can be.
 
         Raises:
@@ -66,7 +71,7 @@ class TableSet(FaceSet):
         if self.region.file is not None and not exists(self.region.file):
             raise RequestError(f"region {self.region.file}: there is no such file")
         rows: dict[str, dict[str, Any]] = {}
-        faults: list[Fault] = []
+        faults: list[ExcludedFace] = []
         for number, row in enumerate(_read_table(self.data)):
             face_id = str(row.get("face_id") or row["photo"] or f"row {number}")
             try:
@@ -74,13 +79,13 @@ class TableSet(FaceSet):
                     raise ValueError("an earlier row has the same face_id")
                 rows[face_id] = _checked(face_id, row, posixpath.dirname(self.data))
             except (TypeError, ValueError) as error:
-                faults.append(Fault(face_id, f"row {number}: {error}"))
+                faults.append(ExcludedFace(face_id, f"row {number}: {error}"))
         bare = sum(row["landmarks"] is None for row in rows.values())
         if bare:
             require_detector()
         note = f"{bare:,} of the photos have no landmarks." if bare else ""
         table = pa.Table.from_pylist(list(rows.values()), TABLE_SCHEMA).sort_by("face_id")
-        return Listing(table, faults, note)
+        return DatasetListing(table, faults, note)
 
     def describe(self) -> dict[str, str]:
         """Which vertices are measured, and how a mesh is laid onto its photo."""
@@ -91,7 +96,7 @@ class TableSet(FaceSet):
             "model's own shape",
         }
 
-    def read(self, row: Mapping[str, Any], size: int) -> TrueFace:
+    def read(self, row: Mapping[str, Any], size: int) -> GroundTruthFace:
         """A photo's crop, and its mesh."""
         region = self.region
         if row["region"] is not None:
@@ -107,7 +112,7 @@ class TableSet(FaceSet):
 
 def _read_table(uri: str) -> list[dict[str, Any]]:
     try:
-        table = pq.read_table(io.BytesIO(patiently(lambda: read_bytes(uri), uri)))
+        table = pq.read_table(io.BytesIO(retry_io(lambda: read_bytes(uri), uri)))
     except (OSError, pa.ArrowException) as error:
         raise RequestError(
             f"{uri}: no Parquet file that can be read, which kind table asks for ({error})"

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from rayboot.data.detector import FaceDetector, crop_from_detection
 from rayboot.errors import DegenerateInputError, FaceRejectedError, ShapeError
-from rayboot.evaluate.datasets.base import TrueFace
+from rayboot.evaluate.datasets.base import GroundTruthFace
 from rayboot.evaluate.datasets.region import RegionConfig, region_mask
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import crop_from_pixel, gaze_angles
@@ -135,7 +135,7 @@ def true_face(
     landmarks: np.ndarray | None,
     size: int,
     yaw_deg: float | None = None,
-) -> TrueFace:
+) -> GroundTruthFace:
     """A photo's crop with the scan for truth.
 
     Args:
@@ -163,8 +163,10 @@ def true_face(
         raise FaceRejectedError("landmarks", "degenerate", f"{face_id}: {error}") from error
 
 
-def _unplaced(face_id: str, image: np.ndarray, scan: Scan, yaw_deg: float | None) -> TrueFace:
-    return TrueFace(
+def _unplaced(
+    face_id: str, image: np.ndarray, scan: Scan, yaw_deg: float | None
+) -> GroundTruthFace:
+    return GroundTruthFace(
         face_id,
         image,
         scan.vertices,
@@ -177,7 +179,7 @@ def _unplaced(face_id: str, image: np.ndarray, scan: Scan, yaw_deg: float | None
 
 def _placed(
     face_id: str, image: np.ndarray, scan: Scan, plane: np.ndarray, yaw_deg: float | None
-) -> TrueFace:
+) -> GroundTruthFace:
     """The scan as a camera saw it whose landmarks are at ``plane`` (68, 2) of the crop's frame."""
     camera = fit_orthographic(scan.landmarks[_JAW:], plane[_JAW:])
     vertices = camera.place(scan.vertices)
@@ -185,7 +187,7 @@ def _placed(
     vertices[:, 2] -= vertices[:, 2].mean()
     if yaw_deg is None:
         yaw_deg = float(np.degrees(gaze_angles(camera.rotation @ scan.gaze)[0]))
-    return TrueFace(
+    return GroundTruthFace(
         face_id,
         image,
         vertices,

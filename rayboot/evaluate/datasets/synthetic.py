@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 
 from rayboot.data.ground_truth import decode_vertices, read_topology
 from rayboot.errors import RequestError
-from rayboot.evaluate.datasets.base import FaceSet, Listing, TrueFace
+from rayboot.evaluate.datasets.base import DatasetListing, EvalDataset, GroundTruthFace
 from rayboot.evaluate.datasets.face_files import read_photo
 from rayboot.geometry.crop import resize_crop, warp_photo
 from rayboot.io.storage import join_uri, list_files, read_bytes
 
-__all__ = ["SyntheticSet"]
+__all__ = ["SyntheticDataset"]
 
 
-class SyntheticSet(FaceSet):
+class SyntheticDataset(EvalDataset):
     """The front of the head, without ears and neck, in the frame of the photo's crop."""
 
     truth: ClassVar[str] = "dense mesh of the made face, without ears and neck"
@@ -28,7 +28,7 @@ class SyntheticSet(FaceSet):
     data: str
     """URI of the set."""
 
-    def list_faces(self) -> Listing:
+    def list_faces(self) -> DatasetListing:
         """The rows of the set's truth."""
         names = sorted(name for name in list_files(self.data, "truth") if name.endswith(".parquet"))
         if not names:
@@ -37,16 +37,16 @@ class SyntheticSet(FaceSet):
                 "`rayboot synthesize` has written, or another kind"
             )
         parts = [_index(self.data, name) for name in names]
-        return Listing(pa.concat_tables(parts).sort_by("face_id"), [])
+        return DatasetListing(pa.concat_tables(parts).sort_by("face_id"), [])
 
-    def read(self, row: Mapping[str, Any], size: int) -> TrueFace:
+    def read(self, row: Mapping[str, Any], size: int) -> GroundTruthFace:
         """One photo with its truth, which is kept for one size of crop."""
         truth = _rows(self.data, row["file"])[row["place"]]
         kept = truth["shape"][2]
         photo = read_photo(join_uri(self.data, row["face_id"]))
         affine = resize_crop(np.reshape(truth["crop"], (2, 3)), kept, size)
         scale = size / kept
-        return TrueFace(
+        return GroundTruthFace(
             row["face_id"],
             warp_photo(photo, affine, size),
             scale * decode_vertices(truth["vertices"]),

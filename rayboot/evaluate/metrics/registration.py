@@ -9,7 +9,7 @@ from pykdtree.kdtree import KDTree
 from rayboot.geometry.alignment import Similarity, fit_similarity
 from rayboot.geometry.closest_points import closest_around
 
-__all__ = ["Closest", "Surface", "register"]
+__all__ = ["ClosestPoints", "Surface", "register"]
 
 _ROUGH_STEP, _STEP, _FINE_STEP = 1e-3, 2e-4, 1e-5
 """A pass ends when a step moves the points by less, root mean square, in units."""
@@ -45,7 +45,7 @@ _LEAF_SIZE = 32
 """Of the search tree: twice the library's is faster to build and no slower to search."""
 
 
-class Closest(NamedTuple):
+class ClosestPoints(NamedTuple):
     """Of each of N points.
 
     Attributes:
@@ -66,15 +66,15 @@ class Surface:
         self.vertices = np.ascontiguousarray(vertices, np.float64)
         self._tree = KDTree(self.vertices, leafsize=_LEAF_SIZE)
 
-    def closest(self, points: np.ndarray, faces: np.ndarray | None = None) -> Closest:
+    def closest(self, points: np.ndarray, faces: np.ndarray | None = None) -> ClosestPoints:
         """What is closest to points (N, 3): vertices, or with ``faces`` (F, 3) anything on them."""
         points = np.ascontiguousarray(points, np.float64)
         distance, vertex = self._tree.query(points)
         vertex = vertex.astype(np.intp)
         if faces is None:
-            return Closest(distance, self.vertices[vertex], vertex)
+            return ClosestPoints(distance, self.vertices[vertex], vertex)
         place = closest_around(points, self.vertices, faces, vertex)
-        return Closest(np.linalg.norm(points - place, axis=1), place, vertex)
+        return ClosestPoints(np.linalg.norm(points - place, axis=1), place, vertex)
 
     def around(self, points: np.ndarray, count: int) -> np.ndarray:
         """The vertices (K, 3) that are among the ``count`` closest of any of the points (N, 3)."""

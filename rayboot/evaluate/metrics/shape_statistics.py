@@ -17,7 +17,7 @@ from rayboot.models import Reconstructor
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 
-__all__ = ["ShapeStatistics", "describe_shapes", "measure_shapes"]
+__all__ = ["ShapeStatistics", "compute_shape_statistics", "measure_shapes"]
 
 _AT_ONCE = 8
 _CELL_PX = 2
@@ -64,13 +64,13 @@ def measure_shapes(network: Reconstructor, crops: np.ndarray) -> ShapeStatistics
         for shape, other in zip(shapes, mirrored, strict=True):
             overlaps.append(_overlap(shape >= 0.5, other >= 0.5))
             volumes.append(float((shape >= 0.5).mean()))
-            facing = _look_ahead(shape)
+            facing = _face_camera(shape)
             if facing is not None:
                 ahead.append(facing)
-    return describe_shapes(ahead, overlaps, volumes)
+    return compute_shape_statistics(ahead, overlaps, volumes)
 
 
-def describe_shapes(
+def compute_shape_statistics(
     ahead: list[np.ndarray], overlaps: list[float], volumes: list[float]
 ) -> ShapeStatistics:
     """The statistics of shapes that are there already.
@@ -102,7 +102,7 @@ def _overlap(first: np.ndarray, second: np.ndarray) -> float:
     return np.count_nonzero(first & second) / union if union else 1.0
 
 
-def _look_ahead(shape: np.ndarray) -> np.ndarray | None:
+def _face_camera(shape: np.ndarray) -> np.ndarray | None:
     """The shape turned to look at the camera from the middle; None where it has no pose."""
     solid = keep_largest_component(shape)
     try:

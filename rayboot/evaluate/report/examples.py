@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rayboot.errors import DegenerateInputError, FaceRejectedError, ShapeError
-from rayboot.evaluate.datasets.base import FaceSet, TrueFace
-from rayboot.evaluate.datasets.ground_truth_alignment import place_truth
+from rayboot.evaluate.datasets.base import EvalDataset, GroundTruthFace
+from rayboot.evaluate.datasets.ground_truth_alignment import align_ground_truth
 from rayboot.evaluate.metrics.nme import Comparison
 from rayboot.evaluate.protocol import Protocol
 from rayboot.evaluate.results import FaceError
@@ -23,7 +23,7 @@ from rayboot.models import load_network
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 
-__all__ = ["Example", "Seen", "make_examples", "pick_by_yaw", "read_chosen"]
+__all__ = ["Example", "EvaluatedFace", "make_examples", "pick_by_yaw", "read_dataset_faces"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _THIN = 80
 """A thinned surface is drawn on about so many cubes across a crop; 8,000 vertices."""
 
 
-class Seen(NamedTuple):
+class EvaluatedFace(NamedTuple):
     """What one model made of a face.
 
     Attributes:
@@ -43,10 +43,10 @@ class Seen(NamedTuple):
         motion: ICP's, which carries the truth onto the reconstruction.
     """
 
-    truth: TrueFace
+    truth: GroundTruthFace
     mesh: Mesh
     thin: Mesh
-    apart: np.ndarray
+    distances: np.ndarray
     motion: Similarity
 
     @property
@@ -68,7 +68,7 @@ class Example(NamedTuple):
     face_id: str
     yaw_deg: float
     photo: np.ndarray
-    seen: dict[str, Seen]
+    seen: dict[str, EvaluatedFace]
 
 
 def pick_by_yaw(errors: Sequence[FaceError], count: int) -> list[str]:
@@ -85,9 +85,9 @@ def pick_by_yaw(errors: Sequence[FaceError], count: int) -> list[str]:
     return [known[rank].face_id for rank in ranks]
 
 
-def read_chosen(
-    faces: FaceSet, chosen: Sequence[str], size: int, listed: pa.Table | None = None
-) -> list[TrueFace]:
+def read_dataset_faces(
+    faces: EvalDataset, chosen: Sequence[str], size: int, listed: pa.Table | None = None
+) -> list[GroundTruthFace]:
     """Faces by ``face_id``, in that order, their crops of ``size`` px.
 
     One whose files are no longer there is left out with a warning.
@@ -112,7 +112,7 @@ def read_chosen(
 
 def make_examples(
     weights: Mapping[str, Path],
-    faces: FaceSet,
+    faces: EvalDataset,
     errors: Sequence[FaceError],
     chosen: Sequence[str],
     protocol: Protocol,
@@ -130,12 +130,12 @@ def make_examples(
     """
     yaws = {error.face_id: error.yaw_deg for error in errors}
     examples: dict[str, Example] = {}
-    read: dict[int, list[TrueFace]] = {}
+    read: dict[int, list[GroundTruthFace]] = {}
     for name, path in weights.items():
         network = load_network(path)
         size = network.config.resolution
         if size not in read:
-            read[size] = read_chosen(faces, chosen, size, listed)
+            read[size] = read_dataset_faces(faces, chosen, size, listed)
         predictor = Predictor(network, InferenceConfig(), batch_size=1)
         for face, volume in _predict(predictor, read[size]):
             example = examples.setdefault(
@@ -147,22 +147,24 @@ def make_examples(
     return [examples[face_id] for face_id in chosen if face_id in examples]
 
 
-def _predict(predictor: Predictor, faces: list[TrueFace]) -> Iterator[tuple[TrueFace, np.ndarray]]:
+def _predict(
+    predictor: Predictor, faces: list[GroundTruthFace]
+) -> Iterator[tuple[GroundTruthFace, np.ndarray]]:
     # One volume at a time: at full size each takes 30 MB.
     for face in faces:
         yield face, predictor.predict(face.image[None])[0]
 
 
-def _look(face: TrueFace, volume: np.ndarray, protocol: Protocol) -> Seen | None:
+def _look(face: GroundTruthFace, volume: np.ndarray, protocol: Protocol) -> EvaluatedFace | None:
     """A reconstruction with the truth laid onto it; None where there is nothing to see."""
     try:
         solid = keep_largest_component(volume)
         mesh = extract_surface(solid)
-        placed = place_truth(face, mesh) if face.landmarks is not None else face
+        placed = align_ground_truth(face, mesh) if face.landmarks is not None else face
         compared = Comparison(mesh, placed.shape, placed.interocular, protocol)
-        apart = compared.from_truth("icp") / placed.interocular
+        distances = compared.from_truth("icp") / placed.interocular
         thin = extract_surface(solid, cell=max(1, round(volume.shape[-1] / _THIN)))
-        return Seen(placed, mesh, thin, apart, compared.motion)
+        return EvaluatedFace(placed, mesh, thin, distances, compared.motion)
     except (DegenerateInputError, ShapeError) as error:
         _LOG.warning("%s is shown without a shape: %s", face.face_id, error)
         return None

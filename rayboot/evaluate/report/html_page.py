@@ -26,7 +26,7 @@ __all__ = [
     "Figure",
     "Page",
     "RejectCount",
-    "SetSection",
+    "DatasetSection",
     "format_bands",
     "tabulate_bands",
     "write_report",
@@ -60,7 +60,7 @@ class BandTable(NamedTuple):
     rows: list[BandRow]
 
 
-class SetSection(NamedTuple):
+class DatasetSection(NamedTuple):
     """What the page says of one set.
 
     Attributes:
@@ -100,7 +100,7 @@ class Page(NamedTuple):
         blocks: means of every model and set.
         key: how errors are measured.
         sets: in order.
-        shapes: of :func:`rayboot.evaluate.report.viewer.describe_shapes`; None leaves the section out.
+        shapes: of :func:`rayboot.evaluate.report.viewer.build_viewer_data`; None leaves the section out.
         figures: shown before the sets.
         rejects: photographs left out; None leaves the section out.
         facts: how this was made.
@@ -111,7 +111,7 @@ class Page(NamedTuple):
     models: Sequence[str]
     blocks: Sequence[ModelBlock]
     key: str
-    sets: Sequence[SetSection]
+    datasets: Sequence[DatasetSection]
     shapes: Mapping[str, Any] | None
     figures: Sequence[Figure]
     rejects: Sequence[RejectCount] | None

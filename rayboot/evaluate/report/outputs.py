@@ -10,18 +10,18 @@ import pyarrow as pa
 
 import rayboot
 from rayboot.data.images import make_thumbnail
-from rayboot.evaluate.datasets.base import FaceSet
+from rayboot.evaluate.datasets.base import EvalDataset
 from rayboot.evaluate.evaluation_config import MeasureConfig
-from rayboot.evaluate.measure import Measured
+from rayboot.evaluate.measure import Measurements
 from rayboot.evaluate.metrics.bands import bands_of_summary
 from rayboot.evaluate.protocol import Alignment
-from rayboot.evaluate.report.examples import Example, make_examples, pick_by_yaw, read_chosen
+from rayboot.evaluate.report.examples import Example, make_examples, pick_by_yaw, read_dataset_faces
 from rayboot.evaluate.report.html_page import (
     BandTable,
+    DatasetSection,
     Figure,
     Page,
     RejectCount,
-    SetSection,
     write_report,
 )
 from rayboot.evaluate.report.panels import draw_panels
@@ -38,12 +38,12 @@ from rayboot.evaluate.report.tables import (
     table_latex,
     table_markdown,
 )
-from rayboot.evaluate.report.viewer import describe_shapes
+from rayboot.evaluate.report.viewer import build_viewer_data
 from rayboot.evaluate.report.worst_faces import count_failures, pick_worst
 from rayboot.io.storage import write_bytes
 from rayboot.models import read_config
 
-__all__ = ["Frame", "Subject", "file_names", "write_outputs"]
+__all__ = ["PageContext", "ReportInput", "file_names", "write_outputs"]
 
 _PANELS, _WORST = 5, 20
 """Faces a set: drawn with their shapes, and named as the worst."""
@@ -59,7 +59,7 @@ _TABLES: dict[Alignment, str] = {
 }
 
 
-class Subject(NamedTuple):
+class ReportInput(NamedTuple):
     """What is written of.
 
     Attributes:
@@ -72,10 +72,10 @@ class Subject(NamedTuple):
     config: MeasureConfig
     models: Mapping[str, str]
     weights: Mapping[str, Path]
-    measured: Measured
+    measured: Measurements
 
 
-class Frame(NamedTuple):
+class PageContext(NamedTuple):
     """What stands around an evaluation on the page, where it is part of something larger.
 
     Attributes:
@@ -94,22 +94,24 @@ class Frame(NamedTuple):
 
 
 def write_outputs(
-    subject: Subject, output: Path, frame: Frame | None = None, page: Path | None = None
+    subject: ReportInput, output: Path, frame: PageContext | None = None, page: Path | None = None
 ) -> tuple[Path, list[Path]]:
     """Writes everything into the folder ``output``, and the page there or to ``page``.
 
     Returns:
         The page, and all files, the page among them.
     """
-    frame, config = frame or Frame(), subject.config
+    frame, config = frame or PageContext(), subject.config
     summary = summarize(subject.measured, config, subject.models, {})
     files = [
         _write(output / "table1.md", table_markdown(summary)),
         _write(output / "table1.tex", table_latex(summary)),
     ]
     models = list(subject.models)
-    sections, examples = list[SetSection](), list[tuple[str, Example]]()
-    for (name, faces), stem in zip(config.sets.items(), file_names(config.sets), strict=True):
+    sections, examples = list[DatasetSection](), list[tuple[str, Example]]()
+    for (name, faces), stem in zip(
+        config.datasets.items(), file_names(config.datasets), strict=True
+    ):
         listed = faces.list_faces().rows
         shown = _examples(subject, name, faces, listed)
         plots = _plots(subject, name)
@@ -118,17 +120,17 @@ def write_outputs(
             files.append(_write(output / "plots" / f"{stem}-{part}.png", figure.image))
         pictures = _Pictures(list(plots.values()), panels, _thumbnails(subject, name, listed))
         sections.append(_section(subject, name, summary, pictures))
-        examples += [(name, example) for example in _few(shown, len(config.sets))]
+        examples += [(name, example) for example in _few(shown, len(config.datasets))]
     report = write_report(
         page or output / "report.html",
         Page(
             title=frame.title,
-            summary=frame.summary or f"{', '.join(models)} on {', '.join(config.sets)}.",
+            summary=frame.summary or f"{', '.join(models)} on {', '.join(config.datasets)}.",
             models=models,
             blocks=model_blocks(summary),
             key=describe_protocol(summary),
-            sets=sections,
-            shapes=describe_shapes(examples, models),
+            datasets=sections,
+            shapes=build_viewer_data(examples, models),
             figures=frame.figures,
             rejects=frame.rejects,
             facts={**subject.models, **frame.facts, "rayboot": rayboot.__version__},
@@ -159,7 +161,9 @@ class _Pictures(NamedTuple):
     thumbnails: dict[str, bytes]
 
 
-def _examples(subject: Subject, name: str, faces: FaceSet, listed: pa.Table) -> list[Example]:
+def _examples(
+    subject: ReportInput, name: str, faces: EvalDataset, listed: pa.Table
+) -> list[Example]:
     errors = next(iter(subject.measured.results.errors(name).values()))
     chosen = pick_by_yaw(errors, _PANELS)
     return make_examples(subject.weights, faces, errors, chosen, subject.config.protocol, listed)
@@ -174,7 +178,7 @@ def _few(examples: Sequence[Example], num_sets: int) -> list[Example]:
     return [examples[place] for place in np.unique(places)]
 
 
-def _plots(subject: Subject, name: str) -> dict[str, Figure]:
+def _plots(subject: ReportInput, name: str) -> dict[str, Figure]:
     """Plots of a set by the end of their file's name; without yaw only the cumulative one."""
     errors = subject.measured.results.errors(name)
     first = next(iter(errors.values()))
@@ -210,23 +214,23 @@ def _panels(examples: list[Example], models: Sequence[str]) -> Figure | None:
     return Figure("Photos and shapes", text, draw_panels(examples, models))
 
 
-def _thumbnails(subject: Subject, name: str, listed: pa.Table) -> dict[str, bytes]:
+def _thumbnails(subject: ReportInput, name: str, listed: pa.Table) -> dict[str, bytes]:
     """JPEG bytes by ``face_id``, of the worst faces."""
     worst = pick_worst(subject.measured.results.errors(name), _WORST)
     # A set of pairs has crops of its network's size alone.
     size = read_config(next(iter(subject.weights.values()))).resolution
     chosen = [face.face_id for face in worst]
-    found = read_chosen(subject.config.sets[name], chosen, size, listed)
+    found = read_dataset_faces(subject.config.datasets[name], chosen, size, listed)
     return {face.face_id: make_thumbnail(face.image) for face in found}
 
 
 def _section(
-    subject: Subject, name: str, summary: Mapping[str, Any], pictures: _Pictures
-) -> SetSection:
-    errors, facts = subject.measured.results.errors(name), summary["sets"][name]
-    return SetSection(
+    subject: ReportInput, name: str, summary: Mapping[str, Any], pictures: _Pictures
+) -> DatasetSection:
+    errors, facts = subject.measured.results.errors(name), summary["datasets"][name]
+    return DatasetSection(
         name=name,
-        facts=subject.config.sets[name].describe(),
+        facts=subject.config.datasets[name].describe(),
         num_faces=facts["faces"],
         num_measured=facts["measured"],
         note=facts["note"],

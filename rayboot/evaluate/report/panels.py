@@ -10,7 +10,7 @@ import matplotlib.colors
 import matplotlib.figure
 import numpy as np
 
-from rayboot.evaluate.report.examples import Example, Seen
+from rayboot.evaluate.report.examples import EvaluatedFace, Example
 from rayboot.evaluate.report.plots import png_of, round_up
 from rayboot.evaluate.report.rasterizer import rasterize, shade
 from rayboot.geometry.camera import rotation_yaw_pitch
@@ -38,9 +38,9 @@ _RELIEF = 0.45
 
 def error_limit(examples: Sequence[Example], models: Sequence[str]) -> float:
     """Where the common scale of distances ends, %: 98 of 100 points shown lie below."""
-    apart = [example.seen[model].apart for example in examples for model in models
+    distances = [example.seen[model].distances for example in examples for model in models
              if model in example.seen]  # fmt: skip
-    return round_up(100 * float(np.quantile(np.concatenate(apart), 0.98))) if apart else 1.0
+    return round_up(100 * float(np.quantile(np.concatenate(distances), 0.98))) if distances else 1.0
 
 
 def draw_panels(examples: Sequence[Example], models: Sequence[str]) -> bytes:
@@ -112,7 +112,7 @@ def _error(example: Example, model: str, share: float, limit: float) -> np.ndarr
     mesh = Mesh(seen.truth.vertices, seen.truth.triangles)
     raster = rasterize(mesh, share * seen.crop, 2 * _SIZE)
     light = 1 - _RELIEF + _RELIEF * shade(mesh, raster)
-    return _averaged(_colored(raster.spread(100 * seen.apart), limit) * light[..., None])
+    return _averaged(_colored(raster.spread(100 * seen.distances), limit) * light[..., None])
 
 
 def _colored(values: np.ndarray, limit: float) -> np.ndarray:
@@ -126,15 +126,15 @@ def _averaged(picture: np.ndarray) -> np.ndarray:
     return filled.reshape(_SIZE, 2, _SIZE, 2, 3).mean(axis=(1, 3))
 
 
-def _points_on_photo(seen: Seen, share: float, limit: float) -> np.ndarray:
+def _points_on_photo(seen: EvaluatedFace, share: float, limit: float) -> np.ndarray:
     """The photo in pale grey, and on it a disc for every true point, the worst on top."""
     size, window = 2 * _SIZE, share * seen.crop
     column = ((np.arange(size) + 0.5) * window / size + (seen.crop - window) / 2).astype(int)
     grey = seen.truth.image.mean(axis=-1)[np.ix_(column, column)] / 255
     picture = np.ascontiguousarray(np.repeat(0.55 + 0.45 * grey[..., None], 3, axis=-1))
     centres = (seen.truth.vertices[:, :2] * [1, -1] / window + 0.5) * size - 0.5
-    colors = _colored(100 * seen.apart, limit)
-    for number in np.argsort(seen.apart):
+    colors = _colored(100 * seen.distances, limit)
+    for number in np.argsort(seen.distances):
         for radius, color in ((_DISC + _RIM, (0.15,) * 3), (_DISC, colors[number].tolist())):
             # OpenCV takes sixteenths of pixels as whole numbers.
             column, row = np.rint(16 * centres[number]).astype(int).tolist()

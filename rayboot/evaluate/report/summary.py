@@ -7,7 +7,7 @@ import numpy as np
 
 import rayboot
 from rayboot.evaluate.evaluation_config import MeasureConfig
-from rayboot.evaluate.measure import Measured
+from rayboot.evaluate.measure import Measurements
 from rayboot.evaluate.metrics.statistics import Interval, mean_interval, paired_change
 from rayboot.evaluate.protocol import Alignment
 from rayboot.evaluate.results import FaceError, name_band, select_band, select_side
@@ -20,7 +20,7 @@ _SIDES = {"both": 0, "left": -1, "right": 1}
 
 
 def summarize(
-    measured: Measured,
+    measured: Measurements,
     config: MeasureConfig,
     models: Mapping[str, str],
     digests: Mapping[str, str],
@@ -34,7 +34,7 @@ def summarize(
         digests: of their weights.
 
     Returns:
-        ``rayboot``, ``protocol``, ``models``; ``sets`` with what stands for the truth and how many
+        ``rayboot``, ``protocol``, ``models``; ``datasets`` with what stands for the truth and how many
         faces were measured, had no number or took no part, by reason; ``rows``, a figure a set,
         model, alignment, band and side, in % of the outer eye distance, with the 95 % interval
         over faces and the paired change against the first model on the same faces.
@@ -45,17 +45,17 @@ def summarize(
         "models": {
             name: {"model": model, "sha256": digests.get(name)} for name, model in models.items()
         },
-        "sets": {name: _describe_set(name, measured, config) for name in config.sets},
-        "rows": [row for name in config.sets for row in _rows(name, measured, config)],
+        "datasets": {name: _describe_set(name, measured, config) for name in config.datasets},
+        "rows": [row for name in config.datasets for row in _rows(name, measured, config)],
     }
 
 
-def _describe_set(name: str, measured: Measured, config: MeasureConfig) -> dict[str, Any]:
+def _describe_set(name: str, measured: Measurements, config: MeasureConfig) -> dict[str, Any]:
     errors = measured.results.errors(name)
     first = next(iter(errors.values()))
     return {
-        **config.sets[name].describe(),
-        "config": config.sets[name].model_dump(mode="json"),
+        **config.datasets[name].describe(),
+        "config": config.datasets[name].model_dump(mode="json"),
         "faces": len(first),
         "measured": {
             model: sum(bool(np.isfinite(face.nme_icp)) for face in found)
@@ -72,7 +72,7 @@ def _describe_set(name: str, measured: Measured, config: MeasureConfig) -> dict[
     }
 
 
-def _rows(name: str, measured: Measured, config: MeasureConfig) -> Iterator[dict[str, Any]]:
+def _rows(name: str, measured: Measurements, config: MeasureConfig) -> Iterator[dict[str, Any]]:
     errors = measured.results.errors(name)
     bands = [("all", None), *((name_band(*band), band) for band in config.bands)]
     for align in _ALIGNMENTS:

@@ -63,7 +63,7 @@ class ModelBlock(NamedTuple):
 
 def model_blocks(summary: Mapping[str, Any]) -> list[ModelBlock]:
     """Means over all faces of each set: after ICP, then for correspondence."""
-    sets, models = list(summary["sets"]), list(summary["models"])
+    datasets, models = list(summary["datasets"]), list(summary["models"])
     blocks = []
     for align, title in _TITLES.items():
         found = {
@@ -71,9 +71,9 @@ def model_blocks(summary: Mapping[str, Any]) -> list[ModelBlock]:
             for row in summary["rows"]
             if (row["align"], row["band"], row["side"]) == (align, "all", "both")
         }
-        faces = {name: found.get((models[0], name), {"faces": 0})["faces"] for name in sets}
+        faces = {name: found.get((models[0], name), {"faces": 0})["faces"] for name in datasets}
         rows = {
-            model: [_cell(found.get((model, name)), first=model == models[0]) for name in sets]
+            model: [_cell(found.get((model, name)), first=model == models[0]) for name in datasets]
             for model in models
         }
         blocks.append(ModelBlock(title, faces, rows))
@@ -122,12 +122,17 @@ def table_markdown(summary: Mapping[str, Any]) -> str:
 
 def table_latex(summary: Mapping[str, Any]) -> str:
     r"""The table as LaTeX; wants ``\usepackage{booktabs}``."""
-    sets, blocks = list(summary["sets"]), model_blocks(summary)
-    width = 1 + 2 * len(sets)
-    names = "".join(rf" & \multicolumn{{2}}{{c}}{{{_latex(name)}}}" for name in sets)
-    rules = "".join(rf" \cmidrule(lr){{{2 * k + 2}-{2 * k + 3}}}" for k in range(len(sets)))
-    lines = [rf"\begin{{tabular}}{{l{'rr' * len(sets)}}}", r"\toprule", rf"{names} \\", rules[1:]]
-    lines.append("model" + " & NME, \\% & change" * len(sets) + r" \\")
+    datasets, blocks = list(summary["datasets"]), model_blocks(summary)
+    width = 1 + 2 * len(datasets)
+    names = "".join(rf" & \multicolumn{{2}}{{c}}{{{_latex(name)}}}" for name in datasets)
+    rules = "".join(rf" \cmidrule(lr){{{2 * k + 2}-{2 * k + 3}}}" for k in range(len(datasets)))
+    lines = [
+        rf"\begin{{tabular}}{{l{'rr' * len(datasets)}}}",
+        r"\toprule",
+        rf"{names} \\",
+        rules[1:],
+    ]
+    lines.append("model" + " & NME, \\% & change" * len(datasets) + r" \\")
     for block in blocks:
         lines += [
             r"\midrule",
@@ -175,7 +180,7 @@ def _signed(change: Interval) -> str:
 
 
 def _truths(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name, facts["truth"]) for name, facts in summary["sets"].items()]
+    return [(name, facts["truth"]) for name, facts in summary["datasets"].items()]
 
 
 def _row(cells: list[str]) -> str:

@@ -12,13 +12,13 @@ import matplotlib.colors
 import numpy as np
 
 from rayboot.errors import DegenerateInputError
-from rayboot.evaluate.report.examples import Example, Seen
+from rayboot.evaluate.report.examples import EvaluatedFace, Example
 from rayboot.evaluate.report.panels import ERROR_COLORS, error_limit
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose, estimate_pose
-from rayboot.render.texturing import paint_mesh
+from rayboot.render.texturing import color_vertices
 
-__all__ = ["describe_shapes", "thin_patch"]
+__all__ = ["build_viewer_data", "cluster_vertices"]
 
 _UNIT = 20_000
 """Width of a crop in the numbers that are handed over; 16 bits hold half as much again."""
@@ -30,7 +30,7 @@ _GREY = "#c8c4be"
 _SHINE = {"ambient": 0.5, "diffuse": 0.7, "specular": 0.08, "roughness": 0.9, "fresnel": 0.05}
 
 
-def describe_shapes(
+def build_viewer_data(
     examples: Sequence[tuple[str, Example]], models: Sequence[str]
 ) -> dict[str, Any] | None:
     """Faces and their shapes as JSON values; None where no face has one.
@@ -105,9 +105,9 @@ def _shapes(example: Example, models: Sequence[str], limit: float) -> list[dict[
     return painted + truths
 
 
-def _painted(seen: Seen, centre: np.ndarray) -> dict[str, Any]:
+def _painted(seen: EvaluatedFace, centre: np.ndarray) -> dict[str, Any]:
     """A reconstruction in the photo's colours."""
-    mesh = paint_mesh(seen.thin, seen.truth.image, _pose(seen.thin), "mirrored")
+    mesh = color_vertices(seen.thin, seen.truth.image, _pose(seen.thin), "mirrored")
     assert mesh.colors is not None
     return {
         **_mesh(mesh, seen.crop, centre),
@@ -122,10 +122,10 @@ def _pose(mesh: Mesh) -> FacePose | None:
         return None
 
 
-def _truth(seen: Seen, centre: np.ndarray, limit: float) -> list[dict[str, Any]]:
+def _truth(seen: EvaluatedFace, centre: np.ndarray, limit: float) -> list[dict[str, Any]]:
     """The truth where ICP laid it, coloured; points alone lie on the pale reconstruction."""
     vertices = seen.motion.apply(seen.truth.vertices)
-    share = 100 * seen.apart / limit
+    share = 100 * seen.distances / limit
     if seen.truth.triangles is None:
         points = {
             "type": "scatter3d",
@@ -135,7 +135,7 @@ def _truth(seen: Seen, centre: np.ndarray, limit: float) -> list[dict[str, Any]]
         }
         points["marker"]["color"] = points["marker"].pop("intensity")
         return [{**_mesh(seen.thin, seen.crop, centre), "opacity": 0.5}, points]
-    mesh, share = thin_patch(Mesh(vertices, seen.truth.triangles), share, seen.crop / _CELLS)
+    mesh, share = cluster_vertices(Mesh(vertices, seen.truth.triangles), share, seen.crop / _CELLS)
     return [{**_mesh(mesh, seen.crop, centre), **_colors(share)}]
 
 
@@ -178,7 +178,7 @@ def _packed(values: np.ndarray, kind: str) -> dict[str, str]:
     return {"dtype": kind, "bdata": base64.b64encode(payload).decode()}
 
 
-def thin_patch(mesh: Mesh, values: np.ndarray, cell: float) -> tuple[Mesh, np.ndarray]:
+def cluster_vertices(mesh: Mesh, values: np.ndarray, cell: float) -> tuple[Mesh, np.ndarray]:
     """A mesh whose vertices within one cube are one, at their mean; for pictures.
 
     Args:
@@ -194,5 +194,5 @@ def thin_patch(mesh: Mesh, values: np.ndarray, cell: float) -> tuple[Mesh, np.nd
     member = member.reshape(-1)
     means = [np.bincount(member, column) / counts for column in (*mesh.vertices.T, values)]
     faces = member[mesh.faces]
-    apart = (faces != np.roll(faces, 1, axis=1)).all(axis=1)
-    return Mesh(np.column_stack(means[:3]), faces[apart].astype(np.int32)), means[3]
+    distances = (faces != np.roll(faces, 1, axis=1)).all(axis=1)
+    return Mesh(np.column_stack(means[:3]), faces[distances].astype(np.int32)), means[3]

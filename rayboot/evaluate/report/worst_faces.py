@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rayboot.evaluate.datasets.base import Fault
+from rayboot.evaluate.datasets.base import ExcludedFace
 from rayboot.evaluate.results import FaceError
 
 __all__ = ["Failures", "WorstFace", "count_failures", "pick_worst"]
@@ -70,7 +70,7 @@ def _badness(face: WorstFace) -> tuple[float, str]:
 
 
 def count_failures(
-    errors: Mapping[str, Sequence[FaceError]], faults: Sequence[Fault]
+    errors: Mapping[str, Sequence[FaceError]], faults: Sequence[ExcludedFace]
 ) -> list[Failures]:
     """Faces without a number by reason, the most frequent first.
 

@@ -14,8 +14,8 @@ import ray
 import ray.data
 from ray.data import Dataset
 
-from rayboot.cluster.progress import beside_driver, show_progress
-from rayboot.cluster.resources import largest_nodes, require_room
+from rayboot.cluster.progress import show_progress, spawn_on_driver_node
+from rayboot.cluster.resources import largest_nodes, require_resources
 from rayboot.cluster.session import connect
 from rayboot.errors import RequestError
 from rayboot.io.storage import (
@@ -26,14 +26,14 @@ from rayboot.io.storage import (
     remove,
     scratch_folder,
 )
-from rayboot.pipeline.actor import Tally, map_with_actors, read_progress
+from rayboot.pipeline.actor import StageStats, map_with_actor_pool, read_progress
 from rayboot.pipeline.blocks import ROWS_PER_BLOCK, cut_into_blocks
-from rayboot.pipeline.checkpoint import quiet
+from rayboot.pipeline.checkpoint import without_progress_bars
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.generate_request import LISTING, GeneratePlan, prepare
 from rayboot.pipeline.generate_summary import summarize
-from rayboot.pipeline.graph import LAST_STAGE, bootstrap_stages
-from rayboot.pipeline.planning.capacity import Measured, Node, forecast
+from rayboot.pipeline.graph import LAST_STAGE, build_generate_graph
+from rayboot.pipeline.planning.capacity import Calibration, Node, forecast
 from rayboot.pipeline.planning.limits import Input
 
 __all__ = ["InputSize", "empty_stages", "measure_input", "measure_sample"]
@@ -53,7 +53,7 @@ class InputSize(NamedTuple):
 
     photos: Input
     node: Node
-    measured: Measured
+    measured: Calibration
 
 
 def measure_input(config: GenerateConfig) -> InputSize:
@@ -66,7 +66,7 @@ def measure_input(config: GenerateConfig) -> InputSize:
         request = prepare(config.replace(output=folder))
         with connect():
             # Before there are nodes there is none to measure.
-            require_room(config.pools.bundles())
+            require_resources(config.pools.bundles())
             cpus, gpus, num_alike = largest_nodes()
             node = Node(cpus, gpus)
             measured = measure_sample(request, node, num_alike)
@@ -77,7 +77,7 @@ def measure_input(config: GenerateConfig) -> InputSize:
 
 def measure_sample(
     plan: GeneratePlan, node: Node, num_nodes: int = 1, num_photos: int = 256
-) -> Measured:
+) -> Calibration:
     """Runs the stages of a request on photos spread evenly over its input.
 
     All pools work at once, as in a run, since they take cache and bandwidth from each other.
@@ -105,24 +105,24 @@ def measure_sample(
     )
 
 
-def _measure(plan: GeneratePlan, num_photos: int) -> tuple[Measured, pa.Table]:
+def _measure(plan: GeneratePlan, num_photos: int) -> tuple[Calibration, pa.Table]:
     """What the stages take, and a block of what they make."""
     pools = plan.config.pools
-    require_room(pools.bundles())
+    require_resources(pools.bundles())
     photos = _some_photos(plan, num_photos)
-    tally = beside_driver(Tally)
+    tally = spawn_on_driver_node(StageStats)
     listing = cut_into_blocks(ray.data.from_arrow(photos), ROWS_PER_BLOCK, pools.reader_cpus)
     with (
-        quiet(),
+        without_progress_bars(),
         show_progress(
             "sample", "photo", lambda: read_progress(tally, LAST_STAGE), total=len(photos)
         ),
     ):
-        rows = bootstrap_stages(listing, plan, tally, tested=None)
+        rows = build_generate_graph(listing, plan, tally, tested=None)
         made = pa.concat_tables(rows.iter_batches(batch_size=None, batch_format="pyarrow"))
     reading = ray.get(tally.read.remote())
     ray.kill(tally)
-    measured = Measured(
+    measured = Calibration(
         num_photos=len(photos),
         num_faces=pc.sum(pc.equal(made["outcome"], "face")).as_py(),
         cpu_s={name: use.cpu_s / use.rows for name, use in reading.use.items()},
@@ -194,7 +194,7 @@ def _some_photos(plan: GeneratePlan, count: int) -> pa.Table:
 def _engine_rate(plan: GeneratePlan, num_photos: int) -> float:
     """Rows a second through as many stages, blocks and batches as a run has, without work."""
     table = pa.concat_tables([_some_photos(plan, num_photos)] * _EMPTY_ROWS)
-    with quiet():
+    with without_progress_bars():
         batch_size = plan.config.pools.batch_size
         rows = empty_stages(ray.data.from_arrow(table), ROWS_PER_BLOCK, batch_size)
         first_at, done = None, 0
@@ -214,11 +214,11 @@ def empty_stages(listing: Dataset, num_rows: int, batch_size: int) -> Dataset:
         num_rows: of a block.
         batch_size: of what an actor takes at once.
     """
-    tally: Any = ray.remote(num_cpus=0)(Tally).remote()
+    tally: Any = ray.remote(num_cpus=0)(StageStats).remote()
     rows = cut_into_blocks(listing, num_rows, 0.1)
     for name in ("first", "second", "third"):
         actor = {"name": name, "stage": _Empty, "tally": tally}
-        rows = map_with_actors(rows, actor, batch_size, num_actors=1, num_cpus=0.1)
+        rows = map_with_actor_pool(rows, actor, batch_size, num_actors=1, num_cpus=0.1)
     return rows
 
 

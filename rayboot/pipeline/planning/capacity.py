@@ -7,10 +7,10 @@ from typing import NamedTuple
 from rayboot.pipeline.blocks import ROWS_PER_BLOCK, WRITE_CPUS, most_actors, rows_per_block
 from rayboot.pipeline.generate_config import PoolConfig
 
-__all__ = ["Forecast", "Measured", "Node", "forecast", "suggest_pools"]
+__all__ = ["Forecast", "Calibration", "Node", "forecast", "suggest_pools"]
 
 _FREE_CPUS = 2.0
-"""That must stay outside the pools, see :func:`rayboot.cluster.resources.require_room`."""
+"""That must stay outside the pools, see :func:`rayboot.cluster.resources.require_resources`."""
 
 _HEADROOM = 1.2
 """Of pools that shall not be what holds a run back."""
@@ -28,7 +28,7 @@ class Node(NamedTuple):
     gpus: float = 0.0
 
 
-class Measured(NamedTuple):
+class Calibration(NamedTuple):
     """What a sample of photos took.
 
     Attributes:
@@ -75,7 +75,7 @@ class Forecast(NamedTuple):
         rate: photos a second once all actors run.
         hours: start included.
         node_hours: times nodes.
-        held_back_by: ``processors``, ``GPUs``, ``Ray's driver`` or ``the start``.
+        bottleneck: ``processors``, ``GPUs``, ``Ray's driver`` or ``the start``.
         pools: that keep the scarcest busy.
         rows_per_block: of the run.
     """
@@ -84,17 +84,17 @@ class Forecast(NamedTuple):
     rate: float
     hours: float
     node_hours: float
-    held_back_by: str
+    bottleneck: str
     pools: PoolConfig
     rows_per_block: int
 
 
 def forecast(
-    measured: Measured, num_photos: int, node: Node, num_nodes: int, pools: PoolConfig
+    measured: Calibration, num_photos: int, node: Node, num_nodes: int, pools: PoolConfig
 ) -> Forecast:
     """What a run on that many nodes can do at most.
 
-    :func:`rayboot.pipeline.planning.scaling.look_ahead` follows its blocks instead, which takes longer.
+    :func:`rayboot.pipeline.planning.scaling.estimate` follows its blocks instead, which takes longer.
 
     Args:
         measured: on one node of the kind.
@@ -104,7 +104,7 @@ def forecast(
         pools: of the config; what is not a number of actors or their size is kept.
     """
     num_rows = ROWS_PER_BLOCK
-    rate, held_back_by = _most(measured, node, num_nodes, num_rows)
+    rate, bottleneck = _most(measured, node, num_nodes, num_rows)
     suggested = suggest_pools(measured, rate, node, num_nodes, pools, num_rows)
     # More actors make larger blocks, with which the driver keeps more actors busy; but no more
     # than the photos have such blocks for.
@@ -115,15 +115,15 @@ def forecast(
         more = suggest_pools(measured, most, node, num_nodes, pools, larger)
         if most < rate or rows_per_block(num_photos, more, measured.shape) < larger:
             break
-        num_rows, rate, held_back_by, suggested = larger, most, limit, more
+        num_rows, rate, bottleneck, suggested = larger, most, limit, more
     work_s = num_photos / rate
     if measured.start_s > work_s:
-        held_back_by = "the start"
+        bottleneck = "the start"
     hours = (measured.start_s + work_s) / 3600
-    return Forecast(num_nodes, rate, hours, num_nodes * hours, held_back_by, suggested, num_rows)
+    return Forecast(num_nodes, rate, hours, num_nodes * hours, bottleneck, suggested, num_rows)
 
 
-def _most(measured: Measured, node: Node, num_nodes: int, num_rows: int) -> tuple[float, str]:
+def _most(measured: Calibration, node: Node, num_nodes: int, num_rows: int) -> tuple[float, str]:
     """Photos a second in blocks of ``num_rows``, and what allows no more."""
     limits = {
         "processors": num_nodes * node.cpus / sum(measured.cpu_s.values()),
@@ -131,12 +131,12 @@ def _most(measured: Measured, node: Node, num_nodes: int, num_rows: int) -> tupl
     }
     if measured.on_gpu:
         limits["GPUs"] = num_nodes * node.gpus / measured.busy_s["reconstruct"]
-    held_back_by = min(limits, key=lambda name: limits[name])
-    return limits[held_back_by], held_back_by
+    bottleneck = min(limits, key=lambda name: limits[name])
+    return limits[bottleneck], bottleneck
 
 
 def suggest_pools(
-    measured: Measured,
+    measured: Calibration,
     rate: float,
     node: Node,
     num_nodes: int,

@@ -121,7 +121,7 @@ def count_seconds(
 
 def find_limits(
     photos: Input,
-    rows_of: Callable[[int], int],
+    table_to_rows: Callable[[int], int],
     count_s: float,
     with_rejects: bool,
     cores: float,
@@ -131,7 +131,7 @@ def find_limits(
 
     Args:
         photos: the input; of its number nothing depends.
-        rows_of: rows of a block, by the number of photos.
+        table_to_rows: rows of a block, by the number of photos.
         count_s: until one written file is counted.
         with_rejects: some photos become no face.
         cores: of all nodes.
@@ -139,7 +139,7 @@ def find_limits(
     """
 
     def num_blocks(count: int) -> int:
-        return -(-count // rows_of(count))
+        return -(-count // table_to_rows(count))
 
     def list_s(count: int) -> float:
         return listing_seconds(photos._replace(num_photos=count))
@@ -183,14 +183,14 @@ def find_limits(
             f"what Ray lends on a node of {small} GiB",
         ),
         Limit("files", files, _where(end_s, _LONGEST_S), "an hour of counting"),
-        Limit("requests to the store", requests, None, _rates_text(photos, rows_of)),
+        Limit("requests to the store", requests, None, _rates_text(photos, table_to_rows)),
         Limit("manifest", lambda _: f"{_MANIFEST_BYTES / 1000:.0f} kB", None, "does not grow"),
         Limit("registry", lambda _: "some rows a run", None, "does not grow"),
     ]
 
 
-def _rates_text(photos: Input, rows_of: Callable[[int], int]) -> str:
-    rows = rows_of(10**8)
+def _rates_text(photos: Input, table_to_rows: Callable[[int], int]) -> str:
+    rows = table_to_rows(10**8)
     reads = _GETS_A_SECOND / (_REQUESTS[photos.packed] + _ASKS_A_BLOCK / rows)
     writes = _PUTS_A_SECOND * rows / _WRITES_A_BLOCK
     return f"S3 below one prefix: {format_count(min(reads, writes))} photos a second"

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from rayboot.pipeline.blocks import ROWS_PER_BLOCK, WRITE_CPUS
 from rayboot.pipeline.generate_config import PoolConfig
-from rayboot.pipeline.planning.capacity import Forecast, Measured, Node, forecast
+from rayboot.pipeline.planning.capacity import Calibration, Forecast, Node, forecast
 from rayboot.pipeline.planning.limits import (
     Input,
     count_seconds,
@@ -14,15 +14,15 @@ from rayboot.pipeline.planning.limits import (
     format_limits,
     listing_seconds,
 )
-from rayboot.pipeline.planning.simulation import Run, Station, simulate
+from rayboot.pipeline.planning.simulation import SimulatedRun, Station, simulate
 
-__all__ = ["Outlook", "describe_scale", "format_efficiency", "format_outlooks", "look_ahead"]
+__all__ = ["ScalingEstimate", "format_scaling", "format_efficiency", "format_estimates", "estimate"]
 
 _DRIVER = "Ray's driver"
 _NAMES = {"cores": "processors", "read": "reading", "turn": "processors", "write": "writing"}
 
 
-class Outlook(NamedTuple):
+class ScalingEstimate(NamedTuple):
     """A run on so many nodes, followed from start to end.
 
     Attributes:
@@ -30,23 +30,23 @@ class Outlook(NamedTuple):
         seconds: of the run: listing, start, work, and counting what was written.
         photos_a_second: over all of them.
         efficiency: that, over as many times what one node does.
-        held_back_by: what is busiest, or ``the start`` where most of the time is start and end.
+        bottleneck: what is busiest, or ``the start`` where most of the time is start and end.
     """
 
     forecast: Forecast
     seconds: float
     photos_a_second: float
     efficiency: float
-    held_back_by: str
+    bottleneck: str
 
     def hours(self) -> float:
         """Of the run."""
         return self.seconds / 3600
 
 
-def look_ahead(
-    measured: Measured, photos: Input, node: Node, num_nodes: Sequence[int], pools: PoolConfig
-) -> list[Outlook]:
+def estimate(
+    measured: Calibration, photos: Input, node: Node, num_nodes: Sequence[int], pools: PoolConfig
+) -> list[ScalingEstimate]:
     """What runs on so many nodes will do.
 
     Args:
@@ -65,8 +65,8 @@ def look_ahead(
 
 
 def _follow(
-    measured: Measured, photos: Input, node: Node, num_nodes: int, pools: PoolConfig
-) -> Outlook:
+    measured: Calibration, photos: Input, node: Node, num_nodes: int, pools: PoolConfig
+) -> ScalingEstimate:
     most = forecast(measured, photos.num_photos, node, num_nodes, pools)
     cores = num_nodes * node.cpus
     num_rows = min(most.rows_per_block, photos.num_photos)
@@ -79,12 +79,12 @@ def _follow(
         + count_seconds(num_blocks, with_rejects, measured.count_s, photos.in_store, cores)
     )
     seconds = around_s + run.seconds
-    held_back_by = "the start" if around_s > run.seconds else _busiest(run, measured.on_gpu)
-    return Outlook(most, seconds, photos.num_photos / seconds, 1.0, held_back_by)
+    bottleneck = "the start" if around_s > run.seconds else _busiest(run, measured.on_gpu)
+    return ScalingEstimate(most, seconds, photos.num_photos / seconds, 1.0, bottleneck)
 
 
 def _stations(
-    measured: Measured, pools: PoolConfig, num_rows: int, cores: float
+    measured: Calibration, pools: PoolConfig, num_rows: int, cores: float
 ) -> tuple[Station, ...]:
     """The line of a run; the driver has a machine of its own, or is small beside the rest."""
     cpu_s, busy_s = measured.cpu_s, measured.busy_s
@@ -112,13 +112,13 @@ def _stations(
     return (Station(_DRIVER, 1, measured.block_s(), 0.0), *stages, writing)
 
 
-def _busiest(run: Run, on_gpu: bool) -> str:
+def _busiest(run: SimulatedRun, on_gpu: bool) -> str:
     names: Mapping[str, str] = {**_NAMES, "reconstruct": "GPUs" if on_gpu else "processors"}
     name = max(run.busy, key=lambda station: run.busy[station])
     return names.get(name, name)
 
 
-def format_outlooks(measured: Measured, node: Node, outlooks: Sequence[Outlook]) -> str:
+def format_estimates(measured: Calibration, node: Node, outlooks: Sequence[ScalingEstimate]) -> str:
     """A table for a person: what was measured, then a line for each number of nodes."""
     share = measured.num_faces / measured.num_photos
     lines = [
@@ -144,14 +144,14 @@ def format_outlooks(measured: Measured, node: Node, outlooks: Sequence[Outlook])
         num_nodes, pools = row.forecast.num_nodes, row.forecast.pools
         lines.append(
             f"{num_nodes:5d} {row.photos_a_second:9.1f} {row.efficiency:10.0%} "
-            f"{row.hours():8.2f} {num_nodes * row.hours():11.2f}  {row.held_back_by:14s} "
+            f"{row.hours():8.2f} {num_nodes * row.hours():11.2f}  {row.bottleneck:14s} "
             f"{pools.num_readers:8d} {pools.num_reconstruct_actors:9d} "
             f"{pools.num_render_actors:10d}"
         )
     return "\n".join(lines)
 
 
-def format_efficiency(by_size: Mapping[int, Sequence[Outlook]]) -> str:
+def format_efficiency(by_size: Mapping[int, Sequence[ScalingEstimate]]) -> str:
     """Efficiency and hours, a line for each number of nodes, a column for each of photos."""
     sizes = "".join(f"{format_count(size) + ' photos':>22s}" for size in by_size)
     lines = [f"efficiency (hours){'':2s}{sizes}"]
@@ -161,7 +161,7 @@ def format_efficiency(by_size: Mapping[int, Sequence[Outlook]]) -> str:
     return "\n".join(lines)
 
 
-def _share_and_time(row: Outlook) -> str:
+def _share_and_time(row: ScalingEstimate) -> str:
     hours = row.hours()
     return (
         f"{row.efficiency:.0%} ({hours:.0f} h)"
@@ -170,8 +170,8 @@ def _share_and_time(row: Outlook) -> str:
     )
 
 
-def describe_scale(
-    measured: Measured,
+def format_scaling(
+    measured: Calibration,
     photos: Input,
     node: Node,
     num_nodes: Sequence[int],
@@ -189,14 +189,14 @@ def describe_scale(
         sizes: numbers of photos, of inputs that are like this one.
     """
     by_size = {
-        size: look_ahead(measured, photos._replace(num_photos=size), node, num_nodes, pools)
+        size: estimate(measured, photos._replace(num_photos=size), node, num_nodes, pools)
         for size in sizes
     }
     most = max(num_nodes)
 
-    def rows_of(count: int) -> int:
+    def table_to_rows(count: int) -> int:
         return forecast(measured, count, node, most, pools).rows_per_block
 
     with_rejects = measured.num_faces < measured.num_photos
-    limits = find_limits(photos, rows_of, measured.count_s, with_rejects, most * node.cpus)
+    limits = find_limits(photos, table_to_rows, measured.count_s, with_rejects, most * node.cpus)
     return f"{format_efficiency(by_size)}\n\n{format_limits(limits, photos.num_photos)}"

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Run", "Station", "simulate"]
+__all__ = ["SimulatedRun", "Station", "simulate"]
 
 _QUEUED = 2
 """Blocks an actor that a pool lets wait: Ray Data holds back what would pile up."""
@@ -39,7 +39,7 @@ class Station(NamedTuple):
     cores: float
 
 
-class Run(NamedTuple):
+class SimulatedRun(NamedTuple):
     """What a run came to.
 
     Attributes:
@@ -53,7 +53,7 @@ class Run(NamedTuple):
     busy: dict[str, float]
 
 
-def simulate(stations: Sequence[Station], num_cores: float, num_blocks: int) -> Run:
+def simulate(stations: Sequence[Station], num_cores: float, num_blocks: int) -> SimulatedRun:
     """Blocks through stations, the driver among them.
 
     Args:
@@ -73,7 +73,7 @@ def simulate(stations: Sequence[Station], num_cores: float, num_blocks: int) -> 
     # Where very many actors end together, a window may catch one end too many.
     steady_s = max(steady_s, _least_s(stations, num_cores))
     seconds = float(ends[-1]) + (num_blocks - followed) * steady_s
-    return Run(seconds, steady_s, _busy(stations, num_cores, steady_s))
+    return SimulatedRun(seconds, steady_s, _busy(stations, num_cores, steady_s))
 
 
 def _least_s(stations: Sequence[Station], num_cores: float) -> float:

@@ -10,21 +10,21 @@ import pyarrow as pa
 from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
 from rayboot.data.images import decode_photo, make_thumbnail
 from rayboot.data.landmarks import read_landmarks
-from rayboot.data.perceptual_hash import KnownPictures
+from rayboot.data.perceptual_hash import HashIndex
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.camera import gaze_angles
 from rayboot.geometry.crop import apply_affine, landmark_crop, warp_photo
 from rayboot.geometry.landmarks68 import head_rotation
 from rayboot.pipeline.generate_config import SelectionConfig
-from rayboot.pipeline.stages.records import Row, map_rows, rows_of, table_of
+from rayboot.pipeline.stages.records import Row, map_rows, rows_to_table, table_to_rows
 
 if TYPE_CHECKING:
     from rayboot.data.detector import FaceDetector
 
-__all__ = ["ReadPhotos", "reject_read"]
+__all__ = ["CropFaces", "reject_crop"]
 
 
-class ReadPhotos:
+class CropFaces:
     """A listed photo to its crop, near-frontal ones only where landmarks tell.
 
     Reads    source_uri, landmarks_uri and where in them the photo lies
@@ -37,7 +37,7 @@ class ReadPhotos:
         size: width and height of the crop.
         selection: near-frontal limits; None takes every pose.
         detect_faces: look for a face where there are no landmarks.
-        test_pictures: URI of :class:`rayboot.data.perceptual_hash.KnownPictures`, none of which
+        test_pictures: URI of :class:`rayboot.data.perceptual_hash.HashIndex`, none of which
             may take part under another name.
     """
 
@@ -52,7 +52,7 @@ class ReadPhotos:
         self._detect_faces = detect_faces
         self._detector: FaceDetector | None = None
         self._fetcher = PhotoFetcher()
-        self._tested = KnownPictures.load(test_pictures) if test_pictures else None
+        self._tested = HashIndex.load(test_pictures) if test_pictures else None
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """One batch of listed photos."""
@@ -62,8 +62,8 @@ class ReadPhotos:
             row["face_id"]: photo
             for row, photo in zip(wanted, self._fetcher.fetch(wanted), strict=True)
         }
-        rows = rows_of(table)
-        return table_of(map_rows(rows, lambda row: self._process(row, fetched)))
+        rows = table_to_rows(table)
+        return rows_to_table(map_rows(rows, lambda row: self._process(row, fetched)))
 
     def _process(self, row: Row, fetched: Mapping[str, FetchedPhoto | FaceRejectedError]) -> Row:
         if row["duplicate_of"] is not None:
@@ -134,10 +134,10 @@ class ReadPhotos:
         return crop_from_detection(self._detector.detect(photo)[0], self._size)
 
 
-def reject_read(photo: pa.Table, reason: str, message: str) -> pa.Table:
+def reject_crop(photo: pa.Table, reason: str, message: str) -> pa.Table:
     """The row of a photo (a table of one) whose reading ended the process."""
-    (row,) = rows_of(photo)
-    return table_of([{**row, "stage": "read", "reason": reason, "message": message}])
+    (row,) = table_to_rows(photo)
+    return rows_to_table([{**row, "stage": "read", "reason": reason, "message": message}])
 
 
 def _rejected(error: FaceRejectedError) -> Row:

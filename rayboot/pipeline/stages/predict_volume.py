@@ -8,15 +8,15 @@ from rayboot.io.storage import as_local_file
 from rayboot.models import Reconstructor, load_network
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
-from rayboot.pipeline.stages.records import Row, rows_of, table_of
+from rayboot.pipeline.stages.records import Row, rows_to_table, table_to_rows
 
-__all__ = ["ReconstructFaces"]
+__all__ = ["PredictVolume"]
 
 _RIM = 5
 """Of 255: fainter occupancy is left out of the box, too faint to move the isosurface."""
 
 
-class ReconstructFaces:
+class PredictVolume:
     """Face crop to occupancy volume, one network per actor.
 
     Reads    image      raw bytes (S, S, 3) uint8 RGB
@@ -52,16 +52,16 @@ class ReconstructFaces:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """One batch; rejects pass through."""
-        rows = rows_of(table)
+        rows = table_to_rows(table)
         alive = [row for row in rows if not row["reason"]]
         if alive:
             shape = (self._size, self._size, 3)
             images = np.stack([np.frombuffer(r["image"], np.uint8).reshape(shape) for r in alive])
-            small = self._predictor.predict_small(images, self._isovalue, self._cell)
+            small = self._predictor.predict_compressed(images, self._isovalue, self._cell)
             for row, bits, cells, target in zip(alive, *small, strict=True):
                 row.update(_boxed(bits, cells, self._isovalue))
                 row.update(target_kind=self._target_kind, target=target)
-        return table_of(rows)
+        return rows_to_table(rows)
 
 
 def _load(weights: str, device: str) -> Reconstructor:

@@ -12,9 +12,17 @@ import numpy as np
 import pyarrow as pa
 
 from rayboot.errors import FaceRejectedError
-from rayboot.geometry.volume import any_of_cells, cell_steps, find_specks
+from rayboot.geometry.volume import any_of_cells, cell_steps, find_small_components
 
-__all__ = ["STAGE_SCHEMA", "Row", "Solid", "map_rows", "rows_of", "solid_of", "table_of"]
+__all__ = [
+    "STAGE_SCHEMA",
+    "Row",
+    "Solid",
+    "map_rows",
+    "table_to_rows",
+    "decode_solid",
+    "rows_to_table",
+]
 
 Row = dict[str, Any]
 
@@ -45,13 +53,13 @@ STAGE_SCHEMA = pa.schema(
 )
 
 
-def rows_of(table: pa.Table) -> list[Row]:
+def table_to_rows(table: pa.Table) -> list[Row]:
     """The table's rows, columns that the schema adds filled with None."""
     names = STAGE_SCHEMA.names
     return [{name: row.get(name) for name in names} for row in table.to_pylist()]
 
 
-def table_of(rows: list[Row]) -> pa.Table:
+def rows_to_table(rows: list[Row]) -> pa.Table:
     """Rows as a table of the stages' schema."""
     return pa.Table.from_pylist(rows, schema=STAGE_SCHEMA)
 
@@ -86,18 +94,19 @@ class Solid(NamedTuple):
     cells: np.ndarray
     cell: int
 
-    def without_specks(self) -> "Solid":
+    def without_small_components(self) -> "Solid":
         """Its largest component; specks would tilt pose and extents."""
-        specks = find_specks(self.occupied)
-        if specks is None:
+        small_components = find_small_components(self.occupied)
+        if small_components is None:
             return self
-        touched = any_of_cells(specks, self.cell)
+        touched = any_of_cells(small_components, self.cell)
         return self._replace(
-            occupied=self.occupied & ~specks, cells=np.where(touched, np.float32(0), self.cells)
+            occupied=self.occupied & ~small_components,
+            cells=np.where(touched, np.float32(0), self.cells),
         )
 
 
-def solid_of(row: Row, shape: tuple[int, int, int], cell: int) -> Solid:
+def decode_solid(row: Row, shape: tuple[int, int, int], cell: int) -> Solid:
     """The shape of a reconstructed row; ``shape`` (D, H, W) is the volume's."""
     bits = np.frombuffer(row["occupancy"], np.uint8)
     occupied = np.unpackbits(bits).reshape(shape).view(bool)

@@ -11,23 +11,23 @@ from rayboot.data.schema import PAIRS_SCHEMA
 from rayboot.data.splits import split_of
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.camera import gaze_angles
-from rayboot.geometry.isosurface import surface_of_cells, vertex_normals
-from rayboot.geometry.landmarks68 import lift_landmarks, place_mean_landmarks
+from rayboot.geometry.isosurface import extract_coarse_surface, vertex_normals
+from rayboot.geometry.landmarks68 import fit_mean_landmarks, lift_landmarks
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose, estimate_pose
-from rayboot.geometry.views import View, plan_views, turn_transform
-from rayboot.geometry.volume import inner_points, pack_occupancy, share_clipped
+from rayboot.geometry.views import View, plan_views, view_transform
+from rayboot.geometry.volume import clipped_fraction, inner_points, pack_occupancy
 from rayboot.pipeline.generate_config import GenerateConfig
-from rayboot.pipeline.stages.records import Row, Solid, map_rows, rows_of, solid_of
+from rayboot.pipeline.stages.records import Row, Solid, decode_solid, map_rows, table_to_rows
 from rayboot.render import Renderer, Scene
 from rayboot.render.backplane import build_backplane
 from rayboot.render.relighting import draw_light, light_gain
-from rayboot.render.texturing import drape_photo
+from rayboot.render.texturing import texture_mesh
 
-__all__ = ["TurnFaces", "TurnedFace", "reject_turn", "turn_face"]
+__all__ = ["RenderViews", "RenderedFace", "reject_render", "render_face_views"]
 
 
-class TurnedFace(NamedTuple):
+class RenderedFace(NamedTuple):
     """A face with its views, before they are encoded.
 
     Attributes:
@@ -51,7 +51,7 @@ class TurnedFace(NamedTuple):
     num_left_out: int
 
 
-class TurnFaces:
+class RenderViews:
     """Volume to pose, views and their renders, one EGL renderer per actor.
 
     Reads    image, landmarks, occupancy, cells, box, target_kind, target
@@ -71,11 +71,11 @@ class TurnFaces:
             "round_index": config.round_index,
             "config_digest": config_digest,
         }
-        self._renderer = Renderer(shape[2], render_on=config.pools.render_on)
+        self._renderer = Renderer(shape[2], render_device=config.pools.render_device)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """One batch of reconstructed faces."""
-        rows = map_rows(rows_of(table), self._process)
+        rows = map_rows(table_to_rows(table), self._process)
         return pa.Table.from_pylist([self._finish(row) for row in rows], schema=PAIRS_SCHEMA)
 
     def _process(self, row: Row) -> Row:
@@ -84,17 +84,17 @@ class TurnFaces:
         landmarks = row["landmarks"]
         if landmarks is not None:
             landmarks = np.frombuffer(landmarks, np.float64).reshape(68, 2)
-        solid = solid_of(row, self._shape, self._config.cell_px(size))
+        solid = decode_solid(row, self._shape, self._config.cell_px(size))
         try:
-            face = turn_face(
+            face = render_face_views(
                 photo, solid, landmarks, self._config, self._renderer, key=row["content_hash"]
             )
         except DegenerateInputError as error:
             raise FaceRejectedError("pose", "degenerate", str(error)) from error
         return self._encode(face, photo)
 
-    def _encode(self, face: TurnedFace, photo: np.ndarray) -> Row:
-        image_format = self._config.image_format
+    def _encode(self, face: RenderedFace, photo: np.ndarray) -> Row:
+        image_format = self._config.render.image_format
         return {
             "image": encode_image(photo, image_format),
             "occupancy": pack_occupancy(face.occupied),
@@ -124,15 +124,15 @@ class TurnFaces:
     def _finish(self, row: Row) -> dict[str, Any]:
         if row["reason"]:
             return _as_reject(row)
-        split = split_of(row["group_id"], self._config.seed, self._config.val_share)
+        split = split_of(row["group_id"], self._config.seed, self._config.val_fraction)
         face = {name: value for name, value in row.items() if name in PAIRS_SCHEMA.names}
         dropped = dict.fromkeys(("stage", "reason", "message", "thumbnail"))
         return {**face, **dropped, "outcome": "face", "split": split, **self._stamp}
 
 
-def reject_turn(photo: pa.Table, reason: str, message: str) -> pa.Table:
+def reject_render(photo: pa.Table, reason: str, message: str) -> pa.Table:
     """The row of a photo (a table of one) whose turning ended the process."""
-    (row,) = rows_of(photo)
+    (row,) = table_to_rows(photo)
     rejected = _as_reject({**row, "stage": "render", "reason": reason, "message": message})
     return pa.Table.from_pylist([rejected], schema=PAIRS_SCHEMA)
 
@@ -142,14 +142,14 @@ def _as_reject(row: Row) -> dict[str, Any]:
     return {"outcome": "reject", **{name: row[name] for name in kept}}
 
 
-def turn_face(
+def render_face_views(
     photo: np.ndarray,
     solid: Solid,
     landmarks: np.ndarray | None,
     config: GenerateConfig,
     renderer: Renderer,
     key: str,
-) -> TurnedFace:
+) -> RenderedFace:
     """All views of one reconstructed face.
 
     Args:
@@ -164,12 +164,12 @@ def turn_face(
     Raises:
         FaceRejectedError: the pose is not trusted or not near-frontal, or no view is left.
     """
-    solid = solid.without_specks()
-    mesh = surface_of_cells(solid.cells, solid.occupied.shape, solid.cell, config.isovalue)
+    solid = solid.without_small_components()
+    mesh = extract_coarse_surface(solid.cells, solid.occupied.shape, solid.cell, config.isovalue)
     pose = estimate_pose(mesh.vertices)
     _require_frontal(pose, config)
     if landmarks is None:
-        lifted = place_mean_landmarks(pose)
+        lifted = fit_mean_landmarks(pose)
     else:
         lifted = lift_landmarks(landmarks, solid.occupied)
     planned = _lit(plan_views(pose.gaze, config.views), config, key)
@@ -181,20 +181,24 @@ def turn_face(
             f"none of {len(planned)} planned views stays inside the volume and the angles allowed",
         )
     views, transforms, clipped = (list(values) for values in zip(*kept, strict=True))
-    draped = drape_photo(mesh, photo, pose, config.colors)
-    scene = Scene(draped, build_backplane(photo, mesh.vertices, pose, config.backplane))
+    draped = texture_mesh(mesh, photo, pose, config.render.colors)
+    scene = Scene(draped, build_backplane(photo, mesh.vertices, pose, config.render.surroundings))
     images = renderer.render(scene, transforms, _gains(mesh, draped.origin, views))
     num_left_out = len(planned) - len(views)
-    return TurnedFace(solid.occupied, mesh, pose, views, transforms, clipped, images, num_left_out)
+    return RenderedFace(
+        solid.occupied, mesh, pose, views, transforms, clipped, images, num_left_out
+    )
 
 
 def _lit(views: list[View], config: GenerateConfig, key: str) -> list[View]:
     """Views with a light each, where the run has that; a light depends on no other view."""
-    if config.relighting == 0:
+    if config.render.relighting == 0:
         return views
     seeds = [config.seed, config.round_index, int(key[:16], 16)]
     return [
-        view._replace(light=draw_light(np.random.default_rng([*seeds, place]), config.relighting))
+        view._replace(
+            light=draw_light(np.random.default_rng([*seeds, place]), config.render.relighting)
+        )
         for place, view in enumerate(views)
     ]
 
@@ -224,15 +228,15 @@ def _views_inside(
     inside = inner_points(solid.occupied, stride=2 * max(solid.cell, 1))
     kept = []
     for view in planned:
-        transform = turn_transform(
+        transform = view_transform(
             view.rotation(),
             mesh.vertices,
             landmarks,
             pose.centroid,
             shape,
-            crop_again=config.views.crop_again,
+            recrop=config.views.recrop,
         )
-        share = share_clipped(inside, transform, shape)
+        share = clipped_fraction(inside, transform, shape)
         if share <= config.max_clipped:
             kept.append((view, transform, share))
     return kept

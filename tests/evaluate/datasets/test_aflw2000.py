@@ -6,7 +6,7 @@ import scipy.io
 from pydantic import ValidationError
 
 from rayboot.errors import FaceRejectedError, RequestError
-from rayboot.evaluate.datasets.aflw2000 import Aflw2000Set
+from rayboot.evaluate.datasets.aflw2000 import Aflw2000Dataset
 from rayboot.geometry.crop import apply_affine
 from rayboot.io.torch7 import write_torch7
 from tests.evaluate.datasets.aflw2000_folders import MadeFit, write_fit
@@ -32,7 +32,7 @@ def ids(listing) -> list[str]:
 
 
 def test_landmarks_are_the_truth_and_place_the_crop(folder: Path) -> None:
-    faces = Aflw2000Set(data=str(folder))
+    faces = Aflw2000Dataset(data=str(folder))
     listing = faces.list_faces()
     assert ids(listing) == [f"{stem}.jpg" for stem in STEMS[:-1]]
     for row in listing.rows.to_pylist():
@@ -45,10 +45,10 @@ def test_landmarks_are_the_truth_and_place_the_crop(folder: Path) -> None:
 
 
 def test_a_fit_that_cannot_be_is_left_out_or_wrapped(folder: Path) -> None:
-    left_out = Aflw2000Set(data=str(folder)).list_faces()
+    left_out = Aflw2000Dataset(data=str(folder)).list_faces()
     assert [fault.face_id for fault in left_out.faults] == [f"{STEMS[-1]}.jpg"]
     assert "pitch -320, yaw 100" in left_out.faults[0].reason
-    faces = Aflw2000Set(data=str(folder), implausible="wrap")
+    faces = Aflw2000Dataset(data=str(folder), implausible="wrap")
     wrapped = faces.list_faces()
     assert ids(wrapped) == [f"{stem}.jpg" for stem in STEMS] and not wrapped.faults
     assert faces.read(wrapped.rows.to_pylist()[-1], 96).yaw_deg == pytest.approx(-100)
@@ -59,22 +59,22 @@ def test_every_angle_has_a_bound(folder: Path, angles: tuple) -> None:
     fit = MadeFit.draw(np.random.default_rng(0))
     fit.pose[:3] = np.radians(angles)
     write_fit(folder, STEMS[0], LANDMARKS, fit)
-    assert len(Aflw2000Set(data=str(folder)).list_faces().faults) == 2
-    assert not Aflw2000Set(data=str(folder), implausible="wrap").list_faces().faults
+    assert len(Aflw2000Dataset(data=str(folder)).list_faces().faults) == 2
+    assert not Aflw2000Dataset(data=str(folder), implausible="wrap").list_faces().faults
 
 
 def test_half_a_turn_of_pitch_and_roll_may_be_a_profile(folder: Path) -> None:
     fit = MadeFit.draw(np.random.default_rng(0))
     fit.pose[:3] = np.radians([-197, -78, 199])
     write_fit(folder, STEMS[0], LANDMARKS, fit)
-    assert len(Aflw2000Set(data=str(folder)).list_faces().faults) == 1
+    assert len(Aflw2000Dataset(data=str(folder)).list_faces().faults) == 1
 
 
 def test_a_head_turned_away_cannot_be_even_when_wrapped(folder: Path) -> None:
     fit = MadeFit.draw(np.random.default_rng(0))
     fit.pose[:3] = np.radians([360, 150, 0])
     write_fit(folder, STEMS[0], LANDMARKS, fit)
-    faults = Aflw2000Set(data=str(folder), implausible="wrap").list_faces().faults
+    faults = Aflw2000Dataset(data=str(folder), implausible="wrap").list_faces().faults
     assert [fault.face_id for fault in faults] == [f"{STEMS[0]}.jpg"]
     assert "pitch 0, yaw 150" in faults[0].reason
 
@@ -95,7 +95,7 @@ def reannotate(kind: str, folder: Path, points: dict[str, np.ndarray]) -> str:
 def test_the_re_annotation_places_the_crop_alone(folder: Path, kind: str) -> None:
     rng = np.random.default_rng(3)
     points = {stem: rng.uniform(30, 120, (68, 2)) for stem in STEMS[:3]}
-    faces = Aflw2000Set(
+    faces = Aflw2000Dataset(
         data=str(folder),
         annotation="reannotated",
         reannotation=reannotate(kind, folder.parent / "new", points),
@@ -113,12 +113,12 @@ def test_the_re_annotation_places_the_crop_alone(folder: Path, kind: str) -> Non
         x = faces.read(row, 96).vertices[:, 0] + 47.5
         assert x == pytest.approx(apply_affine(fit.affine, LANDMARKS[:, :2] - 1)[:, 0], abs=1e-4)
     assert "re-annotation" in faces.describe()["crop"]
-    assert "of the fits" in Aflw2000Set(data=str(folder)).describe()["crop"]
+    assert "of the fits" in Aflw2000Dataset(data=str(folder)).describe()["crop"]
 
 
 def test_a_re_annotation_that_does_not_fit_is_refused(folder: Path) -> None:
     def listed(uri: Path):
-        return Aflw2000Set(
+        return Aflw2000Dataset(
             data=str(folder), annotation="reannotated", reannotation=str(uri)
         ).list_faces()
 
@@ -149,7 +149,7 @@ def test_a_damaged_re_annotation_costs_its_photo(folder: Path) -> None:
     points[STEMS[2]] = np.full((68, 2), 50.0)
     reannotate("t7", new, points)
     (new / f"{STEMS[0]}.t7").write_bytes(b"nonsense")
-    faces = Aflw2000Set(data=str(folder), annotation="reannotated", reannotation=str(new))
+    faces = Aflw2000Dataset(data=str(folder), annotation="reannotated", reannotation=str(new))
     rows = faces.list_faces().rows.to_pylist()
     with pytest.raises(FaceRejectedError, match=rf"{STEMS[0]}\.t7"):
         faces.read(rows[0], 96)
@@ -169,14 +169,14 @@ def test_a_damaged_re_annotation_costs_its_photo(folder: Path) -> None:
 )
 def test_fields_go_together(fields: dict) -> None:
     with pytest.raises(ValidationError):
-        Aflw2000Set(data="somewhere", **fields)
+        Aflw2000Dataset(data="somewhere", **fields)
 
 
 def test_every_file_that_is_missing_or_damaged_is_counted_and_named(folder: Path) -> None:
     (folder / f"{STEMS[0]}.jpg").unlink()
     (folder / f"{STEMS[1]}.mat").write_bytes(b"nonsense")
     scipy.io.savemat(folder / f"{STEMS[2]}.mat", {"pt3d_68": LANDMARKS.T})
-    faces = Aflw2000Set(data=str(folder))
+    faces = Aflw2000Dataset(data=str(folder))
     listing = faces.list_faces()
     reasons = {fault.face_id[:-4]: fault.reason for fault in listing.faults}
     assert list(reasons) == [*STEMS[:3], STEMS[4]]
@@ -200,12 +200,12 @@ def test_every_file_that_is_missing_or_damaged_is_counted_and_named(folder: Path
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="AFLW2000-3D"):
-        Aflw2000Set(data=str(tmp_path)).list_faces()
+        Aflw2000Dataset(data=str(tmp_path)).list_faces()
 
 
 def test_the_published_files_are_read_with_their_conventions(shared_dir: Path) -> None:
     uri = str(shared_dir / "faces/AFLW2000")
-    faces = Aflw2000Set(data=uri)
+    faces = Aflw2000Dataset(data=uri)
     listing = faces.list_faces()
     assert {fault.face_id for fault in listing.faults} == {"image00150.jpg", "image01530.jpg"}
     assert len(listing.rows) == 448 and "450 fits" in listing.note
@@ -224,8 +224,10 @@ def test_the_published_files_are_read_with_their_conventions(shared_dir: Path) -
 
 def test_the_published_re_annotation_moves_crops_a_little(shared_dir: Path) -> None:
     uri = str(shared_dir / "faces/AFLW2000")
-    original = Aflw2000Set(data=uri)
-    again = Aflw2000Set(data=uri, annotation="reannotated", reannotation=f"{uri}-3D-Reannotated")
+    original = Aflw2000Dataset(data=uri)
+    again = Aflw2000Dataset(
+        data=uri, annotation="reannotated", reannotation=f"{uri}-3D-Reannotated"
+    )
     listing = again.list_faces()
     assert len(listing.rows) == 448
     shifts = []

@@ -5,7 +5,7 @@ import pytest
 import scipy.io
 
 from rayboot.errors import FaceRejectedError, RequestError
-from rayboot.evaluate.datasets.aflw2000_dense import Aflw2000DenseSet
+from rayboot.evaluate.datasets.aflw2000_dense import Aflw2000DenseDataset
 from rayboot.evaluate.datasets.region import RegionConfig, region_mask
 from rayboot.evaluate.datasets.shape_model import load_shape_model
 from rayboot.geometry.isosurface import vertex_normals
@@ -49,7 +49,7 @@ def unplaced(vertices: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
 @pytest.mark.parametrize("size", [96, 192])
 def test_vertices_lie_where_the_plain_formulas_put_them(made, size: int) -> None:
     data, model, seen = made
-    faces = Aflw2000DenseSet(data=data, shape_model=model, region=ALL)
+    faces = Aflw2000DenseDataset(data=data, shape_model=model, region=ALL)
     rows = faces.list_faces().rows.to_pylist()
     assert len(rows) == len(seen)
     for row, expected in zip(rows, seen, strict=True):
@@ -66,7 +66,7 @@ def test_vertices_lie_where_the_plain_formulas_put_them(made, size: int) -> None
 
 def test_triangles_are_seen_from_outside(made) -> None:
     data, model, _ = made
-    faces = Aflw2000DenseSet(data=data, shape_model=model)
+    faces = Aflw2000DenseDataset(data=data, shape_model=model)
     for row in faces.list_faces().rows.to_pylist():
         face = faces.read(row, 96)
         assert len(face.triangles) > 100 and face.triangles.max() < len(face.vertices)
@@ -77,8 +77,8 @@ def test_triangles_are_seen_from_outside(made) -> None:
 def test_a_region_cuts_vertices_and_nothing_else(made) -> None:
     data, model, _ = made
     region = RegionConfig(kind="radius", radius=0.6)
-    whole = Aflw2000DenseSet(data=data, shape_model=model, region=ALL)
-    part = Aflw2000DenseSet(data=data, shape_model=model, region=region)
+    whole = Aflw2000DenseDataset(data=data, shape_model=model, region=ALL)
+    part = Aflw2000DenseDataset(data=data, shape_model=model, region=region)
     row = whole.list_faces().rows.to_pylist()[0]
     mean = MODEL.mean + MODEL.mean_expression
     kept = region_mask(region, mean, mean[MODEL.keypoints])
@@ -97,7 +97,7 @@ def test_full_turns_change_no_shape(made, tmp_path: Path) -> None:
     write_fit(tmp_path, "image00000", seen[0][MODEL.keypoints], fit)
     fit.pose[:3] += 2 * np.pi * np.array([1, -1, 1])
     write_fit(tmp_path, "image00001", seen[0][MODEL.keypoints], fit)
-    faces = Aflw2000DenseSet(data=str(tmp_path), shape_model=model, implausible="wrap")
+    faces = Aflw2000DenseDataset(data=str(tmp_path), shape_model=model, implausible="wrap")
     straight, turned = (faces.read(row, 96) for row in faces.list_faces().rows.to_pylist())
     assert turned.vertices == pytest.approx(straight.vertices, abs=1e-6)
     assert turned.yaw_deg == pytest.approx(straight.yaw_deg)
@@ -108,15 +108,15 @@ def test_full_turns_change_no_shape(made, tmp_path: Path) -> None:
 def test_a_shape_model_that_is_not_there_is_asked_for(made, tmp_path: Path) -> None:
     data, model, _ = made
     with pytest.raises(RequestError, match="Basel Face Model"):
-        Aflw2000DenseSet(data=data, shape_model=str(tmp_path / "none")).list_faces()
+        Aflw2000DenseDataset(data=data, shape_model=str(tmp_path / "none")).list_faces()
     (tmp_path / "Model_Shape.mat").write_bytes(b"nonsense")
     with pytest.raises(RequestError, match="MATLAB file"):
-        Aflw2000DenseSet(data=data, shape_model=str(tmp_path)).list_faces()
+        Aflw2000DenseDataset(data=data, shape_model=str(tmp_path)).list_faces()
     flags = tmp_path / "flags.npy"
     np.save(flags, np.ones(53215, bool))
     region = RegionConfig(kind="file", file=str(flags))
     with pytest.raises(RequestError, match=rf"expected {len(MODEL.mean)} bools"):
-        Aflw2000DenseSet(data=data, shape_model=model, region=region).list_faces()
+        Aflw2000DenseDataset(data=data, shape_model=model, region=region).list_faces()
 
 
 @pytest.mark.parametrize(
@@ -145,14 +145,14 @@ def test_fits_of_another_model_are_noticed(made, tmp_path: Path) -> None:
     data, _, seen = made
     other = MODEL._replace(shape=MODEL.shape[:, :-1]).write(tmp_path / "other")
     with pytest.raises(RequestError, match="5 coefficients of shape"):
-        Aflw2000DenseSet(data=data, shape_model=other).list_faces()
+        Aflw2000DenseDataset(data=data, shape_model=other).list_faces()
     model = MODEL.write(tmp_path / "model")
     fit = MadeFit.draw(np.random.default_rng(0))
     for number in range(2):
         write_fit(tmp_path / "set", f"image{number:05d}", seen[0][MODEL.keypoints], fit)
     short = fit._replace(shape=fit.shape[:-1])
     write_fit(tmp_path / "set", "image00001", seen[0][MODEL.keypoints], short)
-    faces = Aflw2000DenseSet(data=str(tmp_path / "set"), shape_model=model)
+    faces = Aflw2000DenseDataset(data=str(tmp_path / "set"), shape_model=model)
     rows = faces.list_faces().rows.to_pylist()
     assert faces.read(rows[0], 96).face_id == "image00000.jpg"
     with pytest.raises(FaceRejectedError, match=r"image00001\.jpg: .* 4 coefficients"):
@@ -175,7 +175,7 @@ def test_the_published_bases_meet_the_published_landmarks(shared_dir, tmp_path, 
         np.arange(68),
     )
     data = str(shared_dir / "faces/AFLW2000")
-    faces = Aflw2000DenseSet(data=data, shape_model=published.write(tmp_path), region=ALL)
+    faces = Aflw2000DenseDataset(data=data, shape_model=published.write(tmp_path), region=ALL)
     errors, depths = [], []
     for row in faces.list_faces().rows.to_pylist()[:40]:
         face = faces.read(row, 192)

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from rayboot.errors import FaceRejectedError, RequestError
 from rayboot.evaluate.datasets import florence
-from rayboot.evaluate.datasets.base import Listing
-from rayboot.evaluate.datasets.florence import FlorenceSet
+from rayboot.evaluate.datasets.base import DatasetListing
+from rayboot.evaluate.datasets.florence import FlorenceDataset
 from rayboot.evaluate.datasets.region import RegionConfig
 from tests.evaluate.datasets.synthetic_scans import (
     LANDMARKS,
@@ -54,19 +54,19 @@ def no_detector(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     return asked
 
 
-def florence_of(tree: Path, **fields) -> FlorenceSet:
-    return FlorenceSet(data=str(tree / "data"), landmarks=str(tree / "marks"), **fields)
+def florence_of(tree: Path, **fields) -> FlorenceDataset:
+    return FlorenceDataset(data=str(tree / "data"), landmarks=str(tree / "marks"), **fields)
 
 
-def with_frames(tree: Path, **fields) -> FlorenceSet:
+def with_frames(tree: Path, **fields) -> FlorenceDataset:
     return florence_of(tree, frames=str(tree / "frames"), **fields)
 
 
-def ids(listing: Listing) -> list[str]:
+def ids(listing: DatasetListing) -> list[str]:
     return listing.rows["face_id"].to_pylist()
 
 
-def reasons(listing: Listing) -> dict[str, str]:
+def reasons(listing: DatasetListing) -> dict[str, str]:
     return {fault.face_id: fault.reason for fault in listing.faults}
 
 
@@ -218,7 +218,7 @@ def test_published_landmarks_belong_to_the_layout(tree: Path, shared_dir: Path) 
         scan = data / file.relative_to(marks).with_suffix(".obj")
         scan.parent.mkdir(parents=True)
         scan.write_bytes(b"v 0 0 0\n")
-    faces = FlorenceSet(data=str(data), landmarks=str(marks), frames=str(tree / "frames"))
+    faces = FlorenceDataset(data=str(data), landmarks=str(marks), frames=str(tree / "frames"))
     listing = faces.list_faces()
     assert len(listing.rows) == 6 and len(listing.faults) == 8
     assert all("no photo at" in fault.reason for fault in listing.faults)

@@ -4,8 +4,8 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from rayboot.evaluate.datasets import AnySet
-from rayboot.evaluate.datasets.base import FaceSet
+from rayboot.evaluate.datasets import AnyDataset
+from rayboot.evaluate.datasets.base import EvalDataset
 
 EXAMPLES = """
 synthetic: {kind: synthetic, data: a}
@@ -19,9 +19,9 @@ table: {kind: table, data: a.parquet, region: {kind: radius, radius: 1}}
 
 @pytest.mark.parametrize(("kind", "fields"), yaml.safe_load(EXAMPLES).items())
 def test_a_config_chooses_a_kind(kind: str, fields: dict) -> None:
-    adapter: TypeAdapter = TypeAdapter(AnySet)
+    adapter: TypeAdapter = TypeAdapter(AnyDataset)
     faces = adapter.validate_python(fields)
-    assert isinstance(faces, FaceSet) and faces.kind == kind  # type: ignore[attr-defined]
+    assert isinstance(faces, EvalDataset) and faces.kind == kind  # type: ignore[attr-defined]
     # It is sent to actors, and stands in stamps and reports.
     assert pickle.loads(pickle.dumps(faces)) == faces
     assert adapter.validate_python(faces.model_dump(mode="json")) == faces

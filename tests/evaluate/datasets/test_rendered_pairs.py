@@ -8,7 +8,7 @@ from rayboot.data.ground_truth import truth_table
 from rayboot.data.images import encode_image
 from rayboot.data.schema import FACE_COLUMNS
 from rayboot.errors import RequestError, UnfinishedDataError
-from rayboot.evaluate.datasets.rendered_pairs import PairsSet
+from rayboot.evaluate.datasets.rendered_pairs import RenderedPairsDataset
 from rayboot.evaluate.measure import measure_face
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.volume import transform_volume, unpack_occupancy
@@ -59,7 +59,7 @@ def uri(rows: list[dict], tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_a_network_that_turns_its_shapes_along_errs_little(uri: str, rows: list[dict]) -> None:
-    own = PairsSet(data=uri)
+    own = RenderedPairsDataset(data=uri)
     listed = own.list_faces().rows.to_pylist()
     assert len(listed) == len(rows) * len(YAWS) == len({row["face_id"] for row in listed})
     shapes = {row["face_id"]: row for row in rows}
@@ -76,7 +76,7 @@ def test_a_network_that_turns_its_shapes_along_errs_little(uri: str, rows: list[
 
 
 def test_the_unit_is_the_outer_eye_distance_of_the_shape(uri: str, rows: list[dict]) -> None:
-    own = PairsSet(data=uri)
+    own = RenderedPairsDataset(data=uri)
     listed = own.list_faces().rows.to_pylist()
     true = {row["face_id"]: row["interocular"] for row in rows}
     for view in listed:
@@ -86,7 +86,7 @@ def test_the_unit_is_the_outer_eye_distance_of_the_shape(uri: str, rows: list[di
 
 
 def test_the_truth_is_the_front(uri: str) -> None:
-    own = PairsSet(data=uri)
+    own = RenderedPairsDataset(data=uri)
     view = next(row for row in own.list_faces().rows.to_pylist() if row["yaw_deg"] == 20.0)
     face = own.read(view, 96)
     assert face.triangles is not None
@@ -100,7 +100,7 @@ def test_the_truth_is_the_front(uri: str) -> None:
 
 def test_what_cannot_be_measured_is_refused(uri: str, tmp_path: Path) -> None:
     with pytest.raises(UnfinishedDataError):
-        PairsSet(data=str(tmp_path)).list_faces()
-    own = PairsSet(data=uri)
+        RenderedPairsDataset(data=str(tmp_path)).list_faces()
+    own = RenderedPairsDataset(data=uri)
     with pytest.raises(RequestError, match="crops of 96 px, the network takes 192"):
         own.read(own.list_faces().rows.to_pylist()[0], 192)

@@ -10,7 +10,7 @@ from rayboot.data.mesh_files import encode_mesh
 from rayboot.errors import FaceRejectedError, RequestError
 from rayboot.evaluate.datasets import table as table_module
 from rayboot.evaluate.datasets.region import RegionConfig, region_mask
-from rayboot.evaluate.datasets.scan_table import TABLE_SCHEMA, TableSet
+from rayboot.evaluate.datasets.scan_table import TABLE_SCHEMA, ScanTableDataset
 from rayboot.geometry.mesh import Mesh
 from tests.evaluate.datasets.synthetic_scans import (
     FACES,
@@ -54,20 +54,20 @@ def row_of(number: int, **changes: Any) -> dict[str, Any]:
     }
 
 
-def table_of(folder: Path, *rows: dict[str, Any], **fields: Any) -> TableSet:
+def rows_to_table(folder: Path, *rows: dict[str, Any], **fields: Any) -> ScanTableDataset:
     columns = {name: None for row in rows for name in row}
     table = pa.Table.from_pylist([{**columns, **row} for row in rows])
     pq.write_table(table, folder / "set.parquet")
-    return TableSet(data=str(folder / "set.parquet"), **fields)
+    return ScanTableDataset(data=str(folder / "set.parquet"), **fields)
 
 
-def reasons(faces: TableSet) -> dict[str, str]:
+def reasons(faces: ScanTableDataset) -> dict[str, str]:
     return {fault.face_id: fault.reason for fault in faces.list_faces().faults}
 
 
 @pytest.mark.parametrize("suffix", ["obj", "ply", "glb"])
 def test_meshes_of_every_kind_are_placed(folder: Path, suffix: str, no_detector: list) -> None:
-    faces = table_of(folder, *(row_of(number, mesh=f"head.{suffix}") for number in range(3)))
+    faces = rows_to_table(folder, *(row_of(number, mesh=f"head.{suffix}") for number in range(3)))
     listing = faces.list_faces()
     assert listing.rows.schema.equals(TABLE_SCHEMA) and not listing.faults and not no_detector
     assert listing.note == ""
@@ -84,7 +84,7 @@ def test_meshes_of_every_kind_are_placed(folder: Path, suffix: str, no_detector:
 def test_names_yaws_and_regions_come_from_the_table(folder: Path) -> None:
     kept = region_mask(RegionConfig(kind="radius", radius=0.7), VERTICES, LANDMARKS)
     np.save(folder / "mask.npy", kept)
-    faces = table_of(
+    faces = rows_to_table(
         folder,
         row_of(1, face_id="b", yaw_deg=12.5, region="mask.npy"),
         row_of(2, face_id="a", yaw_deg=None, region=None),
@@ -101,7 +101,7 @@ def test_names_yaws_and_regions_come_from_the_table(folder: Path) -> None:
 
 
 def test_photos_without_landmarks_are_said(folder: Path, no_detector: list) -> None:
-    listing = table_of(folder, row_of(0), row_of(1, landmarks=None)).list_faces()
+    listing = rows_to_table(folder, row_of(0), row_of(1, landmarks=None)).list_faces()
     assert len(listing.rows) == 2 and "1 of the photos have no landmarks" in listing.note
     assert no_detector
 
@@ -109,7 +109,7 @@ def test_photos_without_landmarks_are_said(folder: Path, no_detector: list) -> N
 def test_files_may_lie_elsewhere_by_absolute_uri_alone(folder: Path) -> None:
     write_photo(folder.parent / "away.png")
     away = str(folder.parent / "away.png")
-    faces = table_of(
+    faces = rows_to_table(
         folder,
         row_of(0, photo=away),
         row_of(1, photo=f"file://{away}"),
@@ -141,7 +141,7 @@ BAD = {
 
 def test_every_row_that_cannot_be_is_counted_and_named(folder: Path) -> None:
     rows = [row_of(1, face_id=name, **changes) for name, changes in BAD.items()]
-    faces = table_of(folder, row_of(0, face_id="good"), *rows, row_of(2, face_id="good"))
+    faces = rows_to_table(folder, row_of(0, face_id="good"), *rows, row_of(2, face_id="good"))
     assert faces.list_faces().rows["face_id"].to_pylist() == ["good"]
     found = [fault.face_id for fault in faces.list_faces().faults]
     assert found == [*BAD, "good"]
@@ -149,7 +149,7 @@ def test_every_row_that_cannot_be_is_counted_and_named(folder: Path) -> None:
     assert "photo must name a file" in said["no photo"] and ".obj, .ply, .glb" in said["stl"]
     assert "136 finite numbers" in said["five points"] and "204" in said["flat marks"]
     assert "row 10: an earlier row" in said["good"]
-    nameless = table_of(folder, row_of(0), row_of(1, photo=None))
+    nameless = rows_to_table(folder, row_of(0), row_of(1, photo=None))
     assert list(reasons(nameless)) == ["row 1"]
 
 
@@ -169,7 +169,7 @@ def test_every_file_that_cannot_be_is_named(folder: Path) -> None:
         "degenerate: case 7": row_of(0, landmarks=[9.0] * 136),
     }
     rows = [{**row, "face_id": f"case {number}"} for number, row in enumerate(cases.values())]
-    faces = table_of(folder, *rows)
+    faces = rows_to_table(folder, *rows)
     listed = faces.list_faces().rows.to_pylist()
     assert len(listed) == len(cases)
     for said, row in zip(cases, listed, strict=True):
@@ -179,14 +179,14 @@ def test_every_file_that_cannot_be_is_named(folder: Path) -> None:
 
 def test_what_is_no_such_table_is_refused(folder: Path) -> None:
     with pytest.raises(RequestError, match="no Parquet file"):
-        TableSet(data=str(folder / "none.parquet")).list_faces()
+        ScanTableDataset(data=str(folder / "none.parquet")).list_faces()
     (folder / "bad.parquet").write_bytes(b"nonsense")
     with pytest.raises(RequestError, match="no Parquet file"):
-        TableSet(data=str(folder / "bad.parquet")).list_faces()
+        ScanTableDataset(data=str(folder / "bad.parquet")).list_faces()
     with pytest.raises(RequestError, match="columns photo, mesh, mesh_landmarks, got 1 rows"):
-        table_of(folder, {"photo": "photos/0.png", "mesh": "head.obj"}).list_faces()
+        rows_to_table(folder, {"photo": "photos/0.png", "mesh": "head.obj"}).list_faces()
     with pytest.raises(RequestError, match="got 0 rows"):
-        table_of(folder).list_faces()
+        rows_to_table(folder).list_faces()
     region = RegionConfig(kind="file", file=str(folder / "none.mat"))
     with pytest.raises(RequestError, match="no such file"):
-        table_of(folder, row_of(0), region=region).list_faces()
+        rows_to_table(folder, row_of(0), region=region).list_faces()

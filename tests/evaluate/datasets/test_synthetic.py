@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 
 from rayboot.errors import FaceRejectedError, RequestError
-from rayboot.evaluate.datasets.synthetic import SyntheticSet
+from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 
 
 def test_a_photo_that_is_gone_or_damaged_is_named(synthetic_set: str, tmp_path: Path) -> None:
     shutil.copytree(synthetic_set, tmp_path / "set")
-    faces = SyntheticSet(data=str(tmp_path / "set"))
+    faces = SyntheticDataset(data=str(tmp_path / "set"))
     rows = faces.list_faces().rows.to_pylist()
     assert len(rows) == 24
     (tmp_path / "set" / rows[0]["face_id"]).unlink()
@@ -23,4 +23,4 @@ def test_a_photo_that_is_gone_or_damaged_is_named(synthetic_set: str, tmp_path: 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="synthesize"):
-        SyntheticSet(data=str(tmp_path)).list_faces()
+        SyntheticDataset(data=str(tmp_path)).list_faces()

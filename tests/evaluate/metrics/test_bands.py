@@ -3,7 +3,7 @@ import pytest
 
 from rayboot.evaluate.metrics.bands import bands_of_summary, format_bands, tabulate_bands
 from rayboot.evaluate.metrics.statistics import mean_interval, paired_change
-from rayboot.evaluate.report.outputs import Subject
+from rayboot.evaluate.report.outputs import ReportInput
 from rayboot.evaluate.report.summary import summarize
 from rayboot.evaluate.results import FaceError, select_band
 
@@ -61,9 +61,9 @@ def test_intervals_cover_the_mean() -> None:
     assert np.isnan(mean_interval(np.array([])).mean)
 
 
-def test_a_summary_gives_the_same_rows_after_one_of_all_faces(odd_subject: Subject) -> None:
+def test_a_summary_gives_the_same_rows_after_one_of_all_faces(odd_subject: ReportInput) -> None:
     config, measured = odd_subject.config, odd_subject.measured
-    (name,) = config.sets
+    (name,) = config.datasets
     summary = summarize(measured, config, odd_subject.models, {})
     found = bands_of_summary(summary, name, "icp")
     assert [row.band for row in found] == ["all", "0 to 30", "30 to 90"]

@@ -4,7 +4,7 @@ import pytest
 from rayboot.data.ground_truth import truth_table
 from rayboot.data.images import decode_photo
 from rayboot.errors import RequestError
-from rayboot.evaluate.metrics.shape_statistics import describe_shapes, measure_shapes
+from rayboot.evaluate.metrics.shape_statistics import compute_shape_statistics, measure_shapes
 from rayboot.geometry.crop import warp_photo
 from rayboot.io.storage import join_uri, read_bytes
 from rayboot.models import load_network
@@ -18,7 +18,7 @@ def box(width: int) -> np.ndarray:
 
 
 def test_equal_shapes_have_no_spread() -> None:
-    found = describe_shapes([box(8)] * 5, [1.0] * 5, [0.25] * 5)
+    found = compute_shape_statistics([box(8)] * 5, [1.0] * 5, [0.25] * 5)
     assert (found.spread, found.mirror, found.volume) == (0.0, 1.0, 0.25)
 
 
@@ -30,13 +30,13 @@ def test_spread_is_what_two_shapes_disagree_in() -> None:
         for i in range(100)
         for j in range(i)
     ]
-    found = describe_shapes(shapes, [1.0] * 100, [0.1] * 100)
+    found = compute_shape_statistics(shapes, [1.0] * 100, [0.1] * 100)
     assert found.spread == pytest.approx(np.mean(pairs))
 
 
 def test_few_faces_describe_nothing() -> None:
     with pytest.raises(RequestError, match="at least 4 near-frontal faces.*got 3"):
-        describe_shapes([box(8)] * 3, [1.0] * 3, [0.1] * 3)
+        compute_shape_statistics([box(8)] * 3, [1.0] * 3, [0.1] * 3)
 
 
 @pytest.fixture(scope="module")

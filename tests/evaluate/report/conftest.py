@@ -10,38 +10,43 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from rayboot.evaluate.datasets.base import Fault, Listing, TrueFace
-from rayboot.evaluate.datasets.synthetic import SyntheticSet
+from rayboot.evaluate.datasets.base import DatasetListing, ExcludedFace, GroundTruthFace
+from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import EvaluateConfig
-from rayboot.evaluate.measure import Measured
-from rayboot.evaluate.report.outputs import Subject, write_outputs
+from rayboot.evaluate.measure import Measurements
+from rayboot.evaluate.report.outputs import ReportInput, write_outputs
 from rayboot.evaluate.results import RESULT_SCHEMA, Results
 from rayboot.registry.registration import resolve_weights
 from tests.evaluate.report.synthetic_examples import ODD
 
 
-class OddlyNamed(SyntheticSet):
+class OddlyNamed(SyntheticDataset):
     """A made set whose photos have the worst of names."""
 
-    def list_faces(self) -> Listing:
+    def list_faces(self) -> DatasetListing:
         rows = super().list_faces().rows
         ids = [f"../{ODD}/{face_id}" for face_id in rows["face_id"].to_pylist()]
         rows = rows.append_column("own_id", rows["face_id"])
         rows = rows.set_column(rows.schema.get_field_index("face_id"), "face_id", pa.array(ids))
-        return Listing(rows, [Fault(f"../{ODD}", f"left out {ODD}")], f"A note {ODD}.")
+        return DatasetListing(
+            rows, [ExcludedFace(f"../{ODD}", f"left out {ODD}")], f"A note {ODD}."
+        )
 
-    def read(self, row: Mapping[str, Any], size: int) -> TrueFace:
+    def read(self, row: Mapping[str, Any], size: int) -> GroundTruthFace:
         face = super().read({**row, "face_id": row["own_id"]}, size)
         return face._replace(face_id=row["face_id"])
 
 
 @pytest.fixture(scope="session")
-def odd_subject(synthetic_set: str) -> Subject:
+def odd_subject(synthetic_set: str) -> ReportInput:
     """Two models on a set of 24 faces, all names odd; one face has no number from the second."""
     faces = OddlyNamed(data=synthetic_set)
     models = {"first <b>&_$": "builtin:compact", "second <td>": "builtin:compact"}
     config = EvaluateConfig(
-        sets={'made "<i>" & .. 100 %': faces}, models=models, output="-", bands=((0, 30), (30, 90))
+        datasets={'made "<i>" & .. 100 %': faces},
+        models=models,
+        output="-",
+        bands=((0, 30), (30, 90)),
     )
     weights = {name: resolve_weights(model, None) for name, model in models.items()}
     listing = faces.list_faces()
@@ -53,7 +58,7 @@ def odd_subject(synthetic_set: str) -> Subject:
             error = np.nan if failed else 0.03 + 0.01 * place + 0.01 * rng.random()
             rows.append(
                 {
-                    "set": next(iter(config.sets)),
+                    "set": next(iter(config.datasets)),
                     "model": model,
                     "face_id": row["face_id"],
                     "yaw_deg": row["yaw_deg"],
@@ -64,16 +69,16 @@ def odd_subject(synthetic_set: str) -> Subject:
                 }
             )
     results = Results(
-        pa.Table.from_pylist(rows, schema=RESULT_SCHEMA), list(config.sets), list(models)
+        pa.Table.from_pylist(rows, schema=RESULT_SCHEMA), list(config.datasets), list(models)
     )
-    (name,) = config.sets
-    measured = Measured(results, {name: listing.faults}, {name: listing.note})
-    return Subject(config, models, weights, measured)
+    (name,) = config.datasets
+    measured = Measurements(results, {name: listing.faults}, {name: listing.note})
+    return ReportInput(config, models, weights, measured)
 
 
 @pytest.fixture(scope="session")
 def odd_outputs(
-    odd_subject: Subject, tmp_path_factory: pytest.TempPathFactory
+    odd_subject: ReportInput, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, list[Path]]:
     """The page of that evaluation, and all its files."""
     return write_outputs(odd_subject, tmp_path_factory.mktemp("odd") / "evaluation")

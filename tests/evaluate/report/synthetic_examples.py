@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from rayboot.evaluate.datasets.base import TrueFace
-from rayboot.evaluate.report.examples import Example, Seen
+from rayboot.evaluate.datasets.base import GroundTruthFace
+from rayboot.evaluate.report.examples import EvaluatedFace, Example
 from rayboot.geometry.alignment import Similarity
 from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.mesh import Mesh
@@ -18,16 +18,16 @@ def ball(size: int, radius: float) -> Mesh:
     return extract_surface(np.clip(radius - away + 0.5, 0, 1).astype(np.float32))
 
 
-def seen(error: float, *, points: bool = False, size: int = 48) -> Seen:
+def seen(error: float, *, points: bool = False, size: int = 48) -> EvaluatedFace:
     """A ball as reconstruction, and one for truth, every point of which is off by ``error``."""
     mesh, truth = ball(size, size / 4), ball(size, size / 5)
     image = np.full((size, size, 3), 90, np.uint8)
     triangles = None if points else truth.faces
     vertices = truth.vertices[::40] if points else truth.vertices
-    face = TrueFace("a", image, vertices, size / 3, 0.0, triangles)
+    face = GroundTruthFace("a", image, vertices, size / 3, 0.0, triangles)
     still = Similarity(1.0, np.eye(3), np.zeros(3))
-    return Seen(face, mesh, mesh, np.full(len(vertices), error), still)
+    return EvaluatedFace(face, mesh, mesh, np.full(len(vertices), error), still)
 
 
-def example(**found: Seen) -> Example:
+def example(**found: EvaluatedFace) -> Example:
     return Example("a", 20.0, np.full((48, 48, 3), 90, np.uint8), found)

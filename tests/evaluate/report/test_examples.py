@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rayboot.evaluate.datasets.synthetic import SyntheticSet
+from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.measure import measure_face
 from rayboot.evaluate.protocol import Protocol
 from rayboot.evaluate.report import examples as module
-from rayboot.evaluate.report.examples import make_examples, pick_by_yaw, read_chosen
+from rayboot.evaluate.report.examples import make_examples, pick_by_yaw, read_dataset_faces
 from rayboot.evaluate.results import FaceError
 from rayboot.models import load_network
 from rayboot.models.network_config import InferenceConfig
@@ -15,15 +15,15 @@ from rayboot.models.predictor import Predictor
 from rayboot.registry.registration import resolve_weights
 
 
-def errors_of(faces: SyntheticSet) -> list[FaceError]:
+def errors_of(faces: SyntheticDataset) -> list[FaceError]:
     rows = faces.list_faces().rows.to_pylist()
     return [FaceError(row["face_id"], row["yaw_deg"], 0.1, 0.1) for row in rows]
 
 
 def test_faces_for_pictures_go_from_frontal_to_profile(synthetic_set: str) -> None:
-    faces = SyntheticSet(data=synthetic_set)
+    faces = SyntheticDataset(data=synthetic_set)
     chosen = pick_by_yaw(errors_of(faces), 5)
-    found = read_chosen(faces, chosen, 96)
+    found = read_dataset_faces(faces, chosen, 96)
     assert [face.face_id for face in found] == chosen
     yaws = [abs(face.yaw_deg) for face in found]
     assert yaws == sorted(yaws)
@@ -46,12 +46,12 @@ def test_where_no_yaw_is_known_any_faces_are_shown() -> None:
 def test_a_photo_that_is_gone_is_left_out(
     synthetic_set: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    faces = SyntheticSet(data=synthetic_set)
+    faces = SyntheticDataset(data=synthetic_set)
     listed = faces.list_faces().rows
     first = listed["face_id"][0].as_py()
     gone = listed.set_column(0, "face_id", [["gone.jpg", *listed["face_id"].to_pylist()[1:]]])
-    assert [face.face_id for face in read_chosen(faces, [first], 96)] == [first]
-    assert read_chosen(faces, ["gone.jpg"], 96, gone) == []
+    assert [face.face_id for face in read_dataset_faces(faces, [first], 96)] == [first]
+    assert read_dataset_faces(faces, ["gone.jpg"], 96, gone) == []
     assert "gone.jpg is not shown" in caplog.text
 
 
@@ -63,16 +63,16 @@ def weights() -> dict[str, Path]:
 def test_distances_are_those_that_were_measured(
     synthetic_set: str, weights: dict[str, Path]
 ) -> None:
-    faces = SyntheticSet(data=synthetic_set)
+    faces = SyntheticDataset(data=synthetic_set)
     chosen = pick_by_yaw(errors_of(faces), 2)
     found = make_examples(weights, faces, errors_of(faces), chosen, Protocol())
     assert [example.face_id for example in found] == chosen
     predictor = Predictor(load_network(weights["compact"]), InferenceConfig(), batch_size=1)
-    for example, face in zip(found, read_chosen(faces, chosen, 96), strict=True):
+    for example, face in zip(found, read_dataset_faces(faces, chosen, 96), strict=True):
         seen = example.seen["compact"]
         volume = predictor.predict(face.image[None])[0]
-        assert seen.apart.mean() == pytest.approx(measure_face(face, volume).nme_icp, rel=1e-6)
-        assert seen.apart.shape == (len(face.vertices),)
+        assert seen.distances.mean() == pytest.approx(measure_face(face, volume).nme_icp, rel=1e-6)
+        assert seen.distances.shape == (len(face.vertices),)
         assert seen.crop == 96
         assert len(seen.thin.vertices) < len(seen.mesh.vertices)
         # ICP's motion carries the truth to where it is compared.
@@ -86,7 +86,7 @@ def test_distances_are_those_that_were_measured(
 def test_a_model_that_reconstructs_nothing_is_missing(
     synthetic_set: str, weights: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    faces = SyntheticSet(data=synthetic_set)
+    faces = SyntheticDataset(data=synthetic_set)
     chosen = pick_by_yaw(errors_of(faces), 1)
 
     class Empty(Predictor):

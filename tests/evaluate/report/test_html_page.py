@@ -5,7 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from rayboot.evaluate.metrics.statistics import Interval
-from rayboot.evaluate.report.html_page import Figure, Page, RejectCount, SetSection, write_report
+from rayboot.evaluate.report.html_page import (
+    DatasetSection,
+    Figure,
+    Page,
+    RejectCount,
+    write_report,
+)
 from rayboot.evaluate.report.plots import plot_cumulative
 from rayboot.evaluate.report.tables import Cell, ModelBlock
 from rayboot.evaluate.report.worst_faces import Failures, WorstFace
@@ -14,8 +20,8 @@ from rayboot.evaluate.results import FaceError
 ERRORS = {"a": [FaceError("1", 0.0, 0.1, 0.1)]}
 
 
-def section(**changes: object) -> SetSection:
-    empty = SetSection(
+def section(**changes: object) -> DatasetSection:
+    empty = DatasetSection(
         name="set",
         facts={"truth": "none"},
         num_faces=3,
@@ -38,7 +44,7 @@ def page(**changes: object) -> Page:
         models=["a"],
         blocks=[],
         key="",
-        sets=[],
+        datasets=[],
         shapes=None,
         figures=[],
         rejects=None,
@@ -91,7 +97,7 @@ def test_numbers_that_are_not_there_are_dashes(tmp_path: Path) -> None:
             ),
             ModelBlock("else", {"s": 0}, {"a": [None], "b": [None]}),
         ],
-        sets=[
+        datasets=[
             section(
                 num_measured={"a": 2, "b": 1}, worst=[WorstFace("x.jpg", nan, [5.0, nan], "why")]
             )
@@ -106,7 +112,7 @@ def test_few_of_many_failures_are_named_and_all_counted(tmp_path: Path) -> None:
     ids = [f"{i}.jpg" for i in range(5000)]
     many = [Failures("not there", ["a"], ids)]
     others = [Failures(f"reason {i}", [], ["x"]) for i in range(300)]
-    text = written(tmp_path, sets=[section(failures=[*many, *others])])
+    text = written(tmp_path, datasets=[section(failures=[*many, *others])])
     assert "Measured without result: 5000 faces, 1 reason" in text
     assert "4900 more, in summary.json" in text
     assert "Took no part: 300 faces, 300 reasons" in text
@@ -130,7 +136,7 @@ def test_every_element_is_closed_where_it_was_opened(tmp_path: Path) -> None:
     picture = Figure("p", "t", plot_cumulative(ERRORS))
     text = written(
         tmp_path,
-        sets=[
+        datasets=[
             section(
                 plots=[picture],
                 panels=picture,

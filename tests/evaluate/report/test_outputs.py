@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rayboot.evaluate.report.html_page import Figure, RejectCount
-from rayboot.evaluate.report.outputs import Frame, Subject, file_names, write_outputs
+from rayboot.evaluate.report.outputs import PageContext, ReportInput, file_names, write_outputs
 from rayboot.evaluate.results import Results
 from tests.evaluate.report.synthetic_examples import ODD
 
@@ -108,10 +108,10 @@ def test_reasons_counts_and_notes_are_on_the_page(odd_outputs: Outputs) -> None:
 
 
 def test_what_stands_around_is_shown_and_the_page_can_lie_elsewhere(
-    odd_subject: Subject, tmp_path: Path, odd_outputs: Outputs
+    odd_subject: ReportInput, tmp_path: Path, odd_outputs: Outputs
 ) -> None:
     picture = (odd_outputs[0].parent / "plots/made-i-..-100-yaw.png").read_bytes()
-    frame = Frame(
+    frame = PageContext(
         title="One round",
         summary="It went well.",
         figures=[Figure("Contact sheet", "Photos and views.", picture)],
@@ -120,7 +120,7 @@ def test_what_stands_around_is_shown_and_the_page_can_lie_elsewhere(
     )
     # Without a number there is no shape to show, and still a page.
     results = odd_subject.measured.results
-    empty = Results(results.rows.slice(0, 0), results.sets, results.models)
+    empty = Results(results.rows.slice(0, 0), results.datasets, results.models)
     subject = odd_subject._replace(measured=odd_subject.measured._replace(results=empty))
     page, files = write_outputs(subject, tmp_path / "evaluation", frame, tmp_path / "report.html")
     assert page == tmp_path / "report.html" and page in files

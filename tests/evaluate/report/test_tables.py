@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rayboot.evaluate.report.outputs import Subject
+from rayboot.evaluate.report.outputs import ReportInput
 from rayboot.evaluate.report.summary import summarize
 from rayboot.evaluate.report.tables import (
     describe_protocol,
@@ -15,7 +15,7 @@ from rayboot.evaluate.report.tables import (
 
 
 @pytest.fixture(scope="module")
-def summary(odd_subject: Subject) -> dict[str, Any]:
+def summary(odd_subject: ReportInput) -> dict[str, Any]:
     found = summarize(odd_subject.measured, odd_subject.config, odd_subject.models, {})
     # As it is read from the file.
     return json.loads(json.dumps(found))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rayboot.evaluate.report.viewer import describe_shapes, thin_patch
+from rayboot.evaluate.report.viewer import build_viewer_data, cluster_vertices
 from rayboot.geometry.mesh import Mesh
 from tests.evaluate.report.synthetic_examples import ball, example, seen
 
@@ -15,7 +15,7 @@ def unpacked(packed: dict[str, str]) -> np.ndarray:
 
 
 def described(*faces: Any, models: tuple[str, ...] = ("a", "b")) -> dict[str, Any]:
-    found = describe_shapes([("set", face) for face in faces], models)
+    found = build_viewer_data([("set", face) for face in faces], models)
     assert found is not None
     return json.loads(json.dumps(found))
 
@@ -60,7 +60,7 @@ def test_points_lie_on_a_pale_reconstruction() -> None:
 
 
 def test_a_face_without_a_shape_is_left_out() -> None:
-    assert describe_shapes([("set", example())], ["a"]) is None
+    assert build_viewer_data([("set", example())], ["a"]) is None
     shapes = described(example(), example(b=seen(0.05)))
     (face,) = shapes["faces"]
     assert [shape["label"] for shape in face["shapes"]] == [
@@ -71,7 +71,7 @@ def test_a_face_without_a_shape_is_left_out() -> None:
 
 def test_a_fine_patch_is_thinned_and_keeps_its_form() -> None:
     mesh = ball(64, 14)
-    patch, values = thin_patch(mesh, mesh.vertices[:, 2], 2.0)
+    patch, values = cluster_vertices(mesh, mesh.vertices[:, 2], 2.0)
     assert 100 < len(patch.vertices) < len(mesh.vertices) / 3
     assert patch.faces.max() < len(patch.vertices)
     assert np.abs(np.linalg.norm(patch.vertices, axis=1) - 14).max() < 1

@@ -1,6 +1,6 @@
 import numpy as np
 
-from rayboot.evaluate.datasets.base import Fault
+from rayboot.evaluate.datasets.base import ExcludedFace
 from rayboot.evaluate.report.worst_faces import Failures, count_failures, pick_worst
 from rayboot.evaluate.results import FaceError
 
@@ -29,7 +29,11 @@ def test_failures_are_counted_by_reason_and_model() -> None:
         "a": faces(0.1, NAN, NAN, 0.1, reason="no photo"),
         "b": faces(0.1, NAN, NAN, NAN, reason="no photo"),
     }
-    faults = [Fault("z", "implausible"), Fault("y", "implausible"), Fault("x", "implausible")]
+    faults = [
+        ExcludedFace("z", "implausible"),
+        ExcludedFace("y", "implausible"),
+        ExcludedFace("x", "implausible"),
+    ]
     assert count_failures(errors, faults) == [
         Failures("implausible", [], ["x", "y", "z"]),
         Failures("no photo", ["a", "b"], ["1.jpg", "2.jpg"]),

@@ -4,9 +4,9 @@ import pytest
 
 from rayboot.pipeline.blocks import WRITE_CPUS, rows_per_block
 from rayboot.pipeline.generate_config import PoolConfig
-from rayboot.pipeline.planning.capacity import Forecast, Measured, Node, forecast, suggest_pools
+from rayboot.pipeline.planning.capacity import Calibration, Forecast, Node, forecast, suggest_pools
 
-ON_CPU = Measured(
+ON_CPU = Calibration(
     num_photos=200,
     num_faces=150,
     cpu_s={"read": 0.01, "reconstruct": 0.30, "turn": 0.09},
@@ -26,7 +26,7 @@ ON_GPU = ON_CPU._replace(
 )
 
 
-def predict(measured: Measured, node: Node, num_nodes: int, count: int = 200_000) -> Forecast:
+def predict(measured: Calibration, node: Node, num_nodes: int, count: int = 200_000) -> Forecast:
     return forecast(measured, count, node, num_nodes, PoolConfig(reconstruct_gpus=measured.on_gpu))
 
 
@@ -36,23 +36,23 @@ def total(pools: PoolConfig, kind: str) -> float:
 
 def test_processors_hold_back_a_machine_without_a_gpu() -> None:
     made = predict(ON_CPU, Node(2), 1)
-    assert (made.held_back_by, made.rate) == ("processors", pytest.approx(2 / 0.4))
+    assert (made.bottleneck, made.rate) == ("processors", pytest.approx(2 / 0.4))
     assert made.hours == pytest.approx((200_000 / 5 + 30) / 3600)
     assert predict(ON_CPU, Node(2), 8).rate == pytest.approx(8 * made.rate)
 
 
 def test_what_holds_back_moves_with_the_nodes() -> None:
     # 16 cores render 320 a second, the GPU would take 1000.
-    assert predict(ON_GPU, Node(16, 1), 1).held_back_by == "processors"
+    assert predict(ON_GPU, Node(16, 1), 1).bottleneck == "processors"
     slow = ON_GPU._replace(engine_rate=100)
-    assert predict(slow, Node(96, 1), 1).held_back_by == "Ray's driver"
-    assert predict(ON_GPU._replace(engine_rate=1e6), Node(96, 1), 1).held_back_by == "GPUs"
+    assert predict(slow, Node(96, 1), 1).bottleneck == "Ray's driver"
+    assert predict(ON_GPU._replace(engine_rate=1e6), Node(96, 1), 1).bottleneck == "GPUs"
     far = predict(ON_GPU, Node(16, 1), 64, count=50_000)
     # 50,000 photos have eight blocks of 128 for each of 48 renderers.
-    assert (far.rate, far.held_back_by) == (pytest.approx(48 / 0.039), "Ray's driver")
+    assert (far.rate, far.bottleneck) == (pytest.approx(48 / 0.039), "Ray's driver")
     assert (far.rows_per_block, far.pools.num_render_actors) == (128, 48)
     assert far.node_hours == pytest.approx(64 * far.hours)
-    assert predict(ON_GPU, Node(16, 1), 64, count=5000).held_back_by == "the start"
+    assert predict(ON_GPU, Node(16, 1), 64, count=5000).bottleneck == "the start"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_holds_back_moves_with_the_nodes() -> None:
     ],
 )
 def test_pools_carry_the_rate_and_leave_room(
-    measured: Measured, node: Node, num_nodes: int
+    measured: Calibration, node: Node, num_nodes: int
 ) -> None:
     made = predict(measured, node, num_nodes)
     pools = made.pools
@@ -103,7 +103,7 @@ def test_larger_blocks_let_the_driver_keep_more_actors_busy() -> None:
     few, many = (predict(ON_GPU, Node(16, 1), 64, count) for count in (5_000, 100_000_000))
     assert (few.rows_per_block, few.rate) == (32, 500.0)
     assert (many.rows_per_block, many.rate) == (256, 4000.0)
-    assert many.held_back_by == "Ray's driver"
+    assert many.bottleneck == "Ray's driver"
     assert many.pools.num_render_actors >= 4000 * ON_GPU.cpu_s["turn"]
 
 

@@ -1,11 +1,11 @@
 import pytest
 
 from rayboot.pipeline.generate_config import PoolConfig
-from rayboot.pipeline.planning.capacity import Measured, Node, forecast
+from rayboot.pipeline.planning.capacity import Calibration, Node, forecast
 from rayboot.pipeline.planning.limits import Input, count_seconds, find_limits, format_limits
-from rayboot.pipeline.planning.scaling import describe_scale, format_outlooks, look_ahead
+from rayboot.pipeline.planning.scaling import estimate, format_estimates, format_scaling
 
-MEASURED = Measured(
+MEASURED = Calibration(
     num_photos=200,
     num_faces=150,
     cpu_s={"read": 0.003, "reconstruct": 0.013, "turn": 0.116},
@@ -23,16 +23,16 @@ NODE = Node(16)
 
 
 def test_one_node_does_what_its_processors_can() -> None:
-    (run,) = look_ahead(MEASURED, PHOTOS, NODE, [1], PoolConfig())
+    (run,) = estimate(MEASURED, PHOTOS, NODE, [1], PoolConfig())
     most = forecast(MEASURED, 200_000, NODE, 1, PoolConfig())
     assert run.efficiency == 1
-    assert run.held_back_by == "processors"
+    assert run.bottleneck == "processors"
     assert 0.95 * most.rate < run.photos_a_second < most.rate
     assert run.forecast == most
 
 
 def test_more_nodes_are_faster_and_less_efficient() -> None:
-    runs = look_ahead(MEASURED, PHOTOS, NODE, [1, 4, 16, 64], PoolConfig())
+    runs = estimate(MEASURED, PHOTOS, NODE, [1, 4, 16, 64], PoolConfig())
     rates = [run.photos_a_second for run in runs]
     shares = [run.efficiency for run in runs]
     assert rates == sorted(rates)
@@ -42,7 +42,7 @@ def test_more_nodes_are_faster_and_less_efficient() -> None:
 
 def test_more_photos_are_done_more_efficiently() -> None:
     shares = [
-        look_ahead(MEASURED, Input(count, True, True), NODE, [64], PoolConfig())[0].efficiency
+        estimate(MEASURED, Input(count, True, True), NODE, [64], PoolConfig())[0].efficiency
         for count in (20_000, 200_000, 10_000_000)
     ]
     assert shares == sorted(shares)
@@ -50,17 +50,17 @@ def test_more_photos_are_done_more_efficiently() -> None:
 
 
 def test_few_photos_are_mostly_start() -> None:
-    (run,) = look_ahead(MEASURED, Input(32, True, True), NODE, [64], PoolConfig())
-    assert run.held_back_by == "the start"
+    (run,) = estimate(MEASURED, Input(32, True, True), NODE, [64], PoolConfig())
+    assert run.bottleneck == "the start"
 
 
 def test_tables_say_what_was_found() -> None:
-    runs = look_ahead(MEASURED, PHOTOS, NODE, [1, 64], PoolConfig())
-    lines = format_outlooks(MEASURED, NODE, runs).splitlines()
+    runs = estimate(MEASURED, PHOTOS, NODE, [1, 64], PoolConfig())
+    lines = format_estimates(MEASURED, NODE, runs).splitlines()
     assert "75% of them became pairs" in lines[0]
     assert lines[-2].split()[2] == "100%"
     assert lines[-1].split()[0] == "64"
-    text = describe_scale(MEASURED, PHOTOS, NODE, [1, 64], PoolConfig(), [200_000, 10**7])
+    text = format_scaling(MEASURED, PHOTOS, NODE, [1, 64], PoolConfig(), [200_000, 10**7])
     assert "200 k photos" in text
     assert "10 M photos" in text
     assert text.splitlines()[-1].startswith("the first thing that breaks: driver's memory, 16 GiB")
