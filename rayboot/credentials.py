@@ -10,9 +10,9 @@ from typing import Any
 
 __all__ = [
     "find_credentialed_url",
-    "login_remedy",
     "find_url_credentials",
     "is_secret_name",
+    "login_remedy",
     "redact_url_credentials",
 ]
 

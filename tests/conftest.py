@@ -44,7 +44,8 @@ def ray_local() -> Iterator[Any]:
     """
     import ray
 
-    os.environ.update(LOCAL_ENVIRONMENT)
+    for name, value in LOCAL_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     ray.init(
         address="local",
         num_cpus=5,

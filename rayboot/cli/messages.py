@@ -7,7 +7,7 @@ import click
 from rayboot.credentials import redact_url_credentials
 from rayboot.logs import failed_run, logged_run, logs_are_json
 
-__all__ = ["print_error", "print_note", "log_exception"]
+__all__ = ["log_exception", "print_error", "print_note"]
 
 _LOG = logging.getLogger("rayboot.cli")
 

@@ -10,8 +10,8 @@ __all__ = [
     "COUNTS",
     "config_option",
     "input_option",
-    "single_or_tuple",
     "optional_config",
+    "single_or_tuple",
     "tracking_option",
 ]
 

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["TOKEN_REMEDY", "Dashboard", "query_dashboard", "cluster_token"]
+__all__ = ["TOKEN_REMEDY", "Dashboard", "cluster_token", "query_dashboard"]
 
 TOKEN_REMEDY = (
     "copy the cluster's token to ~/.ray/auth_token (mode 600), or set RAY_AUTH_MODE=token "

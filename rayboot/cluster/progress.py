@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from rayboot.logs import logs_are_json
 
-__all__ = ["Progress", "spawn_on_driver_node", "follow_progress", "show_progress"]
+__all__ = ["Progress", "follow_progress", "show_progress", "spawn_on_driver_node"]
 
 _LOG = logging.getLogger(__name__)
 

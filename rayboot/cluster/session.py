@@ -25,6 +25,8 @@ LOCAL_ENVIRONMENT = {
     # Of a Ray on one machine. Ray Data starts 32 processes by default to read the footers
     # of Parquet files, for every read: half a minute on two cores, before the first row.
     "RAY_DATA_PARQUET_FOOTER_NUM_ACTORS": "1",
+    # Ray's workers run at niceness 15 by default: any other program on a laptop starves them.
+    "RAY_worker_niceness": "0",
 }
 
 _STORE_VARIABLES = (

@@ -8,7 +8,7 @@ from rayboot.geometry.camera import crop_from_voxel, transform_points
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.volume import cell_steps, coarsen, occupied_box
 
-__all__ = ["extract_surface", "extract_coarse_surface", "vertex_normals"]
+__all__ = ["extract_coarse_surface", "extract_surface", "vertex_normals"]
 
 
 def extract_surface(occupancy: np.ndarray, isovalue: float = 0.5, *, cell: int = 0) -> Mesh:

@@ -14,10 +14,10 @@ from rayboot.geometry.pose import FacePose
 
 __all__ = [
     "OUTER_EYE_CORNERS",
+    "fit_mean_landmarks",
     "head_rotation",
     "interocular_distance",
     "lift_landmarks",
-    "fit_mean_landmarks",
 ]
 
 OUTER_EYE_CORNERS = (36, 45)

@@ -14,7 +14,7 @@ import tenacity
 
 from rayboot.errors import DiskFullError, RaybootError, StoreError
 
-__all__ = ["RETRIED_ERRORS", "translate_storage_errors", "retry_io"]
+__all__ = ["RETRIED_ERRORS", "retry_io", "translate_storage_errors"]
 
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from rayboot.models.network_config import InferenceConfig
 from rayboot.models.precision import autocast
 from rayboot.models.reconstructor import Reconstructor
 
-__all__ = ["Predictor", "CompressedVolumes"]
+__all__ = ["CompressedVolumes", "Predictor"]
 
 
 class CompressedVolumes(NamedTuple):

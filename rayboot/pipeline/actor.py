@@ -18,10 +18,10 @@ from rayboot.logs import LogContext, adopt_context, current_context
 from rayboot.pipeline.isolation import Stage, SubprocessSpec, SubprocessStage
 
 __all__ = [
-    "StatsSnapshot",
     "StageActor",
-    "StageUsage",
     "StageStats",
+    "StageUsage",
+    "StatsSnapshot",
     "map_with_actor_pool",
     "read_progress",
 ]

@@ -23,8 +23,8 @@ __all__ = [
     "LISTING",
     "LOCK",
     "ROWS",
-    "MeshKind",
     "ExportPlan",
+    "MeshKind",
     "ReconstructConfig",
     "prepare_export",
 ]

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from rayboot.logs import adopt_inherited
 
-__all__ = ["SubprocessStage", "SubprocessSpec", "Rejecting", "Stage"]
+__all__ = ["Rejecting", "Stage", "SubprocessSpec", "SubprocessStage"]
 
 _LOG = logging.getLogger(__name__)
 

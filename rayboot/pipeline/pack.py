@@ -30,7 +30,7 @@ from rayboot.pipeline.actor import StageActor, StageStats, read_progress
 from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.listing import list_inputs
 
-__all__ = ["PackPlan", "PackPhotos", "pack", "prepare_pack"]
+__all__ = ["PackPhotos", "PackPlan", "pack", "prepare_pack"]
 
 _LISTING, _CHECKPOINT, _LOCK = "_run/listing.parquet", "_run/checkpoint", "_run/lock.json"
 

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 from mlflow.entities import Metric
 from mlflow.utils.time import get_current_time_millis
 
-__all__ = ["MetricPoint", "AsyncMetricLogger", "async_metric_logger"]
+__all__ = ["AsyncMetricLogger", "MetricPoint", "async_metric_logger"]
 
 _LOG = logging.getLogger(__name__)
 

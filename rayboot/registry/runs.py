@@ -18,9 +18,9 @@ from rayboot.errors import RequestError
 
 __all__ = [
     "Run",
-    "make_client",
-    "default_tracking_uri",
     "absolute_tracking_uri",
+    "default_tracking_uri",
+    "make_client",
     "open_run",
     "resume_run",
 ]

@@ -7,7 +7,7 @@ from rayboot.render.scene import Backplane, Scene, TexturedMesh
 if TYPE_CHECKING:
     from rayboot.render.renderer import Renderer
 
-__all__ = ["Backplane", "TexturedMesh", "Renderer", "Scene"]
+__all__ = ["Backplane", "Renderer", "Scene", "TexturedMesh"]
 
 
 def __getattr__(name: str) -> object:

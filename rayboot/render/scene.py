@@ -6,7 +6,7 @@ import numpy as np
 
 from rayboot.geometry.mesh import Mesh
 
-__all__ = ["Backplane", "TexturedMesh", "Scene"]
+__all__ = ["Backplane", "Scene", "TexturedMesh"]
 
 
 class Backplane(NamedTuple):

@@ -24,7 +24,7 @@ from rayboot.render.light_transfer import light_factors
 from rayboot.render.scene import TexturedMesh
 from rayboot.render.visibility import Visibility, compute_visibility
 
-__all__ = ["ColorMode", "texture_mesh", "color_vertices"]
+__all__ = ["ColorMode", "color_vertices", "texture_mesh"]
 
 ColorMode = Literal["mirrored", "projected"]
 

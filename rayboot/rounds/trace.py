@@ -17,7 +17,7 @@ from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_uri, list_files, open_file
 from rayboot.registry.model_versions import ModelVersion, list_versions
 
-__all__ = ["Trace", "PhotoUse", "format_trace", "trace_face"]
+__all__ = ["PhotoUse", "Trace", "format_trace", "trace_face"]
 
 
 class PhotoUse(NamedTuple):

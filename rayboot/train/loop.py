@@ -22,7 +22,7 @@ from rayboot.train.sample_store import Batch, SampleStore
 from rayboot.train.train_state import EpochRecord, TrainState
 from rayboot.train.training_config import OptimizerConfig
 
-__all__ = ["StepRecord", "learning_rate", "ious", "train_epochs", "validate"]
+__all__ = ["StepRecord", "ious", "learning_rate", "train_epochs", "validate"]
 
 _MOST_OVERLAPS = 256
 """Samples of a worker, about, whose volumes are compared: not every network has them at hand."""

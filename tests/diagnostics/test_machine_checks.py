@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from rayboot.diagnostics import machine_checks as machine
 from rayboot.diagnostics.check import Check, format_check, last_line, run_in_subprocess
-from rayboot.diagnostics.doctor import machine
 
 
 @pytest.mark.egl

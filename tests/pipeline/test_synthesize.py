@@ -31,7 +31,7 @@ def test_photos_show_something_bright_and_varied(synthetic_set: str) -> None:
     assert np.std(means) > 5
 
 
-def test_workers_change_nothing(tmp_path) -> None:  # noqa: ANN001
+def test_workers_change_nothing(tmp_path) -> None:
     config = SynthesisConfig(num_identities=3, photos_per_identity=100, seed=0)
     small = config.replace(num_identities=2, photos_per_identity=2)
     one, two = str(tmp_path / "one"), str(tmp_path / "two")

@@ -11,7 +11,7 @@ BEGUN = RoundState(config_digest="a" * 64, model="builtin:compact", run_id="r")
 
 def test_every_round_is_shown_with_its_steps(tmp_path: Path) -> None:
     save_state(tmp_path / "photos/round-1", BEGUN.replace(
-        seconds={name: 7.2 for name in ("generate", "finetune", "evaluate", "drift", "register")},
+        seconds=dict.fromkeys(("generate", "finetune", "evaluate", "drift", "register"), 7.2),
         version="3", promoted=True, reason="profiles -20 %"))  # fmt: skip
     save_state(tmp_path / "photos/round-2", BEGUN.replace(
         model="models:/m/3", seconds={"generate": 61.0}, under_way="finetune"))  # fmt: skip

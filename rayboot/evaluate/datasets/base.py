@@ -10,7 +10,7 @@ import pyarrow as pa
 from rayboot.config import FrozenConfig
 from rayboot.geometry.mesh import Mesh
 
-__all__ = ["EvalDataset", "ExcludedFace", "DatasetListing", "GroundTruthFace"]
+__all__ = ["DatasetListing", "EvalDataset", "ExcludedFace", "GroundTruthFace"]
 
 
 class GroundTruthFace(NamedTuple):

@@ -191,7 +191,7 @@ class FlorenceDataset(EvalDataset):
             _row(f"{name}/{number:04d}", video=uri, frame=number)
             for number in range(0, count, self.frame_step)
         ]
-        if claimed is not None and count < claimed or not count:
+        if (claimed is not None and count < claimed) or not count:
             reason = f"{count} frames can be decoded, the file tells of {claimed or 'some'}"
             entries.append(ExcludedFace(name, f"{uri}: {reason}"))
         return entries

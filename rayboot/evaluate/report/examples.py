@@ -23,7 +23,7 @@ from rayboot.models import load_network
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 
-__all__ = ["Example", "EvaluatedFace", "make_examples", "pick_by_yaw", "read_dataset_faces"]
+__all__ = ["EvaluatedFace", "Example", "make_examples", "pick_by_yaw", "read_dataset_faces"]
 
 _LOG = logging.getLogger(__name__)
 

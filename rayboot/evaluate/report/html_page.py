@@ -23,10 +23,10 @@ from rayboot.io.storage import write_bytes
 __all__ = [
     "BandRow",
     "BandTable",
+    "DatasetSection",
     "Figure",
     "Page",
     "RejectCount",
-    "DatasetSection",
     "format_bands",
     "tabulate_bands",
     "write_report",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from rayboot.pipeline.blocks import ROWS_PER_BLOCK, WRITE_CPUS, most_actors, rows_per_block
 from rayboot.pipeline.generate_config import PoolConfig
 
-__all__ = ["Forecast", "Calibration", "Node", "forecast", "suggest_pools"]
+__all__ = ["Calibration", "Forecast", "Node", "forecast", "suggest_pools"]
 
 _FREE_CPUS = 2.0
 """That must stay outside the pools, see :func:`rayboot.cluster.resources.require_resources`."""

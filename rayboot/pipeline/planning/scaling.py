@@ -16,7 +16,7 @@ from rayboot.pipeline.planning.limits import (
 )
 from rayboot.pipeline.planning.simulation import SimulatedRun, Station, simulate
 
-__all__ = ["ScalingEstimate", "format_scaling", "format_efficiency", "format_estimates", "estimate"]
+__all__ = ["ScalingEstimate", "estimate", "format_efficiency", "format_estimates", "format_scaling"]
 
 _DRIVER = "Ray's driver"
 _NAMES = {"cores": "processors", "read": "reading", "turn": "processors", "write": "writing"}

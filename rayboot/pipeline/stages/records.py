@@ -18,10 +18,10 @@ __all__ = [
     "STAGE_SCHEMA",
     "Row",
     "Solid",
-    "map_rows",
-    "table_to_rows",
     "decode_solid",
+    "map_rows",
     "rows_to_table",
+    "table_to_rows",
 ]
 
 Row = dict[str, Any]

@@ -8,7 +8,7 @@ import pytest
 
 from rayboot.data.mesh_files import encode_mesh
 from rayboot.errors import FaceRejectedError, RequestError
-from rayboot.evaluate.datasets import table as table_module
+from rayboot.evaluate.datasets import scan_table as table_module
 from rayboot.evaluate.datasets.region import RegionConfig, region_mask
 from rayboot.evaluate.datasets.scan_table import TABLE_SCHEMA, ScanTableDataset
 from rayboot.geometry.mesh import Mesh
