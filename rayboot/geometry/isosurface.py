@@ -6,9 +6,14 @@ from skimage.measure import marching_cubes
 from rayboot.errors import ShapeError
 from rayboot.geometry.camera import crop_from_voxel, transform_points
 from rayboot.geometry.mesh import Mesh
-from rayboot.geometry.volume import cell_steps, coarsen, occupied_box
+from rayboot.geometry.volume import cell_steps, coarsen, keep_largest_component, occupied_box
 
-__all__ = ["extract_coarse_surface", "extract_surface", "vertex_normals"]
+__all__ = [
+    "extract_coarse_surface",
+    "extract_solid_surface",
+    "extract_surface",
+    "vertex_normals",
+]
 
 
 def extract_surface(occupancy: np.ndarray, isovalue: float = 0.5, *, cell: int = 0) -> Mesh:
@@ -33,6 +38,15 @@ def extract_surface(occupancy: np.ndarray, isovalue: float = 0.5, *, cell: int =
     if occupancy.ndim != 3:
         raise ShapeError(f"expected a volume (D, H, W), got {occupancy.shape}")
     return extract_coarse_surface(coarsen(occupancy, cell), occupancy.shape, cell, isovalue)
+
+
+def extract_solid_surface(occupancy: np.ndarray, isovalue: float = 0.5, *, cell: int = 0) -> Mesh:
+    """Isosurface of the largest connected component of a predicted volume.
+
+    Arguments and errors are those of :func:`extract_surface`.
+    """
+    solid = keep_largest_component(occupancy, isovalue)
+    return extract_surface(solid, isovalue, cell=cell)
 
 
 def extract_coarse_surface(

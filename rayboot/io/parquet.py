@@ -1,0 +1,45 @@
+"""Parquet files at any URI, read and written as whole tables."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rayboot.io.storage import open_file, write_bytes
+
+__all__ = ["count_rows", "read_table", "write_table"]
+
+
+def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Reads a Parquet file.
+
+    Args:
+        uri: URI of the file. Folder names such as ``outcome=face`` do not become columns.
+        columns: Names of the columns to read; a nested column is named
+            ``views.list.element.yaw_deg``. None reads all.
+    """
+    with open_file(uri) as file:
+        parquet = pq.ParquetFile(file, pre_buffer=True)
+        return parquet.read(columns=None if columns is None else list(columns))
+
+
+def count_rows(uri: str) -> int:
+    """Number of rows of a Parquet file; only the footer of the file is read."""
+    with open_file(uri) as file:
+        return int(pq.read_metadata(file).num_rows)
+
+
+def write_table(uri: str, table: pa.Table, **options: Any) -> None:
+    """Writes a Parquet file, completely or not at all.
+
+    Args:
+        uri: URI of the file.
+        table: Content of the file.
+        options: Options of :func:`pyarrow.parquet.write_table`.
+    """
+    with io.BytesIO() as buffer:
+        pq.write_table(table, buffer, **options)
+        payload = buffer.getvalue()
+    write_bytes(uri, payload)
