@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from rayboot.credentials import find_credentialed_url, explain_url_credentials
+from rayboot.credentials import explain_url_credentials, find_credentialed_url
 from rayboot.errors import RequestError
 
 __all__ = ["RunRequirements", "read_requirements"]

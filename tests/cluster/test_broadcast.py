@@ -8,12 +8,12 @@ def test_a_worker_has_the_bytes_of_a_file_that_is_gone(ray_local: Any, tmp_path:
     path = tmp_path / "weights.t7"
     content = bytes(range(256)) * 1000
     path.write_bytes(content)
-    carried = BroadcastFile.of(path)
+    carried = BroadcastFile.put(path)
     path.unlink()
 
     @ray_local.remote(num_cpus=0.1)
     def read(settings: dict[str, BroadcastFile]) -> tuple[str, bytes, bool]:
-        with settings["weights"].unpacked() as copy:
+        with settings["weights"].local_path() as copy:
             found = copy.name, copy.read_bytes()
         return *found, copy.exists()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rayboot.cluster.resources import WAIT_VARIABLE, largest_nodes, require_resources
+from rayboot.cluster.resources import WAIT_VARIABLE, find_largest_nodes, require_resources
 from rayboot.errors import RaybootError, RequestError
 from tests.ray_head import start_head
 
@@ -58,7 +58,7 @@ def test_a_wait_that_is_no_number(monkeypatch: pytest.MonkeyPatch, text: str) ->
 
 
 def test_the_largest_node_is_no_larger_than_the_machine(ray_local: Any) -> None:
-    cpus, gpus, count = largest_nodes()
+    cpus, gpus, count = find_largest_nodes()
     assert 0 < cpus <= 5 and gpus == 0 and count == 1
 
 
