@@ -38,7 +38,7 @@ def user_environment(stack: Stack) -> dict[str, str]:
 
 def lose(service: Service) -> None:
     """Ends a service as a lost machine does: it and all that it started, at once, unasked."""
-    assert service.pid is not None and service.ended() is None, f"{service.name} does not run"
+    assert service.pid is not None and service.exit_status() is None, f"{service.name} does not run"
     first = psutil.Process(service.pid)
     family = [first, *first.children(recursive=True)]
     # Stopped first, so that none starts another, or tells anybody, while they are killed.
@@ -67,7 +67,7 @@ def bring_worker_back(stack: Stack, number: int) -> None:
 def bring_ray_back(stack: Stack) -> None:
     """The head again, at the address that it had, and new workers instead of those it forgot."""
     for worker in stack.workers:
-        if worker.pid is not None and worker.ended() is None:
+        if worker.pid is not None and worker.exit_status() is None:
             lose(worker)
         worker.stop()
     for node in (stack.head, *stack.workers):
