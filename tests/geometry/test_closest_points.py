@@ -3,7 +3,7 @@ import pytest
 import trimesh
 from scipy.optimize import minimize
 
-from rayboot.geometry.closest_points import closest_around, closest_on_triangles
+from rayboot.geometry.closest_points import closest_on_mesh, closest_on_triangles
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -43,7 +43,7 @@ def test_points_over_a_sphere_are_their_height_away() -> None:
     points = 10.4 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
     vertices, faces = np.asarray(ball.vertices), np.asarray(ball.faces)
     apart = np.linalg.norm(points[:, None] - vertices[None], axis=-1)
-    found = closest_around(points, vertices, faces, apart.argmin(axis=1))
+    found = closest_on_mesh(points, vertices, faces, apart.argmin(axis=1))
     distance = np.linalg.norm(points - found, axis=1)
     # Flat triangles lie a little inside of the sphere.
     assert (distance >= 0.4 - 1e-9).all() and (distance < 0.43).all()

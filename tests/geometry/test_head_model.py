@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from rayboot.geometry.head_model import head_model
-from rayboot.geometry.mean_face import mean_face
+from rayboot.geometry.head_model import load_head_model
+from rayboot.geometry.mean_face import load_mean_face
 
-PLACES = head_model().mean[head_model().landmarks].astype(float)
+PLACES = load_head_model().mean[load_head_model().landmarks].astype(float)
 CONTOURS = {
     "jaw": [*range(17)],
     "brow": [*range(17, 22)],
@@ -42,4 +42,4 @@ def test_lips_go_round_below_the_nose() -> None:
 
 
 def test_the_mean_face_has_the_models_landmarks() -> None:
-    np.testing.assert_allclose(mean_face().landmarks, PLACES, atol=1e-6)
+    np.testing.assert_allclose(load_mean_face().landmarks, PLACES, atol=1e-6)

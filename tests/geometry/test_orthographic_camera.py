@@ -4,7 +4,7 @@ from scipy.spatial.transform import Rotation
 
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.camera import rotation_yaw_pitch
-from rayboot.geometry.mean_face import mean_face
+from rayboot.geometry.mean_face import load_mean_face
 from rayboot.geometry.orthographic_camera import OrthographicCamera, fit_orthographic
 
 
@@ -38,7 +38,7 @@ def test_units_of_either_side_do_not_matter():
 
 @pytest.mark.parametrize("yaw_deg", [0, 20, 50, 85])
 def test_a_face_is_placed_in_spite_of_noise(yaw_deg):
-    face = mean_face().landmarks[17:48]
+    face = load_mean_face().landmarks[17:48]
     rng = np.random.default_rng(0)
     for _ in range(10):
         rotation = rotation_yaw_pitch(np.radians(yaw_deg), np.radians(rng.uniform(-20, 20)))

@@ -2,10 +2,14 @@ import numpy as np
 import pytest
 
 from rayboot.errors import DegenerateInputError, ShapeError
-from rayboot.geometry.alignment import oriented_points
+from rayboot.geometry.alignment import build_point_surface
 from rayboot.geometry.camera import rotation_yaw_pitch
-from rayboot.geometry.landmarks68 import fit_mean_landmarks, head_rotation, lift_landmarks
-from rayboot.geometry.mean_face import fit_mean_face, mean_face
+from rayboot.geometry.landmarks68 import (
+    landmarks_from_pose,
+    lift_landmarks,
+    rotation_from_landmarks,
+)
+from rayboot.geometry.mean_face import fit_mean_face, load_mean_face
 from rayboot.geometry.pose import estimate_pose
 
 
@@ -15,7 +19,7 @@ def angle_deg(a: np.ndarray, b: np.ndarray) -> float:
 
 def mean_solid(depth: float = 1.0) -> np.ndarray:
     """The mean face, closed by a plane behind it; outer eye corners 40 px apart."""
-    front = mean_face().vertices
+    front = load_mean_face().vertices
     back = front.copy()
     back[:, 2] = front[:, 2].max() - depth
     return 40 * np.concatenate([front, back])
@@ -72,8 +76,8 @@ def test_input_is_checked() -> None:
 
 
 def test_mean_face_is_laid_onto_a_scaled_face() -> None:
-    points = 40 * mean_face().vertices
-    fitted, residual = fit_mean_face(oriented_points(points), np.array([1.0, 0.0, 0.0]))
+    points = 40 * load_mean_face().vertices
+    fitted, residual = fit_mean_face(build_point_surface(points), np.array([1.0, 0.0, 0.0]))
     assert fitted.scale == pytest.approx(40, rel=0.02)
     assert np.allclose(fitted.rotation, np.eye(3), atol=0.01)
     assert residual < 0.5
@@ -82,27 +86,27 @@ def test_mean_face_is_laid_onto_a_scaled_face() -> None:
 def test_mean_landmarks_lie_where_the_face_has_them() -> None:
     rotation = rotation_yaw_pitch(0.2, 0.1)
     solid = mean_solid() @ rotation.T + [2.0, 1.0, 0.0]
-    placed = fit_mean_landmarks(estimate_pose(solid))
-    true = 40 * mean_face().landmarks @ rotation.T + [2.0, 1.0, 0.0]
+    placed = landmarks_from_pose(estimate_pose(solid))
+    true = 40 * load_mean_face().landmarks @ rotation.T + [2.0, 1.0, 0.0]
     assert np.linalg.norm(placed - true, axis=1).mean() < 1.0
     with pytest.raises(DegenerateInputError, match="refined"):
-        fit_mean_landmarks(estimate_pose(solid, "covariance"))
+        landmarks_from_pose(estimate_pose(solid, "covariance"))
 
 
 @pytest.mark.parametrize("yaw_deg", [-60, -20, 0, 45, 80])
 def test_head_rotation_of_projected_landmarks(yaw_deg: float) -> None:
     rotation = rotation_yaw_pitch(np.radians(yaw_deg), np.radians(10))
-    turned = 50 * mean_face().landmarks @ rotation.T
+    turned = 50 * load_mean_face().landmarks @ rotation.T
     pixels = turned[:, :2] * (1, -1) + 100
-    assert np.allclose(head_rotation(pixels), rotation, atol=1e-6)
+    assert np.allclose(rotation_from_landmarks(pixels), rotation, atol=1e-6)
 
 
 def test_head_rotation_refuses_a_line() -> None:
     line = np.column_stack([np.arange(68.0), np.arange(68.0)])
     with pytest.raises(DegenerateInputError, match="line"):
-        head_rotation(line)
+        rotation_from_landmarks(line)
     with pytest.raises(ShapeError):
-        head_rotation(np.zeros((51, 2)))
+        rotation_from_landmarks(np.zeros((51, 2)))
 
 
 def test_landmarks_are_lifted_to_the_nearest_covered_pixel() -> None:

@@ -5,12 +5,12 @@ from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.camera import rotation_yaw_pitch, transform_points
 from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.volume import (
-    any_of_cells,
     clipped_fraction,
     coarsen,
-    inner_points,
+    coarsen_mask,
     keep_largest_component,
     occupied_box,
+    occupied_points,
     pack_occupancy,
     transform_volume,
     unpack_occupancy,
@@ -65,7 +65,7 @@ def test_a_flat_transform_is_refused():
 def test_half_of_a_sphere_pushed_to_the_border_is_clipped():
     sphere = soft_sphere(SHAPE, np.zeros(3), 9) >= 0.5
     aside = np.column_stack([np.eye(3), [32.0, 0, 0]])
-    inside, every = inner_points(sphere, 2), inner_points(sphere, 1)
+    inside, every = occupied_points(sphere, 2), occupied_points(sphere, 1)
     assert clipped_fraction(every, np.eye(3, 4), SHAPE) == 0
     assert clipped_fraction(every, aside, SHAPE) == pytest.approx(0.5, abs=0.02)
     assert clipped_fraction(inside, aside, SHAPE) == pytest.approx(0.5, abs=0.06)
@@ -103,7 +103,7 @@ def test_cells_are_means_of_their_voxels():
     # Beyond the end there is nothing.
     assert cells[2, 2, 0] == pytest.approx(volume[8, 4, :2].sum() / 16)
     assert coarsen(volume, 0) is volume
-    assert np.array_equal(any_of_cells(volume > 0.9, 2), coarsen(volume > 0.9, 2) > 0)
+    assert np.array_equal(coarsen_mask(volume > 0.9, 2), coarsen(volume > 0.9, 2) > 0)
 
 
 def test_the_box_is_tight():

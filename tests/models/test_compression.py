@@ -4,7 +4,7 @@ import torch
 
 from rayboot.geometry.volume import coarsen
 from rayboot.models import VRN
-from rayboot.models.compression import mean_of_cells, pack_bits
+from rayboot.models.compression import coarsen_volumes, pack_bits
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 
@@ -28,7 +28,7 @@ def test_bits_are_those_of_numpy(volumes: torch.Tensor, device: str) -> None:
 def test_cells_are_the_means(
     volumes: torch.Tensor, cell: int, dtype: torch.dtype, device: str
 ) -> None:
-    cells = mean_of_cells(volumes.to(device, dtype), cell).cpu().numpy()
+    cells = coarsen_volumes(volumes.to(device, dtype), cell).cpu().numpy()
     for made, volume in zip(cells, volumes.to(dtype).float().numpy(), strict=True):
         expected = coarsen(volume, cell)
         assert made.shape == expected.shape

@@ -1,16 +1,16 @@
 import numpy as np
 
 from rayboot.render.inpaint import inpaint
-from rayboot.render.visibility import silhouette
+from rayboot.render.visibility import silhouette_mask
 from tests.render.solids import SIZE, ellipsoid, smooth_photo
 
 
 def test_the_face_is_taken_out_and_all_else_kept() -> None:
     photo = smooth_photo()
-    mask = silhouette(ellipsoid().vertices, SIZE)
+    mask = silhouette_mask(ellipsoid().vertices, SIZE)
     photo[mask] = (255, 0, 0)
-    filled = inpaint(photo, silhouette(ellipsoid().vertices, SIZE, margin=2))
-    outside = ~silhouette(ellipsoid().vertices, SIZE, margin=2)
+    filled = inpaint(photo, silhouette_mask(ellipsoid().vertices, SIZE, margin=2))
+    outside = ~silhouette_mask(ellipsoid().vertices, SIZE, margin=2)
     assert np.array_equal(filled[outside], photo[outside])
     red = (filled[:, :, 0] > 230) & (filled[:, :, 1] < 30)
     assert not red[mask].any()

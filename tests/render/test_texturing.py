@@ -5,7 +5,7 @@ from scipy.spatial import cKDTree
 from rayboot.geometry.camera import pixel_from_crop, rotation_yaw_pitch
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose
-from rayboot.render.interpolation import sample_photo
+from rayboot.render.interpolation import sample_bilinear
 from rayboot.render.texturing import color_vertices, texture_mesh
 from rayboot.render.visibility import compute_visibility
 from tests.render.solids import SIZE, ellipsoid, frontal_pose, smooth_photo
@@ -120,7 +120,7 @@ def test_a_draped_mesh_is_the_painted_one(mode: str) -> None:
     assert np.array_equal(draped.vertices[draped.faces], mesh.vertices[mesh.faces])
     height, width = draped.image.shape[:2]
     pixels = draped.texture_coordinates * (width, -height) + (-0.5, height - 0.5)
-    colors = np.clip(draped.factors * sample_photo(draped.image, pixels), 0, 255)
+    colors = np.clip(draped.factors * sample_bilinear(draped.image, pixels), 0, 255)
     expected = painted.colors[mesh.faces].astype(float)
     assert np.abs(colors[draped.faces] - expected).max() <= 1
 

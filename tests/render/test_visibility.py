@@ -3,7 +3,7 @@ import pytest
 
 from rayboot.geometry.camera import pixel_from_crop
 from rayboot.geometry.mesh import Mesh
-from rayboot.render.visibility import cell_size, compute_visibility, silhouette
+from rayboot.render.visibility import cell_size, compute_visibility, silhouette_mask
 from tests.render.solids import SIZE, ellipsoid
 
 
@@ -13,14 +13,14 @@ def doubled(mesh: Mesh) -> Mesh:
 
 
 def test_silhouette_of_a_known_ellipse() -> None:
-    mask = silhouette(ellipsoid().vertices, SIZE)
+    mask = silhouette_mask(ellipsoid().vertices, SIZE)
     assert mask.sum() == pytest.approx(np.pi * 24 * 30, rel=0.05)
-    assert silhouette(ellipsoid().vertices, SIZE, margin=3).sum() > mask.sum()
+    assert silhouette_mask(ellipsoid().vertices, SIZE, margin=3).sum() > mask.sum()
 
 
 def test_a_mesh_thinner_than_the_photo_leaves_no_holes_in_its_silhouette() -> None:
     assert cell_size(2 * SIZE) == 2
-    mask = silhouette(doubled(ellipsoid()).vertices, 2 * SIZE)
+    mask = silhouette_mask(doubled(ellipsoid()).vertices, 2 * SIZE)
     assert mask.sum() == pytest.approx(4 * np.pi * 24 * 30, rel=0.05)
     y, x = np.mgrid[: 2 * SIZE, : 2 * SIZE] - (2 * SIZE - 1) / 2
     assert mask[(x / 44) ** 2 + (y / 56) ** 2 < 1].all()
