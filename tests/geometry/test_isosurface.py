@@ -20,14 +20,14 @@ def test_a_sphere_keeps_centre_radius_and_volume():
 
 
 @pytest.mark.parametrize("cell", [1, 2])
-def test_thinned_surfaces_lie_where_the_full_one_does(cell: int):
+def test_coarse_surfaces_coincide_with_the_full_one(cell: int):
     centre = np.array([3.25, -4.5, 2.0])
     volume = soft_sphere((63, 64, 65), centre, 12)
     mesh = extract_surface(volume, cell=cell)
     radius = np.linalg.norm(mesh.vertices - centre, axis=1)
     assert np.median(radius) == pytest.approx(12, abs=0.05 * cell)
     assert radius == pytest.approx(np.full(len(radius), 12), abs=0.25 * cell)
-    # The vertices are not evenly dense.
+    # The density of the vertices is not uniform.
     assert mesh.vertices.mean(axis=0) == pytest.approx(centre, abs=0.1 * cell)
     assert len(mesh.faces) < 0.75 / cell**2 * len(extract_surface(volume).faces)
 
