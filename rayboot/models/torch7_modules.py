@@ -86,15 +86,15 @@ def state_dict_from_torch7(root: Any, network: VRN) -> dict[str, torch.Tensor]:
     file_modules = _walk(root)
     tensors: dict[str, torch.Tensor] = {}
     for number, expected in enumerate(expected_modules):
-        found = next(file_modules, None)
-        if found is None or (found.depth, found.module.class_name) != (
+        file_module = next(file_modules, None)
+        if file_module is None or (file_module.depth, file_module.module.class_name) != (
             expected.depth,
             expected.class_name,
         ):
-            raise WeightsError(_describe_difference(number, found, expected_modules))
+            raise WeightsError(_describe_difference(number, file_module, expected_modules))
         for entry in expected.entries:
             key = f"{expected.key}.{entry}"
-            tensors[key] = _read_entry(found, number, entry, key, tuple(state[key].shape))
+            tensors[key] = _read_entry(file_module, number, entry, key, tuple(state[key].shape))
     surplus = next(file_modules, None)
     if surplus is not None:
         raise WeightsError(
@@ -167,7 +167,7 @@ def _children(parent: TorchObject, prefix: str, depth: int) -> list[_FileModule]
 
 
 def _describe_difference(
-    number: int, found: _FileModule | None, expected_modules: list[_ExpectedModule]
+    number: int, file_module: _FileModule | None, expected_modules: list[_ExpectedModule]
 ) -> str:
     """Returns the error message for a module of the file that is not the expected one."""
     expected = expected_modules[number]
@@ -176,22 +176,22 @@ def _describe_difference(
     if following is not None:
         word = "for" if following is expected else "before"
         description += f", {word} {following.key}.{following.entries[0]}"
-    if found is None:
+    if file_module is None:
         num_missing = len(expected_modules) - number
         return f"expected {description}, got the end of the tree; {num_missing} are missing"
     return (
-        f"expected {description}, got {found.module.class_name} at {found.position}, "
-        f"{found.depth} deep; a module is missing or surplus there, or the file contains "
+        f"expected {description}, got {file_module.module.class_name} at {file_module.position}, "
+        f"{file_module.depth} deep; a module is missing or surplus there, or the file contains "
         "another network"
     )
 
 
 def _read_entry(
-    found: _FileModule, number: int, entry: str, key: str, shape: tuple[int, ...]
+    file_module: _FileModule, number: int, entry: str, key: str, shape: tuple[int, ...]
 ) -> torch.Tensor:
     """Returns a copy of one entry of a module as float32."""
-    where = f"module {number} ({found.module.class_name} at {found.position}) has as {entry}"
-    value = found.module.fields.get(entry)
+    where = f"module {number} ({file_module.module.class_name} at {file_module.position}) has as {entry}"
+    value = file_module.module.fields.get(entry)
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
         received = "nothing" if value is None else getattr(value, "dtype", type(value).__name__)
         raise WeightsError(f"{key} must be floats {shape}, but {where} {received}")

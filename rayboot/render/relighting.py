@@ -1,4 +1,4 @@
-"""Relighting of rotated faces, so that a network cannot tell views of one photo by their light.
+"""Relighting of rotated faces, so that a network cannot infer the pose from the light.
 
 A photo's own light is the same in all views of its face. Relighting gives each
 view a soft light from its own direction, as a factor on the colours: surfaces that

@@ -52,7 +52,7 @@ class Visibility(NamedTuple):
     normals: np.ndarray
 
     def depth_behind_front(self, points: np.ndarray) -> np.ndarray:
-        """Returns how far points (N, 3) are behind the front, cells; inf where there is none."""
+        """Returns the depth (N,) of points (N, 3) behind the front, cells; inf where there is none."""
         size = len(self.outline_distance)
         row, column, within = _cell_indices(points, size)
         front_z = np.where(within, self.front_z[row, column], np.inf)
