@@ -190,8 +190,9 @@ def _read_entry(
     file_module: _FileModule, number: int, entry: str, key: str, shape: tuple[int, ...]
 ) -> torch.Tensor:
     """Returns a copy of one entry of a module as float32."""
-    where = f"module {number} ({file_module.module.class_name} at {file_module.position}) has as {entry}"
-    value = file_module.module.fields.get(entry)
+    module = file_module.module
+    where = f"module {number} ({module.class_name} at {file_module.position}) has as {entry}"
+    value = module.fields.get(entry)
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
         received = "nothing" if value is None else getattr(value, "dtype", type(value).__name__)
         raise WeightsError(f"{key} must be floats {shape}, but {where} {received}")

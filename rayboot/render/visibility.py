@@ -52,7 +52,7 @@ class Visibility(NamedTuple):
     normals: np.ndarray
 
     def depth_behind_front(self, points: np.ndarray) -> np.ndarray:
-        """Returns the depth (N,) of points (N, 3) behind the front, cells; inf where there is none."""
+        """Returns the depth (N,) of points behind the front, cells; inf where there is no front."""
         size = len(self.outline_distance)
         row, column, within = _cell_indices(points, size)
         front_z = np.where(within, self.front_z[row, column], np.inf)
