@@ -112,7 +112,7 @@ def _list_parquet(uri: str, name: str) -> pa.Table:
 def _list_tar(uri: str, name: str) -> pa.Table:
     """Members by their place; one pass over the file, of which only the headers are kept."""
     path = join_uri(uri, name)
-    with open_file(path, in_order=True) as file, tarfile.open(fileobj=file) as archive:
+    with open_file(path, sequential=True) as file, tarfile.open(fileobj=file) as archive:
         members = {member.name: member for member in archive if member.isfile()}
     landmarks = find_landmarks(members)
     photos = [
