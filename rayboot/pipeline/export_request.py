@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import pyarrow.parquet as pq
 
 from rayboot.config import FrozenConfig
-from rayboot.data.readers.directory import list_photos
+from rayboot.data.readers import list_photos
 from rayboot.errors import RequestError
 from rayboot.io.storage import exists, join_uri, read_bytes, require_writable, write_bytes
 from rayboot.logs import new_run_id

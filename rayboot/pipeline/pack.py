@@ -12,8 +12,7 @@ from ray.data import ActorPoolStrategy
 
 from rayboot.cluster.progress import show_progress, spawn_on_driver_node
 from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
-from rayboot.data.readers.containers import INDEX_NAME, PACKED_SCHEMA
-from rayboot.data.readers.directory import PHOTO_SCHEMA
+from rayboot.data.readers import INDEX_NAME, PACKED_SCHEMA, PHOTO_SCHEMA
 from rayboot.errors import FaceRejectedError, RaybootError
 from rayboot.io.lease import hold_lease
 from rayboot.io.storage import (
@@ -114,7 +113,7 @@ def pack(plan: PackPlan, num_readers: int = 4) -> int:
 
 
 class PackPhotos:
-    """Fetches listed photos; rows of :data:`rayboot.data.readers.containers.PACKED_SCHEMA`.
+    """Fetches listed photos; rows of :data:`rayboot.data.readers.PACKED_SCHEMA`.
 
     A photo that is gone keeps its row, without bytes: ``generate`` says so later.
     """

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rayboot.data.manifest import withdraw_manifest
+from rayboot.data.manifest import remove_manifest
 from rayboot.io.lease import hold_lease
 from rayboot.io.storage import (
     exists,
@@ -75,7 +75,7 @@ def finish_removal(output: str) -> None:
         return
     intent = json.loads(read_bytes(uri))
     ids = pa.array(intent["ids"], pa.string())
-    withdraw_manifest(output)
+    remove_manifest(output)
     for name in intent["files"]:
         folder, base = posixpath.split(name)
         _drop(join_uri(output, name), ids, join_uri(output, folder, f"rest-{base}"))

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rayboot.data.pair_index import index_faces, read_faces, share_of
+from rayboot.data.pair_index import index_faces, read_faces, select_shard
 from rayboot.errors import RequestError, UnfinishedDataError
 from tests.data.pair_sets import face, write_pairs
 
@@ -52,7 +52,7 @@ def test_targets_of_another_kind_lie_in_a_column_of_their_own(tmp_path: Path) ->
 @pytest.mark.parametrize("num_workers", [1, 2, 3, 20])
 def test_workers_share_all_faces_and_none_twice(pairs: str, num_workers: int) -> None:
     index = index_faces(pairs, "train")
-    shares = [share_of(index, rank, num_workers) for rank in range(num_workers)]
+    shares = [select_shard(index, rank, num_workers) for rank in range(num_workers)]
     assert [name for share in shares for name in share["face_id"].to_pylist()] == IDS["train"]
     sizes = [len(share) for share in shares]
     assert max(sizes) - min(sizes) <= 1

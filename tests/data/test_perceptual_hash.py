@@ -20,7 +20,7 @@ def scene(seed: int, size: int = 200) -> np.ndarray:
 
 @pytest.fixture
 def known() -> HashIndex:
-    return HashIndex.of((f"test/{n}", bytes([n]), scene(n)) for n in range(40))
+    return HashIndex.build((f"test/{n}", bytes([n]), scene(n)) for n in range(40))
 
 
 def test_a_picture_is_found_again_in_other_files(known: HashIndex) -> None:
@@ -36,7 +36,7 @@ def test_the_same_file_is_found_by_its_content(known: HashIndex) -> None:
 
 def test_other_pictures_are_not_found(known: HashIndex) -> None:
     assert not any(known.find("", scene(n)) for n in range(100, 400))
-    assert HashIndex.of([]).find("", scene(0)) is None
+    assert HashIndex.build([]).find("", scene(0)) is None
 
 
 def test_they_are_kept_in_a_file(known: HashIndex, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_no_two_real_photos_are_the_same_picture(shared_dir: Path) -> None:
     paths = sorted((shared_dir / "faces/lfw-deepfunneled").rglob("*.jpg"))
     photos = [(path.name, path.read_bytes()) for path in paths]
     decoded = [(name, payload, decode_photo(payload)) for name, payload in photos]
-    known = HashIndex.of(decoded[::2])
+    known = HashIndex.build(decoded[::2])
     found = [known.find("", photo) for _, _, photo in decoded[1::2]]
     assert not any(found)
     small = [cv2.resize(photo, (160, 160), interpolation=cv2.INTER_AREA) for *_, photo in decoded]

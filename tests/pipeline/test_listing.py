@@ -3,7 +3,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from rayboot.data.readers.directory import photo_table
+from rayboot.data.readers import build_photo_table
 from rayboot.errors import RequestError
 from rayboot.pipeline.listing import list_inputs, mark_duplicates, subsample_videos
 
@@ -46,7 +46,9 @@ def test_several_inputs_keep_their_names_apart(tmp_path: Path) -> None:
 def test_tags_tell_duplicates_across_the_pieces_of_a_listing() -> None:
     names = [f"{letter}.jpg" for letter in "abcdef"]
     tags = ["x", "y", None, "x", "y", "x"]
-    table = photo_table("/photos", names, source_uri=names, num_bytes=[1, 2, 3, 1, 2, 1], tag=tags)
+    table = build_photo_table(
+        "/photos", names, source_uri=names, num_bytes=[1, 2, 3, 1, 2, 1], tag=tags
+    )
     pieces = pa.concat_tables([table.slice(0, 2), table.slice(2, 3), table.slice(5)])
     expected = [None, None, None, "a.jpg", "b.jpg", "a.jpg"]
     for listing in (table, pieces):
@@ -56,6 +58,8 @@ def test_tags_tell_duplicates_across_the_pieces_of_a_listing() -> None:
 def test_videos_are_thinned_from_their_first_frame_on() -> None:
     frames = [f"300VW-3D/Trainset/{video}/{i}.jpg" for i in range(4) for video in ("001", "002")]
     names = [*frames[:5], "alone.jpg", *frames[5:]]
-    kept = subsample_videos(photo_table("/set", names, source_uri=names), 2)["face_id"].to_pylist()
+    kept = subsample_videos(build_photo_table("/set", names, source_uri=names), 2)[
+        "face_id"
+    ].to_pylist()
     assert kept == [*frames[:2], frames[4], "alone.jpg", frames[5]]
-    assert subsample_videos(photo_table("/set", names), 1)["face_id"].to_pylist() == names
+    assert subsample_videos(build_photo_table("/set", names), 1)["face_id"].to_pylist() == names

@@ -11,7 +11,7 @@ import pytest
 
 from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
 from rayboot.data.landmarks import read_landmarks
-from rayboot.data.readers.directory import PHOTO_SCHEMA, TEST_SUBSETS, list_photos
+from rayboot.data.readers import PHOTO_SCHEMA, TEST_SUBSETS, list_photos
 from rayboot.errors import FaceRejectedError, RequestError
 
 POINTS = np.arange(136, dtype=float).reshape(68, 2)

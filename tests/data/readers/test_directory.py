@@ -1,6 +1,6 @@
 import pytest
 
-from rayboot.data.readers.directory import PHOTO_SCHEMA, TEST_SUBSETS, list_photos
+from rayboot.data.readers import PHOTO_SCHEMA, TEST_SUBSETS, list_photos
 from rayboot.errors import RequestError
 
 
