@@ -4,15 +4,9 @@ import hashlib
 from typing import Literal, NamedTuple
 
 from rayboot.config import FrozenConfig
-<<<<<<< HEAD
-from rayboot.data.readers import list_photos
-from rayboot.errors import RequestError
-from rayboot.io.storage import exists, join_uri, read_bytes, require_writable, write_bytes
-=======
 from rayboot.data.fingerprint import Fingerprint
 from rayboot.io.parquet import write_table
 from rayboot.io.storage import join_uri, require_writable
->>>>>>> main
 from rayboot.logs import new_run_id
 from rayboot.models import NetworkConfig, read_config
 from rayboot.models.network_config import InferenceConfig
