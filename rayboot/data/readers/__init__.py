@@ -16,6 +16,7 @@ from rayboot.data.readers.base import (
     PhotoReader,
     build_photo_table,
     find_landmarks,
+    is_photo,
 )
 from rayboot.data.readers.groups import TEST_SUBSETS
 from rayboot.data.readers.loose_files import LooseFiles
@@ -37,6 +38,7 @@ __all__ = [
     "build_photo_table",
     "create_readers",
     "find_landmarks",
+    "is_photo",
     "list_photos",
 ]
 

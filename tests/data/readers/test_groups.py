@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rayboot.data.readers.groups import (
@@ -30,8 +30,7 @@ def test_frames_of_a_video_are_one_group(
 
 @given(ROOTS, FOLDERS, FILES, FILES)
 def test_photos_of_a_person_are_one_group(root: str, person: str, first: str, second: str) -> None:
-    if person in ("Trainset", "CatA", "CatB", "CatC"):
-        return
+    assume(person not in ("Trainset", "CatA", "CatB", "CatC"))
     names = [f"{person}/{person}_{file}" for file in (first, second)]
     assert {group_id(root, name) for name in names} == {person}
     assert not any(video_folder(root, name) for name in names)
