@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from rayboot.data.ground_truth import truth_table
+from rayboot.data.ground_truth import read_truth
 from rayboot.data.images import decode_photo
-from rayboot.data.readers.directory import list_photos
+from rayboot.data.readers import list_photos
 from rayboot.geometry.head_model import load_head_model
 from rayboot.io.storage import list_files, read_bytes
 from rayboot.pipeline.synthesize import synthesize
@@ -16,7 +16,7 @@ def test_the_layout_is_that_of_a_real_data_set(synthetic_set: str) -> None:
     photos = list_photos(synthetic_set).to_pylist()
     assert len(photos) == 24
     assert all(photo["landmarks_uri"].endswith(".t7") for photo in photos)
-    assert [photo["face_id"] for photo in photos] == truth_table(synthetic_set)[
+    assert [photo["face_id"] for photo in photos] == read_truth(synthetic_set)[
         "face_id"
     ].to_pylist()
 

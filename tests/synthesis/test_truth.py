@@ -6,7 +6,7 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
-from rayboot.data.ground_truth import decode_vertices, read_topology, truth_table
+from rayboot.data.ground_truth import decode_vertices, read_topology, read_truth
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import crop_from_pixel, gaze_angles, rotation_yaw_pitch
 from rayboot.geometry.crop import apply_affine, landmark_crop
@@ -104,7 +104,7 @@ def landmark_axes(landmarks: np.ndarray) -> np.ndarray:
 
 def test_the_volume_is_the_shape_that_the_photo_shows(synthetic_set: str) -> None:
     """True vertices lie on the front of the true volume, to about a voxel."""
-    for row in truth_table(synthetic_set).to_pylist()[:8]:
+    for row in read_truth(synthetic_set).to_pylist()[:8]:
         volume = unpack_occupancy(row["occupancy"], tuple(row["shape"])).astype(np.float32)
         surface = extract_surface(volume)
         distance, _ = cKDTree(surface.vertices).query(decode_vertices(row["vertices"]))
@@ -115,7 +115,7 @@ def test_the_volume_is_the_shape_that_the_photo_shows(synthetic_set: str) -> Non
 def test_landmarks_of_photo_and_truth_agree(synthetic_set: str) -> None:
     from rayboot.io.storage import join_uri, read_bytes
 
-    for row in truth_table(synthetic_set).to_pylist()[:6]:
+    for row in read_truth(synthetic_set).to_pylist()[:6]:
         payload = read_bytes(join_uri(synthetic_set, row["face_id"].replace(".jpg", ".t7")))
         pixels = read_torch7(payload)
         assert pixels.shape == (68, 2)
@@ -125,7 +125,7 @@ def test_landmarks_of_photo_and_truth_agree(synthetic_set: str) -> None:
 
 
 def test_poses_are_what_was_asked_for(synthetic_set: str) -> None:
-    rows = truth_table(synthetic_set).to_pylist()
+    rows = read_truth(synthetic_set).to_pylist()
     assert len(rows) == 24
     # The head also pitches and rolls, which moves the gaze's yaw a little.
     steps = {min((0, 10, 45, 75), key=lambda step: abs(abs(r["yaw_deg"]) - step)) for r in rows}
@@ -139,7 +139,7 @@ def test_poses_are_what_was_asked_for(synthetic_set: str) -> None:
 
 def test_turned_volumes_are_not_resampled(synthetic_set: str) -> None:
     """Every filled column of a frontal face is one run: the solid has no holes or specks."""
-    rows = [r for r in truth_table(synthetic_set).to_pylist() if abs(r["yaw_deg"]) < 15]
+    rows = [r for r in read_truth(synthetic_set).to_pylist() if abs(r["yaw_deg"]) < 15]
     for row in rows[:4]:
         volume = unpack_occupancy(row["occupancy"], tuple(row["shape"]))
         starts = (np.diff(volume.astype(np.int8), axis=0, prepend=0) == 1).sum(axis=0)
@@ -148,5 +148,5 @@ def test_turned_volumes_are_not_resampled(synthetic_set: str) -> None:
 
 def test_all_faces_share_their_triangles(synthetic_set: str) -> None:
     faces = read_topology(synthetic_set)
-    row = truth_table(synthetic_set).to_pylist()[0]
+    row = read_truth(synthetic_set).to_pylist()[0]
     assert faces.max() < len(decode_vertices(row["vertices"]))

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from rayboot.data.images import encode_image
 from rayboot.data.schema import PAIRS_SCHEMA
-from rayboot.data.splits import split_of
+from rayboot.data.splits import assign_split
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.camera import gaze_angles
 from rayboot.geometry.isosurface import extract_coarse_surface, vertex_normals
@@ -124,7 +124,7 @@ class RenderViews:
     def _finish(self, row: Row) -> dict[str, Any]:
         if row["reason"]:
             return _as_reject(row)
-        split = split_of(row["group_id"], self._config.seed, self._config.val_fraction)
+        split = assign_split(row["group_id"], self._config.seed, self._config.val_fraction)
         face = {name: value for name, value in row.items() if name in PAIRS_SCHEMA.names}
         dropped = dict.fromkeys(("stage", "reason", "message", "thumbnail"))
         return {**face, **dropped, "outcome": "face", "split": split, **self._stamp}
