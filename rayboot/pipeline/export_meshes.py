@@ -100,27 +100,27 @@ def _run(plan: ExportPlan, num_left: int) -> None:
     pools = plan.config.pools
     require_resources(pools.bundles())
     filesystem, path = arrow_filesystem(plan.output)
-    tally = spawn_on_driver_node(StageStats)
+    stats = spawn_on_driver_node(StageStats)
     with (
         translate_ray_errors(plan.output),
         translate_storage_errors(plan.output),
         checkpointed(join_uri(path, CHECKPOINT), filesystem),
-        show_progress("mesh", "photo", lambda: read_progress(tally, _LAST_STAGE), num_left),
+        show_progress("mesh", "photo", lambda: read_progress(stats, _LAST_STAGE), num_left),
     ):
         listing = ray.data.read_parquet(
             join_uri(path, LISTING), filesystem=filesystem, num_cpus=pools.reader_cpus
         )
         blocks = cut_into_blocks(listing, ROWS_PER_BLOCK, pools.reader_cpus)
-        rows = _mesh_stages(blocks, plan, tally)
+        rows = _mesh_stages(blocks, plan, stats)
         rows.write_parquet(
             join_uri(path, ROWS),
             filesystem=filesystem,
             ray_remote_args={"num_cpus": WRITE_CPUS},
         )
-    ray.kill(tally)
+    ray.kill(stats)
 
 
-def _mesh_stages(listing: ray.data.Dataset, plan: ExportPlan, tally: Any) -> ray.data.Dataset:
+def _mesh_stages(listing: ray.data.Dataset, plan: ExportPlan, stats: Any) -> ray.data.Dataset:
     """Listed photos to rows of the index, their meshes written."""
     config, pools, size = plan.config, plan.config.pools, plan.network.resolution
     read = partial(CropFaces, size, None, detect_faces=config.detect_faces)
@@ -128,8 +128,8 @@ def _mesh_stages(listing: ray.data.Dataset, plan: ExportPlan, tally: Any) -> ray
         listing,
         {
             "name": "read",
-            "stage": SubprocessSpec.of(read, reject_crop, pools.photo_timeout_s),
-            "tally": tally,
+            "stage": SubprocessSpec.create(read, reject_crop, pools.photo_timeout_s),
+            "stats": stats,
         },
         batch_size=pools.batch_size,
         num_actors=pools.num_readers,
@@ -144,7 +144,7 @@ def _mesh_stages(listing: ray.data.Dataset, plan: ExportPlan, tally: Any) -> ray
     )
     reconstructed = map_with_actor_pool(
         cropped,
-        {"name": "reconstruct", "stage": reconstruct, "tally": tally},
+        {"name": "reconstruct", "stage": reconstruct, "stats": stats},
         batch_size=pools.batch_size,
         num_actors=pools.num_reconstruct_actors,
         num_cpus=pools.reconstruct_cpus,
@@ -153,7 +153,7 @@ def _mesh_stages(listing: ray.data.Dataset, plan: ExportPlan, tally: Any) -> ray
     write = partial(WriteMeshes, (plan.network.slices, size, size), plan.output, config.kinds)
     return map_with_actor_pool(
         reconstructed,
-        {"name": _LAST_STAGE, "stage": write, "tally": tally},
+        {"name": _LAST_STAGE, "stage": write, "stats": stats},
         batch_size=pools.batch_size,
         num_actors=pools.num_render_actors,
         num_cpus=pools.render_cpus,

@@ -29,7 +29,7 @@ from rayboot.pipeline.actor import StageStats, StageUsage, StatsSnapshot, read_p
 from rayboot.pipeline.blocks import WRITE_CPUS, cut_into_blocks, rows_per_block
 from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.generate_request import CHECKPOINT, LISTING, LOCK, TEST_PHOTOS, GeneratePlan
-from rayboot.pipeline.generate_summary import GenerateSummary, count_rows, summarize
+from rayboot.pipeline.generate_summary import GenerateSummary, count_finished_photos, summarize
 from rayboot.pipeline.graph import LAST_STAGE, build_generate_graph
 from rayboot.pipeline.listing import build_hash_index
 from rayboot.pipeline.retry_rejects import finish_removal
@@ -58,7 +58,9 @@ def generate(plan: GeneratePlan) -> GenerateSummary:
             _LOG.info("%s is finished already", plan.output)
             return summarize(plan.output)
         started = time.monotonic()
-        num_left = plan.num_photos - retry_io(lambda: count_rows(plan.output), plan.output)
+        num_left = plan.num_photos - retry_io(
+            lambda: count_finished_photos(plan.output), plan.output
+        )
         _LOG.info(
             "run %s: %d photos, %d of them to do, into %s",
             run_id, plan.num_photos, num_left, plan.output,
@@ -74,23 +76,23 @@ def _run_stages(plan: GeneratePlan, num_left: int) -> dict[str, StageUsage]:
     require_resources(pools.bundles())
     filesystem, path = arrow_filesystem(plan.output)
     tested = _find_test_pictures(plan)
-    tally = spawn_on_driver_node(StageStats)
+    stats = spawn_on_driver_node(StageStats)
     with (
         translate_ray_errors(plan.output),
         translate_storage_errors(plan.output),
         checkpointed(join_uri(path, CHECKPOINT), filesystem),
-        show_progress("generate", "photo", lambda: read_progress(tally, LAST_STAGE), num_left),
+        show_progress("generate", "photo", lambda: read_progress(stats, LAST_STAGE), num_left),
     ):
-        rows = build_generate_graph(_read_listing(plan), plan, tally, tested)
+        rows = build_generate_graph(_read_listing(plan), plan, stats, tested)
         rows.write_parquet(
             path,
             filesystem=filesystem,
             partition_cols=["outcome"],
             ray_remote_args={"num_cpus": WRITE_CPUS},
         )
-    reading: StatsSnapshot = ray.get(tally.read.remote())
-    ray.kill(tally)
-    return reading.use
+    snapshot: StatsSnapshot = ray.get(stats.snapshot.remote())
+    ray.kill(stats)
+    return snapshot.usage
 
 
 def _find_test_pictures(plan: GeneratePlan) -> str | None:
@@ -124,7 +126,7 @@ def _finish(plan: GeneratePlan, run_id: str) -> GenerateSummary:
     counts = {
         "faces": summary.num_faces,
         "views": summary.num_views,
-        "views_left_out": summary.num_left_out,
+        "views_left_out": summary.num_views_left_out,
         "rejects": num_rejects,
         **plan.left_out,
         **{f"reject/{stage}/{why}": n for (stage, why), n in sorted(summary.rejects.items())},

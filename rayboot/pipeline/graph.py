@@ -22,27 +22,27 @@ _BATCHES_ON_GPU = 4
 
 
 def build_generate_graph(
-    listing: Dataset, plan: GeneratePlan, tally: Any, tested: str | None
+    listing: Dataset, plan: GeneratePlan, stats: Any, tested: str | None
 ) -> Dataset:
     """Listed photos to rows of :data:`rayboot.data.schema.PAIRS_SCHEMA`.
 
     Args:
         listing: rows of :data:`~rayboot.data.readers.PHOTO_SCHEMA`, ``duplicate_of`` added.
         plan: the request.
-        tally: handle of an actor of :class:`~rayboot.pipeline.actor.StageStats`.
+        stats: handle of an actor of :class:`~rayboot.pipeline.actor.StageStats`.
         tested: URI of the pictures that no photo may show; None where there are none.
     """
     pools = plan.config.pools
     cropped = map_with_actor_pool(
         listing,
-        {"name": "read", "stage": _read_stage(plan, tested), "tally": tally},
+        {"name": "read", "stage": _read_stage(plan, tested), "stats": stats},
         batch_size=pools.batch_size,
         num_actors=pools.num_readers,
         num_cpus=pools.reader_cpus,
     )
     reconstructed = map_with_actor_pool(
         cropped,
-        {"name": "reconstruct", "stage": _reconstruct_stage(plan), "tally": tally},
+        {"name": "reconstruct", "stage": _reconstruct_stage(plan), "stats": stats},
         batch_size=pools.batch_size * (_BATCHES_ON_GPU if pools.reconstruct_gpus else 1),
         num_actors=pools.num_reconstruct_actors,
         num_cpus=pools.reconstruct_cpus,
@@ -50,7 +50,7 @@ def build_generate_graph(
     )
     return map_with_actor_pool(
         reconstructed,
-        {"name": LAST_STAGE, "stage": _turn_stage(plan), "tally": tally},
+        {"name": LAST_STAGE, "stage": _turn_stage(plan), "stats": stats},
         batch_size=pools.batch_size,
         num_actors=pools.num_render_actors,
         num_cpus=pools.render_cpus,
@@ -65,9 +65,9 @@ def _read_stage(plan: GeneratePlan, tested: str | None) -> SubprocessSpec:
         size=plan.network.resolution,
         selection=config.selection,
         detect_faces=config.selection.detect_faces,
-        test_pictures=tested,
+        test_hashes=tested,
     )
-    return SubprocessSpec.of(make, reject_crop, config.pools.photo_timeout_s)
+    return SubprocessSpec.create(make, reject_crop, config.pools.photo_timeout_s)
 
 
 def _reconstruct_stage(plan: GeneratePlan) -> Callable[[], Stage]:
@@ -92,4 +92,4 @@ def _turn_stage(plan: GeneratePlan) -> SubprocessSpec:
         model_version=plan.model_digest,
         config_digest=plan.stamp["config_digest"],
     )
-    return SubprocessSpec.of(make, reject_render, plan.config.pools.photo_timeout_s)
+    return SubprocessSpec.create(make, reject_render, plan.config.pools.photo_timeout_s)

@@ -83,12 +83,12 @@ def pack(plan: PackPlan, num_readers: int = 4) -> int:
     if exists(join_uri(plan.output, INDEX_NAME)):
         return plan.num_photos
     filesystem, path = arrow_filesystem(plan.output)
-    tally = spawn_on_driver_node(StageStats)
+    stats = spawn_on_driver_node(StageStats)
     with (
         logged_run(new_run_id()),
         hold_lease(join_uri(plan.output, _LOCK)),
         checkpointed(join_uri(path, _CHECKPOINT), filesystem),
-        show_progress("pack", "photo", lambda: read_progress(tally, "pack"), plan.num_photos),
+        show_progress("pack", "photo", lambda: read_progress(stats, "pack"), plan.num_photos),
     ):
         listing = ray.data.read_parquet(
             join_uri(path, _LISTING), filesystem=filesystem, num_cpus=_READER_CPUS
@@ -99,7 +99,7 @@ def pack(plan: PackPlan, num_readers: int = 4) -> int:
             fn_constructor_kwargs={
                 "name": "pack",
                 "stage": PackPhotos,
-                "tally": tally,
+                "stats": stats,
                 "log": current_context(),
             },
             batch_format="pyarrow",
@@ -108,7 +108,7 @@ def pack(plan: PackPlan, num_readers: int = 4) -> int:
             compute=ActorPoolStrategy(size=num_readers),
         )
         packed.write_parquet(path, filesystem=filesystem, row_group_size=_ROWS_PER_GROUP)
-    ray.kill(tally)
+    ray.kill(stats)
     _write_index(plan)
     return plan.num_photos
 
