@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ from rayboot.pipeline.stages.crop_faces import CropFaces, reject_crop
 from rayboot.pipeline.stages.predict_volume import PredictVolume
 from rayboot.pipeline.stages.records import STAGE_SCHEMA, Solid, decode_solid
 from rayboot.pipeline.stages.render_views import RenderViews, reject_render
+from rayboot.pipeline.stages.write_meshes import INDEX_SCHEMA, WriteMeshes
 from rayboot.registry.registration import resolve_weights
 from tests.pipeline.photos import BAD, mixed_folder
 
@@ -183,6 +185,20 @@ def test_photos_that_crash_a_process_become_rejects(listing: pa.Table, cropped: 
         assert row["face_id"] == listing["face_id"][0].as_py()
     assert rendered["outcome"].to_pylist() == ["reject"]
     assert rendered["thumbnail"][0].is_valid
+
+
+def test_meshes_are_written_below_the_output(tmp_path: Path, cropped: pa.Table) -> None:
+    weights = str(resolve_weights("builtin:compact"))
+    face = cropped.filter(pc.is_null(cropped["reason"])).slice(0, 1)
+    (row,) = PredictVolume(weights, CONFIG.inference, 1, use_gpu=False)(face).to_pylist()
+    rows = [{**row, "face_id": name} for name in ("a/b.jpg", "../b.jpg")]
+    write = WriteMeshes(SHAPE, str(tmp_path), ("ply", "glb"))
+    index = write(pa.Table.from_pylist(rows, schema=STAGE_SCHEMA))
+    assert index.schema == INDEX_SCHEMA
+    written, rejected = index.to_pylist()
+    assert (written["ply"], written["glb"]) == ("a/b_jpg.ply", "a/b_jpg.glb")
+    assert all((tmp_path / written[kind]).stat().st_size > 1000 for kind in ("ply", "glb"))
+    assert (rejected["reason"], rejected["ply"]) == ("unsafe-name", None)
 
 
 def test_each_view_has_its_own_light_with_relighting(
