@@ -17,11 +17,11 @@ from ray.util.annotations import RayDeprecationWarning
 from rayboot.cluster.progress import Progress
 from rayboot.logs import LogContext, adopt_context, current_context
 from rayboot.pipeline.isolation import Stage, SubprocessSpec, SubprocessStage
+from rayboot.pipeline.stage_usage import StageUsage
 
 __all__ = [
     "StageActor",
     "StageStats",
-    "StageUsage",
     "StatsSnapshot",
     "map_with_actor_pool",
     "read_progress",
@@ -29,31 +29,6 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger(__name__)
-
-
-class StageUsage(NamedTuple):
-    """Resources that all actors of a stage used together.
-
-    Attributes:
-        rows: number of rows that passed the stage, one per photo.
-        busy_s: time in which actors processed batches.
-        cpu_s: processor time of all threads, that of receiving and passing on batches included.
-        num_bytes: size of the tables that the stage returned.
-    """
-
-    rows: int
-    busy_s: float
-    cpu_s: float
-    num_bytes: int
-
-    def combined(self, other: "StageUsage") -> "StageUsage":
-        """Returns the sum of both."""
-        return StageUsage(
-            self.rows + other.rows,
-            self.busy_s + other.busy_s,
-            self.cpu_s + other.cpu_s,
-            self.num_bytes + other.num_bytes,
-        )
 
 
 class StageStats:

@@ -6,9 +6,8 @@ run removes them.
 """
 
 import gc
-import posixpath
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,11 +15,8 @@ from ray.data import DataContext
 from ray.data.checkpoint import CheckpointConfig
 
 from rayboot.io.retry import RETRIED_ERRORS
-from rayboot.io.storage import list_files
 
-__all__ = ["checkpointed", "finished_files", "without_progress_bars"]
-
-_PENDING_SUFFIX = ".pending.parquet"
+__all__ = ["checkpointed", "without_progress_bars"]
 
 
 @contextmanager
@@ -48,23 +44,6 @@ def checkpointed(path: str, filesystem: Any) -> Iterator[None]:
         _data_context(checkpoint_config=config, retried_io_errors=[RETRIED_ERRORS]),
     ):
         yield
-
-
-def finished_files(output: str, names: Iterable[str], checkpoint: str) -> list[str]:
-    """Returns the output files that the checkpoint does not record as pending.
-
-    Args:
-        output: URI of the data set.
-        names: names of files below ``output``.
-        checkpoint: folder of the checkpoint below ``output``.
-    """
-    records = (posixpath.basename(name) for name in list_files(output, checkpoint))
-    pending = tuple(
-        record.removesuffix(_PENDING_SUFFIX)
-        for record in records
-        if record.endswith(_PENDING_SUFFIX)
-    )
-    return [name for name in names if not posixpath.basename(name).startswith(pending)]
 
 
 @contextmanager

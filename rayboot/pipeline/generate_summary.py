@@ -13,9 +13,8 @@ import ray
 from rayboot.io.parquet import count_rows, read_table
 from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_uri, list_files
-from rayboot.pipeline.actor import StageUsage
-from rayboot.pipeline.checkpoint import finished_files
-from rayboot.pipeline.generate_request import CHECKPOINT
+from rayboot.pipeline.checkpoint_files import finished_files
+from rayboot.pipeline.stage_usage import StageUsage
 
 __all__ = ["GenerateSummary", "count_finished_photos", "format_summary", "summarize"]
 
@@ -115,7 +114,7 @@ def _list_row_files(output: str) -> list[str]:
     row_files = [
         name for name in names if name.startswith("outcome=") and name.endswith(".parquet")
     ]
-    return finished_files(output, row_files, CHECKPOINT)
+    return finished_files(output, row_files)
 
 
 def format_summary(summary: GenerateSummary) -> str:

@@ -62,6 +62,12 @@ class SubprocessSpec(NamedTuple):
         """
         return cls(pickle.dumps((make_stage, reject)), photo_timeout_s)
 
+    def create_stage(self) -> Stage:
+        """Creates the stage itself, for a caller that runs it in its own process."""
+        make_stage, _ = pickle.loads(self.payload)  # noqa: S301 - pickled by `create` in this run
+        stage: Stage = make_stage()
+        return stage
+
 
 class SubprocessStage:
     """Runs the batches of a stage in a child process.

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import ray
 import ray.data
 from ray.actor import ActorHandle
@@ -35,10 +34,13 @@ from rayboot.pipeline.actor import (
 )
 from rayboot.pipeline.blocks import ROWS_PER_BLOCK, cut_into_blocks
 from rayboot.pipeline.checkpoint import without_progress_bars
+from rayboot.pipeline.generate import generate_stages
 from rayboot.pipeline.generate_config import GenerateConfig
-from rayboot.pipeline.generate_request import LISTING, GeneratePlan, prepare
+from rayboot.pipeline.generate_request import GeneratePlan, prepare_generate
 from rayboot.pipeline.generate_summary import summarize
-from rayboot.pipeline.graph import LAST_STAGE, build_generate_graph
+from rayboot.pipeline.graph import build_graph
+from rayboot.pipeline.in_process_executor import write_block
+from rayboot.pipeline.output_layout import LISTING
 from rayboot.pipeline.planning.capacity import Calibration, Node, compute_capacity
 from rayboot.pipeline.planning.limits import InputSpec
 
@@ -66,10 +68,10 @@ def calibrate_input(config: GenerateConfig) -> CalibratedInput:
     """Lists an input and measures a sample of it; the temporary output is removed.
 
     Raises:
-        RequestError: see :func:`rayboot.pipeline.generate_request.prepare`.
+        RequestError: see :func:`rayboot.pipeline.generate_request.prepare_generate`.
     """
     with scratch_folder(config.output) as folder:
-        plan = prepare(config.replace(output=folder))
+        plan = prepare_generate(config.replace(output=folder))
         with connect():
             # Waits for the nodes of a cluster that starts them on demand: until then there is
             # none to measure.
@@ -120,14 +122,16 @@ def _measure(plan: GeneratePlan, num_photos: int) -> tuple[Calibration, pa.Table
     require_resources(pools.bundles())
     photos = _sample_photos(plan, num_photos)
     stats: ActorHandle[StageStats] = spawn_on_driver_node(StageStats)
+    stages = generate_stages(plan)
+    last_stage = stages[-1].name
     listing = cut_into_blocks(ray.data.from_arrow(photos), ROWS_PER_BLOCK, pools.reader_cpus)
     with (
         without_progress_bars(),
         show_progress(
-            "sample", "photo", lambda: read_progress(stats, LAST_STAGE), total=len(photos)
+            "sample", "photo", lambda: read_progress(stats, last_stage), total=len(photos)
         ),
     ):
-        rows = build_generate_graph(listing, plan, stats, tested=None)
+        rows = build_graph(listing, stages, stats)
         output = pa.concat_tables(rows.iter_batches(batch_size=None, batch_format="pyarrow"))
     snapshot = read_snapshot(stats)
     ray.kill(stats)
@@ -137,7 +141,7 @@ def _measure(plan: GeneratePlan, num_photos: int) -> tuple[Calibration, pa.Table
         cpu_s={name: usage.cpu_s / usage.rows for name, usage in snapshot.usage.items()},
         busy_s={name: usage.busy_s / usage.rows for name, usage in snapshot.usage.items()},
         on_gpu=pools.reconstruct_gpus > 0,
-        start_s=snapshot.first_batch_s[LAST_STAGE],
+        start_s=snapshot.first_batch_s[last_stage],
         engine_rate=float("inf"),
         write_s=0.0,
         write_cpu_s=0.0,
@@ -162,7 +166,8 @@ def _time_writing(output: str, block: pa.Table, num_repeats: int = 5) -> tuple[f
     try:
         for index in range(num_repeats):
             started, cpu_before = time.perf_counter(), time.process_time()
-            _write_block(full, filesystem, path, f"{index}")
+            checkpoint = posixpath.join(path, "checkpoint")
+            write_block(full, filesystem, path, checkpoint, f"{index}", ["outcome"])
             times.append((time.perf_counter() - started, time.process_time() - cpu_before))
         started = time.perf_counter()
         summarize(folder)
@@ -173,25 +178,6 @@ def _time_writing(output: str, block: pa.Table, num_repeats: int = 5) -> tuple[f
             remove(join_uri(folder, name))
     seconds, cpu_s = (statistics.median(values) for values in zip(*times, strict=True))
     return seconds, min(seconds, cpu_s), count_s
-
-
-def _write_block(block: pa.Table, filesystem: Any, path: str, name: str) -> None:
-    """Writes a block as Ray Data with a checkpoint does: record as pending, write, commit."""
-    checkpoint = posixpath.join(path, "checkpoint")
-    filesystem.create_dir(checkpoint, recursive=True)
-    pending, committed = (f"{checkpoint}/{name}{end}.parquet" for end in (".pending", ""))
-    pq.write_table(block.select(["face_id"]), pending, filesystem=filesystem)
-    pq.write_to_dataset(
-        block,
-        path,
-        partition_cols=["outcome"],
-        filesystem=filesystem,
-        basename_template=f"{name}-{{i}}.parquet",
-        existing_data_behavior="overwrite_or_ignore",
-    )
-    for record in (committed, pending):
-        filesystem.get_file_info(record)
-    filesystem.move(pending, committed)
 
 
 def _sample_photos(plan: GeneratePlan, count: int) -> pa.Table:

@@ -5,7 +5,7 @@ import pytest
 
 from rayboot.io.storage import list_files
 from rayboot.pipeline.generate_config import GenerateConfig
-from rayboot.pipeline.generate_request import prepare
+from rayboot.pipeline.generate_request import prepare_generate
 from rayboot.pipeline.planning.calibration import calibrate, calibrate_input
 from rayboot.pipeline.planning.capacity import Node
 from rayboot.pipeline.planning.limits import InputSpec
@@ -22,7 +22,7 @@ def test_a_sample_is_measured_and_its_output_is_removed(
         selection={"detect_faces": False},
         pools={"batch_size": 4},
     )
-    plan = prepare(config)
+    plan = prepare_generate(config)
     before = list_files(str(tmp_path))
     calibration = calibrate(plan, Node(2), num_photos=16)
     assert list_files(str(tmp_path)) == before
