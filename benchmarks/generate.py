@@ -37,7 +37,7 @@ from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig
 from rayboot.pipeline.generate_request import prepare_generate
 from rayboot.pipeline.generate_summary import GenerateSummary
-from rayboot.pipeline.planning.calibration import measure_input
+from rayboot.pipeline.planning.calibration import calibrate_input
 from rayboot.pipeline.planning.capacity import Calibration
 from rayboot.pipeline.planning.scaling import ScalingEstimate, estimate
 from rayboot.pipeline.synthesize import synthesize
@@ -79,9 +79,9 @@ def main(
         )
         floor_s = _floor_s(folder, weights, precision, shape)
         with connect(object_store_memory=store_mb and store_mb * 10**6):
-            size = measure_input(config)
-            (foretold,) = estimate(size.measured, size.photos, size.node, [1], config.pools)
-            config = config.replace(pools=foretold.forecast.pools)
+            size = calibrate_input(config)
+            (foretold,) = estimate(size.calibration, size.photos, size.node, [1], config.pools)
+            config = config.replace(pools=foretold.capacity.pools)
             with watching() as watch:
                 summary = generate(prepare_generate(config))
         output_mb = sum(path.stat().st_size for path in (folder / "pairs").rglob("*.parquet")) / 1e6
@@ -96,7 +96,7 @@ def main(
             **_rates(summary, steady := _steady_rate(folder / "pairs"), floor_s),
             **_stages(summary, config.pools),
             "times_own_cpu_once_started": _times_own_cpu(summary, steady),
-            **_foretold(foretold, size.measured, summary),
+            **_foretold(foretold, size.calibration, summary),
             **watch.record(),
             "output_mb": output_mb,
         }

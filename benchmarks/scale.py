@@ -151,7 +151,7 @@ def pass_blocks(num_blocks: int, rows: int, folder: str) -> dict[str, float]:
     import ray.data
 
     from rayboot.cluster.session import connect
-    from rayboot.pipeline.planning.calibration import empty_stages
+    from rayboot.pipeline.planning.calibration import map_identity_stages
 
     path = Path(folder, "blocks.parquet")
     table = _index(range(num_blocks * rows)).append_column(
@@ -160,7 +160,7 @@ def pass_blocks(num_blocks: int, rows: int, folder: str) -> dict[str, float]:
     pq.write_table(table, path, row_group_size=2048)
     process = psutil.Process()
     with connect():
-        blocks = empty_stages(ray.data.read_parquet(str(path), num_cpus=0.1), rows, 16)
+        blocks = map_identity_stages(ray.data.read_parquet(str(path), num_cpus=0.1), rows, 16)
         started, marks = time.monotonic(), []
         rss_before = process.memory_info().rss
         for _ in blocks.iter_internal_ref_bundles():
@@ -202,14 +202,14 @@ def follow_sleepers(num_blocks: int, folder: str) -> dict[str, float]:
     path = Path(folder, "sleepers.parquet")
     pq.write_table(_index(range(num_blocks * ROWS_PER_BLOCK)), path)
     with connect():
-        tally: Any = ray.remote(num_cpus=0)(StageStats).remote()
+        stats: Any = ray.remote(num_cpus=0)(StageStats).remote()
         made = time.monotonic()
         rows = cut_into_blocks(ray.data.read_parquet(str(path), num_cpus=0.1), ROWS_PER_BLOCK, 0.1)
         for name, (count, row_s) in stages.items():
-            actor = {"name": name, "stage": partial(_Sleeper, row_s), "tally": tally}
+            actor = {"name": name, "stage": partial(_Sleeper, row_s), "stats": stats}
             rows = map_with_actor_pool(rows, actor, 16, num_actors=count, num_cpus=0.1)
         ends = [time.monotonic() - made for _ in rows.iter_internal_ref_bundles()]
-        first_s = ray.get(tally.read.remote()).first_s["read"] - 16 * stages["read"][1]
+        first_s = ray.get(stats.snapshot.remote()).first_batch_s["read"] - 16 * stages["read"][1]
     stations = [
         Station(name, count, ROWS_PER_BLOCK * row_s, 0.0) for name, (count, row_s) in stages.items()
     ]
@@ -218,7 +218,7 @@ def follow_sleepers(num_blocks: int, folder: str) -> dict[str, float]:
     return {
         "foretold_s": foretold.seconds,
         "real_s": ends[-1] - first_s,
-        "foretold_s_a_block": foretold.steady_s,
+        "foretold_s_a_block": foretold.steady_interval_s,
         "real_s_a_block": (ends[last] - ends[first]) / (last - first),
     }
 
@@ -234,7 +234,7 @@ class _Sleeper:
 
 def count_files(num_files: int, folder: str) -> dict[str, float]:
     """A finished set's files, counted."""
-    from rayboot.pipeline.generate_summary import count_rows, summarize
+    from rayboot.pipeline.generate_summary import count_finished_photos, summarize
 
     pairs = Path(folder, "pairs/outcome=face")
     pairs.mkdir(parents=True)
@@ -247,7 +247,10 @@ def count_files(num_files: int, folder: str) -> dict[str, float]:
     for number in range(num_files):
         pq.write_table(table, pairs / f"{number}.parquet")
     record = {"files": float(num_files)}
-    calls: dict[str, Callable[[str], object]] = {"count": count_rows, "summarize": summarize}
+    calls: dict[str, Callable[[str], object]] = {
+        "count": count_finished_photos,
+        "summarize": summarize,
+    }
     for name, call in calls.items():
         started, spent = time.perf_counter(), time.process_time()
         call(str(pairs.parent))

@@ -71,22 +71,22 @@ def plan(
 
     from rayboot.config import load_config
     from rayboot.pipeline.generate_config import GenerateConfig
-    from rayboot.pipeline.planning.calibration import measure_input
+    from rayboot.pipeline.planning.calibration import calibrate_input
     from rayboot.pipeline.planning.scaling import estimate, format_estimates, format_scaling
 
     config = load_config(GenerateConfig, config_path)
     config = config.replace(input=single_or_tuple(inputs)) if inputs else config
-    size = measure_input(config)
+    size = calibrate_input(config)
     counts = (1, 2, 4, 8, 16, 32, 64) if nodes is None else (nodes,)
-    rows = estimate(size.measured, size.photos, size.node, counts, config.pools)
-    table = format_estimates(size.measured, size.node, rows)
+    rows = estimate(size.calibration, size.photos, size.node, counts, config.pools)
+    table = format_estimates(size.calibration, size.node, rows)
     click.echo(f"{size.photos.num_photos} photos; {table}")
     if nodes is not None:
-        pools = rows[0].forecast.pools
+        pools = rows[0].capacity.pools
         changes = {"pools": pools.model_dump(mode="json", exclude_defaults=True)}
         click.echo(yaml.safe_dump(changes, sort_keys=False), nl=False)
         return
-    scaled = format_scaling(size.measured, size.photos, size.node, counts, config.pools, sizes)
+    scaled = format_scaling(size.calibration, size.photos, size.node, counts, config.pools, sizes)
     click.echo(f"\n{scaled}")
 
 

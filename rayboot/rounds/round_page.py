@@ -69,7 +69,7 @@ def _facts(
     return {
         "photographs": photos if isinstance(photos, str) else ", ".join(photos),
         "turns in yaw": ", ".join(f"±{step:g}°" for step in turns),
-        "views left out": f"{summary.num_left_out} that would leave the volume",
+        "views left out": f"{summary.num_views_left_out} that would leave the volume",
         "training": f"{optimizer.num_epochs} epochs, batch {optimizer.batch_size}, rate "
         f"{optimizer.learning_rate:g}, halved every {optimizer.lr_halving_epochs}; "
         f"{config.finetune.source_fraction:.0%} unrotated photos",

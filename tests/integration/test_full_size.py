@@ -54,7 +54,7 @@ def test_all_views_are_made(faces: dict[str, RenderedFace], mesh: str) -> None:
     face = faces[mesh]
     assert sorted(view.yaw_deg for view in face.views) == [-60, -40, -20, 20, 40, 60]
     assert face.images.shape == (6, SIZE, SIZE, 3)
-    assert face.num_left_out == 0
+    assert face.num_views_left_out == 0
 
 
 def test_a_thinned_mesh_draws_the_same_pictures(faces: dict[str, RenderedFace]) -> None:
