@@ -14,7 +14,7 @@ import click
 
 from rayboot.evaluate.report.html_page import format_bands, tabulate_bands
 from rayboot.evaluate.results import FaceError
-from rayboot.rounds.demo import demo_config, make_faces
+from rayboot.rounds.demo import demo_config, synthesize_demo_faces
 from rayboot.rounds.round import RoundResult, run_round
 from rayboot.rounds.round_config import RoundConfig
 from rayboot.rounds.steps import AFTER, BEFORE
@@ -31,7 +31,7 @@ def main(out: Path, model: str, num_rounds: int, seed: int) -> None:
     """Runs the rounds; prints a table and writes ``OUT/rounds.json``."""
     config = demo_config(seed)
     out = out.resolve()
-    make_faces(out, config)
+    synthesize_demo_faces(out, config)
     first = config.round_config(out)
     teacher, records = model, list[dict[str, object]]()
     errors: dict[str, list[FaceError]] = {}

@@ -20,8 +20,8 @@ from rayboot.evaluate.results import FaceError
 from rayboot.evaluate.run import measure, prepare_evaluation
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_request import prepare
-from rayboot.rounds.demo import DemoConfig, demo_config, make_faces
-from rayboot.rounds.view_angles import AnglesConfig, choose_steps
+from rayboot.rounds.demo import DemoConfig, demo_config, synthesize_demo_faces
+from rayboot.rounds.view_angles import AnglesConfig, choose_yaw_steps
 from rayboot.train.finetune import finetune
 from rayboot.train.training_config import FinetuneConfig
 
@@ -56,7 +56,7 @@ def main(out: Path, seed: int, only: tuple[str, ...]) -> None:
     """Prints a row a variant: changes by band of |yaw| against the network before."""
     config = demo_config(seed)
     out = out.resolve()
-    make_faces(out, config)
+    synthesize_demo_faces(out, config)
     bands = config.round_config(out).evaluation.bands
     click.echo("| variant | " + " | ".join(f"{low:g} to {high:g}" for low, high in bands) + " |")
     click.echo("|---" * (len(bands) + 1) + "|")
@@ -101,7 +101,7 @@ def _pairs(out: Path, name: str, config: DemoConfig) -> str:
     target = out / "pairs"
     if name == "angles":
         target = out / "pairs-angles"
-        steps = choose_steps(request, AnglesConfig())
+        steps = choose_yaw_steps(request, AnglesConfig())
         click.echo(f"angles: {steps}", err=True)
         views = request.views.replace(preset=None, yaw_steps_deg=steps)
         request = request.replace(views=views)

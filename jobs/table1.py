@@ -27,7 +27,7 @@ from rayboot.evaluate.results import Results
 from rayboot.evaluate.run import measure, prepare_evaluation
 from rayboot.io.storage import exists, join_uri, write_bytes
 from rayboot.pipeline.synthesize import synthesize
-from rayboot.rounds.demo import DemoConfig, demo_config, make_faces
+from rayboot.rounds.demo import DemoConfig, demo_config, synthesize_demo_faces
 from rayboot.rounds.round import run_round
 from rayboot.synthesis import SynthesisConfig, YawConfig
 
@@ -69,7 +69,7 @@ def main(out: Path, num_seeds: int) -> None:
 
 def run_seed(folder: Path, demo: DemoConfig) -> Results:
     """Makes the faces, runs a round a variant, and measures all on both sets."""
-    make_faces(folder, demo)
+    synthesize_demo_faces(folder, demo)
     for name, faces in test_faces(demo).items():
         if not exists(join_uri(str(folder / name), "truth/topology.npz")):
             synthesize(faces, str(folder / name))
