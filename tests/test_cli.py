@@ -114,6 +114,17 @@ def test_commands_that_need_a_config_refuse_a_missing_one(tmp_path: Path) -> Non
         assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.egl
+def test_pretrain_prints_nothing_but_the_weights_to_stdout(
+    synthetic_set: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "pretrain.yaml"
+    config.write_text(f"data: {synthetic_set}\noutput: {tmp_path}\noptimizer: {{num_epochs: 1}}\n")
+    done = CliRunner().invoke(cli.main, ["pretrain", "--config", str(config)])
+    assert (done.exit_code, done.stdout) == (0, f"{tmp_path / 'vrn.safetensors'}\n"), done.output
+    assert (tmp_path / "vrn.safetensors").exists()
+
+
 def test_the_version_is_that_of_the_package() -> None:
     result = CliRunner().invoke(cli.main, ["--version"])
     assert result.stdout == f"rayboot, version {__version__}\n"

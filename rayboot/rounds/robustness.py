@@ -28,7 +28,7 @@ from rayboot.evaluate.run import measure, prepare_evaluation
 from rayboot.io.storage import require_writable, write_bytes
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig
-from rayboot.pipeline.generate_request import GeneratePlan, prepare
+from rayboot.pipeline.generate_request import GeneratePlan, prepare_generate
 from rayboot.registry.model_names import BUILTIN_COMPACT
 from rayboot.rounds.view_angles import distribute_steps
 
@@ -122,7 +122,7 @@ def prepare_robustness(config: RobustnessConfig) -> RobustnessPlan:
     if config.input is None:
         raise RequestError("robustness needs photos: give `input` in the config, or --input")
     require_writable(config.output)
-    renders = {name: prepare(config.generate_config(name)) for name in config.models}
+    renders = {name: prepare_generate(config.generate_config(name)) for name in config.models}
     return RobustnessPlan(config, Path(config.output), renders)
 
 

@@ -18,7 +18,7 @@ from rayboot.models import load_network
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 from rayboot.pipeline.generate_config import GenerateConfig
-from rayboot.pipeline.generate_request import GeneratePlan, prepare
+from rayboot.pipeline.generate_request import GeneratePlan, prepare_generate
 from rayboot.registry.registration import InputExamples, register_weights, resolve_weights
 from rayboot.registry.runs import Run
 from rayboot.rounds.drift import measure_drift
@@ -72,7 +72,7 @@ def plan_pairs(config: RoundConfig, model: str, yaw_steps_deg: tuple[float, ...]
     if yaw_steps_deg:
         views = request.views.replace(preset=None, yaw_steps_deg=yaw_steps_deg)
         request = request.replace(views=views)
-    return prepare(request)
+    return prepare_generate(request)
 
 
 def pairs_config(config: RoundConfig, model: str) -> GenerateConfig:
