@@ -72,7 +72,7 @@ def list_loose(num_photos: int, folder: str) -> dict[str, float]:
     """Measures the step from a bucket's objects to the listing of a run, without a real store."""
     import fsspec
 
-    class Bucket(fsspec.AbstractFileSystem):
+    class Bucket(fsspec.AbstractFileSystem):  # type: ignore[misc] # fsspec has no types
         """Returns entries like those of s3fs."""
 
         protocol = "bucket"

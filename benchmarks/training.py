@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import commit, describe_machine
@@ -138,7 +139,7 @@ def _time_workers(setting: Setting, num_workers: int) -> list[float]:
     with mp.Manager() as manager:
         rates = manager.dict()
         worker = partial(_worker, setting, num_workers, rates)
-        torch.multiprocessing.spawn(worker, nprocs=num_workers)
+        spawn(worker, nprocs=num_workers)
         by_worker = [rates[rank] for rank in range(num_workers)]
     return [sum(turn) for turn in zip(*by_worker, strict=True)]
 

@@ -66,7 +66,7 @@ def replace_worker(stack: Stack, number: int) -> None:
 
 
 def restart_ray(stack: Stack) -> None:
-    """Restarts the head at its former address, and the workers that it no longer knows."""
+    """Restarts the head at its former address, and replaces the workers, which it has forgotten."""
     for worker in stack.workers:
         if worker.pid is not None and worker.ended() is None:
             kill(worker)
