@@ -22,8 +22,8 @@ from rayboot.train.training_config import FinetuneSettings
 
 __all__ = ["DATASET_NAME", "DemoConfig", "demo_config", "run_demo", "synthesize_demo_faces"]
 
-DATASET_NAME = "made faces"
-"""Name of the evaluation data set in stored results; it is part of the round's digest."""
+DATASET_NAME = "synthetic faces"
+"""Name of the evaluation data set in results and reports."""
 
 
 class DemoConfig(FrozenConfig):

@@ -38,7 +38,7 @@ from rayboot.rounds.steps import (
     CHAMPION,
     FIRST_TEACHER,
     StatisticsByModel,
-    describe_shapes,
+    measure_shape_statistics,
     evaluate_models,
     finetune_candidate,
     pairs_config,
@@ -110,7 +110,7 @@ def run_round(config: RoundConfig) -> RoundResult:
             evaluation = plan_evaluation(config, model, _champion_uri(config, state), candidate)
             measured = evaluate_models(evaluation)
         with steps.timed("drift"):
-            statistics = describe_shapes(config, model, candidate)
+            statistics = measure_shape_statistics(config, model, candidate)
         decision = _decide(config, measured, statistics)
         with steps.timed("register"):
             _register(config, run, steps, candidate, measured, decision)

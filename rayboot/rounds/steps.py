@@ -33,7 +33,7 @@ __all__ = [
     "EVALUATION",
     "FIRST_TEACHER",
     "StatisticsByModel",
-    "describe_shapes",
+    "measure_shape_statistics",
     "evaluate_models",
     "finetune_candidate",
     "pairs_config",
@@ -129,7 +129,7 @@ def evaluate_models(plan: EvaluationPlan) -> Measurements:
     return measure(plan)
 
 
-def describe_shapes(config: RoundConfig, model: str, candidate: Path) -> StatisticsByModel:
+def measure_shape_statistics(config: RoundConfig, model: str, candidate: Path) -> StatisticsByModel:
     """Returns shape statistics of first teacher and candidate; stores ``output/drift.json``."""
     path = Path(config.output) / "drift.json"
     if path.exists():

@@ -23,7 +23,7 @@ SIZE, SLICES = 192, 200
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RenderedFace]:
-    """The same face with the coarse and with the full surface grid, by that name."""
+    """One face rendered with the coarse and with the full surface grid, by the name of the grid."""
     uri = str(tmp_path_factory.mktemp("full"))
     config = SynthesisConfig(
         num_identities=1,

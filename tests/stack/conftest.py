@@ -37,7 +37,7 @@ class StackCommand:
             time.sleep(0.5)
 
     def output(self) -> str:
-        """Returns everything that was printed so far."""
+        """Returns everything that the stack has printed."""
         return self._out.read_text()
 
     def exports(self) -> dict[str, str]:
