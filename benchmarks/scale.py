@@ -203,14 +203,14 @@ def simulate_sleepers(num_blocks: int, folder: str) -> dict[str, float]:
     path = Path(folder, "sleepers.parquet")
     pq.write_table(_index(range(num_blocks * ROWS_PER_BLOCK)), path)
     with connect():
-        tally: Any = ray.remote(num_cpus=0)(StageStats).remote()
+        stats: Any = ray.remote(num_cpus=0)(StageStats).remote()
         started = time.monotonic()
         rows = cut_into_blocks(ray.data.read_parquet(str(path), num_cpus=0.1), ROWS_PER_BLOCK, 0.1)
         for name, (count, row_s) in stages.items():
             actor = {"name": name, "stage": partial(_Sleeper, row_s), "stats": stats}
             rows = map_with_actor_pool(rows, actor, 16, num_actors=count, num_cpus=0.1)
         ends = [time.monotonic() - started for _ in rows.iter_internal_ref_bundles()]
-        first_s = ray.get(tally.snapshot.remote()).first_batch_s["read"] - 16 * stages["read"][1]
+        first_s = ray.get(stats.snapshot.remote()).first_batch_s["read"] - 16 * stages["read"][1]
     stations = [
         Station(name, count, ROWS_PER_BLOCK * row_s, 0.0) for name, (count, row_s) in stages.items()
     ]

@@ -16,7 +16,7 @@ from rayboot.geometry.landmarks68 import landmarks_from_pose, lift_landmarks
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose, estimate_pose
 from rayboot.geometry.views import View, plan_views, view_transform
-from rayboot.geometry.volume import clipped_fraction, pack_occupancy
+from rayboot.geometry.volume import clipped_fraction, occupied_points, pack_occupancy
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.stages.records import Row, Solid, decode_solid, map_rows, table_to_rows
 from rayboot.render import Renderer, Scene
