@@ -14,10 +14,9 @@ from typing import NamedTuple
 from rayboot import __version__
 from rayboot.cluster.session import connect
 from rayboot.errors import ConflictError, RequestError
-from rayboot.evaluate.measure import Measurements
-from rayboot.evaluate.report.html_page import BandRow, tabulate_bands
+from rayboot.evaluate.metrics.bands import BandRow, tabulate_bands
 from rayboot.evaluate.results import FaceError
-from rayboot.evaluate.run import record_evaluation
+from rayboot.evaluate.run import Evaluation, record_evaluation
 from rayboot.io.storage import require_writable
 from rayboot.logs import logged_run
 from rayboot.models import read_config
@@ -181,7 +180,7 @@ def _champion_uri(config: RoundConfig, state: RoundState) -> str | None:
     return state.champion and f"models:/{config.registered_model}/{state.champion}"
 
 
-def _judge(config: RoundConfig, measured: Measurements, shapes: Shapes) -> GateDecision:
+def _judge(config: RoundConfig, measured: Evaluation, shapes: Shapes) -> GateDecision:
     """The gate's answer; drift refuses whatever the errors say."""
     errors = measured.results.errors()
     verdict = judge(errors.get(CHAMPION, errors[BEFORE]), errors[AFTER], config.gate)
@@ -223,7 +222,7 @@ def _register(
     run: Run,
     steps: _Steps,
     candidate: Path,
-    measured: Measurements,
+    measured: Evaluation,
     verdict: GateDecision,
 ) -> None:
     """Registers the candidate and, if it passed, makes it the champion; each once."""
