@@ -117,7 +117,7 @@ class Comparison:
         if align == "correspondence":
             original = (closest.point[over] - transform.translation) @ transform.rotation
             return self._correspondence_distances(original / transform.scale, points[over])
-        return closest.distance[over]
+        return np.asarray(closest.distance[over])
 
     def _faces_to_search(self, shape: Mesh | np.ndarray, name: str) -> np.ndarray | None:
         """Returns the triangles that hold closest points; None if closest points are vertices."""

@@ -217,7 +217,7 @@ def test_the_published_files_are_read_with_their_conventions(shared_dir: Path) -
     turned = 0
     for row in listing.rows.to_pylist()[:40]:
         face = faces.read(row, 96)
-        # Positive yaw turns the nose to the viewer's right: it is right of the midpoint of the eyes.
+        # Positive yaw turns the nose to the viewer's right, relative to the midpoint of the eyes.
         offset = face.vertices[30] - face.vertices[[36, 45]].mean(axis=0)
         if abs(face.yaw_deg) > 20:
             assert np.sign(offset[0]) == np.sign(face.yaw_deg)

@@ -95,7 +95,7 @@ def test_a_region_changes_the_choice_of_vertices_only(synthetic: Synthetic) -> N
 
 
 def test_full_turns_do_not_change_the_shape(synthetic: Synthetic, tmp_path: Path) -> None:
-    data, model, projected = synthetic
+    _, model, projected = synthetic
     fit = SyntheticFit.random(np.random.default_rng(0))
     write_fit(tmp_path, "image00000", projected[0][MODEL.keypoints], fit)
     fit.pose[:3] += 2 * np.pi * np.array([1, -1, 1])
@@ -147,7 +147,7 @@ def test_a_shape_model_of_another_layout_is_refused(
 
 
 def test_fits_of_another_model_are_refused(synthetic: Synthetic, tmp_path: Path) -> None:
-    _, _, projected = synthetic
+    data, _, projected = synthetic
     other = MODEL._replace(shape=MODEL.shape[:, :-1]).write(tmp_path / "other")
     with pytest.raises(RequestError, match="5 coefficients of shape"):
         Aflw2000DenseDataset(data=data, shape_model=other).list_faces()

@@ -57,7 +57,7 @@ def uri(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) ->
             "shape": row["shape"],
             "views": views,
         }
-        faces.append({name: kndataset.get(name) for name in FACE_COLUMNS})
+        faces.append({name: known.get(name) for name in FACE_COLUMNS})
     return write_pairs(tmp_path_factory.mktemp("pairs") / "set", faces)
 
 
