@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from rayboot.evaluate.report.html_page import format_bands, tabulate_bands
+from rayboot.evaluate.metrics.bands import format_bands, tabulate_bands
 from rayboot.evaluate.results import FaceError
 from rayboot.rounds.demo import demo_config, synthesize_demo_faces
 from rayboot.rounds.round import RoundResult, run_round

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from rayboot.evaluate.report.html_page import tabulate_bands
+from rayboot.evaluate.metrics.bands import tabulate_bands
 from rayboot.rounds.demo import demo_config, run_demo
 
 BANDS = ((0, 15), (15, 30), (30, 45), (45, 60), (60, 90))

@@ -14,8 +14,8 @@ import click
 
 from rayboot.cluster.session import connect
 from rayboot.evaluate.evaluation_config import EvaluateConfig
+from rayboot.evaluate.metrics.bands import tabulate_bands
 from rayboot.evaluate.metrics.statistics import Interval
-from rayboot.evaluate.report.html_page import tabulate_bands
 from rayboot.evaluate.results import FaceError
 from rayboot.evaluate.run import measure, prepare_evaluation
 from rayboot.pipeline.generate import generate

@@ -18,11 +18,11 @@ import pyarrow.compute as pc
 from rayboot.cluster.session import connect
 from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import EvaluateConfig, MeasureConfig
-from rayboot.evaluate.measure import Measurements
-from rayboot.evaluate.report.html_page import format_bands, tabulate_bands
+from rayboot.evaluate.measurements import Measurements
+from rayboot.evaluate.metrics.bands import format_bands, tabulate_bands
 from rayboot.evaluate.report.plots import plot_cumulative, plot_nme_against_yaw, plot_yaw_histogram
 from rayboot.evaluate.report.summary import summarize
-from rayboot.evaluate.report.tables import table_latex, table_markdown
+from rayboot.evaluate.report.tables import format_latex_table, format_markdown_table
 from rayboot.evaluate.results import Results
 from rayboot.evaluate.run import measure, prepare_evaluation
 from rayboot.io.storage import exists, join_uri, write_bytes
@@ -51,9 +51,9 @@ def main(out: Path, num_seeds: int) -> None:
     models = {name: name for name in pooled.models}
     summary = summarize(Measurements(pooled, {}, {}), config, models, {})
     write_bytes(str(out / "summary.json"), (json.dumps(summary, indent=1) + "\n").encode())
-    write_bytes(str(out / "table1.md"), table_markdown(summary).encode())
-    write_bytes(str(out / "table1.tex"), table_latex(summary).encode())
-    click.echo(table_markdown(summary))
+    write_bytes(str(out / "table1.md"), format_markdown_table(summary).encode())
+    write_bytes(str(out / "table1.tex"), format_latex_table(summary).encode())
+    click.echo(format_markdown_table(summary))
     for name in pooled.datasets:
         errors = pooled.errors(name)
         for part, plot in {

@@ -98,14 +98,14 @@ def _evaluate_accuracy(config_path: Path) -> None:
     from rayboot.cluster.session import connect
     from rayboot.config import load_config
     from rayboot.evaluate.evaluation_config import EvaluateConfig
-    from rayboot.evaluate.report.html_page import format_bands, tabulate_bands
+    from rayboot.evaluate.metrics.bands import format_bands, tabulate_bands
     from rayboot.evaluate.run import evaluate, prepare_evaluation
 
     plan = prepare_evaluation(load_config(EvaluateConfig, config_path))
     with connect():
         result = evaluate(plan)
     for name in plan.config.datasets:
-        rows = tabulate_bands(result.measured.results.errors(name), plan.config.bands)
+        rows = tabulate_bands(result.evaluation.results.errors(name), plan.config.bands)
         click.echo(f"{name}: {format_bands(rows, list(plan.models))}")
     click.echo(result.report)
 
@@ -161,7 +161,7 @@ def run_round(
 
 
 def _echo_round(result: "RoundResult") -> None:
-    from rayboot.evaluate.report.html_page import format_bands
+    from rayboot.evaluate.metrics.bands import format_bands
 
     click.echo(format_bands(result.rows, list(result.errors)))
     decision = "passed, the candidate is the champion" if result.promoted else "not passed"

@@ -14,10 +14,9 @@ from typing import NamedTuple
 from rayboot import __version__
 from rayboot.cluster.session import connect
 from rayboot.errors import ConflictError, RequestError
-from rayboot.evaluate.measure import Measurements
-from rayboot.evaluate.report.html_page import BandRow, tabulate_bands
+from rayboot.evaluate.metrics.bands import BandRow, tabulate_bands
 from rayboot.evaluate.results import FaceError
-from rayboot.evaluate.run import record_evaluation
+from rayboot.evaluate.run import Evaluation, record_evaluation
 from rayboot.io.storage import require_writable
 from rayboot.logs import logged_run
 from rayboot.models import read_config
@@ -197,7 +196,7 @@ def _champion_uri(config: RoundConfig, state: RoundState) -> str | None:
 
 
 def _decide(
-    config: RoundConfig, measured: Measurements, statistics: StatisticsByModel
+    config: RoundConfig, measured: Evaluation, statistics: StatisticsByModel
 ) -> GateDecision:
     """Returns the gate's decision; a candidate whose shapes drift never passes."""
     errors = measured.results.errors()
@@ -243,7 +242,7 @@ def _register(
     run: Run,
     steps: _StepRecorder,
     candidate: Path,
-    measured: Measurements,
+    measured: Evaluation,
     decision: GateDecision,
 ) -> None:
     """Registers the candidate and promotes it if it passed; skips what was done before."""

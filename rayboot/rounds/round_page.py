@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from rayboot.data.images import encode_image
-from rayboot.evaluate.measure import Measurements
 from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics
-from rayboot.evaluate.report.html_page import Figure, RejectCount
+from rayboot.evaluate.report.html_page import RejectCount, ReportFigure
 from rayboot.evaluate.report.outputs import PageContext, ReportInput, write_outputs
-from rayboot.evaluate.run import EvaluationPlan
+from rayboot.evaluate.run import Evaluation, EvaluationPlan
 from rayboot.io.storage import write_bytes
 from rayboot.pipeline.generate_summary import GenerateSummary
 from rayboot.pipeline.preview import pairs_sheet
@@ -24,7 +23,7 @@ def write_page(
     config: RoundConfig,
     state: RoundState,
     plan: EvaluationPlan,
-    measured: Measurements,
+    measured: Evaluation,
     summary: GenerateSummary,
     statistics: StatisticsByModel,
 ) -> tuple[Path, list[Path]]:
@@ -53,7 +52,7 @@ def write_page(
             f"{decision}: {state.reason}."
         ),
         figures=[
-            Figure(
+            ReportFigure(
                 "Source photos and their views",
                 "First the crop as the network receives it, then the renders of the reconstructed "
                 "shape, rotated away from the camera and cropped again.",
@@ -63,7 +62,7 @@ def write_page(
         rejects=[RejectCount(*key, count) for key, count in sorted(summary.rejects.items())],
         facts=_page_facts(config, state, summary, statistics),
     )
-    report_input = ReportInput(plan.config, plan.models, plan.weights, measured)
+    report_input = ReportInput(plan.config, plan.models, plan.weights, *measured)
     page, files = write_outputs(report_input, plan.output, context, output / "report.html")
     return page, [output / CONTACT_SHEET, *files]
 

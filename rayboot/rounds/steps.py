@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from rayboot.evaluate.evaluation_config import EvaluateConfig
-from rayboot.evaluate.measure import Measurements
 from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics
 from rayboot.evaluate.report.examples import pick_by_yaw, read_dataset_faces
-from rayboot.evaluate.run import EvaluationPlan, measure, prepare_evaluation
+from rayboot.evaluate.run import Evaluation, EvaluationPlan, measure, prepare_evaluation
 from rayboot.io.storage import write_bytes
 from rayboot.models import load_network
 from rayboot.models.network_config import InferenceConfig
@@ -124,7 +123,7 @@ def plan_evaluation(
     )
 
 
-def evaluate_models(plan: EvaluationPlan) -> Measurements:
+def evaluate_models(plan: EvaluationPlan) -> Evaluation:
     """Returns the errors of all networks; only faces without a stored result are evaluated."""
     return measure(plan)
 
@@ -144,7 +143,7 @@ def measure_shape_statistics(config: RoundConfig, model: str, candidate: Path) -
 
 
 def register_candidate(
-    config: RoundConfig, run: Run, candidate: Path, measured: Measurements, tags: Mapping[str, str]
+    config: RoundConfig, run: Run, candidate: Path, measured: Evaluation, tags: Mapping[str, str]
 ) -> str:
     """Registers the candidate with two evaluation faces as its example; returns its version."""
     network = load_network(candidate)
