@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from rayboot.cluster.session import connect
 from rayboot.geometry.volume import pack_occupancy, unpack_occupancy
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.rounds.demo import demo_config
 from rayboot.rounds.drift import DriftConfig, detect_drift, measure_drift
 from rayboot.train.finetune import finetune
@@ -33,7 +33,7 @@ MODEL = "builtin:compact"
 @click.option("--epochs", default=1, show_default=True)
 def main(pairs: Path, out: Path, epochs: int) -> None:
     """Prints the figures of each run as JSON, a line each."""
-    weights = {"first": resolve_weights(MODEL)}
+    weights = {"first": resolve_model(MODEL).path}
     for name in ("one-face", "one-side"):
         copy_with(pairs, out / name, one_face if name == "one-face" else one_side)
         weights[name] = train(out / name, out / f"{name}.safetensors", epochs)

@@ -41,7 +41,7 @@ from rayboot.pipeline.planning.calibration import measure_input
 from rayboot.pipeline.planning.capacity import Calibration
 from rayboot.pipeline.planning.scaling import ScalingEstimate, estimate
 from rayboot.pipeline.synthesize import synthesize
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.synthesis import SynthesisConfig
 
 _MOST_IDENTITIES = 400
@@ -63,7 +63,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="rayboot-generate-") as name:
         folder = Path(name)
         shape = (200, 192, 192) if full else (96, 96, 96)
-        weights = resolve_weights("builtin:compact")
+        weights = resolve_model("builtin:compact").path
         if full:
             weights = relief_vrn(folder / "vrn.safetensors")
         photos = _make_photos(folder, num_photos, shape, full)

@@ -1,6 +1,5 @@
 """An evaluation as a run of its own: models on sets of faces, rows first, then all else."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +12,7 @@ from rayboot.evaluate.report.outputs import ReportInput, write_outputs
 from rayboot.evaluate.report.summary import summarize
 from rayboot.io.storage import require_writable, write_bytes
 from rayboot.logs import logged_run, new_run_id
-from rayboot.registry.registration import pin_model_version, resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.registry.runs import Run, open_run
 
 __all__ = [
@@ -67,12 +66,17 @@ def prepare_evaluation(config: EvaluateConfig) -> EvaluationPlan:
         )
     for faces in config.datasets.values():
         faces.list_faces()
-    uri = config.tracking_uri
-    models = {name: pin_model_version(model, uri) for name, model in config.models.items()}
-    weights = {name: resolve_weights(model, uri) for name, model in models.items()}
+    resolved = {
+        name: resolve_model(model, config.tracking_uri) for name, model in config.models.items()
+    }
     require_writable(config.output)
-    digests = {n: hashlib.sha256(path.read_bytes()).hexdigest() for n, path in weights.items()}
-    return EvaluationPlan(config, Path(config.output), models, weights, digests)
+    return EvaluationPlan(
+        config,
+        Path(config.output),
+        {name: model.uri for name, model in resolved.items()},
+        {name: model.path for name, model in resolved.items()},
+        {name: model.sha256 for name, model in resolved.items()},
+    )
 
 
 def measure(plan: EvaluationPlan) -> Measurements:

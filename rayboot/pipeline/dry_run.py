@@ -6,12 +6,11 @@ import numpy as np
 import pyarrow as pa
 
 from rayboot.errors import RequestError
-from rayboot.models import read_config
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.stages.crop_faces import CropFaces
 from rayboot.pipeline.stages.predict_volume import PredictVolume
 from rayboot.pipeline.stages.render_views import RenderViews
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 
 __all__ = ["generate_in_process"]
 
@@ -33,12 +32,12 @@ def generate_in_process(config: GenerateConfig, photos: pa.Table, num_faces: int
     Raises:
         RequestError: there is no such model, or none of the photos tried gives a pair.
     """
-    weights = resolve_weights(config.model, config.tracking_uri)
-    network = read_config(weights)
+    model = resolve_model(config.model, config.tracking_uri)
+    network = model.config
     shape = (network.slices, network.resolution, network.resolution)
     read = CropFaces(network.resolution, config.selection, config.selection.detect_faces)
     reconstruct = PredictVolume(
-        str(weights),
+        str(model.path),
         config.inference,
         _AT_ONCE,
         use_gpu=False,

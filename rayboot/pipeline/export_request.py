@@ -1,6 +1,5 @@
 """A request for meshes: checked before Ray starts, and written down for those that resume it."""
 
-import hashlib
 import io
 import json
 from typing import Literal, NamedTuple
@@ -12,11 +11,11 @@ from rayboot.data.readers.directory import list_photos
 from rayboot.errors import RequestError
 from rayboot.io.storage import exists, join_uri, read_bytes, require_writable, write_bytes
 from rayboot.logs import new_run_id
-from rayboot.models import NetworkConfig, read_config
+from rayboot.models import NetworkConfig
 from rayboot.models.network_config import InferenceConfig
 from rayboot.pipeline.generate_config import PoolConfig
 from rayboot.pipeline.listing import mark_duplicates
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 
 __all__ = [
     "CHECKPOINT",
@@ -73,27 +72,26 @@ def prepare_export(
             what another model or input made.
     """
     config = config or ReconstructConfig()
-    weights = resolve_weights(model, tracking_uri)
-    payload = weights.read_bytes()
+    resolved = resolve_model(model, tracking_uri)
     stamp = {
         "input": input_uri,
-        "model_digest": hashlib.sha256(payload).hexdigest(),
+        "model_digest": resolved.sha256,
         "config_digest": config.replace(pools=PoolConfig()).digest(),
     }
     require_writable(output_uri)
-    copy = join_uri(output_uri, f"_run/weights{weights.suffix}")
+    copy = join_uri(output_uri, f"_run/weights{resolved.path.suffix}")
     if exists(join_uri(output_uri, _STAMP)):
         stored = json.loads(read_bytes(join_uri(output_uri, _STAMP)))
         _require_same(output_uri, stored, stamp)
         num_photos = stored["num_photos"]
     else:
-        write_bytes(copy, payload)
+        write_bytes(copy, resolved.path.read_bytes())
         num_photos = _write_listing(input_uri, output_uri)
         # Written last: with it the listing is whole.
         stored = {**stamp, "num_photos": num_photos, "run_id": new_run_id()}
         write_bytes(join_uri(output_uri, _STAMP), json.dumps(stored, indent=1).encode())
     run_id = stored.get("run_id", stamp["config_digest"][:32])
-    return ExportPlan(config, copy, read_config(weights), num_photos, output_uri, run_id)
+    return ExportPlan(config, copy, resolved.config, num_photos, output_uri, run_id)
 
 
 def _write_listing(input_uri: str, output_uri: str) -> int:

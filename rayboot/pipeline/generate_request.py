@@ -4,7 +4,6 @@ What can be refused is refused here. The photos are listed once: a resumed run d
 the rest of that listing, and asks neither the store nor the photos again.
 """
 
-import hashlib
 import io
 import json
 from pathlib import Path
@@ -19,10 +18,10 @@ from rayboot.data.detector import FaceDetector
 from rayboot.errors import RequestError
 from rayboot.io.storage import exists, join_uri, read_bytes, require_writable, write_bytes
 from rayboot.logs import new_run_id
-from rayboot.models import NetworkConfig, read_config
+from rayboot.models import NetworkConfig
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.listing import list_inputs, mark_duplicates, subsample_videos
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 
 __all__ = [
     "CHECKPOINT",
@@ -70,17 +69,16 @@ def prepare(config: GenerateConfig) -> GeneratePlan:
     """
     if config.input is None or config.output is None:
         raise RequestError("generate needs an input and an output: in the config, or as flags")
-    weights = resolve_weights(config.model, config.tracking_uri)
-    model_digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    model = resolve_model(config.model, config.tracking_uri)
     stamp = {
         "config_digest": config.content_digest(),
-        "model_digest": model_digest,
+        "model_digest": model.sha256,
         "code_version": rayboot.__version__,
     }
     require_writable(config.output)
     stored = _stored_request(config.output)
     if stored is None:
-        write_bytes(_weights_uri(config.output, weights), weights.read_bytes())
+        write_bytes(_weights_uri(config.output, model.path), model.path.read_bytes())
         listed = write_listing(config.input, config.frame_step, config.output)
         identity = {**stamp, "run_id": new_run_id(), "input": _as_list(config.input)}
         stored = {**identity, **listed}
@@ -93,9 +91,9 @@ def prepare(config: GenerateConfig) -> GeneratePlan:
     return GeneratePlan(
         config,
         config.output,
-        _weights_uri(config.output, weights),
-        read_config(weights),
-        model_digest,
+        _weights_uri(config.output, model.path),
+        model.config,
+        model.sha256,
         stamp,
         stored["num_photos"],
         stored["left_out"],

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -23,6 +24,7 @@ __all__ = [
     "make_client",
     "open_run",
     "resume_run",
+    "set_default_store",
 ]
 
 # The store's addresses of a run on stdout would come between the results.
@@ -147,6 +149,29 @@ def absolute_tracking_uri(tracking_uri: str) -> str:
     if path == tracking_uri or path.startswith(":"):
         return tracking_uri
     return scheme + str(Path(path).resolve())
+
+
+@contextmanager
+def set_default_store(tracking_uri: str) -> Iterator[None]:
+    """Makes a store MLflow's default for the duration of a ``with`` block.
+
+    Parts of MLflow use the default tracking store and registry of the process whatever store
+    they are given. Afterwards the defaults and the environment are as they were before.
+    """
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = {name: os.environ.get(name) for name in names}
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)
+    try:
+        yield
+    finally:
+        # Setting a store sets the environment too, and resetting the store leaves that.
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+        mlflow.set_registry_uri(None)  # type: ignore[arg-type]
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def open_run(tracking_uri: str, experiment: str, name: str, artifacts: str | None = None) -> Run:

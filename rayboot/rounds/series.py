@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rayboot.config import FrozenConfig
 from rayboot.io.storage import join_uri, require_writable, write_bytes
-from rayboot.registry.registration import pin_model_version
+from rayboot.registry.resolve import resolve_model
 from rayboot.rounds.round import RoundResult, run_round
 from rayboot.rounds.round_config import RoundConfig
 
@@ -69,6 +69,6 @@ def _first_teacher(output: Path, model: str, tracking_uri: str) -> str:
     path = output / _NAME
     if path.exists():
         return _Series.model_validate(json.loads(path.read_text("utf-8"))).model
-    series = _Series(model=pin_model_version(model, tracking_uri))
+    series = _Series(model=resolve_model(model, tracking_uri).uri)
     write_bytes(str(path), series.model_dump_json(indent=1).encode())
     return series.model

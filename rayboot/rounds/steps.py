@@ -19,7 +19,8 @@ from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.generate_request import GeneratePlan, prepare
-from rayboot.registry.registration import InputExamples, register_weights, resolve_weights
+from rayboot.registry.registration import InputExamples, register_weights
+from rayboot.registry.resolve import ResolvedModel, resolve_model
 from rayboot.registry.runs import Run
 from rayboot.rounds.drift import measure_drift
 from rayboot.rounds.round_config import RoundConfig
@@ -56,12 +57,14 @@ EVALUATION = "evaluation"
 Shapes = dict[str, ShapeStatistics]
 
 
-def plan_pairs(config: RoundConfig, model: str, yaw_steps_deg: tuple[float, ...]) -> GeneratePlan:
+def plan_pairs(
+    config: RoundConfig, model: ResolvedModel, yaw_steps_deg: tuple[float, ...]
+) -> GeneratePlan:
     """The checked request for the pairs data set; needs no Ray.
 
     Args:
         config: of the round.
-        model: to make pairs with, pinned.
+        model: network that makes the pairs.
         yaw_steps_deg: turns instead of the config's; none leaves those.
     """
     request = pairs_request(config, model)
@@ -71,17 +74,17 @@ def plan_pairs(config: RoundConfig, model: str, yaw_steps_deg: tuple[float, ...]
     return prepare(request)
 
 
-def pairs_request(config: RoundConfig, model: str) -> GenerateConfig:
+def pairs_request(config: RoundConfig, model: ResolvedModel) -> GenerateConfig:
     """What a round asks of ``generate``."""
     return config.generate.replace(
         input=config.photos,
         output=config.pairs_uri,
-        model=model,
+        model=model.uri,
         tracking_uri=config.tracking_uri,
     )
 
 
-def finetune_step(config: RoundConfig, model: str, run: Run) -> Path:
+def finetune_step(config: RoundConfig, model: ResolvedModel, run: Run) -> Path:
     """The candidate's weights at ``output/candidate.safetensors``."""
     target = Path(config.output) / "candidate.safetensors"
     if target.exists():
@@ -89,7 +92,7 @@ def finetune_step(config: RoundConfig, model: str, run: Run) -> Path:
         return target
     settings = FinetuneConfig(
         data=config.pairs_uri,
-        model=model,
+        model=model.uri,
         storage=config.training_uri,
         tracking_uri=config.tracking_uri,
         **config.finetune.model_dump(),
@@ -100,14 +103,14 @@ def finetune_step(config: RoundConfig, model: str, run: Run) -> Path:
 
 
 def plan_evaluation(
-    config: RoundConfig, model: str, champion: str | None, candidate: Path
+    config: RoundConfig, model: ResolvedModel, champion: str | None, candidate: Path
 ) -> EvaluationPlan:
     """The comparison of the network before and after, kept at ``output/evaluation``.
 
     A champion that is another network than the one to improve is measured as well.
     """
-    models = {BEFORE: model}
-    if champion is not None and champion != model:
+    models = {BEFORE: model.uri}
+    if champion is not None and champion != model.uri:
         models[CHAMPION] = champion
     return prepare_evaluation(
         EvaluateConfig(
@@ -124,13 +127,13 @@ def evaluate_step(plan: EvaluationPlan) -> Measurements:
     return measure(plan)
 
 
-def drift_step(config: RoundConfig, model: str, candidate: Path) -> Shapes:
+def drift_step(config: RoundConfig, model: ResolvedModel, candidate: Path) -> Shapes:
     """Shape statistics of the first teacher and of the candidate, kept in ``output/drift.json``."""
     kept = Path(config.output) / "drift.json"
     if kept.exists():
         stored = json.loads(kept.read_text("utf-8"))
         return {name: ShapeStatistics(**figures) for name, figures in stored.items()}
-    first = resolve_weights(config.first_teacher or model, config.tracking_uri)
+    first = resolve_model(config.first_teacher or model, config.tracking_uri).path
     shapes = measure_drift({FIRST: first, AFTER: candidate}, config.pairs_uri, config.drift)
     figures = {name: found._asdict() for name, found in shapes.items()}
     write_bytes(str(kept), json.dumps(figures, indent=1).encode())

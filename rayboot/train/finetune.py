@@ -25,7 +25,7 @@ from rayboot.errors import RaybootError
 from rayboot.io.retry import translate_storage_errors
 from rayboot.io.storage import arrow_filesystem, exists, join_uri, require_writable, write_bytes
 from rayboot.logs import current_context, logged_run
-from rayboot.registry.registration import pin_model_version, resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.registry.runs import (
     Run,
     absolute_tracking_uri,
@@ -65,7 +65,7 @@ def finetune(config: FinetuneConfig, run: Run | None = None) -> FinetuneResult:
         StoreError, DiskFullError, ClusterError: the same config goes on when that is remedied.
     """
     require_resources(_workers(config), free_cpus=0)
-    weights = BroadcastFile.of(resolve_weights(config.model, config.tracking_uri))
+    weights = BroadcastFile.of(resolve_model(config.model, config.tracking_uri).path)
     if run is not None:
         _describe(config, run)
     with (
@@ -110,10 +110,8 @@ def prepare_finetune(config: FinetuneConfig) -> FinetunePlan:
         UnfinishedDataError: the data set has no manifest.
     """
     tracking_uri = absolute_tracking_uri(config.tracking_uri or default_tracking_uri())
-    config = config.replace(
-        model=pin_model_version(config.model, tracking_uri), tracking_uri=tracking_uri
-    )
-    resolve_weights(config.model, tracking_uri)
+    model = resolve_model(config.model, tracking_uri)
+    config = config.replace(model=model.uri, tracking_uri=tracking_uri)
     require_finished(config.data)
     require_writable(config.storage)
     return FinetunePlan(config, tracking_uri)

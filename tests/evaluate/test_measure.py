@@ -10,7 +10,7 @@ from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.evaluate.measure import measure_face, measure_models
 from rayboot.geometry.volume import unpack_occupancy
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 
 
 def test_the_true_volume_measures_small(synthetic_set: str) -> None:
@@ -46,7 +46,7 @@ def test_a_photo_that_went_missing_has_a_row_that_says_so(
     config = MeasureConfig(
         datasets={"made": SyntheticDataset(data=str(damaged))}, num_actors=1, batch_size=8
     )
-    weights = {"a": resolve_weights("builtin:compact")}
+    weights = {"a": resolve_model("builtin:compact").path}
     measured = measure_models(weights, config, tmp_path / "rows", {"a": "0"})
     reasons = {e.face_id: e.reason for e in measured.results.errors()["a"] if e.reason}
     assert set(reasons) == {"Synthetic-3D/000003.jpg", "Synthetic-3D/000005.jpg"}

@@ -1,6 +1,5 @@
 """The shipped networks on made faces: what their model cards say."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from rayboot.models import load_network
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 from rayboot.registry.model_names import BUILTIN
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 
 FRONT_DEG, PROFILE_DEG = 12.0, 60.0
 
@@ -19,7 +18,7 @@ FRONT_DEG, PROFILE_DEG = 12.0, 60.0
 @pytest.mark.egl
 @pytest.mark.parametrize("model", BUILTIN)
 def test_good_at_the_front_and_worse_at_profiles(model: str, synthetic_set: str) -> None:
-    network = load_network(Path(resolve_weights(model)))
+    network = load_network(resolve_model(model).path)
     made = SyntheticDataset(data=synthetic_set)
     listed = made.list_faces().rows.to_pylist()
     faces = [made.read(row, network.config.resolution) for row in listed]

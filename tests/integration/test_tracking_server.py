@@ -17,7 +17,8 @@ import torch
 import rayboot
 from rayboot.models import VRN, VRNConfig, save_network
 from rayboot.registry.promotion import champion_version, promote, roll_back
-from rayboot.registry.registration import InputExamples, register_weights, resolve_weights
+from rayboot.registry.registration import InputExamples, register_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.registry.runs import open_run
 from rayboot.train.finetune import finetune_tracked, prepare_finetune
 from rayboot.train.training_config import FinetuneConfig, OptimizerConfig
@@ -101,7 +102,7 @@ def test_versions_and_the_champion_over_http(server: MlflowServer, tmp_path: Pat
     photos = np.full((2, *SHAPE[1:], 3), 90, np.uint8)
     with torch.inference_mode():
         volumes = network(torch.from_numpy(photos.transpose(0, 3, 1, 2) / np.float32(255)))
-    code = Path(rayboot.__file__).parent / "serving/served.py"
+    code = Path(rayboot.__file__).parent / "inference/mlflow_model.py"
     run = open_run(server.uri, "server", "versions")
     for _ in range(2):
         examples = InputExamples(photos, volumes.numpy())
@@ -110,7 +111,7 @@ def test_versions_and_the_champion_over_http(server: MlflowServer, tmp_path: Pat
     promote(server.uri, "faces", "1", None)
     promote(server.uri, "faces", "2", "1")
     assert roll_back(server.uri, "faces") == ("2", "1")
-    fetched = resolve_weights("models:/faces@champion", server.uri)
+    fetched = resolve_model("models:/faces@champion", server.uri).path
     assert fetched.read_bytes() == (tmp_path / "tiny.safetensors").read_bytes()
 
 

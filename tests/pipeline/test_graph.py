@@ -19,7 +19,7 @@ from rayboot.pipeline.stages.crop_faces import CropFaces, reject_crop
 from rayboot.pipeline.stages.predict_volume import PredictVolume
 from rayboot.pipeline.stages.records import STAGE_SCHEMA, Solid, decode_solid
 from rayboot.pipeline.stages.render_views import RenderViews, reject_render
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from tests.pipeline.photos import BAD, mixed_folder
 
 pytestmark = pytest.mark.egl
@@ -41,7 +41,7 @@ def cropped(listing: pa.Table) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def reconstructed(cropped: pa.Table) -> pa.Table:
-    weights = str(resolve_weights("builtin:compact"))
+    weights = str(resolve_model("builtin:compact").path)
     reconstruct = PredictVolume(
         weights, CONFIG.inference, batch_size=8, use_gpu=False, cell=CONFIG.cell_px(96)
     )
@@ -130,7 +130,7 @@ def test_solids_survive_the_way_between_stages(cropped: pa.Table, reconstructed:
     row = next(r for r in reconstructed.to_pylist() if not r["reason"])
     solid = decode_solid(row, SHAPE, CONFIG.cell_px(96))
     predictor = Predictor(
-        load_vrn(resolve_weights("builtin:compact")), CONFIG.inference, batch_size=8
+        load_vrn(resolve_model("builtin:compact").path), CONFIG.inference, batch_size=8
     )
     (photo,) = [r["image"] for r in cropped.to_pylist() if r["face_id"] == row["face_id"]]
     (volume,) = predictor.predict(np.frombuffer(photo, np.uint8).reshape(1, 96, 96, 3))
@@ -162,7 +162,7 @@ def test_photos_without_landmarks_say_so(tmp_path: Path, synthetic_set: str) -> 
 
 
 def test_an_empty_volume_is_a_reject(tmp_path: Path, cropped: pa.Table) -> None:
-    network = load_vrn(resolve_weights("builtin:compact"))
+    network = load_vrn(resolve_model("builtin:compact").path)
     last = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
     torch.nn.init.constant_(last.bias, -100.0)
     weights = tmp_path / "blind.safetensors"

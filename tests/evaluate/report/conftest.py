@@ -16,7 +16,7 @@ from rayboot.evaluate.evaluation_config import EvaluateConfig
 from rayboot.evaluate.measure import Measurements
 from rayboot.evaluate.report.outputs import ReportInput, write_outputs
 from rayboot.evaluate.results import RESULT_SCHEMA, Results
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from tests.evaluate.report.synthetic_examples import ODD
 
 
@@ -48,7 +48,7 @@ def odd_subject(synthetic_set: str) -> ReportInput:
         output="-",
         bands=((0, 30), (30, 90)),
     )
-    weights = {name: resolve_weights(model, None) for name, model in models.items()}
+    weights = {name: resolve_model(model, None).path for name, model in models.items()}
     listing = faces.list_faces()
     rng = np.random.default_rng(3)
     rows = []

@@ -12,7 +12,7 @@ from rayboot.evaluate.results import FaceError
 from rayboot.models import load_network
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 
 
 def errors_of(faces: SyntheticDataset) -> list[FaceError]:
@@ -57,7 +57,7 @@ def test_a_photo_that_is_gone_is_left_out(
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, Path]:
-    return {"compact": resolve_weights("builtin:compact", None)}
+    return {"compact": resolve_model("builtin:compact", None).path}
 
 
 def test_distances_are_those_that_were_measured(
