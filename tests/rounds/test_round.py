@@ -3,14 +3,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
 
 from rayboot.data.manifest import Manifest, write_manifest
 from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.registry.model_names import BUILTIN_COMPACT
+from rayboot.registry import resolve
 from rayboot.registry.resolve import WEIGHTS_FILE, resolve_model
+from rayboot.registry.runs import make_client
 from rayboot.rounds import round as round_module
 from rayboot.rounds.provenance import version_tags
 from rayboot.rounds.round import run_round
@@ -32,7 +33,7 @@ class GenerateCalledError(Exception):
 def store(tmp_path: Path) -> str:
     """A registry whose champion is the built-in network."""
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    client = mlflow.MlflowClient(uri, uri)
+    client = make_client(uri)
     folder = tmp_path / "version-1" / "artifacts"
     folder.mkdir(parents=True)
     shutil.copy(resolve_model(BUILTIN_COMPACT).path, folder / WEIGHTS_FILE)
@@ -46,7 +47,7 @@ def test_a_round_downloads_its_teacher_once(
     store: str, synthetic_set: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uris: list[str] = []
-    download = mlflow.artifacts.download_artifacts
+    download = resolve.mlflow.artifacts.download_artifacts
 
     def counted(uri: str) -> str:
         uris.append(uri)
@@ -55,7 +56,7 @@ def test_a_round_downloads_its_teacher_once(
     def stop(plan: Any) -> None:
         raise GenerateCalledError
 
-    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", counted)
+    monkeypatch.setattr(resolve.mlflow.artifacts, "download_artifacts", counted)
     monkeypatch.setattr(round_module, "connect", lambda num_cpus: contextlib.nullcontext())
     monkeypatch.setattr(round_module, "generate", stop)
     config = RoundConfig(
