@@ -9,7 +9,7 @@ from pydantic import Field
 from rayboot.config import FrozenConfig
 from rayboot.evaluate.metrics.statistics import Interval, paired_change
 from rayboot.evaluate.results import FaceError, select_band
-from rayboot.registry.thresholds import exceeded
+from rayboot.registry.thresholds import find_exceeded
 
 __all__ = ["GateConfig", "GateDecision", "judge"]
 
@@ -54,7 +54,7 @@ def judge(
         return GateDecision(False, profile, front, "no face in the profile band or at the front")
     figures = {"profiles": profile.high, "front": front.high}
     limits = {"profiles": -config.min_profile_gain, "front": config.max_front_loss}
-    faults = exceeded(figures, limits)
+    faults = find_exceeded(figures, limits)
     # At the limit itself nothing is gained yet.
     if "profiles" not in faults and profile.high == limits["profiles"]:
         faults.insert(0, "profiles")

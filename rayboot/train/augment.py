@@ -136,7 +136,7 @@ def _to_device_of(images: torch.Tensor, values: np.ndarray) -> torch.Tensor:
 
 
 def _pixel_centres(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Column (1, 1, 1, S) and row (1, 1, S, 1) of each pixel's centre, as fractions of the width."""
+    """Column (1, 1, 1, S) and row (1, 1, S, 1) of pixel centres, as fractions of the width."""
     size = images.shape[-1]
     axis = (torch.arange(size, device=images.device) + 0.5) / size
     return axis[None, None, None, :], axis[None, None, :, None]
