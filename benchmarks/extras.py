@@ -19,7 +19,7 @@ from rayboot.evaluate.report.html_page import tabulate_bands
 from rayboot.evaluate.results import FaceError
 from rayboot.evaluate.run import measure, prepare_evaluation
 from rayboot.pipeline.generate import generate
-from rayboot.pipeline.generate_request import prepare
+from rayboot.pipeline.generate_request import prepare_generate
 from rayboot.rounds.demo import DemoConfig, demo_config, make_faces
 from rayboot.rounds.view_angles import AnglesConfig, choose_steps
 from rayboot.train.finetune import finetune
@@ -105,7 +105,7 @@ def _pairs(out: Path, name: str, config: DemoConfig) -> str:
         click.echo(f"angles: {steps}", err=True)
         views = request.views.replace(preset=None, yaw_steps_deg=steps)
         request = request.replace(views=views)
-    plan = prepare(request.replace(output=str(target)))
+    plan = prepare_generate(request.replace(output=str(target)))
     with connect():
         generate(plan)
     return str(target)

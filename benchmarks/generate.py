@@ -35,7 +35,7 @@ from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig
-from rayboot.pipeline.generate_request import prepare
+from rayboot.pipeline.generate_request import prepare_generate
 from rayboot.pipeline.generate_summary import GenerateSummary
 from rayboot.pipeline.planning.calibration import measure_input
 from rayboot.pipeline.planning.capacity import Calibration
@@ -83,7 +83,7 @@ def main(
             (foretold,) = estimate(size.measured, size.photos, size.node, [1], config.pools)
             config = config.replace(pools=foretold.forecast.pools)
             with watching() as watch:
-                summary = generate(prepare(config))
+                summary = generate(prepare_generate(config))
         output_mb = sum(path.stat().st_size for path in (folder / "pairs").rglob("*.parquet")) / 1e6
         record = {
             "rayboot": rayboot.__version__,

@@ -33,7 +33,7 @@ from benchmarks.relief import relief_photos, relief_vrn
 from rayboot.cluster.session import connect
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig
-from rayboot.pipeline.generate_request import prepare
+from rayboot.pipeline.generate_request import prepare_generate
 from rayboot.pipeline.synthesize import synthesize
 from rayboot.synthesis import SynthesisConfig
 
@@ -130,7 +130,7 @@ def _generate(photos: Path, weights: Path, output: Path, precision: str) -> _Run
         | {"reconstruct_cpus": 0.5, "render_cpus": 0.5},
     )
     started = time.perf_counter()
-    summary = generate(prepare(config))
+    summary = generate(prepare_generate(config))
     seconds = time.perf_counter() - started
     if summary.rejects:
         raise click.ClickException(f"not every photo became a face: {summary.rejects}")

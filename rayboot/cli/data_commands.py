@@ -111,13 +111,13 @@ def generate(
     from rayboot.logs import logged_run
     from rayboot.pipeline.generate import generate
     from rayboot.pipeline.generate_config import GenerateConfig
-    from rayboot.pipeline.generate_request import prepare
+    from rayboot.pipeline.generate_request import prepare_generate
     from rayboot.pipeline.generate_summary import format_summary
     from rayboot.pipeline.retry_rejects import remove_rejects
 
     config = load_config(GenerateConfig, config_path)
     changes = {"input": single_or_tuple(inputs), "output": output_uri}
-    plan = prepare(config.replace(**{key: uri for key, uri in changes.items() if uri}))
+    plan = prepare_generate(config.replace(**{key: uri for key, uri in changes.items() if uri}))
     if retried_stage is not None:
         count = remove_rejects(plan.output, retried_stage)
         print_note(f"{count} photos that stage {retried_stage} rejected are tried again")

@@ -16,6 +16,7 @@ from ray.util.annotations import RayDeprecationWarning
 from rayboot.cluster.progress import Progress
 from rayboot.logs import LogContext, adopt_context, current_context
 from rayboot.pipeline.isolation import Stage, SubprocessSpec, SubprocessStage
+from rayboot.pipeline.stage_usage import StageUsage
 
 __all__ = [
     "StageActor",
@@ -27,31 +28,6 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger(__name__)
-
-
-class StageUsage(NamedTuple):
-    """What the actors of a stage did, all together.
-
-    Attributes:
-        rows: photos that passed.
-        busy_s: time spent on them.
-        cpu_s: processor time, all threads together; taking and handing on included.
-        num_bytes: of what they handed on.
-    """
-
-    rows: int
-    busy_s: float
-    cpu_s: float
-    num_bytes: int
-
-    def plus(self, other: "StageUsage") -> "StageUsage":
-        """Both together."""
-        return StageUsage(
-            self.rows + other.rows,
-            self.busy_s + other.busy_s,
-            self.cpu_s + other.cpu_s,
-            self.num_bytes + other.num_bytes,
-        )
 
 
 class StageStats:

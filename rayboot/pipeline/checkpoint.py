@@ -5,9 +5,8 @@ was cut off left pending, on a local disk perhaps half a file, is removed by the
 """
 
 import gc
-import posixpath
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,11 +14,8 @@ from ray.data import DataContext
 from ray.data.checkpoint import CheckpointConfig
 
 from rayboot.io.retry import RETRIED_ERRORS
-from rayboot.io.storage import list_files
 
-__all__ = ["checkpointed", "finished_files", "without_progress_bars"]
-
-_PENDING = ".pending.parquet"
+__all__ = ["checkpointed", "without_progress_bars"]
 
 
 @contextmanager
@@ -45,19 +41,6 @@ def checkpointed(path: str, filesystem: Any) -> Iterator[None]:
         _settings(checkpoint_config=config, retried_io_errors=[RETRIED_ERRORS]),
     ):
         yield
-
-
-def finished_files(output: str, names: Iterable[str], checkpoint: str) -> list[str]:
-    """Those files of rows that no note says to be pending.
-
-    Args:
-        output: URI of the data set.
-        names: of files below it.
-        checkpoint: folder of the notes below it.
-    """
-    notes = (posixpath.basename(name) for name in list_files(output, checkpoint))
-    pending = tuple(note.removesuffix(_PENDING) for note in notes if note.endswith(_PENDING))
-    return [name for name in names if not posixpath.basename(name).startswith(pending)]
 
 
 @contextmanager

@@ -1,63 +1,67 @@
-"""A few photos through all stages in this process, without Ray: to look at, or to probe."""
+"""A few photos through all stages in this process, without Ray, to preview or to probe a config."""
 
 from collections import Counter
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
+from rayboot.data.subsets import evenly_spaced
 from rayboot.errors import RequestError
+from rayboot.pipeline.generate import generate_stages
 from rayboot.pipeline.generate_config import GenerateConfig
-from rayboot.pipeline.stages.crop_faces import CropFaces
-from rayboot.pipeline.stages.predict_volume import PredictVolume
-from rayboot.pipeline.stages.render_views import RenderViews
+from rayboot.pipeline.generate_request import GeneratePlan
 from rayboot.registry.resolve import resolve_model
 
 __all__ = ["generate_in_process"]
 
-_TRIES = 4
+_TRIES_PER_FACE = 4
 """Photos that are tried for each face that is wanted."""
 
-_AT_ONCE = 4
+_BATCH_SIZE = 4
 
 
-def generate_in_process(config: GenerateConfig, photos: pa.Table, num_faces: int) -> list[dict]:
+def generate_in_process(
+    config: GenerateConfig, photos: pa.Table, num_faces: int
+) -> list[dict[str, Any]]:
     """Rows of :data:`rayboot.data.schema.PAIRS_SCHEMA` of some faces.
 
     Args:
-        config: of the run that would be; ``model`` is its network.
-        photos: rows of :data:`~rayboot.data.readers.PHOTO_SCHEMA`; those tried are spread over
-            them.
-        num_faces: after how many to stop.
+        config: Config of the run that is previewed; ``model`` is its network.
+        photos: Rows of :data:`~rayboot.data.readers.PHOTO_SCHEMA`; those tried are spread evenly
+            over them.
+        num_faces: Number of faces after which to stop.
 
     Raises:
-        RequestError: there is no such model, or none of the photos tried gives a pair.
+        RequestError: There is no such model, or none of the photos tried gives a pair.
     """
     model = resolve_model(config.model, config.tracking_uri)
-    network = model.config
-    shape = (network.slices, network.resolution, network.resolution)
-    read = CropFaces(network.resolution, config.selection, config.selection.detect_faces)
-    reconstruct = PredictVolume(
-        str(model.path),
-        config.inference,
-        _AT_ONCE,
-        use_gpu=False,
-        isovalue=config.isovalue,
-        cell=config.cell_px(network.resolution),
+    pools = config.pools.replace(batch_size=_BATCH_SIZE, reconstruct_gpus=0)
+    plan = GeneratePlan(
+        config.replace(pools=pools),
+        output="",
+        weights=str(model.path),
+        network=model.config,
+        model_digest="",
+        stamp={"config_digest": ""},
+        num_photos=len(photos),
+        left_out={},
+        run_id="",
     )
-    turn = RenderViews(config, shape, "", "")
+    stages = [spec.create() for spec in generate_stages(plan)]
     photos = photos.append_column("duplicate_of", pa.nulls(len(photos), pa.string()))
-    places = np.linspace(0, len(photos) - 1, _TRIES * num_faces)
-    tried = np.unique(places.round().astype(int))
-    faces: list[dict] = []
+    tried = evenly_spaced(len(photos), _TRIES_PER_FACE * num_faces)
+    faces: list[dict[str, Any]] = []
     reasons: Counter[str] = Counter()
-    for start in range(0, len(tried), _AT_ONCE):
-        part = photos.take(tried[start : start + _AT_ONCE])
-        rows = turn(reconstruct(read(part))).to_pylist()
+    for start in range(0, len(tried), _BATCH_SIZE):
+        table = photos.take(tried[start : start + _BATCH_SIZE])
+        for stage in stages:
+            table = stage(table)
+        rows = table.to_pylist()
         faces += [row for row in rows if row["outcome"] == "face"]
         reasons.update(f"{row['stage']}, {row['reason']}" for row in rows if row["reason"])
         if len(faces) >= num_faces:
             break
     if not faces:
-        why = "; ".join(f"{count} {reason}" for reason, count in reasons.items())
-        raise RequestError(f"none of {len(tried)} photos gives a pair ({why})")
+        counts = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        raise RequestError(f"none of {len(tried)} photos gives a pair ({counts})")
     return faces[:num_faces]

@@ -1,54 +1,49 @@
-"""A request for meshes: checked before Ray starts, and written down for those that resume it."""
+"""A request for meshes, checked before Ray starts and recorded for later runs."""
 
-import io
-import json
 from typing import Literal, NamedTuple
 
-import pyarrow.parquet as pq
-
 from rayboot.config import FrozenConfig
-from rayboot.data.readers.directory import list_photos
-from rayboot.errors import RequestError
-from rayboot.io.storage import exists, join_uri, read_bytes, require_writable, write_bytes
+from rayboot.data.fingerprint import Fingerprint
+from rayboot.io.parquet import write_table
+from rayboot.io.storage import join_uri, require_writable
 from rayboot.logs import new_run_id
 from rayboot.models import NetworkConfig
 from rayboot.models.network_config import InferenceConfig
 from rayboot.pipeline.generate_config import PoolConfig
-from rayboot.pipeline.listing import mark_duplicates
+from rayboot.pipeline.generate_request import LISTING_OPTIONS
+from rayboot.pipeline.listing import list_inputs, mark_duplicates
+from rayboot.pipeline.output_layout import FINGERPRINT, FORMER_FINGERPRINT, LISTING
+from rayboot.pipeline.weights_copy import copy_weights, weights_uri
 from rayboot.registry.resolve import resolve_model
 
-__all__ = [
-    "CHECKPOINT",
-    "LISTING",
-    "LOCK",
-    "ROWS",
-    "ExportPlan",
-    "MeshKind",
-    "ReconstructConfig",
-    "prepare_export",
-]
-
-LISTING, CHECKPOINT, LOCK = "_run/listing.parquet", "_run/checkpoint", "_run/lock.json"
-ROWS = "_run/rows"
-_STAMP = "_run/stamp.json"
+__all__ = ["ExportPlan", "MeshKind", "ReconstructConfig", "prepare_export"]
 
 MeshKind = Literal["ply", "glb"]
 
 
 class ReconstructConfig(FrozenConfig):
-    """How photographs become meshes, and on which pools."""
+    """How photos become meshes, and on which pools of actors."""
 
     kinds: tuple[MeshKind, ...] = ("ply", "glb")
     """Files that are written for each face."""
     detect_faces: bool = True
-    """Look for a face in photos without landmarks (extra ``detect``)."""
+    """Whether faces are detected in photos without landmarks (extra ``detect``)."""
     inference: InferenceConfig = InferenceConfig()
     pools: PoolConfig = PoolConfig()
-    """``render`` stands for those who colour and write meshes; they need no GPU."""
+    """The ``render`` actors colour and write the meshes; they need no GPU."""
 
 
 class ExportPlan(NamedTuple):
-    """A checked request; ``weights`` is the URI of a copy beside the meshes."""
+    """A checked request.
+
+    Attributes:
+        config: How photos become meshes.
+        weights: URI of a copy of the weights beside the meshes.
+        network: Config of the network.
+        num_photos: Number of listed photos.
+        output: URI of the folder of the meshes.
+        run_id: Identifier in log lines, shared by all runs that resume the request.
+    """
 
     config: ReconstructConfig
     weights: str
@@ -68,44 +63,30 @@ def prepare_export(
     """Checks a request and lists its photos once; needs no Ray.
 
     Raises:
-        RequestError: model or photos are missing, or the output cannot be written, or holds
-            what another model or input made.
+        RequestError: Model or photos are missing, the output cannot be written, or another
+            request began it.
     """
     config = config or ReconstructConfig()
     resolved = resolve_model(model, tracking_uri)
-    stamp = {
+    identity = {
         "input": input_uri,
         "model_digest": resolved.sha256,
         "config_digest": config.replace(pools=PoolConfig()).digest(),
     }
     require_writable(output_uri)
-    copy = join_uri(output_uri, f"_run/weights{resolved.path.suffix}")
-    if exists(join_uri(output_uri, _STAMP)):
-        stored = json.loads(read_bytes(join_uri(output_uri, _STAMP)))
-        _require_same(output_uri, stored, stamp)
-        num_photos = stored["num_photos"]
-    else:
-        write_bytes(copy, resolved.path.read_bytes())
-        num_photos = _write_listing(input_uri, output_uri)
-        # Written last: with it the listing is whole.
-        stored = {**stamp, "num_photos": num_photos, "run_id": new_run_id()}
-        write_bytes(join_uri(output_uri, _STAMP), json.dumps(stored, indent=1).encode())
-    run_id = stored.get("run_id", stamp["config_digest"][:32])
-    return ExportPlan(config, copy, resolved.config, num_photos, output_uri, run_id)
-
-
-def _write_listing(input_uri: str, output_uri: str) -> int:
-    photos = mark_duplicates(list_photos(input_uri, include_test=True))
-    buffer = io.BytesIO()
-    pq.write_table(photos, buffer, row_group_size=2048, store_schema=False)
-    write_bytes(join_uri(output_uri, LISTING), buffer.getvalue())
-    return len(photos)
-
-
-def _require_same(output: str, stored: dict, stamp: dict[str, str]) -> None:
-    for key, value in stamp.items():
-        if stored.get(key) != value:
-            raise RequestError(
-                f"output {output} was begun with another {key} ({stored.get(key)}, this run has "
-                f"{value}); choose a new output, or remove the old one"
-            )
+    fingerprint = Fingerprint(output_uri, FINGERPRINT, identity, FORMER_FINGERPRINT)
+    stored = fingerprint.load()
+    if stored is None:
+        copy_weights(resolved.path, output_uri)
+        photos = mark_duplicates(list_inputs(input_uri, include_test=True))
+        write_table(join_uri(output_uri, LISTING), photos, **LISTING_OPTIONS)
+        # Written last: an output with a fingerprint has a complete listing.
+        stored = fingerprint.save(num_photos=len(photos), run_id=new_run_id())
+    return ExportPlan(
+        config,
+        weights_uri(resolved.path, output_uri),
+        resolved.config,
+        stored["num_photos"],
+        output_uri,
+        stored["run_id"],
+    )

@@ -1,135 +1,149 @@
-"""Photographs to a pairs data set: the stages, put together with Ray Data.
+"""From photos to a pairs data set: crop, predict, turn and render, each photo in one row."""
 
-Ray Data's own checkpoint notes each finished photo, so that the same command again
-does the rest.
-"""
+from collections.abc import Sequence
+from functools import partial
 
-import logging
-import time
-
-import pyarrow.parquet as pq
-import ray.data
-from ray.data import Dataset
-
-from rayboot.cluster.failures import translate_ray_errors
-from rayboot.cluster.progress import show_progress, spawn_on_driver_node
-from rayboot.cluster.resources import require_resources
 from rayboot.data.manifest import Manifest, read_manifest, write_manifest
 from rayboot.errors import RaybootError
-from rayboot.io.lease import hold_lease
-from rayboot.io.retry import retry_io, translate_storage_errors
-from rayboot.io.storage import (
-    arrow_filesystem,
-    exists,
-    join_uri,
-    open_file,
-)
-from rayboot.logs import logged_run
-from rayboot.pipeline.actor import StageStats, StageUsage, StatsSnapshot, read_progress
-from rayboot.pipeline.blocks import WRITE_CPUS, cut_into_blocks, rows_per_block
-from rayboot.pipeline.checkpoint import checkpointed
-from rayboot.pipeline.generate_request import CHECKPOINT, LISTING, LOCK, TEST_PHOTOS, GeneratePlan
+from rayboot.io.parquet import read_table
+from rayboot.io.storage import exists, join_uri
+from rayboot.pipeline.blocks import rows_per_block
+from rayboot.pipeline.generate_request import GeneratePlan
 from rayboot.pipeline.generate_summary import GenerateSummary, count_rows, summarize
-from rayboot.pipeline.graph import LAST_STAGE, build_generate_graph
+from rayboot.pipeline.graph import StageSpec, crop_stage, predict_stage
+from rayboot.pipeline.isolation import SubprocessSpec
 from rayboot.pipeline.listing import build_hash_index
+from rayboot.pipeline.output_layout import TEST_PHOTOS
 from rayboot.pipeline.retry_rejects import finish_removal
+from rayboot.pipeline.runner import Executor, Job, run_job
+from rayboot.pipeline.stages.render_views import RenderViews, reject_render
 
-__all__ = ["generate"]
+__all__ = ["GenerateJob", "generate", "generate_stages"]
 
-_LOG = logging.getLogger(__name__)
-
-_TEST_PICTURES = "_run/test-pictures.parquet"
+_TEST_HASHES = "_run/test-pictures.parquet"
 
 
-def generate(plan: GeneratePlan) -> GenerateSummary:
-    """Makes, or finishes, the pairs data set; Ray must be initialised.
+def generate(plan: GeneratePlan, executor: Executor | None = None) -> GenerateSummary:
+    """Makes, or finishes, the pairs data set.
 
     Args:
-        plan: from :func:`prepare`.
+        plan: The request, from :func:`~rayboot.pipeline.generate_request.prepare_generate`.
+        executor: What executes the stages; None is Ray, which must be initialised.
 
     Raises:
-        BusyError: another run writes to the same output.
-        StoreError: the object store is in trouble for long; what is finished is kept.
-        DiskFullError, ClusterError: likewise.
+        BusyError: Another run writes to the same output.
+        StoreError: The object store stayed unavailable; finished photos are kept.
+        DiskFullError, ClusterError: Likewise.
     """
-    with logged_run(plan.run_id) as run_id, hold_lease(join_uri(plan.output, LOCK)):
-        finish_removal(plan.output)
-        if read_manifest(plan.output) is not None:
-            _LOG.info("%s is finished already", plan.output)
-            return summarize(plan.output)
-        started = time.monotonic()
-        num_left = plan.num_photos - retry_io(lambda: count_rows(plan.output), plan.output)
-        _LOG.info(
-            "run %s: %d photos, %d of them to do, into %s",
-            run_id, plan.num_photos, num_left, plan.output,
-            extra={"num_photos": plan.num_photos, "num_left": num_left, "output": plan.output},
-        )  # fmt: skip
-        use = _run_stages(plan, num_left) if num_left else {}
-        summary = retry_io(lambda: _finish(plan, run_id), plan.output)
-        return summary._replace(stages=use, seconds=time.monotonic() - started)
+    if executor is None:
+        from rayboot.pipeline.ray_executor import RayExecutor
+
+        executor = RayExecutor()
+    summary, stats = run_job(GenerateJob(plan), executor)
+    return summary._replace(stages=stats.usage, seconds=stats.seconds)
 
 
-def _run_stages(plan: GeneratePlan, num_left: int) -> dict[str, StageUsage]:
-    pools = plan.config.pools
-    require_resources(pools.bundles())
-    filesystem, path = arrow_filesystem(plan.output)
-    tested = _find_test_pictures(plan)
-    tally = spawn_on_driver_node(StageStats)
-    with (
-        translate_ray_errors(plan.output),
-        translate_storage_errors(plan.output),
-        checkpointed(join_uri(path, CHECKPOINT), filesystem),
-        show_progress("generate", "photo", lambda: read_progress(tally, LAST_STAGE), num_left),
-    ):
-        rows = build_generate_graph(_read_listing(plan), plan, tally, tested)
-        rows.write_parquet(
-            path,
-            filesystem=filesystem,
-            partition_cols=["outcome"],
-            ray_remote_args={"num_cpus": WRITE_CPUS},
-        )
-    reading: StatsSnapshot = ray.get(tally.read.remote())
-    ray.kill(tally)
-    return reading.use
+class GenerateJob(Job[GenerateSummary]):
+    """Photos to rows of :data:`rayboot.data.schema.PAIRS_SCHEMA`."""
+
+    name = "generate"
+    write_options = {"partition_cols": ["outcome"]}  # noqa: RUF012 - never changed
+
+    def __init__(self, plan: GeneratePlan) -> None:
+        self._plan = plan
+        self.output, self.run_id, self.num_photos = plan.output, plan.run_id, plan.num_photos
+        pools = plan.config.pools
+        self.rows_per_block = rows_per_block(plan.num_photos, pools, plan.volume_shape())
+        self.reader_cpus = pools.reader_cpus
+
+    def stages(self) -> Sequence[StageSpec]:
+        """Crop, predict, render."""
+        return generate_stages(self._plan, self._index_test_photos())
+
+    def recover(self) -> None:
+        """Completes a removal of rejects that was interrupted."""
+        finish_removal(self.output)
+
+    def is_complete(self) -> bool:
+        """Whether the manifest is written."""
+        return read_manifest(self.output) is not None
+
+    def count_finished(self) -> int:
+        """Number of faces and rejects that are written."""
+        return count_rows(self.output)
+
+    def complete(self) -> None:
+        """Writes the manifest.
+
+        Raises:
+            RaybootError: Faces and rejects are not as many as the listed photos.
+        """
+        summary = summarize(self.output)
+        num_rejects = sum(summary.rejects.values())
+        if summary.num_faces + num_rejects != self.num_photos:
+            raise RaybootError(
+                f"{self.output}: {self.num_photos} photos were listed, but {summary.num_faces} "
+                f"faces and {num_rejects} rejects were written; run the same command again"
+            )
+        counts = {
+            "faces": summary.num_faces,
+            "views": summary.num_views,
+            "views_left_out": summary.num_left_out,
+            "rejects": num_rejects,
+            **self._plan.left_out,
+            **{f"reject/{stage}/{why}": n for (stage, why), n in sorted(summary.rejects.items())},
+        }
+        config = self._plan.config.model_dump(mode="json")
+        stamp = {**self._plan.stamp, "run_id": self.run_id}
+        write_manifest(self.output, Manifest(config=config, counts=counts, **stamp))
+
+    def summarize(self) -> GenerateSummary:
+        """Counts of faces, views and rejects."""
+        return summarize(self.output)
+
+    def _index_test_photos(self) -> str | None:
+        """URI of the hashes of the photos kept for testing; None where there are none."""
+        if not self._plan.left_out["test_photos_left_out"]:
+            return None
+        uri = join_uri(self.output, _TEST_HASHES)
+        if not exists(uri):
+            build_hash_index(read_table(join_uri(self.output, TEST_PHOTOS))).save(uri)
+        return uri
 
 
-def _find_test_pictures(plan: GeneratePlan) -> str | None:
-    """URI of the pictures that no photo may show; None where there are none."""
-    if not plan.left_out["test_photos_left_out"]:
-        return None
-    uri = join_uri(plan.output, _TEST_PICTURES)
-    if not exists(uri):
-        with open_file(join_uri(plan.output, TEST_PHOTOS)) as file:
-            build_hash_index(pq.read_table(file)).save(uri)
-    return uri
+def generate_stages(plan: GeneratePlan, test_hashes: str | None = None) -> tuple[StageSpec, ...]:
+    """The stages from listed photos to rows of :data:`rayboot.data.schema.PAIRS_SCHEMA`.
 
-
-def _read_listing(plan: GeneratePlan) -> Dataset:
-    filesystem, path = arrow_filesystem(join_uri(plan.output, LISTING))
-    pools = plan.config.pools
-    num_rows = rows_per_block(plan.num_photos, pools, plan.volume_shape())
-    # Finished photos are filtered right after this read, before a byte of them is fetched.
-    listing = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=pools.reader_cpus)
-    return cut_into_blocks(listing, num_rows, pools.reader_cpus)
-
-
-def _finish(plan: GeneratePlan, run_id: str) -> GenerateSummary:
-    summary = summarize(plan.output)
-    num_rejects = sum(summary.rejects.values())
-    if summary.num_faces + num_rejects != plan.num_photos:
-        raise RaybootError(
-            f"{plan.output}: {plan.num_photos} photos were listed, but {summary.num_faces} faces "
-            f"and {num_rejects} rejects are there; run the same command again"
-        )
-    counts = {
-        "faces": summary.num_faces,
-        "views": summary.num_views,
-        "views_left_out": summary.num_left_out,
-        "rejects": num_rejects,
-        **plan.left_out,
-        **{f"reject/{stage}/{why}": n for (stage, why), n in sorted(summary.rejects.items())},
-    }
-    config = plan.config.model_dump(mode="json")
-    made_by = {**plan.stamp, "run_id": run_id}
-    write_manifest(plan.output, Manifest(config=config, counts=counts, **made_by))
-    return summary
+    Args:
+        plan: The request.
+        test_hashes: URI of the hashes of the photos kept for testing, none of which may take part
+            under another name; None where there are none.
+    """
+    config, pools = plan.config, plan.config.pools
+    render = partial(
+        RenderViews,
+        config=config,
+        shape=plan.volume_shape(),
+        model_version=plan.model_digest,
+        config_digest=plan.stamp["config_digest"],
+    )
+    return (
+        crop_stage(
+            plan.network, pools, config.selection, config.selection.detect_faces, test_hashes
+        ),
+        predict_stage(
+            plan.weights,
+            config.inference,
+            pools,
+            config.isovalue,
+            config.cell_px(plan.network.resolution),
+        ),
+        StageSpec(
+            "turn",
+            SubprocessSpec.of(render, reject_render, pools.photo_timeout_s),
+            pools.batch_size,
+            pools.num_render_actors,
+            pools.render_cpus,
+            pools.render_gpus,
+        ),
+    )

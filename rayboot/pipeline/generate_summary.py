@@ -13,9 +13,8 @@ import ray
 
 from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_uri, list_files, open_file
-from rayboot.pipeline.actor import StageUsage
-from rayboot.pipeline.checkpoint import finished_files
-from rayboot.pipeline.generate_request import CHECKPOINT
+from rayboot.pipeline.checkpoint_files import finished_files
+from rayboot.pipeline.stage_usage import StageUsage
 
 __all__ = ["GenerateSummary", "count_rows", "format_summary", "summarize"]
 
@@ -117,7 +116,7 @@ def _from_some(output: str, names: list[str], read: Callable[[str], _T]) -> list
 def _parts(output: str) -> list[str]:
     names = list_files(output)
     rows = [name for name in names if name.startswith("outcome=") and name.endswith(".parquet")]
-    return finished_files(output, rows, CHECKPOINT)
+    return finished_files(output, rows)
 
 
 def format_summary(summary: GenerateSummary) -> str:

@@ -61,6 +61,12 @@ class SubprocessSpec(NamedTuple):
         """
         return cls(pickle.dumps((make, reject)), photo_timeout_s)
 
+    def create_stage(self) -> Stage:
+        """The stage itself, for a caller that runs it in its own process."""
+        make, _ = pickle.loads(self.payload)  # noqa: S301 - pickled by `of` in this run
+        stage: Stage = make()
+        return stage
+
 
 class SubprocessStage:
     """Runs the batches of a stage in a child process.

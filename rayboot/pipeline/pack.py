@@ -1,136 +1,165 @@
-"""Photos of any source into few large Parquet files, which are read a row group at a time."""
+"""Photos of any source into few large Parquet files, which are read one row group at a time."""
 
 import hashlib
-import io
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-import ray
-import ray.data
-from ray.data import ActorPoolStrategy
 
-from rayboot.cluster.progress import show_progress, spawn_on_driver_node
 from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
+from rayboot.data.fingerprint import Fingerprint
 from rayboot.data.readers.containers import INDEX_NAME, PACKED_SCHEMA
 from rayboot.data.readers.directory import PHOTO_SCHEMA
 from rayboot.errors import FaceRejectedError, RaybootError
-from rayboot.io.lease import hold_lease
-from rayboot.io.storage import (
-    arrow_filesystem,
-    exists,
-    join_uri,
-    list_files,
-    open_file,
-    require_writable,
-    write_bytes,
-)
-from rayboot.logs import current_context, logged_run, new_run_id
-from rayboot.pipeline.actor import StageActor, StageStats, read_progress
-from rayboot.pipeline.checkpoint import checkpointed
+from rayboot.io.parquet import count_rows, read_table, write_table
+from rayboot.io.storage import exists, join_uri, list_files, require_writable
+from rayboot.logs import new_run_id
+from rayboot.pipeline.checkpoint_files import finished_files
+from rayboot.pipeline.graph import StageSpec
 from rayboot.pipeline.listing import list_inputs
+from rayboot.pipeline.output_layout import FINGERPRINT, LISTING
+from rayboot.pipeline.runner import Executor, Job, run_job
 
-__all__ = ["PackPhotos", "PackPlan", "pack", "prepare_pack"]
-
-_LISTING, _CHECKPOINT, _LOCK = "_run/listing.parquet", "_run/checkpoint", "_run/lock.json"
+__all__ = ["PackJob", "PackPhotos", "PackPlan", "pack", "prepare_pack"]
 
 _ROWS_PER_GROUP = 64
-"""Photos that one request fetches: some megabytes."""
+"""Number of photos that one request fetches: some megabytes."""
 
 _ROWS_PER_FILE = 8192
 _READER_CPUS = 0.1
 
 
 class PackPlan(NamedTuple):
-    """A checked request."""
+    """A checked request.
+
+    Attributes:
+        output: URI of the folder of the packed photos.
+        num_photos: Number of listed photos.
+        run_id: Identifier in log lines, shared by all runs that resume the request.
+    """
 
     output: str
     num_photos: int
+    run_id: str
 
 
 def prepare_pack(inputs: str | tuple[str, ...], output: str) -> PackPlan:
     """Checks a request and lists its photos, test subsets included; needs no Ray.
 
     Raises:
-        RequestError: there is no photo, or the output cannot be written.
+        RequestError: There is no photo, the output cannot be written, or another request began
+            it.
     """
     require_writable(output)
-    listing = join_uri(output, _LISTING)
-    if not exists(listing):
-        buffer = io.BytesIO()
-        pq.write_table(list_inputs(inputs, include_test=True), buffer, store_schema=False)
-        write_bytes(listing, buffer.getvalue())
-    with open_file(listing) as file:
-        return PackPlan(output, pq.read_metadata(file).num_rows)
+    sources = [inputs] if isinstance(inputs, str) else list(inputs)
+    fingerprint = Fingerprint(output, FINGERPRINT, {"input": sources})
+    stored = fingerprint.load()
+    if stored is None:
+        listing = join_uri(output, LISTING)
+        # Version 0.1 recorded the listing alone.
+        if not exists(listing):
+            write_table(listing, list_inputs(inputs, include_test=True), store_schema=False)
+        stored = fingerprint.save(num_photos=count_rows(listing), run_id=new_run_id())
+    return PackPlan(output, stored["num_photos"], stored["run_id"])
 
 
-def pack(plan: PackPlan, num_readers: int = 4) -> int:
-    """Writes the Parquet files, and their index last; Ray must be initialised.
-
-    A run that was cut off is finished by another call.
+def pack(plan: PackPlan, num_readers: int = 4, executor: Executor | None = None) -> int:
+    """Writes the Parquet files, and their index last; another call resumes an interrupted one.
 
     Args:
-        plan: from :func:`prepare_pack`.
-        num_readers: processes that fetch.
+        plan: The request, from :func:`prepare_pack`.
+        num_readers: Number of processes that fetch photos.
+        executor: What executes the stage; None is Ray, which must be initialised.
 
     Returns:
-        How many photos are packed.
+        Number of packed photos.
 
     Raises:
-        BusyError: another run writes to the same output.
-        StoreError: the object store is in trouble for long.
+        BusyError: Another run writes to the same output.
+        StoreError: The object store stayed unavailable; finished photos are kept.
+        DiskFullError, ClusterError: Likewise.
     """
-    if exists(join_uri(plan.output, INDEX_NAME)):
-        return plan.num_photos
-    filesystem, path = arrow_filesystem(plan.output)
-    tally = spawn_on_driver_node(StageStats)
-    with (
-        logged_run(new_run_id()),
-        hold_lease(join_uri(plan.output, _LOCK)),
-        checkpointed(join_uri(path, _CHECKPOINT), filesystem),
-        show_progress("pack", "photo", lambda: read_progress(tally, "pack"), plan.num_photos),
-    ):
-        listing = ray.data.read_parquet(
-            join_uri(path, _LISTING), filesystem=filesystem, num_cpus=_READER_CPUS
-        )
-        listing = listing.repartition(max(1, plan.num_photos // _ROWS_PER_FILE))
-        packed = listing.map_batches(
-            StageActor,
-            fn_constructor_kwargs={
-                "name": "pack",
-                "stage": PackPhotos,
-                "tally": tally,
-                "log": current_context(),
-            },
-            batch_format="pyarrow",
-            batch_size=_ROWS_PER_GROUP,
-            num_cpus=_READER_CPUS,
-            compute=ActorPoolStrategy(size=num_readers),
-        )
-        packed.write_parquet(path, filesystem=filesystem, row_group_size=_ROWS_PER_GROUP)
-    ray.kill(tally)
-    _write_index(plan)
-    return plan.num_photos
+    if executor is None:
+        from rayboot.pipeline.ray_executor import RayExecutor
+
+        executor = RayExecutor()
+    num_photos, _ = run_job(PackJob(plan, num_readers), executor)
+    return num_photos
+
+
+class PackJob(Job[int]):
+    """Photos to rows of :data:`~rayboot.data.readers.containers.PACKED_SCHEMA`."""
+
+    name = "pack"
+    rows_per_block = _ROWS_PER_FILE
+    reader_cpus = _READER_CPUS
+    write_options = {"row_group_size": _ROWS_PER_GROUP}  # noqa: RUF012 - never changed
+
+    def __init__(self, plan: PackPlan, num_readers: int) -> None:
+        self.output, self.run_id, self.num_photos = plan.output, plan.run_id, plan.num_photos
+        self._num_readers = num_readers
+
+    def stages(self) -> Sequence[StageSpec]:
+        """Fetch."""
+        return (StageSpec("pack", PackPhotos, _ROWS_PER_GROUP, self._num_readers, _READER_CPUS),)
+
+    def is_complete(self) -> bool:
+        """Whether the index is written."""
+        return exists(join_uri(self.output, INDEX_NAME))
+
+    def count_finished(self) -> int:
+        """Number of photos in the files that are written completely."""
+        return sum(count_rows(join_uri(self.output, name)) for name in self._parts())
+
+    def complete(self) -> None:
+        """Writes the index, a listing of what was packed; images and landmarks are not read.
+
+        Raises:
+            RaybootError: The packed photos are not those that were listed.
+        """
+        index = pa.concat_tables([_index_part(self.output, name) for name in self._parts()])
+        index = index.sort_by("face_id")
+        if len(index) != self.num_photos or len(index["face_id"].unique()) != len(index):
+            raise RaybootError(
+                f"{self.output}: {self.num_photos} photos were listed, but {len(index)} are "
+                "packed; run the same command again"
+            )
+        write_table(join_uri(self.output, INDEX_NAME), index)
+
+    def summarize(self) -> int:
+        """Number of packed photos."""
+        return self.num_photos
+
+    def _parts(self) -> list[str]:
+        names = [
+            name
+            for name in list_files(self.output)
+            if name.endswith(".parquet") and not name.startswith("_run/")
+        ]
+        return finished_files(self.output, names)
 
 
 class PackPhotos:
-    """Fetches listed photos; rows of :data:`rayboot.data.readers.containers.PACKED_SCHEMA`.
+    """Fetches listed photos.
 
-    A photo that is gone keeps its row, without bytes: ``generate`` says so later.
+    A photo that is missing keeps its row, without bytes: ``generate`` rejects it later.
+
+    Reads    rows of :data:`~rayboot.data.readers.PHOTO_SCHEMA`
+    Gives    rows of :data:`~rayboot.data.readers.containers.PACKED_SCHEMA`
     """
 
     def __init__(self) -> None:
         self._fetcher = PhotoFetcher()
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """One batch of listed photos."""
+        """Packs one batch of listed photos."""
         listed = table.to_pylist()
         fetched = self._fetcher.fetch(listed)
-        rows = [_packed(row, photo) for row, photo in zip(listed, fetched, strict=True)]
+        rows = [_packed_row(row, photo) for row, photo in zip(listed, fetched, strict=True)]
         return pa.Table.from_pylist(rows, schema=PACKED_SCHEMA)
 
 
-def _packed(row: dict, fetched: FetchedPhoto | FaceRejectedError) -> dict:
+def _packed_row(row: dict[str, Any], fetched: FetchedPhoto | FaceRejectedError) -> dict[str, Any]:
     kept = {name: row[name] for name in ("face_id", "dataset", "group_id", "is_frame", "is_test")}
     if isinstance(fetched, FaceRejectedError):
         return {**kept, "tag": f"missing {row['face_id']}"}
@@ -145,35 +174,18 @@ def _packed(row: dict, fetched: FetchedPhoto | FaceRejectedError) -> dict:
     }
 
 
-def _write_index(plan: PackPlan) -> None:
-    """The listing of what was written; of images and landmarks nothing is read."""
-    parts = []
-    names = [name for name in PACKED_SCHEMA.names if name not in ("image", "landmarks")]
-    files = [name for name in list_files(plan.output) if _is_part(name)]
-    for name in files:
-        with open_file(join_uri(plan.output, name)) as file:
-            part = pq.ParquetFile(file, pre_buffer=True).read(columns=names)
-        rows = pa.array(range(len(part)), pa.int64())
-        has = part["landmarks_suffix"].is_valid().to_pylist()
-        known = {
-            **{column: part[column] for column in names},
-            "source_uri": pa.array([name] * len(part)),
-            "source_offset": rows,
-            "landmarks_uri": pa.array([name if there else None for there in has], pa.string()),
-            "landmarks_offset": rows,
-        }
-        columns = [known.get(field.name, pa.nulls(len(part), field.type)) for field in PHOTO_SCHEMA]
-        parts.append(pa.table(columns, schema=PHOTO_SCHEMA))
-    index = pa.concat_tables(parts).sort_by("face_id")
-    if len(index) != plan.num_photos or len(index["face_id"].unique()) != len(index):
-        raise RaybootError(
-            f"{plan.output}: {plan.num_photos} photos were listed, but {len(index)} are there; run "
-            "the same command again"
-        )
-    buffer = io.BytesIO()
-    pq.write_table(index, buffer)
-    write_bytes(join_uri(plan.output, INDEX_NAME), buffer.getvalue())
-
-
-def _is_part(name: str) -> bool:
-    return name.endswith(".parquet") and not name.startswith("_run/")
+def _index_part(output: str, name: str) -> pa.Table:
+    """Rows of the index for the photos of one packed file."""
+    columns = [column for column in PACKED_SCHEMA.names if column not in ("image", "landmarks")]
+    part = read_table(join_uri(output, name), columns)
+    rows = pa.array(range(len(part)), pa.int64())
+    has_landmarks = part["landmarks_suffix"].is_valid().to_pylist()
+    known = {
+        **{column: part[column] for column in columns},
+        "source_uri": pa.array([name] * len(part)),
+        "source_offset": rows,
+        "landmarks_uri": pa.array([name if has else None for has in has_landmarks], pa.string()),
+        "landmarks_offset": rows,
+    }
+    arrays = [known.get(field.name, pa.nulls(len(part), field.type)) for field in PHOTO_SCHEMA]
+    return pa.table(arrays, schema=PHOTO_SCHEMA)

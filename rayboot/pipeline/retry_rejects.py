@@ -1,73 +1,66 @@
-"""Forgetting rejects, so that the next run of the same command tries those photos again."""
+"""Removal of rejects from a data set, so that the next run tries their photos again."""
 
-import io
+import itertools
 import json
 import posixpath
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from rayboot.data.manifest import withdraw_manifest
 from rayboot.io.lease import hold_lease
-from rayboot.io.storage import (
-    exists,
-    join_uri,
-    list_files,
-    open_file,
-    read_bytes,
-    remove,
-    write_bytes,
-)
-from rayboot.pipeline.checkpoint import finished_files
-from rayboot.pipeline.generate_request import CHECKPOINT, LOCK
+from rayboot.io.parquet import read_table, write_table
+from rayboot.io.storage import exists, join_uri, list_files, read_bytes, remove, write_bytes
+from rayboot.pipeline.checkpoint_files import finished_files
+from rayboot.pipeline.output_layout import CHECKPOINT, LEASE
 
 __all__ = ["finish_removal", "remove_rejects"]
 
 _INTENT = "_run/forgetting.json"
+"""Record of a removal while it is under way."""
 
 
 def remove_rejects(output: str, stage: str) -> int:
-    """Removes the rejects of one stage from a data set, which is unfinished then.
+    """Removes the rejects of one stage from a data set, which is unfinished afterwards.
 
-    Cut off anywhere, it is finished by the next run on the same output.
+    An interrupted removal is completed by the next run on the same output.
 
     Args:
         output: URI of the data set.
-        stage: whose rejects are to be tried again.
+        stage: Stage whose rejects are removed.
 
     Returns:
-        How many photos that are.
+        Number of removed rejects.
 
     Raises:
-        BusyError: a run writes to the same output.
+        BusyError: Another run writes to the same output.
     """
-    with hold_lease(join_uri(output, LOCK)):
+    with hold_lease(join_uri(output, LEASE)):
         finish_removal(output)
-        files = {
-            name: _ids_of(output, name, stage)
-            for name in finished_files(output, list_files(output, "outcome=reject"), CHECKPOINT)
+        ids_by_file = {
+            name: _rejected_ids(output, name, stage)
+            for name in finished_files(output, list_files(output, "outcome=reject"))
             if name.endswith(".parquet")
         }
-        found = {name: ids for name, ids in files.items() if ids}
-        count = sum(map(len, found.values()))
-        if count:
-            intent = {"stage": stage, "files": sorted(found), "ids": sum(found.values(), [])}
+        affected = {name: ids for name, ids in ids_by_file.items() if ids}
+        ids = list(itertools.chain.from_iterable(affected.values()))
+        if ids:
+            intent = {"stage": stage, "files": sorted(affected), "ids": ids}
             write_bytes(join_uri(output, _INTENT), json.dumps(intent).encode())
             finish_removal(output)
-        return count
+        return len(ids)
 
 
-def _ids_of(output: str, name: str, stage: str) -> list[str]:
-    with open_file(join_uri(output, name)) as file:
-        table = pq.ParquetFile(file, pre_buffer=True).read(columns=["face_id", "stage"])
-    return table.filter(pc.equal(table["stage"], stage))["face_id"].to_pylist()
+def _rejected_ids(output: str, name: str, stage: str) -> list[str]:
+    table = read_table(join_uri(output, name), ["face_id", "stage"])
+    ids: list[str] = table.filter(pc.equal(table["stage"], stage))["face_id"].to_pylist()
+    return ids
 
 
 def finish_removal(output: str) -> None:
-    """Does what a former call meant to do; whoever calls holds the lock.
+    """Completes a removal that was recorded; the caller holds the lease.
 
-    Every step may be done twice: rows are told by their ids, and a file's remainder has
+    Every step may be repeated: rows are identified by their ids, and what remains of a file gets
     a name of its own.
     """
     uri = join_uri(output, _INTENT)
@@ -78,25 +71,22 @@ def finish_removal(output: str) -> None:
     withdraw_manifest(output)
     for name in intent["files"]:
         folder, base = posixpath.split(name)
-        _drop(join_uri(output, name), ids, join_uri(output, folder, f"rest-{base}"))
+        _remove_rows(join_uri(output, name), ids, join_uri(output, folder, f"rest-{base}"))
     for name in list_files(output, CHECKPOINT):
         if name.endswith(".parquet"):
-            _drop(join_uri(output, name), ids, join_uri(output, name))
+            _remove_rows(join_uri(output, name), ids, join_uri(output, name))
     remove(uri)
 
 
-def _drop(uri: str, ids: pa.Array, target: str) -> None:
-    """Writes the rows of other ids to ``target``, which may be the file itself."""
-    if not exists(uri):  # a former call came as far as here
+def _remove_rows(uri: str, ids: pa.Array, target: str) -> None:
+    """Writes the rows with other ids to ``target``, which may be the file itself."""
+    if not exists(uri):  # an interrupted removal came this far
         return
-    with open_file(uri) as file:
-        table = pq.ParquetFile(file, pre_buffer=True).read()
+    table = read_table(uri)
     kept = table.filter(pc.invert(pc.is_in(table["face_id"], value_set=ids)))
     if len(kept) == len(table):
         return
     if len(kept):
-        buffer = io.BytesIO()
-        pq.write_table(kept, buffer)
-        write_bytes(target, buffer.getvalue())
+        write_table(target, kept)
     if target != uri or not len(kept):
         remove(uri)

@@ -28,7 +28,7 @@ from rayboot.evaluate.run import measure, prepare_evaluation
 from rayboot.io.storage import require_writable, write_bytes
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig
-from rayboot.pipeline.generate_request import GeneratePlan, prepare
+from rayboot.pipeline.generate_request import GeneratePlan, prepare_generate
 from rayboot.registry.model_names import BUILTIN_COMPACT
 from rayboot.registry.resolve import resolve_model
 from rayboot.rounds.view_angles import spread_steps
@@ -128,7 +128,7 @@ def prepare_robustness(config: RobustnessConfig) -> RobustnessPlan:
     }
     # Renders and errors are of the same version, even if an alias moves in between.
     config = config.replace(models=models)
-    renders = {name: prepare(config.request(name)) for name in config.models}
+    renders = {name: prepare_generate(config.request(name)) for name in config.models}
     return RobustnessPlan(config, Path(config.output), renders)
 
 

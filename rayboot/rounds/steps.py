@@ -18,7 +18,7 @@ from rayboot.models import load_network
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 from rayboot.pipeline.generate_config import GenerateConfig
-from rayboot.pipeline.generate_request import GeneratePlan, prepare
+from rayboot.pipeline.generate_request import GeneratePlan, prepare_generate
 from rayboot.registry.registration import InputExamples, register_weights
 from rayboot.registry.resolve import ResolvedModel, resolve_model
 from rayboot.registry.runs import Run
@@ -71,7 +71,7 @@ def plan_pairs(
     if yaw_steps_deg:
         views = request.views.replace(preset=None, yaw_steps_deg=yaw_steps_deg)
         request = request.replace(views=views)
-    return prepare(request)
+    return prepare_generate(request)
 
 
 def pairs_request(config: RoundConfig, model: ResolvedModel) -> GenerateConfig:

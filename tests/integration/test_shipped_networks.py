@@ -1,6 +1,5 @@
 """The shipped networks on made faces: what their model cards say."""
 
-
 import numpy as np
 import pytest
 

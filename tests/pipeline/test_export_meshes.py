@@ -8,8 +8,7 @@ import pytest
 import trimesh
 
 from rayboot.errors import RequestError
-from rayboot.pipeline import export_meshes as meshes
-from rayboot.pipeline.export_meshes import export_meshes
+from rayboot.pipeline.export_meshes import ExportJob, export_meshes
 from rayboot.pipeline.export_request import ReconstructConfig, prepare_export
 from tests.pipeline.photos import BAD, mixed_folder
 
@@ -70,7 +69,7 @@ def test_a_stopped_run_does_the_rest_alone(
     config = ReconstructConfig(kinds=("glb",))
     plan = prepare_export("builtin:compact", synthetic_set, str(tmp_path / "meshes"), config)
     with monkeypatch.context() as patched:
-        patched.setattr(meshes, "_write_index", _stop)
+        patched.setattr(ExportJob, "complete", _stop)
         with pytest.raises(KeyboardInterrupt):
             export_meshes(plan)
     rows = sorted((tmp_path / "meshes/_run/rows").rglob("*.parquet"))

@@ -11,8 +11,10 @@ from rayboot.errors import RequestError, UnfinishedDataError
 from rayboot.models import load_vrn, save_network
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig, SelectionConfig
-from rayboot.pipeline.generate_request import CHECKPOINT, prepare
+from rayboot.pipeline.generate_request import prepare_generate
 from rayboot.pipeline.generate_summary import summarize
+from rayboot.pipeline.in_process_executor import InProcessExecutor
+from rayboot.pipeline.output_layout import CHECKPOINT
 from rayboot.pipeline.preview import pairs_sheet, write_preview
 from rayboot.registry.model_names import BUILTIN_COMPACT
 from rayboot.registry.resolve import resolve_model
@@ -40,7 +42,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, synthetic_set: str) -> Path
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory, photos: Path, ray_local: object) -> Path:
     output = tmp_path_factory.mktemp("generate") / "pairs"
-    generate(prepare(request(photos, output)))
+    generate(prepare_generate(request(photos, output)))
     return output
 
 
@@ -67,6 +69,19 @@ def test_manifest_counts_what_is_there(pairs: Path) -> None:
     assert len(manifest.model_digest) == 64
 
 
+def test_a_run_without_ray_makes_the_same_rows(pairs: Path, photos: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    generate(prepare_generate(request(photos, tmp_path / "pairs")), InProcessExecutor())
+    for outcome in ("face", "reject"):
+        ours, rays = (
+            pq.read_table(folder / f"outcome={outcome}", partitioning=None).sort_by("face_id")
+            for folder in (tmp_path / "pairs", pairs)
+        )
+        assert ours.equals(rays)
+    assert require_finished(str(tmp_path / "pairs")).counts == require_finished(str(pairs)).counts
+
+
 def test_half_a_file_is_made_again(pairs: Path, photos: Path, tmp_path: Path) -> None:
     """What a full disk, or a machine that went down, leaves of a file that was being written."""
     copy = tmp_path / "pairs"
@@ -78,22 +93,22 @@ def test_half_a_file_is_made_again(pairs: Path, photos: Path, tmp_path: Path) ->
     for part in cut:
         part.write_bytes(part.read_bytes()[:100])
     assert cut
-    generate(prepare(request(photos, copy)))
+    generate(prepare_generate(request(photos, copy)))
     whole, made_again = (require_finished(str(folder)).counts for folder in (pairs, copy))
     assert made_again == whole
 
 
 def test_the_same_request_again_changes_nothing(pairs: Path, photos: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in pairs.rglob("*") if path.is_file()}
-    generate(prepare(request(photos, pairs)))
+    generate(prepare_generate(request(photos, pairs)))
     assert before == {path: path.stat().st_mtime_ns for path in pairs.rglob("*") if path.is_file()}
 
 
 def test_another_request_never_mixes_in(pairs: Path, photos: Path) -> None:
     with pytest.raises(RequestError, match="config_digest"):
-        prepare(request(photos, pairs, seed=1))
+        prepare_generate(request(photos, pairs, seed=1))
     with pytest.raises(RequestError, match=r"another input \(\['.*photos'\], .*elsewhere"):
-        prepare(request(photos.parent / "elsewhere", pairs))
+        prepare_generate(request(photos.parent / "elsewhere", pairs))
 
 
 def test_another_model_never_mixes_in(pairs: Path, photos: Path, tmp_path: Path) -> None:
@@ -103,7 +118,7 @@ def test_another_model_never_mixes_in(pairs: Path, photos: Path, tmp_path: Path)
     save_network(network, tmp_path / "other.safetensors")
     digests = r"model_digest \([0-9a-f]{64}, this run has [0-9a-f]{64}\)"
     with pytest.raises(RequestError, match=digests):
-        prepare(request(photos, pairs, model=str(tmp_path / "other.safetensors")))
+        prepare_generate(request(photos, pairs, model=str(tmp_path / "other.safetensors")))
 
 
 def test_a_digest_tells_what_decides_the_rows() -> None:
@@ -141,17 +156,17 @@ def test_preview_shows_faces(pairs: Path, tmp_path: Path) -> None:
 
 def test_bad_requests_are_refused_before_ray(tmp_path: Path, photos: Path) -> None:
     with pytest.raises(RequestError, match="no photo"):
-        prepare(request(tmp_path, tmp_path / "out"))
+        prepare_generate(request(tmp_path, tmp_path / "out"))
     with pytest.raises(RequestError, match="no such file"):
-        prepare(request(photos, tmp_path / "out", model="missing.safetensors"))
+        prepare_generate(request(photos, tmp_path / "out", model="missing.safetensors"))
     (tmp_path / "file").write_text("")
     with pytest.raises(RequestError, match="cannot be written"):
-        prepare(request(photos, tmp_path / "file/out"))
+        prepare_generate(request(photos, tmp_path / "file/out"))
     with pytest.raises(RequestError, match="an input and an output"):
-        prepare(GenerateConfig(input=str(photos)))
+        prepare_generate(GenerateConfig(input=str(photos)))
 
 
 def test_an_unfinished_data_set_is_not_read(tmp_path: Path, photos: Path) -> None:
-    prepare(request(photos, tmp_path / "out"))
+    prepare_generate(request(photos, tmp_path / "out"))
     with pytest.raises(UnfinishedDataError, match="again to finish"):
         read_pairs(str(tmp_path / "out"))

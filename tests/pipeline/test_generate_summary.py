@@ -7,8 +7,8 @@ import pytest
 
 from rayboot.data.schema import PAIRS_SCHEMA
 from rayboot.pipeline import generate_summary as summary
-from rayboot.pipeline.actor import StageUsage
 from rayboot.pipeline.generate_summary import GenerateSummary, count_rows, format_summary, summarize
+from rayboot.pipeline.stage_usage import StageUsage
 
 SUMMARY = GenerateSummary("s3://b/pairs", 90, 400, 2, {("select", "not-frontal"): 10})
 

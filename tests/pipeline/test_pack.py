@@ -5,6 +5,7 @@ import pytest
 from rayboot.data.fetch import PhotoFetcher
 from rayboot.data.readers.directory import list_photos
 from rayboot.errors import RequestError
+from rayboot.pipeline.in_process_executor import InProcessExecutor
 from rayboot.pipeline.listing import mark_duplicates
 from rayboot.pipeline.pack import pack, prepare_pack
 from tests.pipeline.photos import mixed_folder
@@ -49,3 +50,31 @@ def test_packing_again_changes_nothing(photos: Path, packed: Path) -> None:
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no photo"):
         prepare_pack(str(tmp_path), str(tmp_path / "out"))
+
+
+def test_a_run_without_ray_packs_the_same(photos: Path, packed: Path, tmp_path: Path) -> None:
+    plan = prepare_pack(str(photos), str(tmp_path / "packed"))
+    assert pack(plan, executor=InProcessExecutor()) == plan.num_photos
+    ours, rays = (list_photos(str(folder)) for folder in (tmp_path / "packed", packed))
+    for column in ("face_id", "tag", "group_id"):
+        assert ours[column].to_pylist() == rays[column].to_pylist()
+
+
+def test_an_interrupted_run_is_resumed(photos: Path, tmp_path: Path) -> None:
+    """Half a file is removed and written again, whichever executor had begun it."""
+    output = tmp_path / "packed"
+    plan = prepare_pack(str(photos), str(output))
+    pack(plan, executor=InProcessExecutor())
+    (output / "photos.index").unlink()
+    (note,) = (output / "_run/checkpoint").glob("*.parquet")
+    note.rename(note.with_name(f"{note.stem}.pending.parquet"))
+    (part,) = output.glob("*.parquet")
+    part.write_bytes(part.read_bytes()[:100])
+    assert pack(plan, executor=InProcessExecutor()) == plan.num_photos
+    assert not part.exists()
+    assert len(list_photos(str(output))) == plan.num_photos
+
+
+def test_another_input_never_mixes_in(photos: Path, packed: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="another input"):
+        prepare_pack(str(tmp_path), str(packed))

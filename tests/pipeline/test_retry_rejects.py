@@ -9,7 +9,7 @@ from rayboot.io.storage import join_uri, remove, write_bytes
 from rayboot.pipeline import retry_rejects as retry
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig, SelectionConfig
-from rayboot.pipeline.generate_request import prepare
+from rayboot.pipeline.generate_request import prepare_generate
 from rayboot.pipeline.retry_rejects import finish_removal, remove_rejects
 from tests.pipeline.photos import mixed_folder
 
@@ -32,7 +32,7 @@ def made(
         views={"preset": "small"},
         pools=PoolConfig(batch_size=4, num_readers=1),
     )
-    generate(prepare(config))
+    generate(prepare_generate(config))
     return config
 
 
@@ -55,7 +55,7 @@ def test_mended_photos_become_faces(made: GenerateConfig) -> None:
     of_read = ("truncated", "empty", "undecodable", "duplicate")
     assert count == sum(reason in of_read for reason in before.values())
     assert read_manifest(made.output) is None
-    generate(prepare(made))
+    generate(prepare_generate(made))
     after = table_to_rows(made.output)
     assert after == {**before, "damaged.jpg": "face"}
     assert read_manifest(made.output) is not None

@@ -29,10 +29,13 @@ from rayboot.io.storage import (
 from rayboot.pipeline.actor import StageStats, map_with_actor_pool, read_progress
 from rayboot.pipeline.blocks import ROWS_PER_BLOCK, cut_into_blocks
 from rayboot.pipeline.checkpoint import without_progress_bars
+from rayboot.pipeline.generate import generate_stages
 from rayboot.pipeline.generate_config import GenerateConfig
-from rayboot.pipeline.generate_request import LISTING, GeneratePlan, prepare
+from rayboot.pipeline.generate_request import GeneratePlan, prepare_generate
 from rayboot.pipeline.generate_summary import summarize
-from rayboot.pipeline.graph import LAST_STAGE, build_generate_graph
+from rayboot.pipeline.graph import build_graph
+from rayboot.pipeline.in_process_executor import write_block
+from rayboot.pipeline.output_layout import LISTING
 from rayboot.pipeline.planning.capacity import Calibration, Node, forecast
 from rayboot.pipeline.planning.limits import Input
 
@@ -60,10 +63,10 @@ def measure_input(config: GenerateConfig) -> InputSize:
     """Lists the input and measures a sample of it; of its output nothing remains.
 
     Raises:
-        RequestError: see :func:`rayboot.pipeline.generate_request.prepare`.
+        RequestError: see :func:`rayboot.pipeline.generate_request.prepare_generate`.
     """
     with scratch_folder(config.output) as folder:
-        request = prepare(config.replace(output=folder))
+        request = prepare_generate(config.replace(output=folder))
         with connect():
             # Before there are nodes there is none to measure.
             require_resources(config.pools.bundles())
@@ -111,14 +114,16 @@ def _measure(plan: GeneratePlan, num_photos: int) -> tuple[Calibration, pa.Table
     require_resources(pools.bundles())
     photos = _some_photos(plan, num_photos)
     tally = spawn_on_driver_node(StageStats)
+    stages = generate_stages(plan)
+    last_stage = stages[-1].name
     listing = cut_into_blocks(ray.data.from_arrow(photos), ROWS_PER_BLOCK, pools.reader_cpus)
     with (
         without_progress_bars(),
         show_progress(
-            "sample", "photo", lambda: read_progress(tally, LAST_STAGE), total=len(photos)
+            "sample", "photo", lambda: read_progress(tally, last_stage), total=len(photos)
         ),
     ):
-        rows = build_generate_graph(listing, plan, tally, tested=None)
+        rows = build_graph(listing, stages, tally)
         made = pa.concat_tables(rows.iter_batches(batch_size=None, batch_format="pyarrow"))
     reading = ray.get(tally.read.remote())
     ray.kill(tally)
@@ -128,7 +133,7 @@ def _measure(plan: GeneratePlan, num_photos: int) -> tuple[Calibration, pa.Table
         cpu_s={name: use.cpu_s / use.rows for name, use in reading.use.items()},
         busy_s={name: use.busy_s / use.rows for name, use in reading.use.items()},
         on_gpu=pools.reconstruct_gpus > 0,
-        start_s=reading.first_s[LAST_STAGE],
+        start_s=reading.first_s[last_stage],
         engine_rate=float("inf"),
         write_s=0.0,
         write_cpu_s=0.0,
@@ -148,7 +153,8 @@ def _time_writing(output: str, block: pa.Table, num_turns: int = 5) -> tuple[flo
     try:
         for turn in range(num_turns):
             started, spent = time.perf_counter(), time.process_time()
-            _write_block(full, filesystem, path, f"{turn}")
+            checkpoint = posixpath.join(path, "checkpoint")
+            write_block(full, filesystem, path, checkpoint, f"{turn}", ["outcome"])
             taken.append((time.perf_counter() - started, time.process_time() - spent))
         started = time.perf_counter()
         summarize(folder)
@@ -159,25 +165,6 @@ def _time_writing(output: str, block: pa.Table, num_turns: int = 5) -> tuple[flo
             remove(join_uri(folder, name))
     seconds, cpu_s = (statistics.median(values) for values in zip(*taken, strict=True))
     return seconds, min(seconds, cpu_s), count_s
-
-
-def _write_block(block: pa.Table, filesystem: Any, path: str, name: str) -> None:
-    """As Ray Data does with its checkpoint: noted, written, and noted as finished."""
-    notes = posixpath.join(path, "checkpoint")
-    filesystem.create_dir(notes, recursive=True)
-    pending, committed = (f"{notes}/{name}{end}.parquet" for end in (".pending", ""))
-    pq.write_table(block.select(["face_id"]), pending, filesystem=filesystem)
-    pq.write_to_dataset(
-        block,
-        path,
-        partition_cols=["outcome"],
-        filesystem=filesystem,
-        basename_template=f"{name}-{{i}}.parquet",
-        existing_data_behavior="overwrite_or_ignore",
-    )
-    for place in (committed, pending):
-        filesystem.get_file_info(place)
-    filesystem.move(pending, committed)
 
 
 def _some_photos(plan: GeneratePlan, count: int) -> pa.Table:

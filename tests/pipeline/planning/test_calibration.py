@@ -5,7 +5,7 @@ import pytest
 
 from rayboot.io.storage import list_files
 from rayboot.pipeline.generate_config import GenerateConfig
-from rayboot.pipeline.generate_request import prepare
+from rayboot.pipeline.generate_request import prepare_generate
 from rayboot.pipeline.planning.calibration import measure_input, measure_sample
 from rayboot.pipeline.planning.capacity import Node
 from rayboot.pipeline.planning.limits import Input
@@ -22,7 +22,7 @@ def test_a_sample_is_measured_and_nothing_is_written(
         selection={"detect_faces": False},
         pools={"batch_size": 4},
     )
-    plan = prepare(config)
+    plan = prepare_generate(config)
     before = list_files(str(tmp_path))
     measured = measure_sample(plan, Node(2), num_photos=16)
     assert list_files(str(tmp_path)) == before

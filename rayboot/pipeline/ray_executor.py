@@ -1,0 +1,76 @@
+"""Executes the stages of a job on Ray Data.
+
+Ray Data's own checkpoint records each finished photo, so that the same command again does the
+rest.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+import ray.data
+from ray.data import Dataset
+
+from rayboot.cluster.failures import translate_ray_errors
+from rayboot.cluster.progress import show_progress, spawn_on_driver_node
+from rayboot.cluster.resources import require_resources
+from rayboot.io.retry import translate_storage_errors
+from rayboot.io.storage import arrow_filesystem, join_uri
+from rayboot.pipeline.actor import StageStats, StatsSnapshot, read_progress
+from rayboot.pipeline.blocks import WRITE_CPUS, cut_into_blocks
+from rayboot.pipeline.checkpoint import checkpointed
+from rayboot.pipeline.graph import StageSpec, build_graph
+from rayboot.pipeline.output_layout import CHECKPOINT, LISTING
+from rayboot.pipeline.runner import Job
+from rayboot.pipeline.stage_usage import StageUsage
+
+__all__ = ["RayExecutor"]
+
+
+class RayExecutor:
+    """Runs jobs on the Ray cluster that this process is connected to."""
+
+    def execute(self, job: Job[Any], num_left: int) -> Mapping[str, StageUsage]:
+        """Runs the photos without a row through pools of actors; see the protocol.
+
+        Raises:
+            RaybootError: The cluster has too little capacity for all actors at once.
+            StoreError: The object store stayed unavailable.
+            DiskFullError: There is no space left at the output.
+            ClusterError: Machines or processes were lost more often than they are restarted.
+        """
+        filesystem, path = arrow_filesystem(job.output)
+        stages = job.stages()
+        require_resources(_bundles(stages))
+        stats = spawn_on_driver_node(StageStats)
+        last_stage = stages[-1].name
+        with (
+            translate_ray_errors(job.output),
+            translate_storage_errors(job.output),
+            checkpointed(join_uri(path, CHECKPOINT), filesystem),
+            show_progress(job.name, "photo", lambda: read_progress(stats, last_stage), num_left),
+        ):
+            rows = build_graph(_read_listing(job, path, filesystem), stages, stats)
+            rows.write_parquet(
+                join_uri(path, job.rows_below) if job.rows_below else path,
+                filesystem=filesystem,
+                ray_remote_args={"num_cpus": WRITE_CPUS},
+                **job.write_options,
+            )
+        snapshot: StatsSnapshot = ray.get(stats.read.remote())
+        ray.kill(stats)
+        return snapshot.use
+
+
+def _bundles(stages: Sequence[StageSpec]) -> list[dict[str, float]]:
+    """Resources of every actor, those with GPUs first."""
+    bundles = [stage.bundle() for stage in stages for _ in range(stage.num_actors)]
+    return sorted(bundles, key=lambda bundle: -bundle.get("GPU", 0.0))
+
+
+def _read_listing(job: Job[Any], path: str, filesystem: Any) -> Dataset:
+    # Finished photos are filtered right after this read, before a byte of them is fetched.
+    listing = ray.data.read_parquet(
+        join_uri(path, LISTING), filesystem=filesystem, num_cpus=job.reader_cpus
+    )
+    return cut_into_blocks(listing, job.rows_per_block, job.reader_cpus)
