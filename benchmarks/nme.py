@@ -20,7 +20,7 @@ import trimesh
 from scipy import ndimage
 
 from benchmarks.machine import commit, describe_machine
-from rayboot.data.ground_truth import decode_vertices, read_topology, truth_table
+from rayboot.data.ground_truth import decode_vertices, read_topology, read_truth
 from rayboot.evaluate.metrics.nme import Comparison
 from rayboot.evaluate.protocol import Direction, Protocol
 from rayboot.geometry.camera import rotation_yaw_pitch
@@ -87,7 +87,7 @@ def make_cases(num_faces: int) -> list[Case]:
             num_identities=num_faces, crop_size=SIZE, slices=SLICES, photo_size=96, seed=3
         )
         synthesize(config, folder, num_workers=1)
-        rows, faces = truth_table(folder).to_pylist(), read_topology(folder)
+        rows, faces = read_truth(folder).to_pylist(), read_topology(folder)
     cases = []
     for row, other in zip(rows, rows[1:] + rows[:1], strict=True):
         bits = unpack_occupancy(row["occupancy"], tuple(row["shape"]))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rayboot.data.ground_truth import truth_table
+from rayboot.data.ground_truth import read_truth
 from rayboot.data.images import decode_photo
 from rayboot.geometry.volume import unpack_occupancy
 from rayboot.io.storage import join_uri, read_bytes
@@ -34,7 +34,7 @@ def relief_photos(faces: str, folder: Path) -> None:
         folder: to write to.
     """
     folder.mkdir(parents=True)
-    for row in truth_table(faces).to_pylist():
+    for row in read_truth(faces).to_pylist():
         name = Path(row["face_id"])
         photo = decode_photo(read_bytes(join_uri(faces, row["face_id"])))
         occupied = unpack_occupancy(row["occupancy"], tuple(row["shape"]))

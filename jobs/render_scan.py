@@ -22,7 +22,7 @@ from rayboot.evaluate.datasets.ljson import read_ljson
 from rayboot.evaluate.datasets.scan_table import TABLE_SCHEMA
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import pixel_from_crop, rotation_yaw_pitch
-from rayboot.geometry.mean_face import mean_face
+from rayboot.geometry.mean_face import load_mean_face
 from rayboot.geometry.mesh import Mesh
 from rayboot.render import Backplane, Renderer, Scene
 from rayboot.render.scene import TexturedMesh
@@ -47,7 +47,7 @@ def main(scan: Path, landmarks: Path, out: Path, step: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "scan.ply").write_bytes(encode_mesh(Mesh(head.vertices, head.faces), "ply"))
     # The mean face looks straight ahead, its outer eye corners 1 apart.
-    ahead = fit_similarity(points[_UPPER], mean_face().landmarks[_UPPER])
+    ahead = fit_similarity(points[_UPPER], load_mean_face().landmarks[_UPPER])
     placed, marks = ahead.apply(head.vertices), ahead.apply(points)
     middle = np.append(marks[17:, :2].mean(axis=0), placed[:, 2].mean())
     renderer = Renderer(_SIZE, supersample=2)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from rayboot.credentials import find_credentialed_url, login_remedy
+from rayboot.credentials import explain_url_credentials, find_credentialed_url
 from rayboot.errors import RequestError
 
 __all__ = ["RunRequirements", "read_requirements"]
@@ -52,7 +52,7 @@ def read_requirements(
     if (
         url := find_credentialed_url([values, environment.get("MLFLOW_TRACKING_URI", "")])
     ) is not None:
-        raise RequestError(login_remedy(url))
+        raise RequestError(explain_url_credentials(url))
     entries = list(_entries(values))
     named = {key: value for key, value in entries if isinstance(value, str)}
     stores = [

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rayboot.cluster.dashboard import TOKEN_REMEDY, cluster_token, query_dashboard
+from rayboot.cluster.dashboard import AUTH_REMEDY, find_cluster_token, query_dashboard
 from rayboot.diagnostics.check import Check, last_line, run_in_subprocess
 
 __all__ = ["check_mlflow", "check_ray", "check_storage"]
@@ -34,7 +34,7 @@ def check_ray(address: str | None) -> Check:
         return Check("Ray", "ok", f"{outcome}, {done.stdout.strip().splitlines()[-1]}")
     reason = last_line(done)
     if "uthentication" in done.stderr or "UNAUTHENTICATED" in done.stderr:
-        return Check("Ray", "FAIL", f"{where} asks for a token: {reason}", TOKEN_REMEDY)
+        return Check("Ray", "FAIL", f"{where} asks for a token: {reason}", AUTH_REMEDY)
     remedy = (
         "see the log under /tmp/ray/session_latest/logs"
         if address is None
@@ -70,8 +70,8 @@ def _check_dashboard(address: str) -> Check:
             "check the address (port 8265 by default), and that it can be reached from here",
         )
     if found.status in (401, 403):
-        does = "asks for a token" if cluster_token() is None else "refuses this token"
-        return Check("Ray", "FAIL", f"{address} {does}", TOKEN_REMEDY)
+        does = "asks for a token" if find_cluster_token() is None else "refuses this token"
+        return Check("Ray", "FAIL", f"{address} {does}", AUTH_REMEDY)
     if found.status != 200:
         return Check("Ray", "FAIL", f"{address} answers {found.status}", "is this Ray's dashboard?")
     if not found.is_open:

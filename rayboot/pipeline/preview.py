@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from rayboot.data.images import decode_photo, encode_image
-from rayboot.data.readers.directory import list_photos
+from rayboot.data.readers import list_photos
 from rayboot.errors import RequestError
 from rayboot.io.storage import join_uri, list_files, open_file, write_bytes
 from rayboot.pipeline.dry_run import generate_in_process

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from rayboot.data.ground_truth import TRUTH_SCHEMA, write_topology, write_truth
-from rayboot.geometry.head_model import head_model
+from rayboot.geometry.head_model import load_head_model
 from rayboot.io.storage import join_uri, write_bytes
 from rayboot.io.torch7 import write_torch7
 from rayboot.render import Renderer
@@ -63,7 +63,7 @@ def synthesize(config: SynthesisConfig, output_uri: str, num_workers: int | None
     with tqdm(total=total, desc="synthesize", unit="photo", mininterval=1.0) as bar:
         for num_photos in _make_parts(parts, num_workers):
             bar.update(num_photos)
-    write_topology(output_uri, head_model().front_faces)
+    write_topology(output_uri, load_head_model().front_faces)
     return total
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from rayboot.cluster.dashboard import TOKEN_REMEDY, cluster_token, query_dashboard
+from rayboot.cluster.dashboard import AUTH_REMEDY, find_cluster_token, query_dashboard
 from rayboot.cluster.versions import installed_versions
 from rayboot.config import FrozenConfig, load_config
 from rayboot.credentials import find_credentialed_url, is_secret_name
@@ -99,8 +99,8 @@ def require_cluster(address: str, *, allow_open: bool) -> None:
     except OSError as error:
         raise RequestError(f"{address} does not answer ({error}); check --address") from error
     if found.status in (401, 403):
-        does = "asks for a token" if cluster_token() is None else "refuses this token"
-        raise RequestError(f"{address} {does}; {TOKEN_REMEDY}")
+        does = "asks for a token" if find_cluster_token() is None else "refuses this token"
+        raise RequestError(f"{address} {does}; {AUTH_REMEDY}")
     if found.status != 200 or found.ray_version is None:
         raise RequestError(f"{address} answers {found.status}; is this Ray's dashboard?")
     if found.is_open and not allow_open:

@@ -6,8 +6,8 @@ import numpy as np
 
 from rayboot.geometry.camera import gaze_angles, transform_points
 from rayboot.geometry.crop import landmark_crop
-from rayboot.geometry.face_solid import build_solid, fill_volume, solid_extent
-from rayboot.geometry.head_model import head_model
+from rayboot.geometry.face_solid import build_face_solid, fill_volume, solid_bounds
+from rayboot.geometry.head_model import load_head_model
 from rayboot.geometry.landmarks68 import interocular_distance
 from rayboot.geometry.volume import pack_occupancy
 from rayboot.render import Renderer
@@ -43,8 +43,8 @@ def make_face(
     """
     identity, photo_number = divmod(number, config.photos_per_identity)
     identity += config.first_identity
-    sample = draw_sample(config, head_model(), identity, photo_number)
-    photo = render_photo(sample, head_model(), renderer, config.photo_size)
+    sample = draw_sample(config, load_head_model(), identity, photo_number)
+    photo = render_photo(sample, load_head_model(), renderer, config.photo_size)
     truth = _ground_truth(face_id, f"identity-{identity:06d}", config, sample, photo)
     return SyntheticFace(photo, truth)
 
@@ -52,15 +52,15 @@ def make_face(
 def _ground_truth(
     face_id: str, group_id: str, config: SynthesisConfig, sample: FaceSample, photo: Photo
 ) -> dict[str, Any]:
-    model, size = head_model(), config.crop_size
+    model, size = load_head_model(), config.crop_size
     crop = landmark_crop(photo.landmarks, size)
     crop_from_head = _crop_from_head(crop, photo.photo_from_head, config.photo_size, size)
     px_per_unit = np.linalg.det(crop_from_head[:, :3]) ** (1 / 3)
     jaw = photo.head[model.landmarks[:17]]
     # Teeth and eyelids are included: the front of the solid is what the camera sees from the front.
     depth = config.solid_depth * size / 192 / px_per_unit
-    solid = build_solid(photo.head, model.faces, jaw, depth)
-    crop_from_head[2, 3] -= solid_extent(solid, crop_from_head)[:, 2].mean()
+    solid = build_face_solid(photo.head, model.faces, jaw, depth)
+    crop_from_head[2, 3] -= solid_bounds(solid, crop_from_head)[:, 2].mean()
     landmarks = transform_points(crop_from_head, photo.head[model.landmarks])
     rotation = sample.rotation
     yaw, pitch = np.degrees(gaze_angles(rotation[:, 2]))

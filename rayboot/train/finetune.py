@@ -71,7 +71,7 @@ def finetune(config: FinetuneConfig, run: Run | None = None) -> FinetuneResult:
         StoreError, DiskFullError, ClusterError: once that is remedied, the same config resumes.
     """
     require_resources(_min_bundles(config), free_cpus=0)
-    weights = BroadcastFile.of(resolve_model(config.model, config.tracking_uri).path)
+    weights = BroadcastFile.put(resolve_model(config.model, config.tracking_uri).path)
     if run is not None:
         _log_provenance(config, run)
     with (

@@ -13,7 +13,7 @@ import torch
 import torch.distributed
 
 from rayboot.models import Reconstructor
-from rayboot.models.device_transfer import send
+from rayboot.models.device_transfer import to_device_async
 from rayboot.models.precision import autocast
 from rayboot.train.augment import augment_images, draw_augmentation, mirror_targets
 from rayboot.train.objective import Objective
@@ -115,7 +115,7 @@ def _train_step(
     draw = draw_augmentation(rng, len(images), config.augment)
     images = augment_images(images, draw)
     targets = mirror_targets(targets, network.mirror, draw)
-    weights = None if batch.weights is None else send(batch.weights, state.device)
+    weights = None if batch.weights is None else to_device_async(batch.weights, state.device)
     with autocast(state.device, config.precision):
         loss = objective.loss(state, images, targets, torch.from_numpy(batch.is_source), weights)
     state.optimizer.zero_grad(set_to_none=True)

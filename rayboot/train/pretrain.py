@@ -11,9 +11,9 @@ import torch
 from tqdm import tqdm
 
 import rayboot
-from rayboot.data.ground_truth import truth_table
+from rayboot.data.ground_truth import read_truth
 from rayboot.data.images import decode_photo
-from rayboot.data.splits import split_of
+from rayboot.data.splits import assign_split
 from rayboot.geometry.crop import warp_photo
 from rayboot.io.storage import join_uri, read_bytes
 from rayboot.models import (
@@ -78,11 +78,11 @@ def read_truth_samples(
     columns = ["face_id", "group_id", "crop", "shape", network.target_kind]
     samples: dict[str, list[Sample]] = {"train": [], "val": []}
     shape = (0, 0, 0)
-    for row in tqdm(truth_table(config.data, columns).to_pylist(), desc="read", unit="photo"):
+    for row in tqdm(read_truth(config.data, columns).to_pylist(), desc="read", unit="photo"):
         shape = tuple(row["shape"])
         photo = decode_photo(read_bytes(join_uri(config.data, row["face_id"])))
         image = warp_photo(photo, np.reshape(row["crop"], (2, 3)), shape[2])
-        split = split_of(row["group_id"], config.optimizer.seed, config.val_fraction)
+        split = assign_split(row["group_id"], config.optimizer.seed, config.val_fraction)
         samples[split].append(Sample(image, row[network.target_kind]))
     train, val = (SampleStore(samples[split], shape, network.decode) for split in ("train", "val"))
     return train, val

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 from rayboot.data.manifest import require_finished
-from rayboot.data.pair_index import index_faces, read_faces, share_of
+from rayboot.data.pair_index import index_faces, read_faces, select_shard
 from rayboot.data.splits import Split
 from rayboot.errors import RequestError
 from rayboot.geometry.camera import gaze_angles
@@ -41,7 +41,7 @@ def read_samples(
     counts = require_finished(config.data).counts
     fraction = config.source_fraction
     copies = fraction / (1 - fraction) * counts["views"] / max(1, counts["faces"])
-    index = share_of(index_faces(config.data, split), rank, num_workers)
+    index = select_shard(index_faces(config.data, split), rank, num_workers)
     if len(index) == 0:
         raise RequestError(
             f"{config.data}: no {split} face for worker {rank} of {num_workers}; give more photos, "

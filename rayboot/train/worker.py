@@ -52,7 +52,7 @@ def train_worker(settings: dict[str, Any]) -> None:
     run = Run(*settings["run"]) if settings["run"] else None
     broadcast: BroadcastFile = settings["weights"]
     with (
-        broadcast.unpacked() as weights,
+        broadcast.local_path() as weights,
         system_metrics_logger(run, f"worker-{rank}"),
         async_metric_logger(run if rank == 0 else None) as metric_logger,
     ):
@@ -111,7 +111,7 @@ def _step_callback(
         step = state.next_epoch * record.num_steps + record.step + 1
         if telemetry is not None:
             total = state.config.num_epochs * record.num_steps
-            progress.tell.remote(Progress(step, total, f"loss {record.loss:.4f}"))
+            progress.update.remote(Progress(step, total, f"loss {record.loss:.4f}"))
             telemetry.report_step(record.loss)
         if metric_logger is not None:
             metric_logger.log_metrics({"loss": record.loss}, step=step)

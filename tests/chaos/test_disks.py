@@ -45,6 +45,6 @@ def fill_up(disk: SmallDisk, run: Run, begin: Begin, finish: End) -> None:
     disk.free()
     event.is_over()
     assert "no space left on the disk" in run.last_words()
-    assert "the same command goes on where it stopped" in run.last_words()
+    assert "run the same command again: it resumes where it stopped" in run.last_words()
     run.submit()
     finish(event, run)

@@ -35,7 +35,7 @@ def test_the_object_store_away_for_long(
         bring_back(stack.store)
     event.is_over()
     event.told()
-    assert "the same command goes on where it stopped" in generate.last_words()
+    assert "run the same command again: it resumes where it stopped" in generate.last_words()
     generate.submit()
     finish(event, generate)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from rayboot.data.ground_truth import truth_table
+from rayboot.data.ground_truth import read_truth
 from rayboot.evaluate.datasets.base import GroundTruthFace
 from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import MeasureConfig
@@ -16,7 +16,7 @@ from rayboot.registry.resolve import resolve_model
 def test_the_true_volume_measures_small(synthetic_set: str) -> None:
     faces = SyntheticDataset(data=synthetic_set)
     listed = faces.list_faces().rows.to_pylist()
-    for row, kept in zip(listed[:4], truth_table(synthetic_set).to_pylist()[:4], strict=True):
+    for row, kept in zip(listed[:4], read_truth(synthetic_set).to_pylist()[:4], strict=True):
         face = faces.read(row, 96)
         volume = unpack_occupancy(kept["occupancy"], tuple(kept["shape"])).astype(np.float32)
         error = measure_face(face, volume)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from rayboot.data.ground_truth import truth_table
+from rayboot.data.ground_truth import read_truth
 from rayboot.data.images import decode_photo
 from rayboot.geometry.crop import warp_photo
 from rayboot.geometry.volume import coarsen, transform_volume, unpack_occupancy
@@ -34,7 +34,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RenderedFace]:
         seed=3,
     )
     synthesize(config, uri, num_workers=1)
-    (row,) = truth_table(uri).to_pylist()
+    (row,) = read_truth(uri).to_pylist()
     photo = decode_photo(read_bytes(join_uri(uri, row["face_id"])))
     image = warp_photo(photo, np.reshape(row["crop"], (2, 3)), SIZE)
     occupied = unpack_occupancy(row["occupancy"], (SLICES, SIZE, SIZE))

@@ -227,7 +227,7 @@ def without_uris(rows: list[dict]) -> list[dict]:
 def test_two_runs_on_one_output_exclude_each_other(
     tmp_path: Path, photos: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with hold_lease(str(tmp_path / "pairs/_run/lock.json"), beat_s=0.5):
+    with hold_lease(str(tmp_path / "pairs/_run/lock.json"), heartbeat_s=0.5):
         run = Run(tmp_path, photos)
         assert run.process.wait(timeout=120) == 1
     assert "another run" in capfd.readouterr().err.splitlines()[-1]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rayboot.data.readers.directory import list_photos
+from rayboot.data.readers import list_photos
 from rayboot.io.torch7 import write_torch7
 
 BAD = {

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from rayboot.data.ground_truth import truth_table
+from rayboot.data.ground_truth import read_truth
 from rayboot.data.images import decode_photo
 from rayboot.data.schema import PAIRS_SCHEMA
 from rayboot.geometry.volume import coarsen, transform_volume, unpack_occupancy
@@ -75,7 +75,7 @@ def test_profiles_are_rejected_and_frontal_faces_kept(
 ) -> None:
     yaws = {
         row["face_id"].split("/")[-1]: row["yaw_deg"]
-        for row in truth_table(synthetic_set).to_pylist()
+        for row in read_truth(synthetic_set).to_pylist()
     }
     kept = 0
     for row in finished.to_pylist():

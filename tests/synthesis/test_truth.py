@@ -6,13 +6,13 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
-from rayboot.data.ground_truth import decode_vertices, read_topology, truth_table
+from rayboot.data.ground_truth import decode_vertices, read_topology, read_truth
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import crop_from_pixel, gaze_angles, rotation_yaw_pitch
 from rayboot.geometry.crop import apply_affine, landmark_crop
-from rayboot.geometry.face_solid import build_solid
+from rayboot.geometry.face_solid import build_face_solid
 from rayboot.geometry.isosurface import extract_surface
-from rayboot.geometry.mean_face import mean_face
+from rayboot.geometry.mean_face import load_mean_face
 from rayboot.geometry.pose import FacePose, estimate_pose
 from rayboot.geometry.volume import unpack_occupancy
 from rayboot.io.storage import join_uri, read_bytes
@@ -65,7 +65,7 @@ def scan_pose(shared_dir: Path, depth: float, yaw_deg: float) -> tuple[FacePose,
     points = points[[*range(17), *range(29, 34), *range(43, 48), *range(34, 43), *range(17, 29),
                      *range(48, 68)]]  # fmt: skip
     # Without the jaw, whose landmarks slide along the contour.
-    fitted = fit_similarity(points[17:], mean_face().landmarks[17:])
+    fitted = fit_similarity(points[17:], load_mean_face().landmarks[17:])
     head, landmarks = fitted.apply(np.asarray(scan.vertices)), fitted.apply(points)
     upright = landmark_axes(landmarks)
     head, landmarks = head @ upright, landmarks @ upright
@@ -73,7 +73,7 @@ def scan_pose(shared_dir: Path, depth: float, yaw_deg: float) -> tuple[FacePose,
     head, landmarks = head - middle, landmarks - middle
     turn = rotation_yaw_pitch(np.radians(yaw_deg), 0)
     scale = landmark_crop((landmarks @ turn.T)[:, :2] * (1, -1), 96)[0, 0]
-    solid = build_solid(head, np.asarray(scan.faces), landmarks[:17], depth / 2 / scale)
+    solid = build_face_solid(head, np.asarray(scan.faces), landmarks[:17], depth / 2 / scale)
     shift = np.append(-scale * (landmarks @ turn.T)[:, :2].mean(axis=0), 0.0)
     volume = soft_volume(solid, np.column_stack([scale * turn, shift]), (100, 96, 96))
     return estimate_pose(extract_surface(volume, cell=1).vertices), turn
@@ -105,7 +105,7 @@ def landmark_axes(landmarks: np.ndarray) -> np.ndarray:
 
 def test_the_volume_is_the_shape_that_the_photo_shows(synthetic_set: str) -> None:
     """True vertices are on the front of the true volume, to about a voxel."""
-    for row in truth_table(synthetic_set).to_pylist()[:8]:
+    for row in read_truth(synthetic_set).to_pylist()[:8]:
         volume = unpack_occupancy(row["occupancy"], tuple(row["shape"])).astype(np.float32)
         surface = extract_surface(volume)
         distance, _ = cKDTree(surface.vertices).query(decode_vertices(row["vertices"]))
@@ -114,7 +114,7 @@ def test_the_volume_is_the_shape_that_the_photo_shows(synthetic_set: str) -> Non
 
 
 def test_landmarks_of_photo_and_truth_agree(synthetic_set: str) -> None:
-    for row in truth_table(synthetic_set).to_pylist()[:6]:
+    for row in read_truth(synthetic_set).to_pylist()[:6]:
         payload = read_bytes(join_uri(synthetic_set, row["face_id"].replace(".jpg", ".t7")))
         pixels = read_torch7(payload)
         assert pixels.shape == (68, 2)
@@ -124,7 +124,7 @@ def test_landmarks_of_photo_and_truth_agree(synthetic_set: str) -> None:
 
 
 def test_poses_are_those_of_the_config(synthetic_set: str) -> None:
-    rows = truth_table(synthetic_set).to_pylist()
+    rows = read_truth(synthetic_set).to_pylist()
     assert len(rows) == 24
     # The head also pitches and rolls, which moves the gaze's yaw a little.
     steps = {min((0, 10, 45, 75), key=lambda step: abs(abs(r["yaw_deg"]) - step)) for r in rows}
@@ -138,7 +138,7 @@ def test_poses_are_those_of_the_config(synthetic_set: str) -> None:
 
 def test_rotated_volumes_are_not_resampled(synthetic_set: str) -> None:
     """Every filled column of a frontal face is one run: there are no holes or small components."""
-    rows = [r for r in truth_table(synthetic_set).to_pylist() if abs(r["yaw_deg"]) < 15]
+    rows = [r for r in read_truth(synthetic_set).to_pylist() if abs(r["yaw_deg"]) < 15]
     for row in rows[:4]:
         volume = unpack_occupancy(row["occupancy"], tuple(row["shape"]))
         starts = (np.diff(volume.astype(np.int8), axis=0, prepend=0) == 1).sum(axis=0)
@@ -147,5 +147,5 @@ def test_rotated_volumes_are_not_resampled(synthetic_set: str) -> None:
 
 def test_all_faces_share_their_triangles(synthetic_set: str) -> None:
     faces = read_topology(synthetic_set)
-    row = truth_table(synthetic_set).to_pylist()[0]
+    row = read_truth(synthetic_set).to_pylist()[0]
     assert faces.max() < len(decode_vertices(row["vertices"]))

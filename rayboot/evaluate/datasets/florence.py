@@ -17,7 +17,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from rayboot.data.landmarks import read_landmarks
 from rayboot.data.mesh_files import decode_mesh
-from rayboot.data.readers.directory import PHOTO_SUFFIXES, find_landmarks
+from rayboot.data.readers import PHOTO_SUFFIXES, find_landmarks
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError, ShapeError
 from rayboot.evaluate.datasets.base import (
     DatasetListing,

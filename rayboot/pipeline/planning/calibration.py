@@ -15,7 +15,7 @@ import ray.data
 from ray.data import Dataset
 
 from rayboot.cluster.progress import show_progress, spawn_on_driver_node
-from rayboot.cluster.resources import largest_nodes, require_resources
+from rayboot.cluster.resources import find_largest_nodes, require_resources
 from rayboot.cluster.session import connect
 from rayboot.errors import RequestError
 from rayboot.io.storage import (
@@ -70,7 +70,7 @@ def measure_input(config: GenerateConfig) -> InputSize:
         with connect():
             # Before there are nodes there is none to measure.
             require_resources(config.pools.bundles())
-            cpus, gpus, num_alike = largest_nodes()
+            cpus, gpus, num_alike = find_largest_nodes()
             node = Node(cpus, gpus)
             measured = measure_sample(request, node, num_alike)
         place = _some_photos(request, 1)["source_uri"][0].as_py()

@@ -14,7 +14,7 @@ from rayboot.data.perceptual_hash import HashIndex
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.camera import gaze_angles
 from rayboot.geometry.crop import apply_affine, landmark_crop, warp_photo
-from rayboot.geometry.landmarks68 import head_rotation
+from rayboot.geometry.landmarks68 import rotation_from_landmarks
 from rayboot.pipeline.generate_config import SelectionConfig
 from rayboot.pipeline.stages.records import Row, map_rows, rows_to_table, table_to_rows
 
@@ -114,7 +114,7 @@ class CropFaces:
         if self._selection is None:
             return
         # The landmarks' own estimate is rough; the shape's is asked again later.
-        yaw, _ = np.degrees(gaze_angles(head_rotation(landmarks)[:, 2]))
+        yaw, _ = np.degrees(gaze_angles(rotation_from_landmarks(landmarks)[:, 2]))
         limit = self._selection.max_yaw_deg
         if abs(yaw) > limit:
             raise FaceRejectedError(

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from rayboot.errors import FaceRejectedError
-from rayboot.geometry.volume import any_of_cells, cell_steps, find_small_components
+from rayboot.geometry.volume import coarsen_mask, find_small_components, voxels_per_cell
 
 __all__ = [
     "STAGE_SCHEMA",
@@ -99,7 +99,7 @@ class Solid(NamedTuple):
         small_components = find_small_components(self.occupied)
         if small_components is None:
             return self
-        touched = any_of_cells(small_components, self.cell)
+        touched = coarsen_mask(small_components, self.cell)
         return self._replace(
             occupied=self.occupied & ~small_components,
             cells=np.where(touched, np.float32(0), self.cells),
@@ -112,7 +112,7 @@ def decode_solid(row: Row, shape: tuple[int, int, int], cell: int) -> Solid:
     occupied = np.unpackbits(bits).reshape(shape).view(bool)
     edges = row["box"]
     box = tuple(slice(edges[2 * k], edges[2 * k + 1]) for k in range(3))
-    counts = [-(-length // step) for length, step in zip(shape, cell_steps(cell), strict=True)]
+    counts = [-(-length // step) for length, step in zip(shape, voxels_per_cell(cell), strict=True)]
     cells = np.zeros(counts, np.float32)
     sides = [side.stop - side.start for side in box]
     cells[box] = np.frombuffer(row["cells"], np.uint8).reshape(sides) / np.float32(255)

@@ -8,15 +8,15 @@ import pyarrow as pa
 
 from rayboot.data.images import encode_image
 from rayboot.data.schema import PAIRS_SCHEMA
-from rayboot.data.splits import split_of
+from rayboot.data.splits import assign_split
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.camera import gaze_angles
 from rayboot.geometry.isosurface import extract_coarse_surface, vertex_normals
-from rayboot.geometry.landmarks68 import fit_mean_landmarks, lift_landmarks
+from rayboot.geometry.landmarks68 import landmarks_from_pose, lift_landmarks
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose, estimate_pose
 from rayboot.geometry.views import View, plan_views, view_transform
-from rayboot.geometry.volume import clipped_fraction, inner_points, pack_occupancy
+from rayboot.geometry.volume import clipped_fraction, occupied_points, pack_occupancy
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.stages.records import Row, Solid, decode_solid, map_rows, table_to_rows
 from rayboot.render import Renderer, Scene
@@ -124,7 +124,7 @@ class RenderViews:
     def _finish(self, row: Row) -> dict[str, Any]:
         if row["reason"]:
             return _as_reject(row)
-        split = split_of(row["group_id"], self._config.seed, self._config.val_fraction)
+        split = assign_split(row["group_id"], self._config.seed, self._config.val_fraction)
         face = {name: value for name, value in row.items() if name in PAIRS_SCHEMA.names}
         dropped = dict.fromkeys(("stage", "reason", "message", "thumbnail"))
         return {**face, **dropped, "outcome": "face", "split": split, **self._stamp}
@@ -169,7 +169,7 @@ def render_face_views(
     pose = estimate_pose(mesh.vertices)
     _require_frontal(pose, config)
     if landmarks is None:
-        lifted = fit_mean_landmarks(pose)
+        lifted = landmarks_from_pose(pose)
     else:
         lifted = lift_landmarks(landmarks, solid.occupied)
     planned = _lit(plan_views(pose.gaze, config.views), config, key)
@@ -183,7 +183,7 @@ def render_face_views(
     views, transforms, clipped = (list(values) for values in zip(*kept, strict=True))
     draped = texture_mesh(mesh, photo, pose, config.render.colors)
     scene = Scene(draped, build_backplane(photo, mesh.vertices, pose, config.render.surroundings))
-    images = renderer.render(scene, transforms, _gains(mesh, draped.origin, views))
+    images = renderer.render(scene, transforms, _gains(mesh, draped.source_vertices, views))
     num_left_out = len(planned) - len(views)
     return RenderedFace(
         solid.occupied, mesh, pose, views, transforms, clipped, images, num_left_out
@@ -225,7 +225,7 @@ def _views_inside(
 ) -> list[tuple[View, np.ndarray, float]]:
     """Views whose target the volume holds, with its transform and the share cut off."""
     shape = solid.occupied.shape
-    inside = inner_points(solid.occupied, stride=2 * max(solid.cell, 1))
+    inside = occupied_points(solid.occupied, stride=2 * max(solid.cell, 1))
     kept = []
     for view in planned:
         transform = view_transform(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from rayboot.data.ground_truth import truth_table
+from rayboot.data.ground_truth import read_truth
 from rayboot.data.images import encode_image
 from rayboot.data.schema import FACE_COLUMNS
 from rayboot.errors import RequestError, UnfinishedDataError
@@ -25,7 +25,7 @@ def transform_of(yaw_deg: float) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def rows(synthetic_set: str) -> list[dict]:
-    found = truth_table(synthetic_set, ["occupancy", "shape", "yaw_deg", "interocular"]).to_pylist()
+    found = read_truth(synthetic_set, ["occupancy", "shape", "yaw_deg", "interocular"]).to_pylist()
     return [row for row in found if abs(row["yaw_deg"]) < 12][:3]
 
 

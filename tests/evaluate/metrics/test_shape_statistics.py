@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rayboot.data.ground_truth import truth_table
+from rayboot.data.ground_truth import read_truth
 from rayboot.data.images import decode_photo
 from rayboot.errors import RequestError
 from rayboot.evaluate.metrics.shape_statistics import compute_shape_statistics, measure_shapes
@@ -41,7 +41,7 @@ def test_few_faces_describe_nothing() -> None:
 
 @pytest.fixture(scope="module")
 def crops(synthetic_set: str) -> np.ndarray:
-    rows = truth_table(synthetic_set, ["face_id", "crop", "yaw_deg"]).to_pylist()
+    rows = read_truth(synthetic_set, ["face_id", "crop", "yaw_deg"]).to_pylist()
     return np.stack(
         [
             warp_photo(
