@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from rayboot.cluster.session import connect
 from rayboot.geometry.volume import pack_occupancy, unpack_occupancy
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.rounds.demo import demo_config
 from rayboot.rounds.drift import DriftConfig, detect_drift, measure_drift
 from rayboot.train.finetune import finetune
@@ -36,7 +36,7 @@ ShapeChange = Callable[[np.ndarray, np.ndarray], np.ndarray]
 @click.option("--epochs", default=1, show_default=True)
 def main(pairs: Path, out: Path, epochs: int) -> None:
     """Prints the statistics of each network as JSON, one per line."""
-    weights = {"first": resolve_weights(MODEL)}
+    weights = {"first": resolve_model(MODEL).path}
     for name in ("one-face", "one-side"):
         change = first_face if name == "one-face" else cut_left_front
         copy_with_changed_shapes(pairs, out / name, change)

@@ -42,7 +42,7 @@ from rayboot.pipeline.planning.calibration import calibrate_input
 from rayboot.pipeline.planning.capacity import Calibration
 from rayboot.pipeline.planning.scaling import ScalingEstimate, estimate
 from rayboot.pipeline.synthesize import synthesize
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.synthesis import SynthesisConfig
 
 _MAX_IDENTITIES = 400
@@ -70,7 +70,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="rayboot-generate-") as name:
         folder = Path(name)
         shape = (200, 192, 192) if full else (96, 96, 96)
-        weights = resolve_weights("builtin:compact")
+        weights = resolve_model("builtin:compact").path
         if full:
             weights = relief_vrn(folder / "vrn.safetensors")
         photos = _make_photos(folder, num_photos, shape, full)

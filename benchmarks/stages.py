@@ -37,7 +37,7 @@ from rayboot.pipeline.listing import list_inputs, mark_duplicates
 from rayboot.pipeline.stages.crop_faces import CropFaces
 from rayboot.pipeline.stages.records import Solid
 from rayboot.pipeline.synthesize import synthesize
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.render import Renderer, Scene
 from rayboot.render.backplane import build_backplane
 from rayboot.render.texturing import texture_mesh
@@ -66,7 +66,7 @@ def main(full: bool, num_faces: int, precision: str) -> None:
             seed=7,
         )
         synthesize(config, faces)
-        weights = resolve_weights("builtin:compact")
+        weights = resolve_model("builtin:compact").path
         if full:
             from benchmarks.relief import relief_photos, relief_vrn
 

@@ -1,6 +1,5 @@
 """One evaluation: measures models on datasets, then writes the summary, tables, plots and page."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from rayboot.evaluate.report.summary import summarize
 from rayboot.evaluate.results import Results
 from rayboot.io.storage import require_writable, write_bytes
 from rayboot.logs import logged_run, new_run_id
-from rayboot.registry.registration import pin_model_version, resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.registry.runs import Run, open_run
 
 __all__ = [
@@ -95,12 +94,17 @@ def prepare_evaluation(config: EvaluateConfig) -> EvaluationPlan:
         )
     for dataset in config.datasets.values():
         dataset.list_faces()
-    uri = config.tracking_uri
-    models = {name: pin_model_version(model, uri) for name, model in config.models.items()}
-    weights = {name: resolve_weights(model, uri) for name, model in models.items()}
+    resolved = {
+        name: resolve_model(model, config.tracking_uri) for name, model in config.models.items()
+    }
     require_writable(config.output)
-    digests = {n: hashlib.sha256(path.read_bytes()).hexdigest() for n, path in weights.items()}
-    return EvaluationPlan(config, Path(config.output), models, weights, digests)
+    return EvaluationPlan(
+        config,
+        Path(config.output),
+        {name: model.uri for name, model in resolved.items()},
+        {name: model.path for name, model in resolved.items()},
+        {name: model.sha256 for name, model in resolved.items()},
+    )
 
 
 def measure(plan: EvaluationPlan) -> Evaluation:

@@ -9,7 +9,7 @@ from pydantic import Field
 from rayboot.config import FrozenConfig
 from rayboot.evaluate.metrics.statistics import Interval, paired_change
 from rayboot.evaluate.results import FaceError, select_band
-from rayboot.registry.thresholds import exceeded
+from rayboot.registry.thresholds import find_exceeded
 
 __all__ = ["GateConfig", "GateDecision", "decide_promotion"]
 
@@ -55,7 +55,7 @@ def decide_promotion(
         return GateDecision(False, profile, front, "no face in the profile band or at the front")
     changes = {"profiles": profile.high, "front": front.high}
     limits = {"profiles": -config.min_profile_gain, "front": config.max_front_loss}
-    faults = exceeded(changes, limits)
+    faults = find_exceeded(changes, limits)
     # A change equal to the limit is no gain yet.
     if "profiles" not in faults and profile.high == limits["profiles"]:
         faults.insert(0, "profiles")

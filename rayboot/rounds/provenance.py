@@ -7,7 +7,7 @@ from pathlib import Path
 from rayboot import __version__
 from rayboot.data.manifest import require_finished
 from rayboot.registry.model_versions import ModelVersion
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.rounds.round_config import RoundConfig
 from rayboot.rounds.round_state import RoundState
 
@@ -27,10 +27,10 @@ def version_tags(config: RoundConfig, state: RoundState, candidate: Path) -> dic
     """
     manifest = require_finished(config.pairs_uri)
     counts = {name: manifest.counts.get(name, 0) for name in _TAGGED_COUNTS}
-    teacher = resolve_weights(state.model, config.tracking_uri)
+    teacher = resolve_model(state.model, config.tracking_uri)
     return {
         "rayboot.teacher": state.model,
-        "rayboot.teacher_digest": _file_digest(teacher),
+        "rayboot.teacher_digest": teacher.sha256,
         "rayboot.weights_digest": _file_digest(candidate),
         "rayboot.pairs": config.pairs_uri,
         "rayboot.manifest_digest": manifest.digest(),

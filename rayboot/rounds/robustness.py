@@ -30,6 +30,7 @@ from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.generate_request import GeneratePlan, prepare_generate
 from rayboot.registry.model_names import BUILTIN_COMPACT
+from rayboot.registry.resolve import resolve_model
 from rayboot.rounds.view_angles import distribute_steps
 
 __all__ = [
@@ -122,6 +123,11 @@ def prepare_robustness(config: RobustnessConfig) -> RobustnessPlan:
     if config.input is None:
         raise RequestError("robustness needs photos: give `input` in the config, or --input")
     require_writable(config.output)
+    models = {
+        name: resolve_model(model, config.tracking_uri).uri for name, model in config.models.items()
+    }
+    # Renders and errors are of the same version, even if an alias moves in between.
+    config = config.replace(models=models)
     renders = {name: prepare_generate(config.generate_config(name)) for name in config.models}
     return RobustnessPlan(config, Path(config.output), renders)
 

@@ -19,11 +19,10 @@ from rayboot.evaluate.results import FaceError
 from rayboot.evaluate.run import Evaluation, record_evaluation
 from rayboot.io.storage import require_writable
 from rayboot.logs import logged_run
-from rayboot.models import read_config
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_summary import GenerateSummary
 from rayboot.registry.promotion import champion_version, promote
-from rayboot.registry.registration import pin_model_version, resolve_weights
+from rayboot.registry.resolve import ResolvedModel, resolve_model
 from rayboot.registry.runs import Run, open_run, resume_run
 from rayboot.rounds.drift import detect_drift
 from rayboot.rounds.gate import GateDecision, decide_promotion
@@ -94,7 +93,7 @@ def run_round(config: RoundConfig) -> RoundResult:
     for faces in config.evaluation.datasets.values():
         faces.list_faces()
     state = load_state(output, _digest(config))
-    model = state.model if state else pin_model_version(config.model, tracking_uri)
+    model = resolve_model(state.model if state else config.model, tracking_uri)
     _require_comparable(config, model)
     steps_deg = state.yaw_steps_deg if state else _choose_yaw_steps(config, model)
     plan = plan_pairs(config, model, steps_deg)
@@ -136,7 +135,7 @@ def run_round(config: RoundConfig) -> RoundResult:
     )
 
 
-def _require_comparable(config: RoundConfig, model: str) -> None:
+def _require_comparable(config: RoundConfig, model: ResolvedModel) -> None:
     """Refuses a champion whose crop size differs from the model's, before hours of training.
 
     Raises:
@@ -147,19 +146,19 @@ def _require_comparable(config: RoundConfig, model: str) -> None:
     champion = champion_version(config.tracking_uri, name)
     if champion is None:
         return
-    sizes = [
-        read_config(resolve_weights(uri, config.tracking_uri)).resolution
-        for uri in (model, f"models:/{name}/{champion}")
-    ]
-    if sizes[0] != sizes[1]:
+    size = model.config.resolution
+    champion_size = resolve_model(
+        f"models:/{name}/{champion}", config.tracking_uri
+    ).config.resolution
+    if size != champion_size:
         raise RequestError(
-            f"model {model} takes crops of {sizes[0]} px, but the champion of {name}, version "
-            f"{champion}, takes {sizes[1]} px; choose another registered_model for networks of "
-            "this size"
+            f"model {model.uri} takes crops of {size} px, but the champion of {name}, version "
+            f"{champion}, takes {champion_size} px; choose another registered_model for networks "
+            "of this size"
         )
 
 
-def _choose_yaw_steps(config: RoundConfig, model: str) -> tuple[float, ...]:
+def _choose_yaw_steps(config: RoundConfig, model: ResolvedModel) -> tuple[float, ...]:
     """Returns yaw steps where the config asks to choose them; empty where it gives its own."""
     if config.angles is None:
         return ()
@@ -169,7 +168,10 @@ def _choose_yaw_steps(config: RoundConfig, model: str) -> tuple[float, ...]:
 
 
 def _open_or_resume_run(
-    config: RoundConfig, model: str, steps_deg: tuple[float, ...], state: RoundState | None
+    config: RoundConfig,
+    model: ResolvedModel,
+    steps_deg: tuple[float, ...],
+    state: RoundState | None,
 ) -> tuple[Run, RoundState]:
     """Opens or resumes the round's MLflow run; returns it with the state of the round."""
     output, tracking_uri = Path(config.output), config.tracking_uri
@@ -183,7 +185,7 @@ def _open_or_resume_run(
     champion = champion_version(tracking_uri, config.registered_model)
     state = RoundState(
         config_digest=_digest(config),
-        model=model,
+        model=model.uri,
         run_id=run.run_id,
         yaw_steps_deg=steps_deg,
         champion=champion,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rayboot.config import FrozenConfig
 from rayboot.io.storage import join_uri, require_writable, write_bytes
-from rayboot.registry.registration import pin_model_version
+from rayboot.registry.resolve import resolve_model
 from rayboot.rounds.round import RoundResult, run_round
 from rayboot.rounds.round_config import RoundConfig
 
@@ -70,6 +70,6 @@ def _first_teacher(output: Path, model: str, tracking_uri: str) -> str:
     path = output / _STATE_FILE
     if path.exists():
         return _SeriesState.model_validate(json.loads(path.read_text("utf-8"))).model
-    state = _SeriesState(model=pin_model_version(model, tracking_uri))
+    state = _SeriesState(model=resolve_model(model, tracking_uri).uri)
     write_bytes(str(path), state.model_dump_json(indent=1).encode())
     return state.model

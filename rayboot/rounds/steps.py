@@ -18,7 +18,8 @@ from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.generate_request import GeneratePlan, prepare_generate
-from rayboot.registry.registration import InputExamples, register_weights, resolve_weights
+from rayboot.registry.registration import InputExamples, register_weights
+from rayboot.registry.resolve import ResolvedModel, resolve_model
 from rayboot.registry.runs import Run
 from rayboot.rounds.drift import measure_drift
 from rayboot.rounds.round_config import RoundConfig
@@ -59,12 +60,14 @@ StatisticsByModel = dict[str, ShapeStatistics]
 """Shape statistics by :data:`FIRST_TEACHER` and :data:`AFTER`."""
 
 
-def plan_pairs(config: RoundConfig, model: str, yaw_steps_deg: tuple[float, ...]) -> GeneratePlan:
+def plan_pairs(
+    config: RoundConfig, model: ResolvedModel, yaw_steps_deg: tuple[float, ...]
+) -> GeneratePlan:
     """Checks the request for the pairs data set; needs no Ray.
 
     Args:
         config: config of the round, with absolute paths.
-        model: pinned model to generate pairs with.
+        model: model to generate pairs with.
         yaw_steps_deg: rotations that replace the config's; empty keeps those.
     """
     request = pairs_config(config, model)
@@ -74,17 +77,17 @@ def plan_pairs(config: RoundConfig, model: str, yaw_steps_deg: tuple[float, ...]
     return prepare_generate(request)
 
 
-def pairs_config(config: RoundConfig, model: str) -> GenerateConfig:
+def pairs_config(config: RoundConfig, model: ResolvedModel) -> GenerateConfig:
     """Returns the config of ``generate`` for a round's pairs data set."""
     return config.generate.replace(
         input=config.photos,
         output=config.pairs_uri,
-        model=model,
+        model=model.uri,
         tracking_uri=config.tracking_uri,
     )
 
 
-def finetune_candidate(config: RoundConfig, model: str, run: Run) -> Path:
+def finetune_candidate(config: RoundConfig, model: ResolvedModel, run: Run) -> Path:
     """Fine-tunes the candidate; returns its weights file ``output/candidate.safetensors``."""
     target = Path(config.output) / "candidate.safetensors"
     if target.exists():
@@ -92,7 +95,7 @@ def finetune_candidate(config: RoundConfig, model: str, run: Run) -> Path:
         return target
     settings = FinetuneConfig(
         data=config.pairs_uri,
-        model=model,
+        model=model.uri,
         storage=config.training_uri,
         tracking_uri=config.tracking_uri,
         **config.finetune.model_dump(),
@@ -103,15 +106,15 @@ def finetune_candidate(config: RoundConfig, model: str, run: Run) -> Path:
 
 
 def plan_evaluation(
-    config: RoundConfig, model: str, champion: str | None, candidate: Path
+    config: RoundConfig, model: ResolvedModel, champion: str | None, candidate: Path
 ) -> EvaluationPlan:
     """Checks the request that compares the network before and after fine-tuning.
 
     A champion other than the network to improve is evaluated as well. Results are stored
     in ``output/evaluation``.
     """
-    models = {BEFORE: model}
-    if champion is not None and champion != model:
+    models = {BEFORE: model.uri}
+    if champion is not None and champion != model.uri:
         models[CHAMPION] = champion
     return prepare_evaluation(
         EvaluateConfig(
@@ -128,13 +131,15 @@ def evaluate_models(plan: EvaluationPlan) -> Evaluation:
     return measure(plan)
 
 
-def measure_shape_statistics(config: RoundConfig, model: str, candidate: Path) -> StatisticsByModel:
+def measure_shape_statistics(
+    config: RoundConfig, model: ResolvedModel, candidate: Path
+) -> StatisticsByModel:
     """Returns shape statistics of first teacher and candidate; stores ``output/drift.json``."""
     path = Path(config.output) / "drift.json"
     if path.exists():
         stored = json.loads(path.read_text("utf-8"))
         return {name: ShapeStatistics(**values) for name, values in stored.items()}
-    first = resolve_weights(config.first_teacher or model, config.tracking_uri)
+    first = resolve_model(config.first_teacher or model, config.tracking_uri).path
     weights = {FIRST_TEACHER: first, AFTER: candidate}
     statistics = measure_drift(weights, config.pairs_uri, config.drift)
     values = {name: shapes._asdict() for name, shapes in statistics.items()}

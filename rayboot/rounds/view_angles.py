@@ -15,7 +15,7 @@ from rayboot.models import load_network
 from rayboot.pipeline.dry_run import generate_in_process
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.listing import list_inputs
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.train.loop import ious
 from rayboot.train.sample_store import Sample, SampleStore
 from rayboot.train.training_config import OptimizerConfig
@@ -62,7 +62,7 @@ def measure_agreement(generate: GenerateConfig, config: AnglesConfig) -> dict[fl
     views = generate.views.replace(preset=None, yaw_steps_deg=config.tried_deg)
     photos = list_inputs(generate.input, include_test=False)
     faces = generate_in_process(generate.replace(views=views), photos, config.num_photos)
-    network = load_network(resolve_weights(generate.model, generate.tracking_uri))
+    network = load_network(resolve_model(generate.model, generate.tracking_uri).path)
     samples, steps = [], []
     for face in faces:
         target = face["occupancy"] if network.target_kind == "occupancy" else face["target"]

@@ -1,4 +1,4 @@
-"""Training a network from nothing on faces with known shape, in one process."""
+"""Training a network from scratch on faces with known shape, in one process."""
 
 import json
 import platform
@@ -33,18 +33,19 @@ __all__ = ["pretrain", "read_truth_samples"]
 
 
 def pretrain(config: PretrainConfig, network_config: NetworkConfig | None = None) -> Path:
-    """Trains a network; keeps the epoch with the lowest validation loss.
+    """Trains a network; saves the epoch with the lowest validation loss.
 
     Args:
-        config: of the run.
-        network_config: by default the small network that ``config.network`` names.
+        config: settings of the run.
+        network_config: architecture; by default that of the small network named by
+            ``config.network``.
 
     Returns:
-        The weights (safetensors); ``record.json`` beside them tells how they came about.
+        Path of the weights (safetensors); ``record.json`` in the same folder documents the run.
     """
     torch.manual_seed(config.optimizer.seed)
-    small = HeadConfig() if config.network == "head" else VRNConfig.compact()
-    network = make_network(network_config or small)
+    default = HeadConfig() if config.network == "head" else VRNConfig.compact()
+    network = make_network(network_config or default)
     train, val = read_truth_samples(config, network)
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -52,8 +53,8 @@ def pretrain(config: PretrainConfig, network_config: NetworkConfig | None = None
     records: list[EpochRecord] = []
     started = time.time()
     state = TrainState(network, config.optimizer)
-    for record in train_epochs(state, train, val, on_step=_progress(state)):
-        if not records or record.val_loss < min(former.val_loss for former in records):
+    for record in train_epochs(state, train, val, on_step=_progress_bar(state)):
+        if not records or record.val_loss < min(previous.val_loss for previous in records):
             save_network(state.result, weights)
         records.append(record)
         tqdm.write(
@@ -67,13 +68,13 @@ def pretrain(config: PretrainConfig, network_config: NetworkConfig | None = None
 def read_truth_samples(
     config: PretrainConfig, network: Reconstructor
 ) -> tuple[SampleStore, SampleStore]:
-    """Training and validation samples of a synthesised set, split by identity.
+    """Reads training and validation samples of a synthetic data set, split by identity.
 
     Args:
-        config: of the run.
-        network: that learns from them.
+        config: settings of the run.
+        network: network to train.
     """
-    # The truth's columns are named as the kinds of targets are.
+    # Columns of the ground truth have the names of the target kinds.
     columns = ["face_id", "group_id", "crop", "shape", network.target_kind]
     samples: dict[str, list[Sample]] = {"train": [], "val": []}
     shape = (0, 0, 0)
@@ -87,14 +88,14 @@ def read_truth_samples(
     return train, val
 
 
-def _progress(state: TrainState) -> Callable[[StepRecord], None]:
+def _progress_bar(state: TrainState) -> Callable[[StepRecord], None]:
     bar = tqdm(unit="step", mininterval=2.0, leave=False)
 
-    def on_step(done: StepRecord) -> None:
-        if done.step == 0:
-            bar.reset(total=done.num_steps)
+    def on_step(record: StepRecord) -> None:
+        if record.step == 0:
+            bar.reset(total=record.num_steps)
             bar.set_description(f"epoch {state.next_epoch + 1}")
-        bar.set_postfix(loss=f"{done.loss:.4f}", refresh=False)
+        bar.set_postfix(loss=f"{record.loss:.4f}", refresh=False)
         bar.update()
 
     return on_step

@@ -1,4 +1,4 @@
-"""Which MLflow run a fine-tuning belongs to, kept beside its checkpoints."""
+"""The MLflow run of a fine-tuning, recorded next to its checkpoints."""
 
 import json
 
@@ -11,27 +11,27 @@ __all__ = ["load_run", "save_run"]
 
 
 def save_run(config: FinetuneConfig, run: Run) -> None:
-    """Notes the run, for the same command again."""
-    kept = {"run_id": run.run_id, "config_digest": config.content_digest()}
-    write_bytes(_uri(config), json.dumps(kept, indent=1).encode())
+    """Records the run, so that the same command resumes it."""
+    record = {"run_id": run.run_id, "config_digest": config.content_digest()}
+    write_bytes(_uri(config), json.dumps(record, indent=1).encode())
 
 
 def load_run(config: FinetuneConfig) -> str | None:
-    """The id of the run that was begun under this name; None where there is none.
+    """Returns the id of the run that was started under this name; None where there is none.
 
     Raises:
-        RequestError: it was begun with another config.
+        RequestError: that run has another config.
     """
     if not exists(_uri(config)):
         return None
-    kept = json.loads(read_bytes(_uri(config)))
-    if kept["config_digest"] != config.content_digest():
+    record = json.loads(read_bytes(_uri(config)))
+    if record["config_digest"] != config.content_digest():
         raise RequestError(
-            f"storage {config.storage}: run {config.name} was begun with another config (digest "
-            f"{kept['config_digest'][:12]}, this one has {config.content_digest()[:12]}); choose "
-            "another name, or another storage"
+            f"storage {config.storage}: run {config.name} was started with another config (digest "
+            f"{record['config_digest'][:12]}, this config has {config.content_digest()[:12]}); "
+            "choose another name, or another storage"
         )
-    run_id: str = kept["run_id"]
+    run_id: str = record["run_id"]
     return run_id
 
 

@@ -14,7 +14,7 @@ from rayboot.evaluate.measurements import Measurements
 from rayboot.evaluate.report.outputs import ReportInput
 from rayboot.evaluate.report.summary import summarize
 from rayboot.evaluate.results import RESULT_SCHEMA, Results
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from tests.evaluate.report.synthetic_examples import MALICIOUS_NAME
 
 
@@ -48,7 +48,7 @@ def report_input(synthetic_set: str) -> ReportInput:
         output="-",
         bands=((0, 30), (30, 90)),
     )
-    weights = {name: resolve_weights(model, None) for name, model in models.items()}
+    weights = {name: resolve_model(model).path for name, model in models.items()}
     listing = dataset.list_faces()
     rng = np.random.default_rng(3)
     rows = []

@@ -13,7 +13,7 @@ from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.evaluate.measure import measure_face, measure_models
 from rayboot.geometry.volume import unpack_occupancy
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 
 
 def test_the_true_volume_has_a_small_error(synthetic_set: str) -> None:
@@ -47,7 +47,7 @@ def test_a_missing_photo_has_a_row_with_the_reason(
     config = MeasureConfig(
         datasets={"synthetic": SyntheticDataset(data=str(damaged))}, num_actors=1, batch_size=8
     )
-    weights = {"a": resolve_weights("builtin:compact")}
+    weights = {"a": resolve_model("builtin:compact").path}
     measurements = measure_models(weights, config, tmp_path / "rows", {"a": "0"})
     reasons = {e.face_id: e.reason for e in measurements.results.errors()["a"] if e.reason}
     assert set(reasons) == {"Synthetic-3D/000003.jpg", "Synthetic-3D/000005.jpg"}

@@ -24,7 +24,8 @@ from infra.stack.service import Service, http_problem
 from rayboot.diagnostics.service_checks import check_mlflow
 from rayboot.models import load_vrn, save_network
 from rayboot.registry.promotion import champion_version, promote, roll_back
-from rayboot.registry.registration import register_weights, resolve_weights
+from rayboot.registry.registration import register_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.registry.runs import make_client, open_run
 from tests.infra.manifests import ROOT, of_kind
 from tests.registry.test_registration import CODE, examples, network
@@ -236,7 +237,7 @@ def test_rayboot_keeps_runs_and_versions_there(
     promote(server.url, MODEL, found[1], found[0])
     assert champion_version(server.url, MODEL) == found[1]
     assert roll_back(server.url, MODEL) == (found[1], found[0])
-    load_vrn(resolve_weights(f"models:/{MODEL}@champion", server.url))
+    load_vrn(resolve_model(f"models:/{MODEL}@champion", server.url).path)
     with run.closing():
         pass
     kept = make_client(server.url).get_run(run.run_id)

@@ -22,7 +22,7 @@ import rayboot
 from benchmarks.drift import copy_with_changed_shapes, first_face
 from rayboot.cli import main
 from rayboot.data.images import decode_photo
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.rounds.demo import DemoConfig, demo_config, run_demo
 from rayboot.rounds.drift import DriftConfig, detect_drift, measure_drift
 from rayboot.rounds.gate import GateConfig
@@ -103,7 +103,7 @@ def test_drift_is_detected_in_a_collapsed_network_only(
     )
     (tmp_path / "collapsed.safetensors").write_bytes(finetune(config).weights)
     weights = {
-        "first": resolve_weights("builtin:compact"),
+        "first": resolve_model("builtin:compact").path,
         "healthy": out / "round/candidate.safetensors",
         "collapsed": tmp_path / "collapsed.safetensors",
     }

@@ -18,7 +18,7 @@ import pytest
 
 from rayboot.cluster.resources import WAIT_VARIABLE
 from rayboot.pipeline.synthesize import synthesize
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.synthesis import SynthesisConfig
 from tests.mlflow_server import MlflowServer
 from tests.ray_head import Head, end_node, start_head
@@ -61,7 +61,7 @@ def worker_without(folder: Path, head: Head, log: Path) -> Iterator[None]:
 
 def round_config(private: Path, tracking_uri: str) -> dict:
     weights = private / "weights.safetensors"
-    shutil.copy(resolve_weights("builtin:compact"), weights)
+    shutil.copy(resolve_model("builtin:compact").path, weights)
     faces = {"kind": "synthetic", "data": "s3://disks/faces"}
     return {
         "photos": "s3://disks/photos",

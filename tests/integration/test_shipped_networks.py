@@ -1,7 +1,5 @@
 """Errors of the shipped networks on synthetic faces, as stated in their model cards."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,7 @@ from rayboot.models import load_network
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 from rayboot.registry.model_names import BUILTIN
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 
 FRONT_DEG, PROFILE_DEG = 12.0, 60.0
 
@@ -21,7 +19,7 @@ FRONT_DEG, PROFILE_DEG = 12.0, 60.0
 def test_errors_are_small_at_the_front_and_larger_at_profiles(
     model: str, synthetic_set: str
 ) -> None:
-    network = load_network(Path(resolve_weights(model)))
+    network = load_network(resolve_model(model).path)
     dataset = SyntheticDataset(data=synthetic_set)
     rows = dataset.list_faces().rows.to_pylist()
     faces = [dataset.read(row, network.config.resolution) for row in rows]

@@ -21,7 +21,7 @@ from rayboot.pipeline.stages.predict_volume import PredictVolume
 from rayboot.pipeline.stages.records import STAGE_SCHEMA, Solid, decode_solid
 from rayboot.pipeline.stages.render_views import RenderViews, reject_render
 from rayboot.pipeline.stages.write_meshes import INDEX_SCHEMA, WriteMeshes
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from tests.pipeline.photos import BAD, mixed_folder
 
 pytestmark = pytest.mark.egl
@@ -43,7 +43,7 @@ def cropped(listing: pa.Table) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def reconstructed(cropped: pa.Table) -> pa.Table:
-    weights = str(resolve_weights("builtin:compact"))
+    weights = str(resolve_model("builtin:compact").path)
     reconstruct = PredictVolume(
         weights, CONFIG.inference, batch_size=8, use_gpu=False, cell=CONFIG.cell_px(96)
     )
@@ -132,7 +132,7 @@ def test_solids_are_decoded_as_predicted(cropped: pa.Table, reconstructed: pa.Ta
     row = next(r for r in reconstructed.to_pylist() if not r["reason"])
     solid = decode_solid(row, SHAPE, CONFIG.cell_px(96))
     predictor = Predictor(
-        load_vrn(resolve_weights("builtin:compact")), CONFIG.inference, batch_size=8
+        load_vrn(resolve_model("builtin:compact").path), CONFIG.inference, batch_size=8
     )
     (photo,) = [r["image"] for r in cropped.to_pylist() if r["face_id"] == row["face_id"]]
     (volume,) = predictor.predict(np.frombuffer(photo, np.uint8).reshape(1, 96, 96, 3))
@@ -164,7 +164,7 @@ def test_photos_without_landmarks_are_rejected(tmp_path: Path, synthetic_set: st
 
 
 def test_an_empty_volume_is_a_reject(tmp_path: Path, cropped: pa.Table) -> None:
-    network = load_vrn(resolve_weights("builtin:compact"))
+    network = load_vrn(resolve_model("builtin:compact").path)
     last = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
     torch.nn.init.constant_(last.bias, -100.0)
     weights = tmp_path / "empty.safetensors"
@@ -188,7 +188,7 @@ def test_photos_that_crash_a_process_become_rejects(listing: pa.Table, cropped: 
 
 
 def test_meshes_are_written_below_the_output(tmp_path: Path, cropped: pa.Table) -> None:
-    weights = str(resolve_weights("builtin:compact"))
+    weights = str(resolve_model("builtin:compact").path)
     face = cropped.filter(pc.is_null(cropped["reason"])).slice(0, 1)
     (row,) = PredictVolume(weights, CONFIG.inference, 1, use_gpu=False)(face).to_pylist()
     rows = [{**row, "face_id": name} for name in ("a/b.jpg", "../b.jpg")]

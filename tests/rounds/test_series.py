@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -5,6 +6,7 @@ import pytest
 
 from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import MeasureConfig
+from rayboot.registry.resolve import resolve_model
 from rayboot.rounds import series
 from rayboot.rounds.round_config import RoundConfig
 from rayboot.rounds.series import run_rounds
@@ -68,7 +70,10 @@ def test_the_first_teacher_stays_pinned_when_a_series_is_resumed(
 ) -> None:
     config = config.replace(model="models:/faces@champion")
     pinned = ["models:/faces/7"]
-    monkeypatch.setattr(series, "pin_model_version", lambda model, uri: pinned[0])
+    builtin = resolve_model("builtin:compact")
+    monkeypatch.setattr(
+        series, "resolve_model", lambda model, uri: dataclasses.replace(builtin, uri=pinned[0])
+    )
     for version in ("models:/faces/7", "models:/faces/8"):
         pinned[0] = version
         rounds = FakeRounds([False])

@@ -13,7 +13,7 @@ from rayboot.synthesis.sampling import FaceSample, draw_sample
 
 
 class SoftSolid(NamedTuple):
-    """A volume (D, H, W) float32 and the pose that it has."""
+    """A volume (D, H, W) float32 and the sample whose pose it has."""
 
     volume: np.ndarray
     sample: FaceSample
@@ -36,15 +36,15 @@ def soft_solid(identity: int, depth: float, max_yaw_deg: float = 30.0) -> SoftSo
     )
     shift = np.append(-scale * points[:, :2].mean(axis=0), 0.0)
     transform = np.column_stack([scale * sample.rotation, shift])
-    return SoftSolid(soften(solid, transform, (slices, size, size)), sample)
+    return SoftSolid(soft_volume(solid, transform, (slices, size, size)), sample)
 
 
-def soften(solid: FaceSolid, transform: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """The solid in the middle of the depth, soft over about a pixel as a network's output is."""
+def soft_volume(solid: FaceSolid, transform: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Fills a volume (D, H, W), centred in depth, as soft over about a pixel as a prediction is."""
     transform = transform.copy()
     transform[2, 3] = -solid_bounds(solid, np.column_stack([transform[:, :3], np.zeros(3)]))[
         :, 2
     ].mean()
     occupied = fill_volume(solid, transform, shape).astype(np.float32)
-    # Depth has two slices to a pixel.
+    # In depth a pixel has two slices.
     return ndimage.gaussian_filter(occupied, (1.2, 0.6, 0.6))

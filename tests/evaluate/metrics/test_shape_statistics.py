@@ -8,7 +8,7 @@ from rayboot.evaluate.metrics.shape_statistics import compute_shape_statistics, 
 from rayboot.geometry.crop import warp_photo
 from rayboot.io.storage import join_uri, read_bytes
 from rayboot.models import load_network
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 
 
 def box(width: int) -> np.ndarray:
@@ -56,13 +56,13 @@ def crops(synthetic_set: str) -> np.ndarray:
 
 
 def test_a_trained_network_distinguishes_faces_and_is_symmetric(crops: np.ndarray) -> None:
-    statistics = measure_shapes(load_network(resolve_weights("builtin:compact")), crops)
+    statistics = measure_shapes(load_network(resolve_model("builtin:compact").path), crops)
     assert statistics.num_shapes == len(crops) >= 8
     assert statistics.spread > 0.01
     assert statistics.mirror > 0.9
     assert 0.05 < statistics.volume < 0.15
     # Crops of one face differ in nothing.
     alike = measure_shapes(
-        load_network(resolve_weights("builtin:compact")), np.repeat(crops[:1], 6, axis=0)
+        load_network(resolve_model("builtin:compact").path), np.repeat(crops[:1], 6, axis=0)
     )
     assert alike.spread < 0.1 * statistics.spread

@@ -12,7 +12,7 @@ from rayboot.evaluate.results import FaceError
 from rayboot.models import load_network
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 
 
 def errors_of(faces: SyntheticDataset) -> list[FaceError]:
@@ -57,7 +57,7 @@ def test_a_missing_photo_is_left_out_with_a_warning(
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, Path]:
-    return {"compact": resolve_weights("builtin:compact", None)}
+    return {"compact": resolve_model("builtin:compact", None).path}
 
 
 def test_distances_agree_with_the_measured_error(
