@@ -1,7 +1,7 @@
-"""The frozen base of every config, and reading one from YAML.
+"""The frozen base class of every config, and how a config is read from YAML.
 
-A run is one YAML file. Unknown keys and impossible values are refused here,
-before a cluster starts, in one sentence that names the key and the remedy.
+A run is one YAML file. Unknown keys and invalid values are rejected here, before a
+cluster starts, with one sentence that names the key and the remedy.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from rayboot.credentials import find_credentialed_url, login_remedy
+from rayboot.credentials import explain_url_credentials, find_credentialed_url
 from rayboot.errors import RequestError
 
 __all__ = ["FormerKey", "FrozenConfig", "load_config", "parse_config"]
@@ -38,7 +38,7 @@ class FormerKey(NamedTuple):
 
 
 class FrozenConfig(BaseModel):
-    """Base of every config: immutable, no unknown keys, no logins in URLs, with a digest."""
+    """Base class of every config: immutable, without unknown keys or credentials in URLs."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
@@ -60,24 +60,24 @@ class FrozenConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _require_no_login(cls, values: Any) -> Any:
-        """Configs are written into manifests and MLflow, for all who read those."""
+    def _reject_url_credentials(cls, values: Any) -> Any:
+        """Rejects credentials in URLs, because configs are written to manifests and to MLflow."""
         if (url := find_credentialed_url(values)) is not None:
-            raise RequestError(login_remedy(url))
+            raise RequestError(explain_url_credentials(url))
         return values
 
     def digest(self) -> str:
-        """SHA-256 (hex, 64 characters) of the canonical JSON of all values."""
+        """Returns the SHA-256 (64 hexadecimal digits) of the canonical JSON of all values."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def replace(self, **changes: Any) -> Self:
-        """A validated copy with ``changes`` applied to top-level fields."""
+        """Returns a validated copy with ``changes`` applied to top-level fields."""
         return type(self).model_validate({**self.model_dump(), **changes})
 
 
 def _set_renamed(values: dict[str, Any], key: str, former: FormerKey, value: Any) -> None:
-    """Stores the value of a former key under its new name, and warns.
+    """Stores the value of a former key under its new name and logs a warning.
 
     Raises:
         ValueError: the new key is given as well.
@@ -90,7 +90,7 @@ def _set_renamed(values: dict[str, Any], key: str, former: FormerKey, value: Any
         target = target[level]
     if name in target:
         raise ValueError(f"{key} is the former name of {former.name}; give {former.name} only")
-    # A list is no value that was renamed, and has no hash.
+    # Only strings and booleans were renamed; lists and mappings are not hashable.
     renamed = former.values.get(value, value) if isinstance(value, str | bool) else value
     target[name] = renamed
     change = "" if renamed == value else f", and {value!r} is {renamed!r}"
@@ -104,8 +104,8 @@ def parse_config(cls: type[ConfigT], values: Any, *, source: str) -> ConfigT:
     """Validates ``values`` as ``cls``.
 
     Raises:
-        RequestError: ``values`` is no mapping, has an unknown key or a bad value.
-            ``source`` (a file name, say) is named in the sentence.
+        RequestError: ``values`` is not a mapping, or has an unknown key or an invalid
+            value. The message begins with ``source``, a file name for example.
     """
     if not isinstance(values, dict):
         raise RequestError(
@@ -118,16 +118,17 @@ def parse_config(cls: type[ConfigT], values: Any, *, source: str) -> ConfigT:
             f"{'.'.join(map(str, item['loc'])) or '(top)'}: {item['msg']}"
             for item in error.errors()
         )
+        allowed = ", ".join(sorted(cls.model_fields))
         raise RequestError(
-            f"{source}: {problems}; allowed keys at the top: {', '.join(sorted(cls.model_fields))}"
+            f"{source}: {problems}; allowed keys at the top level: {allowed}"
         ) from error
 
 
 def load_config(cls: type[ConfigT], path: str | Path) -> ConfigT:
-    """Reads one YAML file as ``cls``.
+    """Reads a YAML file and validates it as ``cls``.
 
     Raises:
-        RequestError: the file is missing, is not YAML, or does not validate.
+        RequestError: the file cannot be read, is not YAML, or is not a valid config.
     """
     path = Path(path)
     try:
@@ -137,7 +138,9 @@ def load_config(cls: type[ConfigT], path: str | Path) -> ConfigT:
             f"config {path}: cannot be read ({error.strerror}); give --config an existing YAML file"
         ) from error
     except UnicodeDecodeError as error:
-        raise RequestError(f"config {path}: not a text file in UTF-8") from error
+        raise RequestError(
+            f"config {path}: expected text in UTF-8, got other bytes; save it as UTF-8"
+        ) from error
     except yaml.YAMLError as error:
         raise RequestError(
             f"config {path}: not valid YAML: {str(error).splitlines()[0]}"

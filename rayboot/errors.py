@@ -1,6 +1,7 @@
 """Error classes of rayboot.
 
-A message says what was expected, what came, which record, and what to do.
+A message states what was expected, what was received, which record is concerned,
+and what to do.
 The command line turns :class:`RequestError` into exit status 2 and any other
 :class:`RaybootError` into exit status 1.
 """
@@ -46,33 +47,33 @@ class BusyError(RaybootError):
 
 
 class ConflictError(RaybootError):
-    """Somebody else moved the champion while this run measured itself against the former one."""
+    """Another run moved the champion alias after this run was evaluated against the former one."""
 
 
 class StoreError(RaybootError):
-    """An object store gave no answer for longer than a run waits."""
+    """An object store was unavailable for longer than the retries of a run last."""
 
 
 class DiskFullError(RaybootError):
-    """There is no space left where a run writes."""
+    """The disk that a run writes to is full, or its quota is used up."""
 
 
 class ClusterError(RaybootError):
-    """A cluster lost machines or processes more often than a run starts them again."""
+    """A cluster lost machines or processes more often than a run restarts them."""
 
 
 class UnfinishedDataError(RaybootError):
-    """A data set has no ``manifest.json``: the run that writes it has not ended."""
+    """A data set has no ``manifest.json``: the run that writes it has not finished."""
 
 
 class FaceRejectedError(RaybootError):
-    """One photograph cannot become a pair; carried as a row, never lost.
+    """One photo cannot become a pair; it is recorded as a row of the output, never dropped.
 
     Args:
-        stage: where it happened: ``read``, ``landmarks``, ``crop``, ``select``,
-            ``reconstruct``, ``pose`` or ``render``.
-        reason: a short fixed word that is counted, such as ``undecodable``.
-        message: one sentence for a person.
+        stage: stage that rejected the photo: ``read``, ``landmarks``, ``crop``,
+            ``select``, ``reconstruct``, ``pose`` or ``render``.
+        reason: short identifier that is counted in summaries, such as ``undecodable``.
+        message: one sentence for the user.
     """
 
     def __init__(self, stage: str, reason: str, message: str) -> None:
@@ -82,5 +83,5 @@ class FaceRejectedError(RaybootError):
         self.message = message
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
-        # Exceptions cross process borders; the default replays args[0] alone.
+        # Exceptions are pickled between processes; by default only args[0] would be restored.
         return type(self), (self.stage, self.reason, self.message)

@@ -1,8 +1,8 @@
-"""Log lines with the run that they are of: for people on stderr, or a JSON object each.
+"""Log output on stderr, as text for people or as one JSON object a line, with the id of the run.
 
-Driver and workers write through the loggers of the standard library; what a line is about goes
-into ``extra``: ``face_id``, ``stage``, ``reason``, ``seconds``. A run has one id however often
-it is resumed. Workers write JSON alone, into the files that Ray keeps for them.
+Driver and workers log through the standard library; the details of a record go into
+``extra``: ``face_id``, ``stage``, ``reason``, ``seconds``. A run keeps its id when it is
+resumed. Workers write only JSON, to the log files that Ray keeps for them.
 """
 
 import json
@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TextIO
 
 from rayboot.credentials import redact_url_credentials
 
@@ -36,19 +36,23 @@ __all__ = [
 FORMAT_VARIABLE = "RAYBOOT_LOG_FORMAT"
 
 _INHERITED = "RAYBOOT_LOG_CONTEXT"
-"""In a worker's environment: its context, for the processes that it starts."""
+"""Environment variable that passes a worker's context to its subprocesses, as JSON."""
 
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-"""Attributes of any record; others came as ``extra``."""
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+}
+"""Attributes that every record has; any other attribute was passed as ``extra``."""
 
 
 class LogContext(NamedTuple):
-    """What every line of a process says; it travels to workers.
+    """Fields that every log line of a process contains; the driver sends them to its workers.
 
     Attributes:
         run: id of the run; empty before it is known.
-        command: of rayboot.
-        level: of the least important lines that are written.
+        command: name of the rayboot command.
+        level: lowest level that is logged.
     """
 
     run: str = ""
@@ -57,29 +61,29 @@ class LogContext(NamedTuple):
 
 
 class _State:
-    """Of this process: threads write lines of the same run."""
+    """Logging state of this process, which all its threads share."""
 
     context, json, failed = LogContext(), False, ""
 
 
-class _Stderr(logging.StreamHandler):
-    """Writes to what ``sys.stderr`` is at the time."""
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to the current ``sys.stderr``, which may be replaced after the handler is made."""
 
     def __init__(self, formatter: logging.Formatter) -> None:
         logging.Handler.__init__(self)
         self.setFormatter(formatter)
 
     @property
-    def stream(self) -> object:  # type: ignore[override]
-        """Looked up for every line."""
+    def stream(self) -> TextIO:  # type: ignore[override]  # the base class has an attribute
+        """The stream, looked up for every line."""
         return sys.stderr
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON, in UTC; URLs lose logins."""
+    """Formats a record as one line of JSON: times in UTC, credentials in URLs redacted."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """Returns the line, without a line break at its end."""
         context = _State.context
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         entry = {
@@ -93,8 +97,8 @@ class JsonFormatter(logging.Formatter):
             "process": record.process,
         }
         for key, value in vars(record).items():
-            # Ray adds a time of its own.
-            if key not in _OWN and key not in entry and not key.startswith("_"):
+            # Ray adds an attribute `time` of its own.
+            if key not in _STANDARD_ATTRIBUTES and key not in entry and not key.startswith("_"):
                 entry[key] = redact_url_credentials(value) if isinstance(value, str) else value
         if record.exc_info:
             entry["exception"] = redact_url_credentials(self.formatException(record.exc_info))
@@ -102,6 +106,8 @@ class JsonFormatter(logging.Formatter):
 
 
 class _TextFormatter(logging.Formatter):
+    """Formats a record as time and message: credentials in URLs redacted."""
+
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(message)s", datefmt="%H:%M:%S")
 
@@ -113,16 +119,16 @@ class _TextFormatter(logging.Formatter):
 def logging_to_stderr(
     form: Literal["text", "json"], command: str, level: int = logging.INFO
 ) -> Iterator[None]:
-    """Log lines of this process for the time of a ``with`` block.
+    """Logs this process to stderr within a ``with`` block.
 
     Args:
-        form: for people, or for machines.
-        command: of rayboot.
-        level: of the least important lines of rayboot's own that are written.
+        form: ``text`` for people, ``json`` for machines.
+        command: name of the rayboot command.
+        level: lowest level of rayboot's own loggers that is written.
     """
-    root, ours = logging.getLogger(), logging.getLogger("rayboot")
-    former, was_json, levels = _State.context, _State.json, (root.level, ours.level)
-    handler = _Stderr(JsonFormatter() if form == "json" else _TextFormatter())
+    root, rayboot = logging.getLogger(), logging.getLogger("rayboot")
+    former, was_json, levels = _State.context, _State.json, (root.level, rayboot.level)
+    handler = _StderrHandler(JsonFormatter() if form == "json" else _TextFormatter())
     _State.context, _State.json, _State.failed = LogContext("", command, level), form == "json", ""
     root.addHandler(handler)
     _set_level(level)
@@ -133,46 +139,47 @@ def logging_to_stderr(
         logging.captureWarnings(False)
         root.removeHandler(handler)
         root.setLevel(levels[0])
-        ours.setLevel(levels[1])
+        rayboot.setLevel(levels[1])
         _State.context, _State.json = former, was_json
 
 
-_CHATTERS = (
+_VERBOSE_LIBRARIES = (
     "OpenGL", "PIL", "aiobotocore", "alembic", "asyncio", "botocore", "fsspec", "matplotlib",
     "s3fs", "urllib3",
 )  # fmt: skip
-"""What they tell (tables made, an accelerator not found) is of no use to users."""
+"""Libraries whose INFO records (tables created, no accelerator present) do not help users."""
 
 
 def _set_level(level: int) -> None:
-    for name in _CHATTERS:
+    for name in _VERBOSE_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("rayboot").setLevel(level)
-    # At DEBUG libraries tell a lot, some of them what they send to a server.
+    # At DEBUG libraries log very much, some of them the requests that they send.
     logging.getLogger().setLevel(max(level, logging.INFO))
 
 
 def logs_are_json() -> bool:
-    """Whether stderr is for machines: then nothing but log lines belongs there."""
+    """Whether stderr contains JSON, so that nothing but log lines may be written to it."""
     return _State.json
 
 
 def new_run_id() -> str:
-    """An id for a run that has none in MLflow: 32 hexadecimal digits, as MLflow's own."""
+    """Returns an id for a run that is not in MLflow: 32 hexadecimal digits, like MLflow's ids."""
     return uuid.uuid4().hex
 
 
 @contextmanager
 def logged_run(run: str) -> Iterator[str]:
-    """Gives the lines of a ``with`` block a run's id; the outermost block's counts.
+    """Adds the id of a run to the log lines of a ``with`` block.
 
-    What a round does bears the round's id.
+    In nested blocks the id of the outermost one is used: all lines of a round have the
+    id of the round.
 
     Args:
-        run: its id.
+        run: id of the run.
 
     Yields:
-        The id that counts.
+        The id that is in use.
     """
     former = _State.context
     _State.context = former._replace(run=former.run or run)
@@ -186,36 +193,36 @@ def logged_run(run: str) -> Iterator[str]:
 
 
 def failed_run() -> str:
-    """The run that an error ended; empty where there is none."""
+    """Returns the id of the run that an error ended; empty if no run failed."""
     return _State.failed
 
 
 def current_context() -> LogContext:
-    """What this process' lines say, to be handed to workers."""
+    """Returns the log context of this process, to be sent to workers."""
     return _State.context
 
 
-_ADOPTING = threading.Lock()
+_ADOPT_LOCK = threading.Lock()
 
 
 def adopt_context(context: LogContext | None) -> None:
-    """Makes a worker's process write lines of a run, as JSON to its stderr; None changes nothing.
+    """Makes a worker process log as JSON to its stderr, with the context of the driver.
 
     Args:
-        context: of the driver.
+        context: log context of the driver; None changes nothing.
     """
     if context is None:
         return
-    with _ADOPTING:
+    with _ADOPT_LOCK:
         _State.context, _State.json = LogContext(*context), True
         os.environ[_INHERITED] = json.dumps(context)
         root = logging.getLogger()
         _set_level(context.level)
-        if not any(isinstance(handler, _Stderr) for handler in root.handlers):
-            root.addHandler(_Stderr(JsonFormatter()))
+        if not any(isinstance(handler, _StderrHandler) for handler in root.handlers):
+            root.addHandler(_StderrHandler(JsonFormatter()))
 
 
 def adopt_inherited() -> None:
-    """The same in a process that a worker started."""
+    """Adopts the context of the worker that started this process, if a worker did."""
     if text := os.environ.get(_INHERITED):
         adopt_context(LogContext(*json.loads(text)))

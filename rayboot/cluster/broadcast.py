@@ -1,4 +1,4 @@
-"""A file of the driver's, carried to workers on machines that do not have it."""
+"""Broadcast of a file of the driver to workers on machines that do not have it."""
 
 import tempfile
 from collections.abc import Iterator
@@ -13,25 +13,25 @@ __all__ = ["BroadcastFile"]
 
 
 class BroadcastFile(NamedTuple):
-    """A file in Ray's object store: it goes to each machine once, however many workers ask.
+    """A file in Ray's object store, which sends it to each machine once, for all its workers.
 
     Attributes:
-        name: with the suffix, which tells readers the format.
-        content: of the file, (B,) uint8.
+        name: name of the file; readers recognise the format by its suffix.
+        content: reference to the bytes, (B,) uint8.
     """
 
     name: str
-    content: ray.ObjectRef
+    content: "ray.ObjectRef[np.ndarray]"
 
     @classmethod
-    def of(cls, path: Path) -> "BroadcastFile":
-        """Takes in a file of this machine; Ray must be initialised."""
+    def put(cls, path: Path) -> "BroadcastFile":
+        """Stores a file of this machine; Ray must be initialised."""
         return cls(path.name, ray.put(np.fromfile(path, np.uint8)))
 
     @contextmanager
-    def unpacked(self) -> Iterator[Path]:
-        """The path of a copy on the worker's own disk, for the time of a ``with`` block."""
-        with tempfile.TemporaryDirectory(prefix="rayboot-carried-") as folder:
+    def local_path(self) -> Iterator[Path]:
+        """Yields the path of a copy on the worker's own disk, for the time of a ``with`` block."""
+        with tempfile.TemporaryDirectory(prefix="rayboot-broadcast-") as folder:
             copy = Path(folder, self.name)
             ray.get(self.content).tofile(copy)
             yield copy

@@ -1,7 +1,7 @@
-"""What answers at the address of a Ray cluster's dashboard, and whether it asks for a token.
+"""Requests to the dashboard of a Ray cluster: its version, and whether it requires a token.
 
-Whoever can submit a job runs code on every machine of the cluster, so a dashboard that asks for
-no token is open to all who reach it.
+Whoever can submit a job runs code on every machine of the cluster, so a dashboard without a
+token is open to everybody who can reach it.
 """
 
 import json
@@ -11,9 +11,9 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["TOKEN_REMEDY", "Dashboard", "cluster_token", "query_dashboard"]
+__all__ = ["AUTH_REMEDY", "DashboardResponse", "find_cluster_token", "query_dashboard"]
 
-TOKEN_REMEDY = (
+AUTH_REMEDY = (
     "copy the cluster's token to ~/.ray/auth_token (mode 600), or set RAY_AUTH_MODE=token "
     "and RAY_AUTH_TOKEN_PATH"
 )
@@ -21,13 +21,13 @@ TOKEN_REMEDY = (
 _TIMEOUT_S = 5.0
 
 
-class Dashboard(NamedTuple):
-    """An answer.
+class DashboardResponse(NamedTuple):
+    """Response of a dashboard.
 
     Attributes:
-        status: of HTTP, with the token if one is asked for and at hand.
-        is_open: it answered without a token.
-        ray_version: that it tells; None where it does not.
+        status: HTTP status, of the request with the token if one is required and available.
+        is_open: whether the dashboard answered without a token.
+        ray_version: version of Ray on the cluster; None if the response does not contain it.
     """
 
     status: int
@@ -35,27 +35,27 @@ class Dashboard(NamedTuple):
     ray_version: str | None
 
 
-def query_dashboard(address: str) -> Dashboard:
-    """Asks for the version, first without a token, then with the one of the environment.
+def query_dashboard(address: str) -> DashboardResponse:
+    """Requests the version, first without a token, then with the token of the environment.
 
     Args:
         address: ``http://HOST:8265`` or ``https://...``.
 
     Raises:
-        OSError: nothing answers.
+        OSError: there is no response.
     """
     url = f"{address.rstrip('/')}/api/version"
     status, body = _get(url, None)
     if status not in (401, 403):
-        return Dashboard(status, status == 200, _version_in(body))
-    token = cluster_token()
+        return DashboardResponse(status, status == 200, _parse_version(body))
+    token = find_cluster_token()
     if token is not None:
         status, body = _get(url, token)
-    return Dashboard(status, False, _version_in(body) if status == 200 else None)
+    return DashboardResponse(status, False, _parse_version(body) if status == 200 else None)
 
 
-def cluster_token() -> str | None:
-    """The token for Ray clusters, from where Ray itself looks; None where there is none."""
+def find_cluster_token() -> str | None:
+    """Returns the token for Ray clusters from where Ray itself reads it; None if there is none."""
     if token := os.environ.get("RAY_AUTH_TOKEN"):
         return token.strip()
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
@@ -67,17 +67,18 @@ def cluster_token() -> str | None:
 
 def _get(url: str, token: str | None) -> tuple[int, bytes]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(url, headers=headers)
+    # Callers pass http:// and https:// addresses only; any other is no address of a dashboard.
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
-            return answer.status, answer.read(100_000)
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
+            return response.status, response.read(100_000)
     except urllib.error.HTTPError as error:
         return error.code, b""
 
 
-def _version_in(body: bytes) -> str | None:
+def _parse_version(body: bytes) -> str | None:
     try:
-        found = json.loads(body).get("ray_version")
+        version = json.loads(body).get("ray_version")
     except (ValueError, AttributeError):
         return None
-    return found if isinstance(found, str) else None
+    return version if isinstance(version, str) else None

@@ -1,6 +1,7 @@
-"""What Ray raises when machines, processes or memory are lost for good: one clear sentence.
+"""Translation of Ray's errors for lost machines, processes and memory into one clear sentence.
 
-Ray starts again what it loses, some times; then it raises errors of its own, in pages.
+Ray restarts lost actors and tasks a limited number of times; then it raises errors of its own,
+which are pages long.
 """
 
 from collections.abc import Iterator
@@ -10,32 +11,32 @@ from rayboot.errors import ClusterError
 
 __all__ = ["translate_ray_errors"]
 
-_FIRST_WORDS = 300
+_MAX_REASON_CHARS = 300
 
 
 @contextmanager
 def translate_ray_errors(uri: str) -> Iterator[None]:
-    """Turns what Ray raises of lost machines, processes and memory into one clear sentence.
+    """Translates Ray's errors for lost machines, processes and memory into :class:`ClusterError`.
 
-    What a program raised, in an actor's constructor for one, stays as it is.
+    Errors that a program raised, for example in the constructor of an actor, are not changed.
 
     Args:
-        uri: that the run writes to.
+        uri: URI that the run writes to.
 
     Raises:
-        ClusterError: something was lost more often than it is started again.
+        ClusterError: machines or processes were lost more often than Ray restarts them.
     """
     try:
         yield
     except Exception as error:
-        lost = _find_loss(error)
-        if lost is None:
+        loss = _find_loss(error)
+        if loss is None:
             raise
-        said = " ".join(str(lost).split())[:_FIRST_WORDS]
+        reason = " ".join(str(loss).split())[:_MAX_REASON_CHARS]
         raise ClusterError(
-            f"{uri}: the cluster lost machines or processes of this run more often than they are "
-            f"started again ({type(lost).__name__}: {said}); look at its nodes and their memory, "
-            "then the same command goes on where it stopped"
+            f"{uri}: the cluster lost machines or processes of this run more often than Ray "
+            f"restarts them ({type(loss).__name__}: {reason}); check its nodes and their memory, "
+            "then run the same command again: it resumes where it stopped"
         ) from error
 
 
@@ -51,8 +52,8 @@ def _find_loss(error: BaseException) -> BaseException | None:
         exceptions.OutOfMemoryError,
         exceptions.OutOfDiskError,
     )
-    # Ray Train keeps what happened by the worker's rank.
-    for found in (error, *getattr(error, "worker_failures", {}).values()):
-        if isinstance(found, kinds) and not getattr(found, "actor_init_failed", False):
-            return found
+    # Ray Train keeps the errors of its workers by rank.
+    for candidate in (error, *getattr(error, "worker_failures", {}).values()):
+        if isinstance(candidate, kinds) and not getattr(candidate, "actor_init_failed", False):
+            return candidate
     return None

@@ -1,7 +1,7 @@
-"""Progress of workers, wherever they run, shown where the driver is.
+"""Progress of workers on any machine, shown by the driver.
 
-Workers print into their own logs, on machines that nobody watches. They tell an
-actor how far they are instead; a thread of the driver asks it.
+What workers print goes to log files on their own machines, which nobody watches. Instead
+they report their progress to an actor, which a thread of the driver polls.
 """
 
 import logging
@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -18,78 +18,97 @@ from tqdm import tqdm
 
 from rayboot.logs import logs_are_json
 
-__all__ = ["Progress", "follow_progress", "show_progress", "spawn_on_driver_node"]
+if TYPE_CHECKING:
+    from ray.actor import ActorProxy
+
+__all__ = ["Progress", "ProgressActor", "follow_progress", "show_progress", "spawn_on_driver_node"]
 
 _LOG = logging.getLogger(__name__)
 
-_INTERVAL_S = 1.0
+_POLL_S = 1.0
 _LINE_INTERVAL_S = 30.0
-"""Between log lines, where no bar can be drawn."""
+"""Time between log lines, where no bar can be drawn."""
 
 
 class Progress(NamedTuple):
-    """How far a run is."""
+    """Progress of a run.
+
+    Attributes:
+        step: number of steps that are done.
+        num_steps: number of all steps; None if it is unknown.
+        text: further information, which is shown after the bar.
+    """
 
     step: int
     num_steps: int | None
     text: str
 
 
-def spawn_on_driver_node(kind: type) -> Any:
-    """An actor of that class, which takes no CPU, on the driver's own machine.
-
-    Ray would put it anywhere, and a run would end with whatever machine that was; the driver's
-    is the one that it cannot lose anyway.
-    """
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor: Any = ray.remote(num_cpus=0)(kind)
-    return actor.options(scheduling_strategy=here).remote()
-
-
-class _Board:
-    """Remembers the last word of a run."""
+class ProgressActor:
+    """Actor that keeps the latest progress of a run."""
 
     def __init__(self) -> None:
         self._progress: Progress | None = None
 
-    def tell(self, progress: Progress) -> None:
+    @ray.method
+    def update(self, progress: Progress) -> None:
+        """Replaces the progress; workers call it."""
         self._progress = progress
 
+    @ray.method
     def read(self) -> Progress | None:
+        """Returns the latest progress; None before the first update."""
         return self._progress
 
 
+def spawn_on_driver_node(cls: type) -> Any:
+    """Starts an actor of a class on the node of the driver, without reserving a CPU.
+
+    Ray could place it on any node, and the run would end when that node is lost. The node of
+    the driver is the one that the run cannot lose anyway.
+
+    Returns:
+        Handle of the actor. It is typed by whoever receives it: Ray's types know the methods
+        of a handle only where ``ray.method`` decorates them.
+    """
+    node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0)(cls).options(scheduling_strategy=node).remote()
+
+
 @contextmanager
-def follow_progress(title: str, unit: str, total: int | None = None) -> Iterator[Any]:
-    """Shows a bar for the time of a ``with`` block, as far as a worker says.
+def follow_progress(
+    title: str, unit: str, total: int | None = None
+) -> Iterator["ActorProxy[ProgressActor]"]:
+    """Shows a bar with the progress that a worker reports, for the time of a ``with`` block.
 
     Args:
-        title: before the bar.
-        unit: of what is counted.
-        total: of what is counted, where it is known; else the worker tells it.
+        title: text before the bar.
+        unit: unit that is counted.
+        total: number of units, if it is known; otherwise the worker reports it.
 
     Yields:
-        The handle of an actor; a worker calls ``tell.remote(Progress(...))`` on it.
+        Handle of a :class:`ProgressActor`; a worker calls ``update.remote(Progress(...))``.
     """
-    board = spawn_on_driver_node(_Board)
+    handle = spawn_on_driver_node(ProgressActor)
+    actor: ActorProxy[ProgressActor] = handle
     try:
-        with show_progress(title, unit, lambda: ray.get(board.read.remote()), total):
-            yield board
+        with show_progress(title, unit, lambda: ray.get(actor.read.remote()), total):
+            yield actor
     finally:
-        ray.kill(board)
+        ray.kill(handle)
 
 
 @contextmanager
 def show_progress(
     title: str, unit: str, read: Callable[[], Progress | None], total: int | None = None
 ) -> Iterator[None]:
-    """Shows a bar for the time of a ``with`` block, as far as ``read`` says every second.
+    """Shows a bar for the time of a ``with`` block; ``read`` is called every second.
 
-    Where logs are JSON it is a line every half minute.
+    Where logs are JSON, there is a log line every 30 seconds instead of the bar.
     """
     done = threading.Event()
     with _bar(title, unit, total) as show:
-        thread = threading.Thread(target=_follow, args=(read, show, done), daemon=True)
+        thread = threading.Thread(target=_poll, args=(read, show, done), daemon=True)
         thread.start()
         try:
             yield
@@ -98,13 +117,13 @@ def show_progress(
             thread.join()
 
 
-def _follow(
+def _poll(
     read: Callable[[], Progress | None], show: Callable[[Progress], None], done: threading.Event
 ) -> None:
-    finished = False
-    while not finished:
-        # Once more after the end, so that the bar ends where the run did.
-        finished = done.wait(_INTERVAL_S)
+    is_last = False
+    while not is_last:
+        # The last poll follows the end of the run, so that the bar shows its final state.
+        is_last = done.wait(_POLL_S)
         progress = read()
         if progress is not None:
             show(progress)
@@ -113,7 +132,7 @@ def _follow(
 @contextmanager
 def _bar(title: str, unit: str, total: int | None) -> Iterator[Callable[[Progress], None]]:
     if logs_are_json():
-        yield _Lines(title, unit, total).show
+        yield _LineLogger(title, unit, total).show
         return
     with tqdm(desc=title, unit=unit, total=total, mininterval=1.0) as bar:
 
@@ -126,8 +145,8 @@ def _bar(title: str, unit: str, total: int | None) -> Iterator[Callable[[Progres
         yield show
 
 
-class _Lines:
-    """Log lines instead of a bar, the first at once."""
+class _LineLogger:
+    """Logs progress as lines instead of a bar, the first one immediately."""
 
     def __init__(self, title: str, unit: str, total: int | None) -> None:
         self._title, self._unit, self._total = title, unit, total

@@ -1,6 +1,7 @@
-"""Room for a run's actors on the cluster: nodes are waited for where it grows, else it is refused.
+"""Check that the cluster has the resources for all actors of a run.
 
-Ray itself would wait without a word, on a cluster that never gets another node as well.
+Where the cluster adds nodes by itself, they are requested and waited for; elsewhere the run is
+refused. Ray itself would wait without a message, even on a cluster that never gets another node.
 """
 
 import logging
@@ -8,74 +9,78 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from rayboot.errors import RaybootError, RequestError
 
-__all__ = ["WAIT_VARIABLE", "Bundle", "largest_nodes", "require_resources"]
+__all__ = ["WAIT_VARIABLE", "Bundle", "find_largest_nodes", "require_resources"]
 
 _LOG = logging.getLogger(__name__)
 
 Bundle = Mapping[str, float]
-"""What one actor takes: ``CPU``, and ``GPU`` where it takes any."""
+"""Resources of one actor: ``CPU``, and ``GPU`` if it uses any."""
 
 WAIT_VARIABLE = "RAYBOOT_WAIT_FOR_NODES_S"
-"""Seconds that nodes may take to come, set on clusters that start them by themselves. Ray tells
-nobody whether a cluster does, and on any other the wait would be for nothing."""
+"""Environment variable: seconds to wait for new nodes, set on clusters that add nodes by
+themselves. Ray does not report whether a cluster does, and on any other the wait is useless."""
 
-_FREE_CPUS = 2
-_POLL_S, _TELL_S = 2.0, 30.0
+_NUM_FREE_CPUS = 2
+_POLL_S, _LOG_INTERVAL_S = 2.0, 30.0
+_TOLERANCE = 1e-6
+"""Tolerance of sums of fractional resources."""
 
 
-def require_resources(actors: Sequence[Bundle], free_cpus: int = _FREE_CPUS) -> None:
-    """Returns when the cluster has room for all actors of a run at once.
+def require_resources(actors: Sequence[Bundle], free_cpus: int = _NUM_FREE_CPUS) -> None:
+    """Returns when the cluster has the resources for all actors of a run at the same time.
 
     Args:
-        actors: what each of them takes.
-        free_cpus: that must be left to read, filter and write with.
+        actors: resources of each actor.
+        free_cpus: number of CPUs that must remain for the tasks that read, filter and write.
 
     Raises:
-        RaybootError: the cluster that is connected to is too small, and does not grow, or has not
-            grown within the time of :data:`WAIT_VARIABLE`.
-        RequestError: that variable is no number.
+        RaybootError: the connected cluster is too small, and either does not add nodes or
+            has not added enough within the time of :data:`WAIT_VARIABLE`.
+        RequestError: the value of that variable is not a number of seconds.
     """
-    missing = _missing(actors, free_cpus)
-    if not missing:
+    shortage = _describe_shortage(actors, free_cpus)
+    if not shortage:
         return
-    patience_s = _patience_s()
-    if patience_s == 0:
+    timeout_s = _wait_timeout_s()
+    if timeout_s == 0:
         raise RaybootError(
-            f"{missing}; lower the actors of the config (`pools`, `num_workers`, `num_actors`), or "
-            f"add nodes. Where the cluster adds them by itself, set {WAIT_VARIABLE} to the seconds "
-            "that it may take"
+            f"{shortage}; lower the actors of the config (`pools`, `num_workers`, `num_actors`), "
+            f"or add nodes. If the cluster adds them by itself, set {WAIT_VARIABLE} to the "
+            "seconds that it may take"
         )
-    _await_nodes(actors, free_cpus, patience_s)
+    _wait_for_nodes(actors, free_cpus, timeout_s)
 
 
-def _await_nodes(actors: Sequence[Bundle], free_cpus: int, patience_s: float) -> None:
+def _wait_for_nodes(actors: Sequence[Bundle], free_cpus: int, timeout_s: float) -> None:
     from ray.autoscaler.sdk import request_resources
 
-    started = time.monotonic()
-    told = -_TELL_S
+    start = time.monotonic()
+    last_logged = -_LOG_INTERVAL_S
     request_resources(bundles=[*map(dict, actors), *([{"CPU": 1}] * free_cpus)])
     try:
-        while missing := _missing(actors, free_cpus):
-            waited = time.monotonic() - started
-            if waited > patience_s:
+        while shortage := _describe_shortage(actors, free_cpus):
+            waited = time.monotonic() - start
+            if waited > timeout_s:
                 raise RaybootError(
-                    f"{missing}, {waited:.0f} s after more nodes were asked for ({WAIT_VARIABLE}); "
-                    "`ray status` says why none came; the same command goes on"
+                    f"{shortage}, {waited:.0f} s after more nodes were requested "
+                    f"({WAIT_VARIABLE}); `ray status` shows why none was added; then run the same "
+                    "command again"
                 )
-            if waited - told >= _TELL_S:
-                _LOG.info("waiting for nodes, %.0f s of %.0f: %s", waited, patience_s, missing)
-                told = waited
+            if waited - last_logged >= _LOG_INTERVAL_S:
+                _LOG.info("waiting for nodes, %.0f s of %.0f s: %s", waited, timeout_s, shortage)
+                last_logged = waited
             time.sleep(_POLL_S)
     finally:
-        # From here on the actors keep their nodes; a request that stayed would keep them for ever.
+        # The running actors keep their nodes; a request that remained would keep them for ever.
         with suppress(Exception):
             request_resources(bundles=[])
 
 
-def _patience_s() -> float:
+def _wait_timeout_s() -> float:
     text = os.environ.get(WAIT_VARIABLE, "0")
     with suppress(ValueError):
         if (seconds := float(text)) >= 0:
@@ -83,36 +88,45 @@ def _patience_s() -> float:
     raise RequestError(f"{WAIT_VARIABLE}: expected seconds, 0 or more, got {text!r}")
 
 
-def _missing(actors: Sequence[Bundle], free_cpus: int) -> str:
-    """What the cluster lacks, a sentence; empty where it has room."""
+def _describe_shortage(actors: Sequence[Bundle], free_cpus: int) -> str:
+    """Describes the first resource that the cluster lacks; empty if it has enough."""
     import ray
 
-    have = ray.cluster_resources()
+    # Ray's API has no annotations.
+    total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, gpus = (sum(actor.get(kind, 0.0) for actor in actors) for kind in ("CPU", "GPU"))
-    if cpus + free_cpus > have.get("CPU", 0.0) + 1e-6:
+    if cpus + free_cpus > total.get("CPU", 0.0) + _TOLERANCE:
         spare = f" and {free_cpus} more must stay free to read, filter and write" * bool(free_cpus)
-        return f"the actors take {cpus:g} CPUs{spare}, but the cluster has {have.get('CPU', 0.0):g}"
-    if gpus > have.get("GPU", 0.0) + 1e-6:
-        return f"the actors take {gpus:g} GPUs, but the cluster has {have.get('GPU', 0.0):g}"
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        return (
+            f"the actors need {cpus:g} CPUs{spare}, but the cluster has {total.get('CPU', 0.0):g}"
+        )
+    if gpus > total.get("GPU", 0.0) + _TOLERANCE:
+        return f"the actors need {gpus:g} GPUs, but the cluster has {total.get('GPU', 0.0):g}"
+    nodes = [node["Resources"] for node in _alive_nodes()]
     for actor in {tuple(sorted(actor.items())) for actor in actors}:
-        if not any(all(node.get(k, 0.0) + 1e-6 >= v for k, v in actor) for node in nodes):
-            takes = " and ".join(f"{amount:g} {kind}" for kind, amount in actor)
-            return f"an actor takes {takes}, and no node of the cluster has that much"
+        if not any(all(node.get(k, 0.0) + _TOLERANCE >= v for k, v in actor) for node in nodes):
+            needs = " and ".join(f"{amount:g} {kind}" for kind, amount in actor)
+            return f"an actor needs {needs}, and no node of the cluster has that much"
     return ""
 
 
-def largest_nodes() -> tuple[float, float, int]:
-    """Cores and GPUs of the cluster's largest node, GPUs first, and how many nodes are alike."""
+def _alive_nodes() -> list[dict[str, Any]]:
     import ray
 
-    here = ray.get_runtime_context().get_node_id()
+    # Ray's API has no annotations.
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def find_largest_nodes() -> tuple[float, float, int]:
+    """Returns CPUs and GPUs of the largest node (by GPUs, then CPUs), and how many are like it."""
+    import ray
+
+    driver_node = ray.get_runtime_context().get_node_id()
     sizes = []
-    for node in ray.nodes():
-        if node["Alive"]:
-            cpus = float(node["Resources"].get("CPU", 0.0))
-            # A Ray started here offers more than there are.
-            most = len(os.sched_getaffinity(0)) if node["NodeID"] == here else cpus
-            sizes.append((float(node["Resources"].get("GPU", 0.0)), min(cpus, most)))
+    for node in _alive_nodes():
+        cpus = float(node["Resources"].get("CPU", 0.0))
+        # A Ray that `connect` started declares more CPUs than the machine has cores.
+        cores = len(os.sched_getaffinity(0)) if node["NodeID"] == driver_node else cpus
+        sizes.append((float(node["Resources"].get("GPU", 0.0)), min(cpus, cores)))
     gpus, cpus = max(sizes)
     return cpus, gpus, sizes.count((gpus, cpus))

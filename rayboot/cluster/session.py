@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, or starting one on this machine."""
+"""Connection to a Ray cluster, or start of a local one on this machine."""
 
 import logging
 import os
@@ -9,25 +9,26 @@ from contextlib import contextmanager
 __all__ = ["LOCAL_ENVIRONMENT", "connect"]
 
 _WORKER_ENVIRONMENT = {
-    # Read by OpenGL, Mesa and OpenCV when they are imported, so they must be there before.
+    # OpenGL, Mesa and OpenCV read these when they are imported.
     "PYOPENGL_PLATFORM": "egl",
     "LP_NUM_THREADS": "1",
-    # Ray bounds the threads of NumPy and PyTorch to an actor's CPUs, but not OpenCV's.
+    # Ray limits the threads of NumPy and PyTorch to the CPUs of an actor, but not OpenCV's.
     "OPENCV_FOR_THREADS_NUM": "1",
-    # The C library hands memory of this size back to the system when it is freed, and a
-    # network's next layer has it cleared page by page again: a tenth of its time.
+    # By default the C library returns large blocks to the system when they are freed, and the
+    # system clears every page again for the next layer of a network: a tenth of its time.
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
 }
-
+"""Environment variables of all workers."""
 
 LOCAL_ENVIRONMENT = {
-    # Of a Ray on one machine. Ray Data starts 32 processes by default to read the footers
-    # of Parquet files, for every read: half a minute on two cores, before the first row.
+    # By default Ray Data starts 32 processes to read the footers of Parquet files, for every
+    # read: on two cores it takes half a minute until the first row.
     "RAY_DATA_PARQUET_FOOTER_NUM_ACTORS": "1",
-    # Ray's workers run at niceness 15 by default: any other program on a laptop starves them.
+    # By default Ray's workers run at niceness 15: any other program on a laptop starves them.
     "RAY_worker_niceness": "0",
 }
+"""Environment variables of a Ray on one machine, unless the user's environment sets them."""
 
 _STORE_VARIABLES = (
     "AWS_ENDPOINT_URL",
@@ -35,10 +36,10 @@ _STORE_VARIABLES = (
     "AWS_REGION",
     "AWS_DEFAULT_REGION",
 )
-"""Where the object store is: workers ask the driver's. Keys stay out, for whoever sees the
-dashboard sees them; each machine has its own."""
+"""Location of the object store, which workers take from the driver. Access keys are not passed
+on, because the dashboard shows these variables; each machine has keys of its own."""
 
-_SPARE_CPUS = 3
+_NUM_SPARE_CPUS = 3
 
 
 @contextmanager
@@ -47,22 +48,23 @@ def connect(
     num_cpus: int | None = None,
     object_store_memory: int | None = None,
 ) -> Iterator[None]:
-    """Ray for the time of a ``with`` block; one that runs already is used and left running.
+    """Connects to Ray within a ``with`` block; an initialised Ray is used, and left running.
 
     Args:
-        address: of a cluster; None starts Ray on this machine (or joins the job's
-            own cluster where ``RAY_ADDRESS`` is set).
-        num_cpus: that a Ray started here offers; by default three more than there are
-            cores. Reading, filtering and writing wait most of the time, and pools that
-            take every CPU would leave them none: the run would hang without a word.
-        object_store_memory: of a Ray started here, bytes; by default Ray's own choice.
+        address: address of a cluster; None starts Ray on this machine (or connects to the
+            cluster of the job where ``RAY_ADDRESS`` is set).
+        num_cpus: number of logical CPUs of a local Ray; by default three more than the
+            cores. Tasks that read, filter and write wait most of the time, and actor pools
+            that use every CPU would leave them none: the run would hang without a message.
+        object_store_memory: size of the object store of a local Ray in bytes; by default
+            Ray chooses it.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    # Its plans and hints would bury the progress of the run; they stay in Ray's own logs.
+    # Plans and hints of Ray Data would hide the progress bar; they remain in Ray's log files.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    # Fewer photos than actors is no mistake.
+    # A run with fewer photos than actors is valid.
     warnings.filterwarnings("ignore", "The (min|max)imum number of concurrent", UserWarning)
     if ray.is_initialized():
         yield
@@ -72,11 +74,11 @@ def connect(
     if address is None:
         for name, value in LOCAL_ENVIRONMENT.items():
             runtime_env["env_vars"][name] = os.environ.setdefault(name, value)
-        # "local" starts a cluster even where another one runs on this machine.
+        # "local" starts a new cluster even if another one runs on this machine.
         ray.init(
             address="local",
             object_store_memory=object_store_memory,
-            num_cpus=num_cpus or len(os.sched_getaffinity(0)) + _SPARE_CPUS,
+            num_cpus=num_cpus or len(os.sched_getaffinity(0)) + _NUM_SPARE_CPUS,
             include_dashboard=False,
             runtime_env=runtime_env,
             log_to_driver=False,

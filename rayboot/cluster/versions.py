@@ -1,4 +1,4 @@
-"""Versions that must agree between who submits a run and the machines that it runs on."""
+"""Versions that must be equal on the submitting machine and on the cluster."""
 
 import json
 import os
@@ -11,13 +11,13 @@ from rayboot.errors import RequestError
 __all__ = ["SUBMITTER_VARIABLE", "installed_versions", "require_matching_versions"]
 
 SUBMITTER_VARIABLE = "RAYBOOT_SUBMITTED_WITH"
-"""In a job's environment: the submitter's versions, as JSON."""
+"""Environment variable of a job: the versions of the submitting machine, as JSON."""
 
 
 def installed_versions() -> dict[str, str]:
-    """Of this process: ``rayboot`` and ``ray`` as they are, ``Python`` without its last number.
+    """Returns the versions of this process: ``rayboot``, ``ray``, and ``Python`` as MAJOR.MINOR.
 
-    Python's bug fixes keep what is pickled readable; its minor versions do not.
+    Pickles are compatible between bugfix releases of Python, but not between minor versions.
     """
     return {
         "rayboot": metadata.version("rayboot"),
@@ -27,21 +27,21 @@ def installed_versions() -> dict[str, str]:
 
 
 def require_matching_versions(environment: Mapping[str, str] = os.environ) -> None:
-    """Refuses a job that was submitted with other versions than it runs on.
+    """Refuses a job that was submitted with other versions than those of the cluster.
 
     Raises:
-        RequestError: some differ; both are named.
+        RequestError: versions differ; the message contains both.
     """
     text = environment.get(SUBMITTER_VARIABLE)
     if text is None:
         return
-    theirs, ours = json.loads(text), installed_versions()
-    if differing := [name for name in ours if theirs.get(name) != ours[name]]:
-        told = ", ".join(
-            f"{name} {theirs.get(name, 'unknown')} submitted, {ours[name]} on the cluster"
+    submitted, installed = json.loads(text), installed_versions()
+    if differing := [name for name in installed if submitted.get(name) != installed[name]]:
+        differences = ", ".join(
+            f"{name} {submitted.get(name, 'unknown')} submitted, {installed[name]} on the cluster"
             for name in differing
         )
         raise RequestError(
-            f"versions differ: {told}; install the cluster's where you submit, or give the "
-            "cluster an image with yours"
+            f"versions differ: {differences}; install those of the cluster where you submit, "
+            "or run the cluster with an image of your versions"
         )

@@ -118,7 +118,7 @@ def _measure_set(
     measured = faces.map_batches(
         _MeasureFaces,
         fn_constructor_kwargs={
-            "weights": {model: BroadcastFile.of(path) for model, path in weights.items()},
+            "weights": {model: BroadcastFile.put(path) for model, path in weights.items()},
             "config": config,
             "name": name,
             "log": current_context(),
@@ -212,7 +212,7 @@ class _MeasureFaces:
 
 
 def _load(weights: BroadcastFile, device: str) -> Reconstructor:
-    with weights.unpacked() as path:
+    with weights.local_path() as path:
         return load_network(path, device)
 
 

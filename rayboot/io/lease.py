@@ -1,8 +1,9 @@
-"""One run at a time on one output, on local disks and object stores alike.
+"""A lease on an output: one run at a time writes to it, on local disks and object stores alike.
 
-A run keeps a small file beside its data, and touches it as long as it lives. A
-second run finds it and waits or refuses. What a killed run left is told from a
-living one by its process, on the same machine, or by its being touched no more.
+The holder keeps a small file next to its data and rewrites it as a heartbeat. A second
+run that finds the file waits until the lease expires, or fails if a heartbeat follows.
+A lease is expired when its holder ran on this machine and its process has ended, or
+when no heartbeat was seen for a while.
 """
 
 import json
@@ -14,6 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from rayboot.errors import BusyError
@@ -23,28 +25,50 @@ __all__ = ["hold_lease"]
 
 _LOG = logging.getLogger(__name__)
 
-_BEAT_S = 10.0
-_STALE_S = 45.0
-"""A lock that nobody touched for so long is a dead run's."""
+_HEARTBEAT_S = 10.0
+_EXPIRY_S = 45.0
+"""Time without a heartbeat after which a lease is expired."""
 
 _POLL_S, _SETTLE_S = 1.0, 2.0
 
 
-class _Owner(NamedTuple):
+class _Holder(NamedTuple):
+    """The holder of a lease, as the lease file describes it.
+
+    Attributes:
+        token: fencing token, unique to each acquisition: a run whose token is not the
+            stored one has lost the lease, and must not remove the file.
+        host: name and boot id of the machine.
+        process: process id.
+        num_heartbeats: number of heartbeats so far.
+    """
+
     token: str
     host: str
     process: int
-    beat: int
+    num_heartbeats: int
 
     @classmethod
-    def here(cls) -> "_Owner":
+    def this_process(cls) -> "_Holder":
         return cls(uuid.uuid4().hex, _host(), os.getpid(), 0)
 
-    def payload(self) -> bytes:
-        return json.dumps(self._asdict()).encode()
+    @classmethod
+    def from_json(cls, payload: bytes) -> "_Holder":
+        stored = json.loads(payload)
+        return cls(stored["token"], stored["host"], stored["process"], stored["beat"])
 
-    def is_dead(self) -> bool:
-        """Whether it ran on this machine and does no more."""
+    def to_json(self) -> bytes:
+        # The keys are those of version 0.1, whose runs must understand the file as well.
+        stored = {
+            "token": self.token,
+            "host": self.host,
+            "process": self.process,
+            "beat": self.num_heartbeats,
+        }
+        return json.dumps(stored).encode()
+
+    def has_ended(self) -> bool:
+        """Whether the holder ran on this machine and its process has ended."""
         if self.host != _host():
             return False
         try:
@@ -57,91 +81,95 @@ class _Owner(NamedTuple):
 
 
 def _host() -> str:
-    # Containers share names and process numbers; a restart of the machine changes this.
+    # Containers share names and process ids; the boot id changes when the machine restarts.
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            boot = file.read().strip()
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
-        boot = ""
-    return f"{socket.gethostname()}/{boot}"
+        boot_id = ""
+    return f"{socket.gethostname()}/{boot_id}"
 
 
 @contextmanager
-def hold_lease(uri: str, stale_s: float = _STALE_S, beat_s: float = _BEAT_S) -> Iterator[None]:
-    """Holds the file ``uri`` for the time of a ``with`` block.
+def hold_lease(
+    uri: str, expiry_s: float = _EXPIRY_S, heartbeat_s: float = _HEARTBEAT_S
+) -> Iterator[None]:
+    """Holds a lease within a ``with`` block.
 
     Args:
-        uri: of the lock's file.
-        stale_s: how long a foreign run may be silent before it counts as dead.
-        beat_s: how often this run says that it lives.
+        uri: URI of the lease file.
+        expiry_s: time without a heartbeat of its holder after which a lease is expired.
+        heartbeat_s: interval of the heartbeats of this run.
 
     Raises:
-        BusyError: another run holds it and lives.
+        BusyError: another run holds the lease.
     """
-    owner = _Owner.here()
-    _acquire(uri, owner, stale_s)
+    holder = _Holder.this_process()
+    _acquire(uri, holder, expiry_s)
     done = threading.Event()
-    thread = threading.Thread(target=_beat, args=(uri, owner, done, beat_s), daemon=True)
+    thread = threading.Thread(
+        target=_send_heartbeats, args=(uri, holder, done, heartbeat_s), daemon=True
+    )
     thread.start()
     try:
         yield
     finally:
         done.set()
         thread.join()
-        _release(uri, owner)
+        _release(uri, holder)
 
 
-def _release(uri: str, owner: _Owner) -> None:
+def _release(uri: str, holder: _Holder) -> None:
     try:
-        holder = _holder(uri)
-        if holder is not None and holder.token == owner.token:
+        stored = _read_holder(uri)
+        if stored is not None and stored.token == holder.token:
             remove(uri)
-    except Exception as error:  # stores have errors of their own, which are no OSError
-        # Not what the run ends with: untouched, the lock counts as a dead run's before long.
-        _LOG.warning("%s could not be removed (%s)", uri, error)
+    except Exception as error:  # stores raise classes of their own, not only OSError
+        # This must not replace the error of the run; without heartbeats the lease expires soon.
+        _LOG.warning("%s: the lease could not be released (%s); it expires by itself", uri, error)
 
 
-def _acquire(uri: str, owner: _Owner, stale_s: float) -> None:
-    seen: _Owner | None = None
-    since = time.monotonic()
-    while not create_bytes(uri, owner.payload()):
-        holder = _holder(uri)
-        if holder is None:  # given back in between
+def _acquire(uri: str, holder: _Holder, expiry_s: float) -> None:
+    observed: _Holder | None = None
+    start = time.monotonic()
+    while not create_bytes(uri, holder.to_json()):
+        stored = _read_holder(uri)
+        if stored is None:  # released since create_bytes failed
             continue
-        if seen is not None and holder != seen:
-            raise _busy(uri, holder)
-        seen = holder
-        if holder.is_dead() or time.monotonic() - since > stale_s:
+        if observed is not None and stored != observed:
+            raise _busy_error(uri, stored)
+        observed = stored
+        if stored.has_ended() or time.monotonic() - start > expiry_s:
             remove(uri)
             continue
         time.sleep(_POLL_S)
-    if seen is None:
+    if observed is None:
         return
-    # Another run may have found the same dead one, and removed what it took for its lock.
+    # Another run may have found the same expired lease, and removed our file in its place.
     time.sleep(_SETTLE_S)
-    holder = _holder(uri)
-    if holder is None or holder.token != owner.token:
-        raise _busy(uri, holder)
+    stored = _read_holder(uri)
+    if stored is None or stored.token != holder.token:
+        raise _busy_error(uri, stored)
 
 
-def _busy(uri: str, holder: _Owner | None) -> BusyError:
-    who = f"process {holder.process} on {holder.host.split('/')[0]}" if holder else "unknown"
+def _busy_error(uri: str, holder: _Holder | None) -> BusyError:
+    name = f"process {holder.process} on {holder.host.split('/')[0]}" if holder else "unknown"
     return BusyError(
-        f"{uri}: another run ({who}) writes there; wait until it ends, or choose another output"
+        f"{uri}: another run ({name}) holds the lease of this output; wait until it ends, or "
+        "choose another output"
     )
 
 
-def _holder(uri: str) -> _Owner | None:
+def _read_holder(uri: str) -> _Holder | None:
     try:
-        return _Owner(**json.loads(read_bytes(uri)))
+        return _Holder.from_json(read_bytes(uri))
     except FileNotFoundError:
         return None
 
 
-def _beat(uri: str, owner: _Owner, done: threading.Event, beat_s: float) -> None:
-    while not done.wait(beat_s):
-        owner = owner._replace(beat=owner.beat + 1)
+def _send_heartbeats(uri: str, holder: _Holder, done: threading.Event, heartbeat_s: float) -> None:
+    while not done.wait(heartbeat_s):
+        holder = holder._replace(num_heartbeats=holder.num_heartbeats + 1)
         try:
-            write_bytes(uri, owner.payload())
-        except Exception:  # the store may be gone for a while; the next beat tries again
-            continue
+            write_bytes(uri, holder.to_json())
+        except Exception as error:  # the store may be unavailable; the next heartbeat tries again
+            _LOG.debug("%s: heartbeat %d failed (%s)", uri, holder.num_heartbeats, error)

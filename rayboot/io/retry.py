@@ -1,6 +1,7 @@
-"""Trouble of an object store: tried again with growing pauses, then one clear sentence.
+"""Retries of calls to an object store, and the error that is raised when they do not help.
 
-A disk that is full is no such trouble: it stays full until somebody frees it.
+Delays grow from try to try. A full disk is not retried: it stays full until somebody
+frees space.
 """
 
 import errno
@@ -19,23 +20,23 @@ __all__ = ["RETRIED_ERRORS", "retry_io", "translate_storage_errors"]
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
 
-_PATIENCE_S = 180.0
-_LONGEST_PAUSE_S = 15.0
-_WORTH_A_LINE = 4
-"""Tries of one call until somebody is told."""
+_TIMEOUT_S = 180.0
+_MAX_DELAY_S = 15.0
+_NUM_SILENT_TRIES = 3
+"""Number of failed tries of one call that are logged at DEBUG; later ones are warnings."""
 
-_ANSWERS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, FileExistsError)
-"""No trouble: asking again gives the same."""
+_DEFINITE_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, FileExistsError)
+"""Errors that are the answer of the store: another try gives the same."""
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-"""No space left on the device, or none left of the user's share."""
+_DISK_FULL_CODES = (errno.ENOSPC, errno.EDQUOT)
+"""Error numbers for no space left on the device, and for a quota that is used up."""
 
 RETRIED_ERRORS = (
-    rf"^(?!({'|'.join(kind.__name__ for kind in _ANSWERS)})\b"
-    rf"|OSError: \[Errno ({'|'.join(map(str, _FULL))})\])"
+    rf"^(?!({'|'.join(kind.__name__ for kind in _DEFINITE_ERRORS)})\b"
+    rf"|OSError: \[Errno ({'|'.join(map(str, _DISK_FULL_CODES))})\])"
 )
-"""The same for those who tell errors by their text, ``ClassName: message``: a regular expression
-of what is tried again."""
+"""Regular expression of the errors that are retried, for libraries that match errors by their
+text, ``ClassName: message``."""
 
 _STORE_CLIENTS = (
     "adlfs",
@@ -48,55 +49,55 @@ _STORE_CLIENTS = (
     "requests",
     "urllib3",
 )
-"""Packages whose errors are a store's, if they are no ``OSError`` anyway."""
+"""Packages whose exceptions come from a store even where they are not an ``OSError``."""
 
 
-def _is_trouble(error: BaseException) -> bool:
-    """Whether a store may have raised it and may answer later; a program's own fault is none."""
+def _is_transient(error: BaseException) -> bool:
+    """Whether a store raised the error and may succeed later, unlike an error of the program."""
     if isinstance(error, OSError):
-        return not isinstance(error, _ANSWERS) and not _is_full(error)
+        return not isinstance(error, _DEFINITE_ERRORS) and not _is_disk_full(error)
     return type(error).__module__.partition(".")[0] in _STORE_CLIENTS
 
 
-def _is_full(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in _FULL
+def _is_disk_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in _DISK_FULL_CODES
 
 
-def retry_io(call: Callable[[], _T], uri: str, patience_s: float = _PATIENCE_S) -> _T:
-    """What ``call`` returns, tried again while the store is in trouble.
+def retry_io(call: Callable[[], _T], uri: str, timeout_s: float = _TIMEOUT_S) -> _T:
+    """Returns the result of ``call``, which is retried while the store is unavailable.
 
-    Throttling (503), timeouts, reset connections and expired credentials raise errors of
-    as many classes as there are stores. Answers, and faults of the program, are raised at once.
+    Throttling (503), timeouts, reset connections and expired credentials raise different
+    classes in every store. Definite answers, and errors of the program, are raised at once.
 
     Args:
-        call: reads or writes ``uri``.
-        uri: for the message.
-        patience_s: after how long no further try begins.
+        call: function that reads or writes ``uri``.
+        uri: URI that error messages name.
+        timeout_s: time after which no further try begins.
 
     Raises:
-        StoreError: the trouble lasted longer.
-        DiskFullError: there is no space left.
-        Exception: what ``call`` raised, if it was no trouble: FileNotFoundError, for one.
+        StoreError: the store was unavailable for longer than ``timeout_s``.
+        DiskFullError: the disk is full.
+        Exception: whatever else ``call`` raised, FileNotFoundError for example.
     """
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(_is_trouble),
-        wait=tenacity.wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE_S),
-        stop=tenacity.stop_after_delay(patience_s),
-        before_sleep=partial(_log_trouble, uri),
+        retry=tenacity.retry_if_exception(_is_transient),
+        wait=tenacity.wait_random_exponential(multiplier=0.5, max=_MAX_DELAY_S),
+        stop=tenacity.stop_after_delay(timeout_s),
+        before_sleep=partial(_log_failed_try, uri),
         reraise=True,
     )
     try:
         return retrying(call)
-    except Exception as error:  # every store has classes of its own
-        blamed = _blame(uri, f"no answer from the store within {patience_s:.0f} s", error)
-        if blamed is None:
+    except Exception as error:  # every store has exception classes of its own
+        translated = _translate(uri, f"object store unavailable for {timeout_s:.0f} s", error)
+        if translated is None:
             raise
-        raise blamed from error
+        raise translated from error
 
 
-def _log_trouble(uri: str, state: tenacity.RetryCallState) -> None:
-    # Throttled stores refuse once in a while; what is refused again and again is worth a line.
-    level = logging.DEBUG if state.attempt_number < _WORTH_A_LINE else logging.WARNING
+def _log_failed_try(uri: str, state: tenacity.RetryCallState) -> None:
+    # Throttling makes a call fail once in a while; only repeated failures concern the user.
+    level = logging.DEBUG if state.attempt_number <= _NUM_SILENT_TRIES else logging.WARNING
     error = state.outcome.exception() if state.outcome else None
     _LOG.log(
         level, "%s: try %d failed (%s: %s)",
@@ -107,48 +108,48 @@ def _log_trouble(uri: str, state: tenacity.RetryCallState) -> None:
 
 @contextmanager
 def translate_storage_errors(uri: str) -> Iterator[None]:
-    """Turns what a store or a full disk raises, here or in a worker, into one clear sentence.
+    """Turns errors of a store or a full disk, here or in a worker, into one clear sentence.
 
-    For code of libraries that has lost its own patience.
+    This is for libraries that do their own retries and have given up.
 
     Args:
-        uri: that it worked on.
+        uri: URI that the ``with`` block reads or writes.
 
     Raises:
-        StoreError: the store is in trouble.
-        DiskFullError: there is no space left.
+        StoreError: the store is unavailable.
+        DiskFullError: the disk is full.
     """
     try:
         yield
     except Exception as error:
-        blamed = _blame(uri, "the store is in trouble for long", _cause(error))
-        if blamed is None:
+        translated = _translate(uri, "object store unavailable", _root_cause(error))
+        if translated is None:
             raise
-        raise blamed from error
+        raise translated from error
 
 
-def _briefly(error: BaseException) -> str:
-    """What it says; Ray Data adds a paragraph on its own settings."""
+def _summarize(error: BaseException) -> str:
+    """Class and first line of an error, without the paragraph on settings that Ray Data adds."""
     return f"{type(error).__name__}: {error}".split(": 'Failed to apply")[0].splitlines()[0]
 
 
-def _cause(error: BaseException) -> BaseException:
-    """What a worker raised, which Ray keeps: Ray Train by the worker's rank, and wrapped."""
-    for raised in getattr(error, "worker_failures", {}).values():
-        return _cause(raised)
+def _root_cause(error: BaseException) -> BaseException:
+    """The error that a worker raised; Ray Train keeps these by rank, and wraps them again."""
+    for worker_error in getattr(error, "worker_failures", {}).values():
+        return _root_cause(worker_error)
     return getattr(error, "cause", None) or getattr(error, "_base_exc", None) or error
 
 
-def _blame(uri: str, what: str, error: BaseException) -> RaybootError | None:
-    """The sentence for trouble and full disks; None for anything else."""
-    if _is_full(error):
+def _translate(uri: str, problem: str, error: BaseException) -> RaybootError | None:
+    """Returns the error to raise for a full disk or an unavailable store; None for any other."""
+    if _is_disk_full(error):
         return DiskFullError(
-            f"{uri}: no space left on the disk ({_briefly(error)}); free some, and "
-            "the same command goes on where it stopped"
+            f"{uri}: no space left on the disk ({_summarize(error)}); free some, then run the "
+            "same command again: it resumes where it stopped"
         )
-    if not _is_trouble(error):
+    if not _is_transient(error):
         return None
     return StoreError(
-        f"{uri}: {what} ({_briefly(error)}); when it is back, or the credentials are "
-        "renewed, the same command goes on where it stopped"
+        f"{uri}: {problem} ({_summarize(error)}); when it is available again, or the credentials "
+        "are renewed, run the same command again: it resumes where it stopped"
     )

@@ -1,8 +1,7 @@
-"""One way to local paths, ``s3://`` and every other store that fsspec knows.
+"""Access to local paths, ``s3://`` and every other protocol of fsspec, with the same functions.
 
-Credentials and endpoints come from each store's standard chain (for S3 the AWS
-variables, ``AWS_ENDPOINT_URL`` included, its files and roles): none is ever in a
-config.
+Credentials and endpoints come from the standard chain of each store (for S3 the AWS
+variables, ``AWS_ENDPOINT_URL`` included, its files and roles): none is in a config.
 """
 
 import contextlib
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import fsspec
 from fsspec.core import url_to_fs
+from fsspec.utils import get_protocol
 from pyarrow.fs import FSSpecHandler, LocalFileSystem, PyFileSystem
 
 from rayboot.errors import RequestError
@@ -41,36 +41,43 @@ __all__ = [
     "write_bytes",
 ]
 
-
-_AHEAD = 4 * 2**20
+_READ_AHEAD_BYTES = 4 * 2**20
 
 
 def join_uri(uri: str, *names: str) -> str:
-    """``uri`` with names below it."""
+    """Returns ``uri`` with further path components."""
     return posixpath.join(uri.rstrip("/"), *names)
 
 
 def join_below(uri: str, name: str) -> str:
-    """``uri`` with a name that came with somebody's data, which may not lead out of it.
+    """Returns ``uri`` joined with a relative path from untrusted data, which must stay below it.
 
     Raises:
-        ValueError: the name is absolute or climbs up.
+        ValueError: the path is absolute or contains ``..``.
     """
     if name.startswith("/") or ".." in name.split("/") or "\0" in name:
-        raise ValueError(f"the name {name!r} leads out of {uri}")
+        raise ValueError(f"expected a path below {uri}, got {name!r}")
     return join_uri(uri, name)
 
 
 def _open(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
-        # Other processes write too: a listing that is kept would hide what they wrote.
-        return url_to_fs(uri, use_listings_cache=False)
-    except (ValueError, ImportError) as error:
-        raise RequestError(f"{uri}: no such kind of store ({error})") from error
+        # Other processes write too: a cached listing would hide their files.
+        filesystem, path = url_to_fs(uri, use_listings_cache=False)
+    except ImportError as error:
+        # fsspec knows the package of every protocol, and names it in the error.
+        raise RequestError(
+            f"{uri}: {get_protocol(uri)}:// needs a package that is not installed: {error}"
+        ) from error
+    except ValueError as error:
+        raise RequestError(
+            f"{uri}: expected a local path, s3://... or another protocol of fsspec ({error})"
+        ) from error
+    return filesystem, str(path)
 
 
 def arrow_filesystem(uri: str) -> tuple[Any, str]:
-    """The PyArrow file system and the path within it, as Ray Data takes them."""
+    """Returns the PyArrow file system of a URI and the path in it, as Ray Data expects them."""
     filesystem, path = _open(uri)
     if "file" in _protocols(filesystem):
         return LocalFileSystem(), path
@@ -83,18 +90,18 @@ def _protocols(filesystem: fsspec.AbstractFileSystem) -> tuple[str, ...]:
 
 
 def exists(uri: str) -> bool:
-    """Whether a file, or a folder with something in it, is there."""
+    """Whether a file, or a folder that is not empty, exists."""
     filesystem, path = _open(uri)
     return bool(filesystem.exists(path))
 
 
 class Entry(NamedTuple):
-    """A file of a listing.
+    """A file in a listing.
 
     Attributes:
-        num_bytes: its size.
-        tag: of its content, where the store keeps one: equal tags of equal sizes are equal
-            files. None on local disks, and where the store cut an upload in parts.
+        num_bytes: size of the file.
+        tag: hash of the content (ETag), if the store has one: files of equal size and tag
+            are equal. None on local disks, and for multipart uploads.
     """
 
     num_bytes: int
@@ -102,23 +109,27 @@ class Entry(NamedTuple):
 
 
 def list_entries(uri: str, below: str = "") -> dict[str, Entry]:
-    """Files under ``uri``/``below``, by path relative to ``uri``, sorted.
+    """Lists the files below a folder, by path relative to ``uri``, sorted.
 
-    Links to folders are followed; what is not there has no files.
+    Links to folders are followed. A folder that does not exist has no files.
+
+    Args:
+        uri: URI that the paths are relative to.
+        below: folder to list, relative to ``uri``; all files by default.
 
     Raises:
-        OSError: a folder may not be read.
+        OSError: a folder cannot be read.
     """
     filesystem, root = _open(uri)
     folder = posixpath.join(root, below).rstrip("/")
     if "file" in _protocols(filesystem):
         entries = {path: Entry(size) for path, size in _local_sizes(folder).items()}
     else:
-        found = filesystem.find(folder, detail=True)
+        listing = filesystem.find(folder, detail=True)
         entries = {}
-        while found:  # of millions of files not everything is held twice
-            path, info = found.popitem()
-            # Some S3 servers list the folders that they keep.
+        while listing:  # popping keeps millions of files from being in memory twice
+            path, info = listing.popitem()
+            # Some S3 servers list folders as objects.
             if info["type"] != "directory":
                 entries[path] = Entry(int(info["size"]), _tag_of(info))
     return {_relative(path, root): entries.pop(path) for path in sorted(entries)}
@@ -126,96 +137,106 @@ def list_entries(uri: str, below: str = "") -> dict[str, Entry]:
 
 def _relative(path: str, root: str) -> str:
     prefix = f"{root.rstrip('/')}/"
-    # The general way takes as long as everything else that is done for a file.
+    # posixpath.relpath takes as long as everything else that is done for a file.
     return path[len(prefix) :] if path.startswith(prefix) else posixpath.relpath(path, root)
 
 
 def _tag_of(info: dict[str, Any]) -> str | None:
     tag = str(info.get("ETag") or info.get("etag") or info.get("md5Hash") or "").strip('"')
-    # That of an upload in parts depends on how it was cut.
+    # The ETag of a multipart upload (it contains a hyphen) depends on the sizes of the parts.
     return tag if tag and "-" not in tag else None
 
 
 def _local_sizes(folder: str) -> dict[str, int]:
-    """fsspec would take a link to a folder for a file, and skip folders that it may not read."""
+    """Sizes of local files by path.
 
-    def print_error(error: OSError) -> None:
+    fsspec would list a link to a folder as a file, and skip folders that it cannot read.
+    """
+
+    def raise_unless_missing(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             raise error
 
-    if os.path.isfile(folder):
-        return {folder: os.stat(folder).st_size}
-    sizes, seen = {}, set()
-    for parent, folders, files in os.walk(folder, followlinks=True, onerror=print_error):
+    if Path(folder).is_file():
+        return {folder: Path(folder).stat().st_size}
+    sizes, visited = {}, set()
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=raise_unless_missing):
         real = os.path.realpath(parent)
-        if real in seen:  # a link that leads back
+        if real in visited:  # a link to one of its own parents
             folders.clear()
             continue
-        seen.add(real)
-        for path in (os.path.join(parent, name) for name in files):
+        visited.add(real)
+        for path in (f"{parent}/{name}" for name in files):
             try:
-                sizes[path] = os.stat(path).st_size
+                # A Path for each of millions of files would take longer than the call itself.
+                sizes[path] = os.stat(path).st_size  # noqa: PTH116
             except FileNotFoundError:  # a broken link is listed; a file just removed is not
-                if os.path.islink(path):
+                if Path(path).is_symlink():
                     sizes[path] = 0
     return sizes
 
 
 def list_files(uri: str, below: str = "") -> list[str]:
-    """Files under ``uri``/``below``, as sorted paths relative to ``uri``."""
+    """Lists the files below a folder as sorted paths, see :func:`list_entries`."""
     return list(list_entries(uri, below))
 
 
 def read_bytes(uri: str) -> bytes:
-    """The whole content of a file.
+    """Returns the content of a file.
 
     Raises:
-        FileNotFoundError: it is not there.
+        FileNotFoundError: the file does not exist.
     """
     filesystem, path = _open(uri)
-    # s3fs asks for the size first, to fetch large files in parts side by side: for photos that
-    # is a second request, and a second wait, each.
+    # By default s3fs requests the size first, to fetch large files in concurrent parts: for
+    # photos that doubles the number of requests and the latency.
     options = {"max_concurrency": 1} if "s3" in _protocols(filesystem) else {}
-    return filesystem.cat_file(path, **options)
+    content: bytes = filesystem.cat_file(path, **options)
+    return content
 
 
 def read_range(uri: str, start: int, length: int) -> bytes:
-    """A part of a file.
+    """Returns ``length`` bytes of a file, from byte ``start`` on.
 
     Raises:
-        FileNotFoundError: it is not there.
+        FileNotFoundError: the file does not exist.
     """
     filesystem, path = _open(uri)
-    return filesystem.cat_file(path, start=start, end=start + length)
+    content: bytes = filesystem.cat_file(path, start=start, end=start + length)
+    return content
 
 
-def open_file(uri: str, *, in_order: bool = False) -> BinaryIO:
-    """An open file, read where it is asked to: a part of a large one costs that part.
+def open_file(uri: str, *, sequential: bool = False) -> BinaryIO:
+    """Opens a file for reading; only the parts that are read are fetched.
 
     Args:
-        uri: of the file.
-        in_order: it will be read from its start on, in many small pieces: some megabytes are
-            fetched ahead.
+        uri: URI of the file.
+        sequential: whether the file will be read from its start on in many small pieces;
+            some megabytes are then fetched ahead.
 
     Raises:
-        FileNotFoundError: it is not there.
+        FileNotFoundError: the file does not exist.
     """
     filesystem, path = _open(uri)
-    if "file" in _protocols(filesystem):
-        return filesystem.open(path, "rb")
-    # By default s3fs fetches 50 MB beyond whatever is asked for.
-    if in_order:
-        return filesystem.open(path, "rb", cache_type="readahead", block_size=_AHEAD)
-    return filesystem.open(path, "rb", cache_type="none")
+    options: dict[str, Any] = {}
+    # By default s3fs fetches 50 MB beyond the requested range.
+    if "file" not in _protocols(filesystem):
+        options = {"cache_type": "none"}
+        if sequential:
+            options = {"cache_type": "readahead", "block_size": _READ_AHEAD_BYTES}
+    file: BinaryIO = filesystem.open(path, "rb", **options)
+    return file
 
 
 @contextmanager
 def as_local_file(uri: str) -> Iterator[Path]:
-    """The path of a file for those who read from local disks alone; a copy if it lies elsewhere.
+    """Yields a local path of a file, for libraries that read local files only.
+
+    A file in a store is copied to a temporary folder for the time of the ``with`` block.
 
     Raises:
-        FileNotFoundError: it is not there.
-        StoreError: the store is in trouble for long.
+        FileNotFoundError: the file does not exist.
+        StoreError: the store was unavailable for too long.
     """
     filesystem, path = _open(uri)
     if "file" in _protocols(filesystem):
@@ -228,9 +249,10 @@ def as_local_file(uri: str) -> Iterator[Path]:
 
 
 def write_bytes(uri: str, payload: bytes) -> None:
-    """Writes a file as a whole or not at all, making its folder.
+    """Writes a file completely or not at all, and creates its folder.
 
-    Locally it is written aside and renamed; an object store puts it at once.
+    A local file is written under a temporary name and renamed; a put to an object store is
+    atomic.
     """
     filesystem, path = _open(uri)
     if "file" not in _protocols(filesystem):
@@ -238,23 +260,24 @@ def write_bytes(uri: str, payload: bytes) -> None:
         return
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(payload)
-        # mkstemp makes files private; data sets are for the team.
-        os.chmod(aside, 0o666 & ~_umask())
-        os.replace(aside, target)
+        # mkstemp creates private files; data sets are shared within a team.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
     except BaseException:
-        Path(aside).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
 def create_bytes(uri: str, payload: bytes) -> bool:
-    """Writes a file only if there is none; of several that try at once, one succeeds.
+    """Creates a file that does not exist; of several concurrent calls one succeeds.
 
     Returns:
-        Whether this call made it.
+        Whether this call created the file.
     """
     filesystem, path = _open(uri)
     if "file" in _protocols(filesystem):
@@ -262,7 +285,7 @@ def create_bytes(uri: str, payload: bytes) -> bool:
     try:
         filesystem.pipe_file(path, payload, mode="create")
     except OSError as error:
-        # s3fs has no class for a condition that does not hold.
+        # s3fs has no exception class for a failed precondition.
         if isinstance(error, FileExistsError) or "PreconditionFailed" in str(error.__cause__):
             return False
         raise
@@ -271,21 +294,21 @@ def create_bytes(uri: str, payload: bytes) -> bool:
 
 def _create_local(target: Path, payload: bytes) -> bool:
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(payload)
-        # A link appears with its content, and never in place of another file.
-        os.link(aside, target)
+        # A hard link appears together with its content, and never replaces another file.
+        os.link(name, target)
     except FileExistsError:
         return False
     finally:
-        os.unlink(aside)
+        Path(name).unlink()
     return True
 
 
 def remove(uri: str) -> None:
-    """Removes a file; one that is gone already is no error."""
+    """Removes a file; it is not an error if the file does not exist."""
     filesystem, path = _open(uri)
     with contextlib.suppress(FileNotFoundError):
         filesystem.rm_file(path)
@@ -293,11 +316,12 @@ def remove(uri: str) -> None:
 
 @contextmanager
 def scratch_folder(near: str | None) -> Iterator[str]:
-    """An empty folder for the time of a ``with`` block.
+    """Yields the URI of an empty folder, which is removed after the ``with`` block.
 
     Args:
-        near: a URI; the folder lies below it if that is in a store, so that whatever machine
-            can read the one can read the other. A local folder otherwise.
+        near: URI of a folder. If it is in a store, the scratch folder is created below it,
+            so that all machines that can read the one can read the other. Otherwise, and
+            for None, the scratch folder is local.
     """
     if near is None or "://" not in near:
         with tempfile.TemporaryDirectory(prefix="rayboot-") as folder:
@@ -318,17 +342,17 @@ def _umask() -> int:
 
 
 def require_writable(uri: str) -> None:
-    """Writes and removes a small file.
+    """Checks that files can be written below a URI, by writing and removing a small file.
 
     Raises:
-        RequestError: that failed; the reason is named.
+        RequestError: the file cannot be written; the message contains the reason.
     """
     probe = join_uri(uri, ".rayboot-write-test")
     try:
         write_bytes(probe, b"")
         filesystem, path = _open(probe)
         filesystem.rm_file(path)
-    except Exception as error:  # every store has errors of its own
+    except Exception as error:  # every store has exception classes of its own
         raise RequestError(
             f"output {uri}: cannot be written ({type(error).__name__}: {error}); "
             "check the path, its permissions and the store's credentials"

@@ -19,8 +19,8 @@ from tqdm import tqdm
 from rayboot.data.ground_truth import TRUTH_SCHEMA, write_topology, write_truth
 from rayboot.geometry.camera import gaze_angles, transform_points
 from rayboot.geometry.crop import landmark_crop
-from rayboot.geometry.face_solid import build_solid, fill_volume, solid_extent
-from rayboot.geometry.head_model import head_model
+from rayboot.geometry.face_solid import build_face_solid, fill_volume, solid_bounds
+from rayboot.geometry.head_model import load_head_model
 from rayboot.geometry.landmarks68 import interocular_distance
 from rayboot.geometry.volume import pack_occupancy
 from rayboot.io.storage import join_uri, write_bytes
@@ -60,7 +60,7 @@ def synthesize(config: SynthesisConfig, output_uri: str, num_workers: int | None
     with tqdm(total=total, desc="synthesize", unit="photo", mininterval=1.0) as bar:
         for count in _run(parts, num_workers):
             bar.update(count)
-    write_topology(output_uri, head_model().front_faces)
+    write_topology(output_uri, load_head_model().front_faces)
     return total
 
 
@@ -91,8 +91,10 @@ def _make_part(work: tuple[SynthesisConfig, str, int, range]) -> int:
     for number in numbers:
         identity, photo_number = divmod(number, config.photos_per_identity)
         identity += config.first_identity
-        sample = draw_sample(config, head_model(), identity, photo_number)
-        photo = take_photo(sample, head_model(), _renderer(config.photo_size), config.photo_size)
+        sample = draw_sample(config, load_head_model(), identity, photo_number)
+        photo = take_photo(
+            sample, load_head_model(), _renderer(config.photo_size), config.photo_size
+        )
         stem = f"{_FOLDER}/{number:06d}"
         write_bytes(join_uri(output_uri, f"{stem}.jpg"), photo.jpeg)
         write_bytes(join_uri(output_uri, f"{stem}.t7"), write_torch7(photo.landmarks))
@@ -104,14 +106,14 @@ def _make_part(work: tuple[SynthesisConfig, str, int, range]) -> int:
 def _truth(
     face_id: str, group_id: str, config: SynthesisConfig, sample: FaceSample, photo: Photo
 ) -> dict:
-    model, size = head_model(), config.crop_size
+    model, size = load_head_model(), config.crop_size
     crop = landmark_crop(photo.landmarks, size)
     crop_from_head = _crop_from_head(crop, photo.photo_from_head, config.photo_size, size)
     unit = np.linalg.det(crop_from_head[:, :3]) ** (1 / 3)
     jaw = photo.head[model.landmarks[:17]]
     # Teeth and lids included: what the camera sees from the front is the front.
-    solid = build_solid(photo.head, model.faces, jaw, config.solid_depth * size / 192 / unit)
-    crop_from_head[2, 3] -= solid_extent(solid, crop_from_head)[:, 2].mean()
+    solid = build_face_solid(photo.head, model.faces, jaw, config.solid_depth * size / 192 / unit)
+    crop_from_head[2, 3] -= solid_bounds(solid, crop_from_head)[:, 2].mean()
     landmarks = transform_points(crop_from_head, photo.head[model.landmarks])
     rotation = sample.rotation
     yaw, pitch = np.degrees(gaze_angles(rotation[:, 2]))

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.time import get_current_time_millis
 
-from rayboot.credentials import find_credentialed_url, login_remedy
+from rayboot.credentials import explain_url_credentials, find_credentialed_url
 from rayboot.errors import RequestError
 
 __all__ = [
@@ -132,7 +132,7 @@ def make_client(tracking_uri: str | None) -> MlflowClient:
     """
     set_to = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if (url := find_credentialed_url(set_to)) is not None:
-        raise RequestError(f"MLflow's tracking URI {login_remedy(url)}")
+        raise RequestError(f"MLflow's tracking URI {explain_url_credentials(url)}")
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rayboot.geometry.head_model import HeadModel, head_model
+from rayboot.geometry.head_model import HeadModel, load_head_model
 from rayboot.geometry.isosurface import vertex_normals
 from rayboot.synthesis.sampling import FaceSample
 
@@ -31,7 +31,7 @@ class _Regions(NamedTuple):
 
 @cache
 def _regions() -> _Regions:
-    model = head_model()
+    model = load_head_model()
     mean, masks = model.mean, model.masks
     points = mean[model.landmarks]
     skin = (1 - masks["eyes"]) * (1 - masks["inside"])

@@ -65,7 +65,7 @@ def finetune(config: FinetuneConfig, run: Run | None = None) -> FinetuneResult:
         StoreError, DiskFullError, ClusterError: the same config goes on when that is remedied.
     """
     require_resources(_workers(config), free_cpus=0)
-    weights = BroadcastFile.of(resolve_weights(config.model, config.tracking_uri))
+    weights = BroadcastFile.put(resolve_weights(config.model, config.tracking_uri))
     if run is not None:
         _describe(config, run)
     with (

@@ -13,7 +13,7 @@ import torch
 import torch.distributed
 
 from rayboot.models import Reconstructor
-from rayboot.models.device_transfer import send
+from rayboot.models.device_transfer import to_device_async
 from rayboot.models.precision import autocast
 from rayboot.train.augment import augment_images, draw_augmentation, mirror_chosen
 from rayboot.train.objective import Objective
@@ -105,7 +105,7 @@ def _step(state: TrainState, batch: Batch, objective: Objective, rng: np.random.
     changes = draw_augmentation(rng, len(images), config.augment)
     images = augment_images(images, changes)
     targets = mirror_chosen(targets, network.mirror, changes)
-    weights = None if batch.weights is None else send(batch.weights, state.device)
+    weights = None if batch.weights is None else to_device_async(batch.weights, state.device)
     with autocast(state.device, config.precision):
         loss = objective.loss(state, images, targets, torch.from_numpy(batch.is_source), weights)
     state.optimizer.zero_grad(set_to_none=True)

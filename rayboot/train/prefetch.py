@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from rayboot.models import Reconstructor
-from rayboot.models.device_transfer import send
+from rayboot.models.device_transfer import to_device_async
 from rayboot.train.sample_store import Batch, SampleStore
 
 __all__ = ["read_ahead", "to_device"]
@@ -35,8 +35,8 @@ def to_device(
     network: Reconstructor, batch: Batch, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Images (B, 3, S, S) float in [0, 1], and targets, turned."""
-    images = send(np.ascontiguousarray(batch.images), device)
+    images = to_device_async(np.ascontiguousarray(batch.images), device)
     # NHWC bytes seen as NCHW are channels-last already.
     images = images.permute(0, 3, 1, 2).float().div_(255)
-    targets = send(np.ascontiguousarray(batch.targets), device)
+    targets = to_device_async(np.ascontiguousarray(batch.targets), device)
     return images, network.transform_targets(targets, batch.transforms)

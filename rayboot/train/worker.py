@@ -51,7 +51,7 @@ def train_worker(settings: dict[str, Any]) -> None:
     run = Run(*settings["run"]) if settings["run"] else None
     carried: BroadcastFile = settings["weights"]
     with (
-        carried.unpacked() as weights,
+        carried.local_path() as weights,
         system_metrics_logger(run, f"worker-{rank}"),
         async_metric_logger(run if rank == 0 else None) as recorder,
     ):
@@ -110,7 +110,7 @@ def _step_hook(
         number = state.next_epoch * done.num_steps + done.step + 1
         if gauges is not None:
             total = state.config.num_epochs * done.num_steps
-            board.tell.remote(Progress(number, total, f"loss {done.loss:.4f}"))
+            board.update.remote(Progress(number, total, f"loss {done.loss:.4f}"))
             gauges.report_step(done.loss)
         if recorder is not None:
             recorder.log_metrics({"loss": done.loss}, step=number)

@@ -1,4 +1,4 @@
-"""What a cluster lost is said in one sentence; what a program did wrong stays as it is."""
+"""Losses of the cluster are translated; errors of a program are not."""
 
 import os
 import signal
@@ -10,35 +10,35 @@ from rayboot.cluster.failures import translate_ray_errors
 from rayboot.errors import ClusterError
 
 
-class Fragile:
-    """An actor that dies when it is told to, or is broken from the start."""
+class FragileActor:
+    """An actor that kills its own process on request, or cannot be constructed."""
 
     def __init__(self, broken: bool) -> None:
         if broken:
-            raise ValueError("broken from the start")
+            raise ValueError("broken constructor")
 
     def die(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_lost_actor_is_said_in_one_sentence(ray_local: Any) -> None:
-    actor = ray_local.remote(num_cpus=0)(Fragile).remote(broken=False)
-    with pytest.raises(ClusterError, match="s3://b/k: .*ActorDiedError.*goes on where it stopped"):
-        with translate_ray_errors("s3://b/k"):
-            ray_local.get(actor.die.remote())
+def test_a_lost_actor_is_reported_in_one_sentence(ray_local: Any) -> None:
+    actor = ray_local.remote(num_cpus=0)(FragileActor).remote(broken=False)
+    message = r"s3://b/k: .*ActorDiedError.*it resumes where it stopped"
+    with pytest.raises(ClusterError, match=message), translate_ray_errors("s3://b/k"):
+        ray_local.get(actor.die.remote())
 
 
-def test_a_lost_worker_of_a_training_is_found() -> None:
+def test_a_lost_training_worker_is_reported() -> None:
     from ray.exceptions import NodeDiedError
     from ray.train import WorkerGroupError
 
     with pytest.raises(ClusterError, match="NodeDiedError"), translate_ray_errors("runs"):
-        raise WorkerGroupError("lost", {1: NodeDiedError("taken away")})
+        raise WorkerGroupError("lost", {1: NodeDiedError("preempted")})
 
 
-def test_a_broken_actor_is_not_blamed_on_the_cluster(ray_local: Any) -> None:
-    actor = ray_local.remote(num_cpus=0)(Fragile).remote(broken=True)
-    with pytest.raises(Exception, match="broken from the start") as raised:
-        with translate_ray_errors("s3://b/k"):
-            ray_local.get(actor.die.remote())
+def test_an_error_in_the_constructor_of_an_actor_is_not_translated(ray_local: Any) -> None:
+    actor = ray_local.remote(num_cpus=0)(FragileActor).remote(broken=True)
+    expected = pytest.raises(Exception, match="broken constructor")
+    with expected as raised, translate_ray_errors("s3://b/k"):
+        ray_local.get(actor.die.remote())
     assert not isinstance(raised.value, ClusterError)

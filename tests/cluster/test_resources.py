@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rayboot.cluster.resources import WAIT_VARIABLE, largest_nodes, require_resources
+from rayboot.cluster.resources import WAIT_VARIABLE, find_largest_nodes, require_resources
 from rayboot.errors import RaybootError, RequestError
 from tests.ray_head import start_head
 
@@ -26,7 +26,7 @@ with connect(sys.argv[1]):
 
 
 @pytest.mark.usefixtures("ray_local")
-def test_room_for_what_fits() -> None:
+def test_a_cluster_with_enough_resources() -> None:
     require_resources([{"CPU": 0.1}] * 29 + [{"CPU": 0.05}] * 2)
     require_resources([{"CPU": 5}], free_cpus=0)
 
@@ -34,8 +34,8 @@ def test_room_for_what_fits() -> None:
 @pytest.mark.parametrize(
     ("actors", "words"),
     [
-        ([{"CPU": 1}] * 4, "take 4 CPUs and 2 more must stay free.*cluster has 5"),
-        ([{"CPU": 1, "GPU": 0.5}] * 2, "take 1 GPUs, but the cluster has 0"),
+        ([{"CPU": 1}] * 4, "need 4 CPUs and 2 more must stay free.*cluster has 5"),
+        ([{"CPU": 1, "GPU": 0.5}] * 2, "need 1 GPUs, but the cluster has 0"),
         ([{"CPU": 1}, {"CPU": 1, "TPU": 1}], "1 CPU and 1 TPU, and no node"),
     ],
 )
@@ -51,27 +51,29 @@ def test_a_cluster_that_is_too_small(
 
 @pytest.mark.parametrize("text", ["soon", "-1", "nan"])
 @pytest.mark.usefixtures("ray_local")
-def test_a_wait_that_is_no_number(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_a_wait_time_that_is_not_a_number_is_refused(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     monkeypatch.setenv(WAIT_VARIABLE, text)
     with pytest.raises(RequestError, match=WAIT_VARIABLE):
         require_resources([{"CPU": 100}])
 
 
 def test_the_largest_node_is_no_larger_than_the_machine(ray_local: Any) -> None:
-    cpus, gpus, count = largest_nodes()
+    cpus, gpus, count = find_largest_nodes()
     assert 0 < cpus <= 5 and gpus == 0 and count == 1
 
 
-def test_a_cluster_that_grows_is_waited_for(tmp_path: Path) -> None:
-    """Two nodes of 3 CPUs each are started by Ray's own autoscaler; GPUs nobody has."""
+def test_nodes_that_a_cluster_adds_are_waited_for(tmp_path: Path) -> None:
+    """Ray's own autoscaler adds two nodes of 3 CPUs each, and no node with a GPU."""
     nodes = {"worker": {"resources": {"CPU": 3}, "min_workers": 0, "max_workers": 2}}
     with start_head(tmp_path, num_cpus=0, node_types=nodes) as head:
         done = subprocess.run(
             [sys.executable, "-c", JOB, head.driver_address],
-            env={**head.environment, WAIT_VARIABLE: "120"},
+            env={**head.environment, WAIT_VARIABLE: "300"},
             capture_output=True,
             text=True,
-            timeout=170,
+            timeout=450,
         )
     assert done.stdout.split() == ["0", "6.0"], done.stderr[-2000:]
-    assert "take 1 GPUs" in done.stderr and "`ray status`" in done.stderr
+    assert "need 1 GPUs" in done.stderr and "`ray status`" in done.stderr

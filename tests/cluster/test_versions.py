@@ -10,7 +10,7 @@ from rayboot.cluster.versions import (
 from rayboot.errors import RequestError
 
 
-def test_a_run_that_was_not_submitted_is_not_asked() -> None:
+def test_a_run_that_was_not_submitted_is_not_checked() -> None:
     require_matching_versions({})
 
 
@@ -20,8 +20,8 @@ def test_equal_versions_pass() -> None:
 
 @pytest.mark.parametrize("name", ["rayboot", "ray", "Python"])
 def test_another_version_is_refused_and_both_are_named(name: str) -> None:
-    theirs = json.dumps({**installed_versions(), name: "0.0"})
+    submitted = json.dumps({**installed_versions(), name: "0.0"})
     with pytest.raises(
         RequestError, match=f"{name} 0.0 submitted, {installed_versions()[name]} on"
     ):
-        require_matching_versions({SUBMITTER_VARIABLE: theirs})
+        require_matching_versions({SUBMITTER_VARIABLE: submitted})

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -12,18 +13,21 @@ from rayboot.errors import BusyError, StoreError
 from rayboot.io.lease import hold_lease
 from rayboot.io.storage import create_bytes, exists, read_bytes, remove
 
-HOLD = """
+HOLD_LEASE = """
 import sys, time
-from rayboot.io.lease import exclusive
-with exclusive(sys.argv[1]):
+from rayboot.io.lease import hold_lease
+with hold_lease(sys.argv[1]):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
+
+# As version 0.1 writes it, with the fencing token "x" and 3 heartbeats.
+LEASE_OF_ANOTHER_MACHINE = b'{"token": "x", "host": "other/1", "process": 1, "beat": 3}'
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
-def lock(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """URI of a lock that nobody holds yet."""
+def lease(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URI of a lease that has no holder."""
     if request.param == "local":
         return str(tmp_path / "out/_run/lock.json")
     for name, value in request.getfixturevalue("s3_server").environment.items():
@@ -31,69 +35,79 @@ def lock(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     return f"s3://ready/{tmp_path.name}/_run/lock.json"
 
 
-def test_a_file_is_created_once(lock: str) -> None:
-    assert create_bytes(lock, b"first")
-    assert not create_bytes(lock, b"second")
-    assert read_bytes(lock) == b"first"
-    remove(lock)
-    remove(lock)
-    assert create_bytes(lock, b"third")
+def test_a_file_is_created_once(lease: str) -> None:
+    assert create_bytes(lease, b"first")
+    assert not create_bytes(lease, b"second")
+    assert read_bytes(lease) == b"first"
+    remove(lease)
+    remove(lease)
+    assert create_bytes(lease, b"third")
 
 
-def test_of_many_at_once_one_creates_it(lock: str) -> None:
-    made: list[bool] = []
+def test_one_of_several_concurrent_calls_creates_the_file(lease: str) -> None:
+    created: list[bool] = []
     threads = [
-        threading.Thread(target=lambda n=n: made.append(create_bytes(lock, str(n).encode())))
+        threading.Thread(target=lambda n=n: created.append(create_bytes(lease, str(n).encode())))
         for n in range(8)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(made) == [False] * 7 + [True]
+    assert sorted(created) == [False] * 7 + [True]
 
 
-def test_a_living_run_excludes_another(lock: str) -> None:
-    with hold_lease(lock, beat_s=0.2):
-        with pytest.raises(BusyError, match=f"process {os.getpid()}"), hold_lease(lock):
+def test_heartbeats_of_the_holder_exclude_another_run(lease: str) -> None:
+    with hold_lease(lease, heartbeat_s=0.2):
+        with pytest.raises(BusyError, match=f"process {os.getpid()}"), hold_lease(lease):
             pass
-        assert exists(lock)
-    assert not exists(lock)
-    with hold_lease(lock):
+        assert exists(lease)
+    assert not exists(lease)
+    with hold_lease(lease):
         pass
 
 
-def test_a_killed_run_on_this_machine_excludes_nobody(lock: str) -> None:
-    held = subprocess.Popen(
-        [sys.executable, "-c", HOLD, lock], stdout=subprocess.PIPE, env=os.environ
-    )
-    assert held.stdout is not None and held.stdout.readline() == b"held\n"
-    held.kill()
-    held.wait()
-    started = time.monotonic()
-    with hold_lease(lock):
-        assert time.monotonic() - started < 10
+def test_version_01_can_read_a_lease(lease: str) -> None:
+    with hold_lease(lease):
+        stored = json.loads(read_bytes(lease))
+    assert stored.keys() == {"token", "host", "process", "beat"}
+    assert (stored["process"], stored["beat"]) == (os.getpid(), 0)
 
 
-def test_a_run_elsewhere_is_dead_when_it_is_silent(lock: str) -> None:
-    elsewhere = b'{"token": "x", "host": "other/1", "process": 1, "beat": 3}'
-    create_bytes(lock, elsewhere)
-    started = time.monotonic()
-    with hold_lease(lock, stale_s=2.0):
-        assert time.monotonic() - started >= 2.0
+def test_a_lease_expires_with_its_holder_on_the_same_machine(lease: str) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLD_LEASE, lease], stdout=subprocess.PIPE)
+    assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+    holder.kill()
+    holder.wait()
+    start = time.monotonic()
+    with hold_lease(lease, expiry_s=300.0):
+        assert time.monotonic() - start < 300.0, "waited for heartbeats of a process that ended"
 
 
-def test_two_runs_that_find_a_dead_one_do_not_both_go_on(lock: str) -> None:
-    create_bytes(lock, b'{"token": "x", "host": "other/1", "process": 1, "beat": 3}')
+def test_a_lease_without_heartbeats_expires(lease: str) -> None:
+    create_bytes(lease, LEASE_OF_ANOTHER_MACHINE)
+    start = time.monotonic()
+    with hold_lease(lease, expiry_s=2.0):
+        assert time.monotonic() - start >= 2.0
+
+
+def test_an_expired_lease_has_one_new_holder(lease: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Generous, so that a thread that waits for a core still removes the file in time.
+    monkeypatch.setattr("rayboot.io.lease._SETTLE_S", 4.0)
+    create_bytes(lease, LEASE_OF_ANOTHER_MACHINE)
     outcomes: list[str] = []
+    start_together, both_refused = threading.Barrier(3), threading.Event()
 
     def run() -> None:
+        start_together.wait()
         try:
-            with hold_lease(lock, stale_s=1.0, beat_s=0.2):
+            with hold_lease(lease, expiry_s=2.0, heartbeat_s=0.2):
                 outcomes.append("held")
-                time.sleep(4)
+                both_refused.wait(60)
         except BusyError:
             outcomes.append("busy")
+            if outcomes.count("busy") == 2:
+                both_refused.set()
 
     threads = [threading.Thread(target=run) for _ in range(3)]
     for thread in threads:
@@ -103,14 +117,17 @@ def test_two_runs_that_find_a_dead_one_do_not_both_go_on(lock: str) -> None:
     assert sorted(outcomes) == ["busy", "busy", "held"]
 
 
-def test_a_store_that_is_away_at_the_end_hides_no_error(
+def test_an_unavailable_store_at_the_end_hides_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def away(uri: str) -> bytes:
+    def fail(uri: str) -> bytes:
         raise EndpointConnectionError(endpoint_url=uri)
 
-    uri = str(tmp_path / "lock.json")
-    with pytest.raises(StoreError, match="in trouble"), hold_lease(uri):
-        monkeypatch.setattr("rayboot.io.lease.read_bytes", away)
-        raise StoreError("the store is in trouble")
-    assert "could not be removed" in caplog.text
+    def run() -> None:
+        with hold_lease(str(tmp_path / "lock.json")):
+            monkeypatch.setattr("rayboot.io.lease.read_bytes", fail)
+            raise StoreError("object store unavailable")
+
+    with pytest.raises(StoreError, match="unavailable"):
+        run()
+    assert "could not be released" in caplog.text

@@ -7,9 +7,12 @@ from botocore.exceptions import EndpointConnectionError
 from rayboot.errors import DiskFullError, RaybootError, StoreError
 from rayboot.io.retry import RETRIED_ERRORS, retry_io, translate_storage_errors
 
+DISK_FULL = OSError(errno.ENOSPC, "No space left on device")
+RESUMES = "run the same command again: it resumes where it stopped"
 
-class Troubled:
-    """A store that answers after some failures."""
+
+class FlakyStore:
+    """A call to a store that fails some times before it returns."""
 
     def __init__(self, failures: list[Exception]) -> None:
         self.failures = failures
@@ -17,45 +20,53 @@ class Troubled:
     def __call__(self) -> str:
         if self.failures:
             raise self.failures.pop(0)
-        return "answer"
+        return "content"
 
 
-def test_trouble_is_waited_out() -> None:
-    trouble = [OSError("503 Slow Down"), TimeoutError(), ConnectionResetError(), PermissionError()]
-    assert retry_io(Troubled(trouble), "s3://b/k") == "answer"
+@pytest.fixture
+def without_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
 
 
-def test_answers_are_not_asked_for_again() -> None:
-    store = Troubled([FileNotFoundError("k"), OSError("never reached")])
+@pytest.mark.usefixtures("without_delays")
+def test_transient_errors_are_retried() -> None:
+    errors = [OSError("503 Slow Down"), TimeoutError(), ConnectionResetError(), PermissionError()]
+    assert retry_io(FlakyStore(errors), "s3://b/k") == "content"
+
+
+@pytest.mark.usefixtures("without_delays")
+def test_errors_of_a_client_without_a_connection_are_retried() -> None:
+    store = FlakyStore([EndpointConnectionError(endpoint_url="http://s3")])
+    assert retry_io(store, "s3://b/k") == "content"
+
+
+def test_definite_answers_are_not_retried() -> None:
+    store = FlakyStore([FileNotFoundError("k"), OSError("never reached")])
     with pytest.raises(FileNotFoundError):
         retry_io(store, "s3://b/k")
     assert len(store.failures) == 1
 
 
-def test_long_trouble_is_said_in_one_sentence() -> None:
-    store = Troubled([OSError("ExpiredToken")] * 99)
-    with pytest.raises(StoreError, match=r"s3://b/k: no answer .* ExpiredToken.*goes on where"):
-        retry_io(store, "s3://b/k", patience_s=1.0)
-
-
-def test_a_client_without_an_answer_is_waited_for() -> None:
-    store = Troubled([EndpointConnectionError(endpoint_url="http://s3")])
-    assert retry_io(store, "s3://b/k") == "answer"
+def test_a_store_that_stays_unavailable_is_reported_in_one_sentence() -> None:
+    store = FlakyStore([OSError("ExpiredToken")] * 99)
+    message = rf"s3://b/k: object store unavailable for 1 s .*ExpiredToken.*{RESUMES}"
+    with pytest.raises(StoreError, match=message):
+        retry_io(store, "s3://b/k", timeout_s=1.0)
 
 
 @pytest.mark.parametrize(
-    "fault", [RaybootError("two rows of one photo"), KeyError("faces"), RuntimeError("CUDA error")]
+    "error", [RaybootError("two rows of one photo"), KeyError("faces"), RuntimeError("CUDA error")]
 )
-def test_a_fault_of_the_program_is_raised_at_once(fault: Exception) -> None:
-    store = Troubled([fault, OSError("never reached")])
-    with pytest.raises(type(fault)) as raised:
+def test_an_error_of_the_program_is_raised_at_once(error: Exception) -> None:
+    store = FlakyStore([error, OSError("never reached")])
+    with pytest.raises(type(error)) as raised:
         retry_io(store, "s3://b/k")
-    assert raised.value is fault
+    assert raised.value is error
     assert len(store.failures) == 1
 
 
 @pytest.mark.parametrize(
-    ("text", "retried"),
+    ("text", "is_retried"),
     [
         ("OSError: [Errno 5] SlowDown", True),
         ("PermissionError: ExpiredToken", True),
@@ -66,16 +77,26 @@ def test_a_fault_of_the_program_is_raised_at_once(fault: Exception) -> None:
         ("OSError: [Errno 122] Disk quota exceeded", False),
     ],
 )
-def test_errors_are_told_by_their_text_as_well(text: str, retried: bool) -> None:
-    assert bool(re.search(RETRIED_ERRORS, text)) == retried
+def test_errors_can_be_matched_by_their_text(text: str, is_retried: bool) -> None:
+    assert bool(re.search(RETRIED_ERRORS, text)) == is_retried
 
 
 class WorkerError(Exception):
-    """Stands for Ray's own, which keeps the worker's in ``cause``."""
+    """Stands for an error of Ray, which keeps the error of the worker in ``cause``."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__("Traceback (most recent call last):")
         self.cause = cause
+
+
+class TrainingError(Exception):
+    """Stands for an error of Ray Train, which keeps the workers' errors, wrapped, by rank."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__("Training failed due to worker errors:")
+        wrapped = Exception("Traceback (most recent call last):")
+        wrapped._base_exc = cause
+        self.worker_failures = {1: wrapped}
 
 
 @pytest.mark.parametrize(
@@ -85,48 +106,31 @@ class WorkerError(Exception):
         EndpointConnectionError(endpoint_url="http://s3"),
         WorkerError(TimeoutError("read")),
         WorkerError(EndpointConnectionError(endpoint_url="http://s3")),
+        TrainingError(TimeoutError("read")),
     ],
 )
-def test_a_library_out_of_patience_is_said_in_one_sentence(error: Exception) -> None:
-    with pytest.raises(StoreError, match="s3://b/k: the store is in trouble.*goes on where"):
-        with translate_storage_errors("s3://b/k"):
-            raise error
+def test_errors_of_a_library_that_gave_up_are_translated(error: Exception) -> None:
+    message = rf"s3://b/k: object store unavailable .*{RESUMES}"
+    with pytest.raises(StoreError, match=message), translate_storage_errors("s3://b/k"):
+        raise error
 
 
-class TrainingError(Exception):
-    """Stands for Ray Train's, which keeps what workers raised, wrapped, by their rank."""
-
-    def __init__(self, cause: Exception) -> None:
-        super().__init__("Training failed due to worker errors:")
-        wrapped = Exception("Traceback (most recent call last):")
-        wrapped._base_exc = cause
-        self.worker_failures = {1: wrapped}
-
-
-FULL = OSError(errno.ENOSPC, "No space left on device")
-
-
-def test_a_full_disk_is_not_waited_for() -> None:
-    store = Troubled([FULL, OSError("never reached")])
-    with pytest.raises(DiskFullError, match="/out: no space left on the disk.*goes on where"):
+def test_a_full_disk_is_not_retried() -> None:
+    store = FlakyStore([DISK_FULL, OSError("never reached")])
+    with pytest.raises(DiskFullError, match=rf"/out: no space left on the disk.*{RESUMES}"):
         retry_io(store, "/out")
     assert len(store.failures) == 1
 
 
-@pytest.mark.parametrize("error", [FULL, WorkerError(FULL), TrainingError(FULL)])
-def test_a_full_disk_is_said_in_one_sentence(error: Exception) -> None:
-    with pytest.raises(DiskFullError, match="/out: no space left on the disk.*goes on where"):
-        with translate_storage_errors("/out"):
-            raise error
+@pytest.mark.parametrize("error", [DISK_FULL, WorkerError(DISK_FULL), TrainingError(DISK_FULL)])
+def test_a_full_disk_is_reported_in_one_sentence(error: Exception) -> None:
+    message = rf"/out: no space left on the disk.*{RESUMES}"
+    with pytest.raises(DiskFullError, match=message), translate_storage_errors("/out"):
+        raise error
 
 
-def test_a_store_that_a_training_could_not_reach_is_named() -> None:
-    with pytest.raises(StoreError, match="s3://b/k"), translate_storage_errors("s3://b/k"):
-        raise TrainingError(TimeoutError("read"))
-
-
-def test_a_broken_program_is_not_blamed_on_the_store() -> None:
+def test_errors_of_the_program_are_not_translated() -> None:
     with pytest.raises(WorkerError), translate_storage_errors("s3://b/k"):
         raise WorkerError(ZeroDivisionError("division by zero"))
     with pytest.raises(FileNotFoundError), translate_storage_errors("s3://b/k"):
-        raise FileNotFoundError("an answer")
+        raise FileNotFoundError("b/k")

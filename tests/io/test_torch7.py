@@ -1,4 +1,5 @@
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -14,20 +15,22 @@ def string(text: str) -> bytes:
     return struct.pack("<i", len(text)) + text.encode()
 
 
-def tensor_head(sizes, steps, offset=1, kind="Double") -> bytes:
-    """A tensor's bytes up to its storage, as Torch7 writes them on 64-bit Linux."""
+def tensor_head(
+    sizes: Sequence[int], strides: Sequence[int], offset: int = 1, kind: str = "Double"
+) -> bytes:
+    """Bytes of a tensor without its storage, as Torch7 writes them on 64-bit Linux."""
     head = struct.pack("<ii", 4, 1) + string("V 1") + string(f"torch.{kind}Tensor")
     count = len(sizes)
-    return head + struct.pack(f"<i{2 * count + 1}q", count, *sizes, *steps, offset)
+    return head + struct.pack(f"<i{2 * count + 1}q", count, *sizes, *strides, offset)
 
 
-def storage(values, index=2) -> bytes:
+def storage(values: Sequence[float], index: int = 2) -> bytes:
     head = struct.pack("<ii", 4, index) + string("V 1") + string("torch.DoubleStorage")
     return head + struct.pack(f"<q{len(values)}d", len(values), *values)
 
 
 @pytest.mark.parametrize("code", DTYPES)
-def test_tensors_of_every_type_come_back(code: str) -> None:
+def test_tensors_of_every_type_are_read_as_written(code: str) -> None:
     array = np.arange(24).reshape(2, 3, 4).astype(code)
     again = read_torch7(write_torch7(array))
     assert again.dtype == array.dtype
@@ -40,13 +43,13 @@ def test_layout_and_byte_order_do_not_matter() -> None:
         np.testing.assert_array_equal(read_torch7(write_torch7(variant)), variant)
 
 
-def test_bytes_are_those_of_torch7() -> None:
+def test_the_written_bytes_are_those_of_torch7() -> None:
     expected = tensor_head((2, 2), (2, 1)) + storage([1, 2, 3, 4])
     assert write_torch7(np.array([[1.0, 2], [3, 4]])) == expected
 
 
 @pytest.mark.parametrize("value", [None, True, False, 0.0, -1.5, 7, "", "größe", "\udcff raw", {}])
-def test_plain_values_come_back(value: object) -> None:
+def test_plain_values_are_read_as_written(value: object) -> None:
     again = read_torch7(write_torch7(value))
     assert again == value
     assert isinstance(again, bool) == isinstance(value, bool)
@@ -66,7 +69,7 @@ def test_tables_and_modules_nest() -> None:
     np.testing.assert_array_equal(first.fields["weight"], weight)
 
 
-def test_a_value_may_hold_itself() -> None:
+def test_a_value_may_contain_itself() -> None:
     table: dict = {"name": "ring"}
     table["self"] = table
     module = TorchObject("nn.Module", {})
@@ -128,14 +131,14 @@ SMALL = {
 
 
 @pytest.mark.parametrize("data", [write_torch7(SMALL), legacy_torch7({1: np.ones((2, 2))})])
-def test_a_file_cut_anywhere_is_refused(data: bytes) -> None:
+def test_a_truncated_file_is_refused(data: bytes) -> None:
     read_torch7(data)
     for size in range(len(data)):
         with pytest.raises(Torch7Error):
             read_torch7(data[:size])
 
 
-def test_flipped_bytes_never_end_in_another_error() -> None:
+def test_changed_bytes_raise_no_other_error() -> None:
     data = write_torch7(SMALL)
     rng = np.random.default_rng(0)
     for place in range(len(data)):
@@ -143,14 +146,16 @@ def test_flipped_bytes_never_end_in_another_error() -> None:
             try:
                 read_torch7(data[:place] + bytes([byte]) + data[place + 1 :])
             except Torch7Error as error:
-                assert "expected" in str(error)
-                assert "at byte" in str(error)
+                message = str(error)
+            else:
+                continue
+            assert "expected" in message and "at byte" in message
 
 
-def test_noise_is_refused() -> None:
+def test_random_bytes_are_refused() -> None:
     rng = np.random.default_rng(1)
     for size in range(0, 400, 7):
-        # A type that exists, so that the noise is met further in.
+        # A valid type first, so that the reader gets to the random bytes after it.
         tag = struct.pack("<i", rng.integers(3, 5)) if size % 2 else b""
         with pytest.raises(Torch7Error):
             read_torch7(tag + rng.bytes(size))
@@ -190,15 +195,15 @@ def test_noise_is_refused() -> None:
         (storage([])[:-8] + struct.pack("<q", -1), "-1 elements"),
     ],
 )
-def test_a_fault_is_told_with_its_place(data: bytes, message: str) -> None:
+def test_an_error_states_the_position_and_a_remedy(data: bytes, message: str) -> None:
     pattern = message if "\\" in message else message.replace("(", r"\(").replace(")", r"\)")
     with pytest.raises(Torch7Error, match=pattern) as caught:
         read_torch7(data)
     assert isinstance(caught.value, RaybootError)
-    assert ";" in str(caught.value), "says what to do"
+    assert ";" in str(caught.value), "there is no remedy"
 
 
-def test_a_reference_to_another_kind_is_refused() -> None:
+def test_a_reference_to_another_type_is_refused() -> None:
     number = struct.pack("<id", 1, 1)
     # A table whose entry is an object with the table's own index, and the reverse.
     with pytest.raises(Torch7Error, match="reference of its own kind"):
@@ -206,18 +211,18 @@ def test_a_reference_to_another_kind_is_refused() -> None:
     head = struct.pack("<ii", 4, 1) + string("nn.ReLU")
     with pytest.raises(Torch7Error, match="reference of its own kind"):
         read_torch7(head + struct.pack("<ii", 3, 1))
-    # A tensor over a tensor.
+    # A tensor whose storage is a reference to a tensor.
     first = number + tensor_head((1,), (1,)) + storage([7])
     second = struct.pack("<id", 1, 2) + tensor_head((1,), (1,)).replace(
         struct.pack("<ii", 4, 1), struct.pack("<ii", 4, 3), 1
     )
     table = struct.pack("<iii", 3, 9, 2) + first + second
     np.testing.assert_array_equal(read_torch7(table + struct.pack("<ii", 4, 2))[2], [7])
-    with pytest.raises(Torch7Error, match="torch.DoubleStorage .* number 1, which is another"):
+    with pytest.raises(Torch7Error, match=r"torch.DoubleStorage .* number 1, which is another"):
         read_torch7(table + struct.pack("<ii", 4, 1))
 
 
-def test_a_stride_of_one_element_may_be_anything() -> None:
+def test_the_stride_of_a_dimension_of_size_1_is_ignored() -> None:
     array = read_torch7(tensor_head((1, 2), (2**62, 1)) + storage([1, 2]))
     np.testing.assert_array_equal(array, [[1, 2]])
 
@@ -240,6 +245,6 @@ def test_deep_nesting_is_refused_and_not_a_crash() -> None:
         2**60,
     ],
 )
-def test_what_torch7_has_no_like_for_is_not_written(value: object) -> None:
+def test_values_without_an_equivalent_in_torch7_are_refused(value: object) -> None:
     with pytest.raises(Torch7Error, match=r"Torch7"):
         write_torch7(value)

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from rayboot.data.ground_truth import read_truth
 from rayboot.data.images import decode_photo
 from rayboot.data.readers import list_photos
-from rayboot.geometry.head_model import head_model
+from rayboot.geometry.head_model import load_head_model
 from rayboot.io.storage import list_files, read_bytes
 from rayboot.pipeline.synthesize import synthesize
 from rayboot.synthesis import SynthesisConfig
@@ -41,7 +41,7 @@ def test_workers_change_nothing(tmp_path) -> None:
 
 
 def test_identity_is_the_persons_and_expression_the_photos() -> None:
-    config, model = SynthesisConfig(num_identities=2, photos_per_identity=2), head_model()
+    config, model = SynthesisConfig(num_identities=2, photos_per_identity=2), load_head_model()
     first, second = (draw_sample(config, model, 1, photo) for photo in (0, 1))
     other = draw_sample(config, model, 0, 0)
     assert np.array_equal(first.identity, second.identity)
@@ -50,7 +50,7 @@ def test_identity_is_the_persons_and_expression_the_photos() -> None:
 
 
 def test_seed_zero_is_a_seed_of_its_own() -> None:
-    model = head_model()
+    model = load_head_model()
     zero, one = (
         draw_sample(SynthesisConfig(num_identities=1, seed=seed), model, 0, 0) for seed in (0, 1)
     )
@@ -58,7 +58,7 @@ def test_seed_zero_is_a_seed_of_its_own() -> None:
 
 
 def test_sets_of_other_identities_do_not_overlap() -> None:
-    model = head_model()
+    model = load_head_model()
     config = SynthesisConfig(num_identities=4, seed=3)
     shifted = config.replace(first_identity=4)
     assert np.array_equal(
@@ -70,7 +70,7 @@ def test_sets_of_other_identities_do_not_overlap() -> None:
 @pytest.mark.parametrize(("kind", "limit"), [("uniform", 25), ("frontal_heavy", 90)])
 def test_yaw_distributions(kind: str, limit: float) -> None:
     yaw = {"kind": kind, "max_deg": limit}
-    config, model = SynthesisConfig(num_identities=400, yaw=yaw), head_model()
+    config, model = SynthesisConfig(num_identities=400, yaw=yaw), load_head_model()
     yaws = np.abs([draw_sample(config, model, i, 0).angles_deg[0] for i in range(400)])
     assert yaws.max() <= limit
     if kind == "uniform":

@@ -10,9 +10,9 @@ from rayboot.data.ground_truth import decode_vertices, read_topology, read_truth
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import crop_from_pixel, gaze_angles, rotation_yaw_pitch
 from rayboot.geometry.crop import apply_affine, landmark_crop
-from rayboot.geometry.face_solid import build_solid
+from rayboot.geometry.face_solid import build_face_solid
 from rayboot.geometry.isosurface import extract_surface
-from rayboot.geometry.mean_face import mean_face
+from rayboot.geometry.mean_face import load_mean_face
 from rayboot.geometry.pose import FacePose, estimate_pose
 from rayboot.geometry.volume import unpack_occupancy
 from rayboot.io.torch7 import read_torch7
@@ -64,7 +64,7 @@ def scan_pose(shared_dir: Path, depth: float, yaw_deg: float) -> tuple[FacePose,
     points = points[[*range(17), *range(29, 34), *range(43, 48), *range(34, 43), *range(17, 29),
                      *range(48, 68)]]  # fmt: skip
     # Without the jaw, whose landmarks slide along the contour.
-    fitted = fit_similarity(points[17:], mean_face().landmarks[17:])
+    fitted = fit_similarity(points[17:], load_mean_face().landmarks[17:])
     head, landmarks = fitted.apply(np.asarray(scan.vertices)), fitted.apply(points)
     upright = landmark_axes(landmarks)
     head, landmarks = head @ upright, landmarks @ upright
@@ -72,7 +72,7 @@ def scan_pose(shared_dir: Path, depth: float, yaw_deg: float) -> tuple[FacePose,
     head, landmarks = head - middle, landmarks - middle
     turn = rotation_yaw_pitch(np.radians(yaw_deg), 0)
     scale = landmark_crop((landmarks @ turn.T)[:, :2] * (1, -1), 96)[0, 0]
-    solid = build_solid(head, np.asarray(scan.faces), landmarks[:17], depth / 2 / scale)
+    solid = build_face_solid(head, np.asarray(scan.faces), landmarks[:17], depth / 2 / scale)
     shift = np.append(-scale * (landmarks @ turn.T)[:, :2].mean(axis=0), 0.0)
     volume = soften(solid, np.column_stack([scale * turn, shift]), (100, 96, 96))
     return estimate_pose(extract_surface(volume, cell=1).vertices), turn

@@ -62,7 +62,7 @@ class TarFiles:
 
 def _list_members(folder: str, name: str) -> pa.Table:
     uri = join_uri(folder, name)
-    with open_file(uri, in_order=True) as file, tarfile.open(fileobj=file) as archive:
+    with open_file(uri, sequential=True) as file, tarfile.open(fileobj=file) as archive:
         members = {member.name: member for member in archive if member.isfile()}
     landmarks_by_stem = find_landmarks(members)
     photos = [member for member in members if is_photo(member)]

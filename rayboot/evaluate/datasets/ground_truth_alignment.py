@@ -6,8 +6,8 @@ from rayboot.errors import DegenerateInputError
 from rayboot.evaluate.datasets.base import GroundTruthFace
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import gaze_angles
-from rayboot.geometry.landmarks68 import fit_mean_landmarks, interocular_distance
-from rayboot.geometry.mean_face import mean_face
+from rayboot.geometry.landmarks68 import interocular_distance, landmarks_from_pose
+from rayboot.geometry.mean_face import load_mean_face
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import estimate_pose
 
@@ -46,11 +46,11 @@ def align_ground_truth(face: GroundTruthFace, predicted: Mesh) -> GroundTruthFac
             f"{_LEAST_CONFIDENCE} is needed), so nothing tells where the scan belongs; give the "
             "photo landmarks"
         )
-    target = fit_mean_landmarks(pose)
+    target = landmarks_from_pose(pose)
     fitted = fit_similarity(face.landmarks[_UPPER], target[_UPPER])
     landmarks = fitted.apply(face.landmarks)
     # The scan's own axes may be any: where its face looks, its landmarks tell.
-    gaze = fit_similarity(mean_face().landmarks[_UPPER], landmarks[_UPPER]).rotation[:, 2]
+    gaze = fit_similarity(load_mean_face().landmarks[_UPPER], landmarks[_UPPER]).rotation[:, 2]
     yaw_deg = float(np.degrees(gaze_angles(gaze)[0]))
     return face._replace(
         vertices=fitted.apply(face.vertices),

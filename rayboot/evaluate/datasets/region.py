@@ -59,7 +59,9 @@ class RegionConfig(FrozenConfig):
 
 
 def region_mask(region: RegionConfig, vertices: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """The vertices of a mesh that are measured; cut it with :func:`rayboot.geometry.mesh.cut_mesh`.
+    """The vertices of a mesh that are measured.
+
+    Extract them with :func:`rayboot.geometry.mesh.extract_submesh`.
 
     Args:
         region: which.

@@ -19,8 +19,8 @@ from rayboot.errors import RequestError
 from rayboot.evaluate.datasets.base import DatasetListing, EvalDataset, GroundTruthFace
 from rayboot.geometry.camera import SLICES_PER_PIXEL, transform_points
 from rayboot.geometry.isosurface import extract_surface, vertex_normals
-from rayboot.geometry.landmarks68 import fit_mean_landmarks, interocular_distance
-from rayboot.geometry.mesh import Mesh, cut_mesh
+from rayboot.geometry.landmarks68 import interocular_distance, landmarks_from_pose
+from rayboot.geometry.mesh import Mesh, extract_submesh
 from rayboot.geometry.pose import estimate_pose
 from rayboot.geometry.volume import keep_largest_component, unpack_occupancy
 from rayboot.io.storage import join_uri, list_files, open_file
@@ -105,10 +105,10 @@ def _source(uri: str, name: str, place: int) -> tuple[Mesh, float]:
     blur = (SLICES_PER_PIXEL * _SMOOTHING, _SMOOTHING, _SMOOTHING)
     mesh = extract_surface(ndimage.gaussian_filter(solid.astype(np.float32), blur))
     pose = estimate_pose(mesh.vertices)
-    return _front(mesh, pose.gaze), interocular_distance(fit_mean_landmarks(pose))
+    return _front(mesh, pose.gaze), interocular_distance(landmarks_from_pose(pose))
 
 
 def _front(mesh: Mesh, gaze: np.ndarray) -> Mesh:
     """The triangles that look along ``gaze`` rather than away from it, and their vertices."""
     ahead = vertex_normals(mesh.vertices, mesh.faces) @ gaze > 0
-    return cut_mesh(mesh, ahead)
+    return extract_submesh(mesh, ahead)

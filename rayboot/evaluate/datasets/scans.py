@@ -18,8 +18,8 @@ from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import crop_from_pixel, gaze_angles
 from rayboot.geometry.crop import apply_affine, landmark_crop, warp_photo
 from rayboot.geometry.landmarks68 import interocular_distance
-from rayboot.geometry.mean_face import mean_face
-from rayboot.geometry.mesh import Mesh, cut_mesh
+from rayboot.geometry.mean_face import load_mean_face
+from rayboot.geometry.mesh import Mesh, extract_submesh
 from rayboot.geometry.orthographic_camera import fit_orthographic
 
 __all__ = ["Scan", "cut_scan", "require_detector", "true_face"]
@@ -84,7 +84,7 @@ def cut_scan(mesh: Mesh, landmarks: np.ndarray, region: RegionConfig) -> Scan:
     used[mesh.faces[kept[mesh.faces].all(axis=1)]] = True
     if not used.any():
         raise DegenerateInputError(f"no triangle lies in the region ({region.describe()})")
-    part = cut_mesh(mesh, kept & used)
+    part = extract_submesh(mesh, kept & used)
     return Scan(part.vertices, part.faces, landmarks, gaze)
 
 
@@ -92,7 +92,7 @@ def _gaze(landmarks: np.ndarray) -> np.ndarray:
     """Where a face looks, from its landmarks: a scan's own axes may be any."""
     if not interocular_distance(landmarks) > 0:
         raise DegenerateInputError("the outer eye corners are at one place")
-    model, upper = mean_face().landmarks[_UPPER], landmarks[_UPPER]
+    model, upper = load_mean_face().landmarks[_UPPER], landmarks[_UPPER]
     unlike, mirrored = _unlike(model, upper), _unlike(model * (-1, 1, 1), upper)
     if min(unlike, mirrored) > _MOST_UNLIKE:
         raise DegenerateInputError(
@@ -182,7 +182,7 @@ def _placed(
 ) -> GroundTruthFace:
     """The scan as a camera saw it whose landmarks are at ``plane`` (68, 2) of the crop's frame."""
     camera = fit_orthographic(scan.landmarks[_JAW:], plane[_JAW:])
-    vertices = camera.place(scan.vertices)
+    vertices = camera.transform(scan.vertices)
     # How far away a face is, a photo leaves open.
     vertices[:, 2] -= vertices[:, 2].mean()
     if yaw_deg is None:

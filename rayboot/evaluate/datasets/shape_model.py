@@ -14,7 +14,7 @@ import scipy.io
 from rayboot.errors import DegenerateInputError, RequestError
 from rayboot.evaluate.datasets.region import RegionConfig, region_mask
 from rayboot.geometry.landmarks68 import OUTER_EYE_CORNERS
-from rayboot.geometry.mesh import Mesh, cut_mesh
+from rayboot.geometry.mesh import Mesh, extract_submesh
 from rayboot.io.storage import as_local_file, join_uri
 
 __all__ = ["ShapeModel", "load_shape_model", "rotation_of_fit"]
@@ -96,7 +96,7 @@ def load_shape_model(uri: str, region: RegionConfig) -> ShapeModel:
         kept = region_mask(region, vertices, vertices[keypoints])
     except DegenerateInputError as error:
         raise RequestError(f"shape model {uri}: {error}") from error
-    part = cut_mesh(Mesh(vertices, triangles), kept)
+    part = extract_submesh(Mesh(vertices, triangles), kept)
     rows = np.concatenate([np.flatnonzero(kept), keypoints[list(OUTER_EYE_CORNERS)]])
     places = (3 * rows[:, None] + np.arange(3)).ravel()
     basis = np.hstack([base[places].astype(np.float32) for base in bases])

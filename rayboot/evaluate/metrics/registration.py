@@ -7,7 +7,7 @@ import small_gicp
 from pykdtree.kdtree import KDTree
 
 from rayboot.geometry.alignment import Similarity, fit_similarity
-from rayboot.geometry.closest_points import closest_around
+from rayboot.geometry.closest_points import closest_on_mesh
 
 __all__ = ["ClosestPoints", "Surface", "register"]
 
@@ -73,7 +73,7 @@ class Surface:
         vertex = vertex.astype(np.intp)
         if faces is None:
             return ClosestPoints(distance, self.vertices[vertex], vertex)
-        place = closest_around(points, self.vertices, faces, vertex)
+        place = closest_on_mesh(points, self.vertices, faces, vertex)
         return ClosestPoints(np.linalg.norm(points - place, axis=1), place, vertex)
 
     def around(self, points: np.ndarray, count: int) -> np.ndarray:

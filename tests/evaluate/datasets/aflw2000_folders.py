@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import scipy.io
 
-from rayboot.geometry.head_model import head_model
+from rayboot.geometry.head_model import load_head_model
 
 NUM_SHAPE, NUM_EXPRESSION = 5, 3
 WIDTH, HEIGHT = 200, 150
@@ -26,7 +26,7 @@ class MadeModel(NamedTuple):
     @staticmethod
     def make() -> "MadeModel":
         """The synthetic head, with random directions."""
-        head, rng = head_model(), np.random.default_rng(0)
+        head, rng = load_head_model(), np.random.default_rng(0)
         count = 3 * len(head.mean)
         return MadeModel(
             9e4 * head.mean.astype(float),

@@ -8,16 +8,16 @@ import numpy as np
 
 from rayboot.geometry.camera import crop_from_pixel, rotation_yaw_pitch
 from rayboot.geometry.crop import apply_affine, landmark_crop
-from rayboot.geometry.head_model import head_model
+from rayboot.geometry.head_model import load_head_model
 from rayboot.geometry.orthographic_camera import OrthographicCamera
 
 MILLIMETRES = 92.0
 TILT = rotation_yaw_pitch(0.1, -0.8)
 """Scanners' axes are not the face's: this head looks down, and lies off the origin."""
 
-VERTICES = MILLIMETRES * head_model().mean @ TILT.T + [40.0, -900.0, 1200.0]
-FACES = head_model().faces
-LANDMARKS = VERTICES[head_model().landmarks]
+VERTICES = MILLIMETRES * load_head_model().mean @ TILT.T + [40.0, -900.0, 1200.0]
+FACES = load_head_model().faces
+LANDMARKS = VERTICES[load_head_model().landmarks]
 
 LABELS = {
     **{"chin": (0, 17), "leyebrow": (17, 22), "reyebrow": (22, 27), "nose": (27, 36)},
@@ -69,7 +69,7 @@ def placed_vertices(camera: OrthographicCamera, size: int) -> np.ndarray:
     """Where all vertices are in the crop's frame; z about any origin."""
     affine = landmark_crop(seen_landmarks(camera), size)
     width, height = PHOTO_SIZE
-    x, y, z = camera.place(VERTICES).T
+    x, y, z = camera.transform(VERTICES).T
     pixels = np.column_stack([x + (width - 1) / 2, (height - 1) / 2 - y])
     plane = crop_from_pixel(apply_affine(affine, pixels), size, size)
     return np.column_stack([plane, affine[0, 0] * z])

@@ -8,10 +8,10 @@ from rayboot.config import parse_config
 from rayboot.errors import DegenerateInputError, RequestError
 from rayboot.evaluate.datasets.aflw2000_dense import FACE_REGION
 from rayboot.evaluate.datasets.region import RegionConfig, region_mask
-from rayboot.geometry.head_model import head_model
+from rayboot.geometry.head_model import load_head_model
 
-VERTICES = head_model().mean.astype(np.float64)
-LANDMARKS = VERTICES[head_model().landmarks]
+VERTICES = load_head_model().mean.astype(np.float64)
+LANDMARKS = VERTICES[load_head_model().landmarks]
 FLAGS = VERTICES[:, 2] > np.median(VERTICES[:, 2])
 
 
@@ -46,10 +46,10 @@ def test_a_radius_goes_with_the_face_s_own_size(unit: float) -> None:
 
 def test_ears_and_neck_are_beyond_the_face_s_radius() -> None:
     kept = region_mask(FACE_REGION, VERTICES, LANDMARKS)
-    ears = head_model().masks["ears"] > 0.5
-    below = VERTICES[:, 1] < VERTICES[head_model().landmarks[8], 1] - 0.3
+    ears = load_head_model().masks["ears"] > 0.5
+    below = VERTICES[:, 1] < VERTICES[load_head_model().landmarks[8], 1] - 0.3
     assert not kept[ears].any() and not kept[below].any()
-    assert kept[head_model().landmarks[17:]].all()
+    assert kept[load_head_model().landmarks[17:]].all()
 
 
 @pytest.mark.parametrize("values", [FLAGS[None], FLAGS[:, None], FLAGS[:, None].astype(float)])

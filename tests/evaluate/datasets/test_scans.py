@@ -53,7 +53,7 @@ def test_landmarks_place_the_scan_as_the_camera_saw_it(yaw_deg: float, size: int
     assert face.vertices == pytest.approx(truth, abs=1e-4)
     assert face.landmarks is None and face.image.shape == (size, size, 3)
     assert face.yaw_deg == pytest.approx(yaw_deg, abs=2.5)
-    ratio = np.ptp(truth[:, 1]) / np.ptp(camera.place(VERTICES)[used, 1])
+    ratio = np.ptp(truth[:, 1]) / np.ptp(camera.transform(VERTICES)[used, 1])
     eyes = np.linalg.norm(LANDMARKS[36] - LANDMARKS[45])
     assert face.interocular == pytest.approx(ratio * camera.scale * eyes, rel=1e-6)
 

@@ -11,7 +11,7 @@ from rayboot.evaluate.protocol import Alignment, Direction, Protocol
 from rayboot.geometry.alignment import Similarity
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.isosurface import extract_surface
-from rayboot.geometry.mesh import Mesh, cut_mesh
+from rayboot.geometry.mesh import Mesh, extract_submesh
 from tests.evaluate.metrics.reference_nme import plain_nme
 
 
@@ -39,7 +39,7 @@ def sphere(radius: float) -> Mesh:
 
 
 def cap(mesh: Mesh, above: float) -> Mesh:
-    return cut_mesh(mesh, mesh.vertices[:, 2] > above)
+    return extract_submesh(mesh, mesh.vertices[:, 2] > above)
 
 
 def test_the_shape_itself_has_no_error() -> None:
