@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rayboot.data.readers.containers import INDEX_NAME
 from tests.ray_head import Head, start_head
 
 CONFIG = "num_identities: 2\nphoto_size: 96\nseed: 4\n"
@@ -51,6 +52,16 @@ def test_a_job_runs_on_the_cluster_and_returns_log_and_status(head: Head, tmp_pa
     (job,) = set(re.findall(r"rayboot-synthesize-\w+", done.stderr))
     again = submit(head, tmp_path, "--follow", job)
     assert again.returncode == 0 and str(output) in again.stdout
+
+
+def test_a_job_without_a_config_runs_on_the_cluster(
+    head: Head, tmp_path: Path, synthetic_set: str
+) -> None:
+    packed = str(tmp_path / "packed")
+    done = submit(head, tmp_path, "pack", "--", "--input", synthetic_set, "--output", packed)
+    assert done.returncode == 0, done.stderr
+    assert packed in done.stdout
+    assert (tmp_path / "packed" / INDEX_NAME).exists()
 
 
 def test_submit_returns_the_exit_status_of_the_job(head: Head, tmp_path: Path) -> None:
