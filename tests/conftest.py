@@ -1,4 +1,4 @@
-"""Fixtures that more than one room's tests use."""
+"""Fixtures that the tests of several packages use."""
 
 import contextlib
 import os
@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# Before anything imports ray or OpenGL; both read these once.
+# Set before ray and OpenGL are imported, which read them once.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
 
-# Triton (in CUDA builds of torch) and Mesa's renderer each bring an LLVM. Loaded after Mesa's,
-# Triton's crashes the process; only tests render and train in one.
+# Triton (in CUDA builds of torch) and Mesa's renderer each contain an LLVM. If Triton's is loaded
+# after Mesa's, the process crashes; only tests render and train in one process.
 with contextlib.suppress(ImportError):
     import triton  # noqa: F401
 
@@ -26,9 +26,9 @@ SHARED = Path(__file__).resolve().parents[1] / "../shared"
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """Real photographs, scans and reference values, where they lie beside the project."""
+    """Folder of real photos, scans and reference values next to the repository."""
     if not (SHARED / "faces").is_dir():
-        sentence = f"needs the real test data in {SHARED}, which is not there"
+        sentence = f"needs the real test data in {SHARED}, which does not exist"
         if os.environ.get("RAYBOOT_REQUIRE_SHARED") == "1":
             pytest.fail(f"{sentence}; RAYBOOT_REQUIRE_SHARED=1 forbids skipping")
         pytest.skip(sentence)
@@ -37,10 +37,10 @@ def shared_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def ray_local() -> Iterator[Any]:
-    """One local Ray for the whole run, of 5 logical CPUs.
+    """One local Ray with 5 logical CPUs, which all tests share.
 
-    More than the machine's cores may be: two pools, the reader and the checkpoint
-    filter each hold one, and a pool that takes them all waits for ever.
+    These may be more than the cores of the machine: two actor pools, the reader and the
+    checkpoint filter use one CPU each, and a pool that used all of them would wait for ever.
     """
     import ray
 
@@ -59,7 +59,7 @@ def ray_local() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """A real S3 server with signatures (SeaweedFS); buckets are made by who needs them."""
+    """A real S3 server that requires signatures (SeaweedFS); each test creates its buckets."""
     server = S3Server(tmp_path_factory.mktemp("seaweedfs"))
     server.start()
     try:
@@ -70,7 +70,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def synthetic_set(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A small synthesised set: 12 near-frontal and 12 faces at every yaw, with their truth."""
+    """A small synthetic data set: 12 near-frontal and 12 faces at every yaw, with their shapes."""
     from rayboot.pipeline.synthesize import synthesize
     from rayboot.synthesis import SynthesisConfig
 

@@ -1,4 +1,4 @@
-"""A stand-in for Ray's dashboard that answers for versions, with or without a token."""
+"""A server that returns a version like the dashboard of Ray, with or without a token."""
 
 import json
 import threading
@@ -10,20 +10,20 @@ from typing import Any
 
 @contextmanager
 def serve_dashboard(ray_version: str, token: str | None = None) -> Iterator[str]:
-    """Its address; also answers as MLflow's server does when asked for its health."""
+    """Yields the address of the server, which has a health page like MLflow as well."""
 
     class Dashboard(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            sent = self.headers.get("Authorization")
-            allowed = token is None or sent == f"Bearer {token}"
-            known = self.path in ("/api/version", "/health")
-            self.send_response(200 if allowed and known else 401 if not allowed else 404)
+            header = self.headers.get("Authorization")
+            is_allowed = token is None or header == f"Bearer {token}"
+            has_page = self.path in ("/api/version", "/health")
+            self.send_response(200 if is_allowed and has_page else 401 if not is_allowed else 404)
             self.end_headers()
-            if allowed and known:
+            if is_allowed and has_page:
                 self.wfile.write(json.dumps({"ray_version": ray_version}).encode())
 
         def log_message(self, *args: Any) -> None:
-            """Keeps the test's output clean."""
+            """Keeps requests out of the output of the tests."""
 
     server = HTTPServer(("127.0.0.1", 0), Dashboard)
     thread = threading.Thread(target=server.serve_forever)

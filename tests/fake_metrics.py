@@ -1,4 +1,4 @@
-"""Stands in for Ray's gauges: keeps what was shown, and refuses labels that were not declared."""
+"""Gauges like those of Ray, which record their values and refuse labels that are not declared."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ __all__ = ["GaugeBoard"]
 
 
 class GaugeBoard:
-    """Call it as ``metrics.Gauge``; ``shown`` maps a name and its labels to the last value."""
+    """Replaces ``metrics.Gauge``; ``shown`` has the latest value by name and labels."""
 
     def __init__(self) -> None:
         self.shown: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
@@ -15,7 +15,7 @@ class GaugeBoard:
         return _Gauge(self, name, tag_keys)
 
     def value(self, name: str, **labels: str) -> float:
-        """What a gauge shows."""
+        """Returns the latest value of a gauge."""
         return self.shown[name, frozenset(labels.items())]
 
 
@@ -29,6 +29,6 @@ class _Gauge:
 
     def set(self, value: float, tags: dict[str, str]) -> None:
         labels = {**self._defaults, **tags}
-        # Ray demands all of them, and no other.
+        # Ray requires exactly the declared labels.
         assert set(labels) == set(self._keys)
         self._board.shown[self._name, frozenset(labels.items())] = value

@@ -1,7 +1,7 @@
-"""Torch7 files as a 32-bit machine wrote them before there were versions.
+"""Torch7 files as a 32-bit machine wrote them before the format had versions.
 
-Longs have 4 bytes and class names stand alone. Made with struct by hand, so that the
-reader is not tested against our own writer.
+Longs have 4 bytes and class names have no version before them. The bytes are packed here,
+so that the reader is not tested only against our own writer.
 """
 
 import struct
@@ -17,7 +17,7 @@ _NAMES = {"float32": "Float", "float64": "Double", "int64": "Long", "uint8": "By
 
 
 def legacy_torch7(value: Any, counter: list[int] | None = None) -> bytes:
-    """The bytes of a file that holds arrays, dicts, objects, numbers and strings."""
+    """Returns a file that contains arrays, dicts, objects, numbers and strings."""
     counter = counter if counter is not None else [0]
     if isinstance(value, float | int):
         return struct.pack("<id", 1, value)
@@ -34,12 +34,12 @@ def legacy_torch7(value: Any, counter: list[int] | None = None) -> bytes:
     counter[0] += 1
     name = _NAMES[value.dtype.name]
     elements = value.astype("<i4") if name == "Long" else value
-    steps = [int(np.prod(value.shape[axis + 1 :])) for axis in range(value.ndim)]
+    strides = [int(np.prod(value.shape[axis + 1 :])) for axis in range(value.ndim)]
     return b"".join(
         [
             struct.pack("<ii", 4, index),
             _string(f"torch.{name}Tensor"),
-            struct.pack(f"<i{2 * value.ndim + 1}i", value.ndim, *value.shape, *steps, 1),
+            struct.pack(f"<i{2 * value.ndim + 1}i", value.ndim, *value.shape, *strides, 1),
             struct.pack("<ii", 4, counter[0]),
             _string(f"torch.{name}Storage"),
             struct.pack("<i", value.size),

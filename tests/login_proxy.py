@@ -1,4 +1,4 @@
-"""A door before a server: it lets through whoever has the login, and counts."""
+"""A proxy that forwards requests with the right login to a server, and counts the requests."""
 
 import base64
 import http.client
@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 __all__ = ["LoginProxy"]
 
-_HOP = {"connection", "transfer-encoding", "content-length", "host"}
+_HOP_BY_HOP_HEADERS = {"connection", "transfer-encoding", "content-length", "host"}
 
 
 class LoginProxy:
-    """Listens on a port of its own for the time of a ``with`` block."""
+    """Listens on a free port within a ``with`` block."""
 
     def __init__(self, target: str, user: str, password: str) -> None:
         self.header = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
@@ -27,24 +27,26 @@ class LoginProxy:
 
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                # The one question that may be asked by everybody.
+                # The health page needs no login.
                 if self.path != "/health" and self.headers.get("Authorization") != proxy.header:
                     proxy.num_refused += 1
-                    self.answer(401, {}, b"who are you?")
+                    self.respond(401, {}, b"login required")
                     return
                 proxy.num_let_through += 1
-                headers = {k: v for k, v in self.headers.items() if k.lower() not in _HOP}
+                headers = {
+                    k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP_HEADERS
+                }
                 headers.pop("Authorization", None)
                 upstream = http.client.HTTPConnection(address, timeout=60)
                 upstream.request(self.command, self.path, body, {**headers, "Host": address})
-                found = upstream.getresponse()
-                self.answer(found.status, dict(found.getheaders()), found.read())
+                response = upstream.getresponse()
+                self.respond(response.status, dict(response.getheaders()), response.read())
                 upstream.close()
 
-            def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+            def respond(self, status: int, headers: dict[str, str], body: bytes) -> None:
                 self.send_response(status)
                 for name, value in headers.items():
-                    if name.lower() not in _HOP | {"date", "server"}:
+                    if name.lower() not in _HOP_BY_HOP_HEADERS | {"date", "server"}:
                         self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

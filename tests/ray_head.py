@@ -1,4 +1,4 @@
-"""A Ray head of its own, with a token, as users start one."""
+"""A separate Ray head with token authentication, started as users start one."""
 
 import json
 import os
@@ -20,7 +20,13 @@ from rayboot.cluster.dashboard import query_dashboard
 
 
 class Head(NamedTuple):
-    """Addresses of the dashboard and for drivers, and the environment of those who may use them."""
+    """A running head.
+
+    Attributes:
+        address: address of the dashboard.
+        driver_address: address for drivers.
+        environment: environment variables of a process that may use the cluster.
+    """
 
     address: str
     driver_address: str
@@ -34,17 +40,17 @@ def start_head(
     node_types: dict[str, Any] | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[Head]:
-    """The head runs until the end of the block; its token and log lie in ``folder``.
+    """Runs a head within a ``with`` block; its token and log are in ``folder``.
 
     Args:
-        folder: an empty one.
-        num_cpus: that it offers itself.
-        node_types: of nodes that it starts by itself when they are asked for, by Ray's autoscaler
-            with its provider of nodes on the same machine.
-        variables: further ones that processes of the cluster find.
+        folder: an empty folder.
+        num_cpus: number of CPUs of the head itself.
+        node_types: types of nodes that Ray's autoscaler adds when they are requested, with
+            its provider of nodes on the same machine.
+        variables: further environment variables of the cluster's processes.
     """
-    # Of its own, for names of sockets may not be long.
-    short = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    # Not below `folder`, because the paths of sockets must be short.
+    temp = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     token = folder / "token"
     token.write_text("a" * 64)
     token.chmod(0o600)
@@ -53,8 +59,8 @@ def start_head(
     command = [
         sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block",
         f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1",
-        f"--num-cpus={num_cpus}", f"--temp-dir={short}", "--object-store-memory=100000000",
-        # Any: another cluster of this machine may have the one that is usual.
+        f"--num-cpus={num_cpus}", f"--temp-dir={temp}", "--object-store-memory=100000000",
+        # Any free port: another cluster on this machine may use the default one.
         "--dashboard-agent-listen-port=0", "--disable-usage-stats",
     ]  # fmt: skip
     environment = {**os.environ, **(variables or {}), **auth, "RAY_USAGE_STATS_ENABLED": "0"}
@@ -64,17 +70,17 @@ def start_head(
         config.write_text(json.dumps(_autoscaling(node_types, num_cpus, port)))
         command.append(f"--autoscaling-config={config}")
         environment |= {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
-    with open(folder / "head.log", "wb") as log:
+    with (folder / "head.log").open("wb") as log:
         process = subprocess.Popen(
             command, env=environment, stdout=log, stderr=log, start_new_session=True
         )
         try:
             address = f"http://127.0.0.1:{dashboard}"
-            _wait(process, address, folder / "head.log")
+            _wait_until_ready(process, address, folder / "head.log")
             yield Head(address, f"{get_node_ip_address()}:{port}", environment)
         finally:
             end_node(process)
-            shutil.rmtree(short, ignore_errors=True)
+            shutil.rmtree(temp, ignore_errors=True)
 
 
 def _autoscaling(node_types: dict[str, Any], num_cpus: int, port: int) -> dict[str, Any]:
@@ -109,7 +115,7 @@ def _autoscaling(node_types: dict[str, Any], num_cpus: int, port: int) -> dict[s
 
 
 def end_node(process: subprocess.Popen[bytes]) -> None:
-    """Kills a node and all that it started, each of which has a group of its own."""
+    """Kills a node and its descendants, each of which has its own process group."""
     family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     for member in family:
         with suppress(psutil.NoSuchProcess):
@@ -119,7 +125,7 @@ def end_node(process: subprocess.Popen[bytes]) -> None:
 
 
 def _free_port() -> int:
-    """Outside of the ports that Ray gives its workers."""
+    """Returns a free port outside the range that Ray uses for its workers."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -128,8 +134,8 @@ def _free_port() -> int:
             return port
 
 
-def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    deadline = time.monotonic() + 90
+def _wait_until_ready(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()[-2000:]
         try:

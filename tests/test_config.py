@@ -1,7 +1,8 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pydantic import PositiveInt, ValidationError
+from pydantic import Field, PositiveInt, ValidationError
 
 from rayboot.config import FrozenConfig, load_config, parse_config
 from rayboot.errors import RequestError
@@ -13,12 +14,12 @@ class InnerConfig(FrozenConfig):
 
 class OuterConfig(FrozenConfig):
     name: str
-    """What the run is called."""
+    """Name of the run."""
     seed: int = 0
     inner: InnerConfig = InnerConfig()
 
 
-def test_values_cannot_be_changed() -> None:
+def test_values_are_immutable() -> None:
     config = OuterConfig(name="a")
     with pytest.raises(ValidationError):
         config.seed = 1  # type: ignore[misc]
@@ -43,7 +44,7 @@ def test_replace_validates() -> None:
 
 
 def test_docstrings_of_fields_describe_them() -> None:
-    assert OuterConfig.model_fields["name"].description == "What the run is called."
+    assert OuterConfig.model_fields["name"].description == "Name of the run."
 
 
 def test_load_config_reads_yaml(tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_an_unreadable_file_is_refused(tmp_path: Path, kind: str) -> None:
         path.mkdir()
     elif kind == "binary":
         path.write_bytes(b"\xff\xfe\x00name")
-    with pytest.raises(RequestError, match="run.yaml"):
+    with pytest.raises(RequestError, match=r"run\.yaml"):
         load_config(OuterConfig, path)
 
 
@@ -99,23 +100,23 @@ def test_parse_config_names_its_source() -> None:
 
 @pytest.mark.parametrize("text", ["s: http://me:hunter2@host", "nested: {a: ['s3://k:hunter2@b']}"])
 def test_a_login_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
-    class Loose(FrozenConfig):
+    class AnyTextConfig(FrozenConfig):
         s: str = ""
-        nested: dict = {}
+        nested: dict[str, Any] = Field(default_factory=dict)
 
     path = tmp_path / "a.yaml"
     path.write_text(text)
     with pytest.raises(RequestError, match="password or token") as refused:
-        load_config(Loose, path)
+        load_config(AnyTextConfig, path)
     assert "hunter2" not in str(refused.value)
     with pytest.raises(RequestError):
-        Loose().replace(s="http://me:hunter2@host")
+        AnyTextConfig().replace(s="http://me:hunter2@host")
 
 
 def test_a_wrong_value_is_not_repeated() -> None:
-    class Narrow(FrozenConfig):
+    class NumberConfig(FrozenConfig):
         n: int = 0
 
     with pytest.raises(ValidationError) as refused:
-        Narrow(n="hunter2")
+        NumberConfig(n="hunter2")
     assert "hunter2" not in str(refused.value)

@@ -19,7 +19,7 @@ WITH_SECRET = [
 
 
 @pytest.mark.parametrize(("url", "secret", "clean"), WITH_SECRET)
-def test_urls_lose_their_secrets(url: str, secret: str, clean: str) -> None:
+def test_secrets_in_urls_are_found_and_redacted(url: str, secret: str, clean: str) -> None:
     assert list(find_url_credentials(url)) == [secret]
     assert redact_url_credentials(f"cannot reach '{url}': no") == f"cannot reach '{clean}': no"
     assert find_credentialed_url({"a": ["text", ("more", {"b": f"see {url}"})]}) == clean
@@ -29,17 +29,17 @@ def test_urls_lose_their_secrets(url: str, secret: str, clean: str) -> None:
     "url",
     ["s3://bucket/a@b", "http://host:5000/a?x=1", "sqlite:///mlflow.db", "a: b@c", "x?y", 3, None],
 )
-def test_others_stay(url: object) -> None:
+def test_urls_without_secrets_are_not_changed(url: object) -> None:
     assert find_credentialed_url([url]) is None
     assert redact_url_credentials(str(url)) == str(url)
 
 
-def test_a_user_alone_is_no_secret_but_is_not_shown() -> None:
+def test_a_user_name_alone_is_redacted_but_is_not_a_secret() -> None:
     assert find_credentialed_url("ssh://git@host/a") is None
     assert redact_url_credentials("ssh://git@host/a") == "ssh://***@host/a"
 
 
-def test_names() -> None:
+def test_names_of_secrets() -> None:
     for name in ("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "my_token", "AZURE_API_KEY"):
         assert is_secret_name(name)
     for name in ("PATH", "MLFLOW_TRACKING_URI", "MONKEY", "AWS_REGION"):

@@ -12,11 +12,11 @@ def test_every_error_is_a_rayboot_error() -> None:
 
 @pytest.mark.parametrize("cls", [errors.ShapeError, errors.DegenerateInputError])
 def test_bad_values_are_value_errors_too(cls: type[Exception]) -> None:
-    # Callers outside rayboot catch what NumPy would have raised.
+    # Code outside rayboot catches ValueError, which NumPy would have raised.
     assert issubclass(cls, ValueError)
 
 
-def test_a_reject_keeps_its_parts() -> None:
+def test_a_reject_has_stage_reason_and_message() -> None:
     reject = errors.FaceRejectedError("read", "undecodable", "a.jpg: no image")
     assert (reject.stage, reject.reason, reject.message) == (
         "read",
@@ -26,7 +26,7 @@ def test_a_reject_keeps_its_parts() -> None:
     assert str(reject) == "read: undecodable: a.jpg: no image"
 
 
-def test_a_reject_crosses_process_borders() -> None:
+def test_a_reject_can_be_pickled() -> None:
     reject = errors.FaceRejectedError("pose", "unsure", "b.jpg: eigenvalues are equal")
     again = pickle.loads(pickle.dumps(reject))
     assert type(again) is errors.FaceRejectedError

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from infra.stack.errors import StackError
-from infra.stack.place import LOOPBACK, Place
+from infra.stack.layout import LOOPBACK, Place
 from infra.stack.service import Service
 
 __all__ = ["Database"]

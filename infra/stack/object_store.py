@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from infra.stack.errors import StackError
-from infra.stack.place import LOOPBACK, Place
+from infra.stack.layout import LOOPBACK, Place
 from infra.stack.service import Service
 
 __all__ = ["BUCKETS", "MLFLOW_BUCKET", "PHOTO_BUCKET", "ObjectStore"]

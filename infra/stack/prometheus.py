@@ -7,7 +7,7 @@ from typing import ClassVar
 import yaml
 
 from infra.stack.errors import StackError
-from infra.stack.place import LOOPBACK
+from infra.stack.layout import LOOPBACK
 from infra.stack.ray_nodes import RayHead
 from infra.stack.service import Service, http_problem
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from infra.stack.place import LOOPBACK, Place
+from infra.stack.layout import LOOPBACK, Place
 from infra.stack.service import Service, http_problem
 from rayboot.cluster.session import LOCAL_ENVIRONMENT
 

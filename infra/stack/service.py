@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from infra.stack.errors import StackError
+from infra.stack.layout import Place
 from infra.stack.leftovers import MARK
-from infra.stack.place import Place
 
 __all__ = ["Service", "http_problem"]
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from infra.stack.database import Database
 from infra.stack.errors import StackError
+from infra.stack.layout import Place, make_place
 from infra.stack.leftovers import end_leftovers
 from infra.stack.object_store import ObjectStore
-from infra.stack.place import Place, make_place
 from infra.stack.prometheus import Prometheus
 from infra.stack.ray_nodes import RayHead, RayWorker
 from infra.stack.service import Service

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra.stack.database import Database
+from infra.stack.layout import LOOPBACK, Place
 from infra.stack.object_store import MLFLOW_BUCKET, ObjectStore
-from infra.stack.place import LOOPBACK, Place
 from infra.stack.service import Service, http_problem
 
 __all__ = ["Login", "Tracking"]

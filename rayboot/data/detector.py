@@ -215,7 +215,7 @@ def crop_from_detection(detection: Detection, size: int, fit: CropFit = CROP_FIT
 
 
 def _suppress_overlaps(faces: list[Detection]) -> list[Detection]:
-    """Keeps the face with the best score of those that overlap (non-maximum suppression)."""
+    """Keeps the best-scored face of each overlapping group (non-maximum suppression)."""
     kept: list[Detection] = []
     for face in sorted(faces, key=lambda face: -face.score):
         if face.size > 0 and all(_iou(face.box, other.box) < _MAX_IOU for other in kept):

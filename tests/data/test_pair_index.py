@@ -20,7 +20,7 @@ IDS = {
 
 @pytest.fixture(scope="module", params=["in order", "shuffled"])
 def pairs(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> str:
-    """The same faces, divided into files in two ways."""
+    """A data set of all faces, divided into files in two ways."""
     faces = list(FACES)
     if request.param == "shuffled":
         np.random.default_rng(1).shuffle(faces)

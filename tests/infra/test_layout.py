@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.stack.errors import StackError
-from infra.stack.place import choose_ports, make_place
+from infra.stack.layout import choose_ports, make_place
 from infra.stack.stack import StackSettings, running_stack
 
 

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from infra.stack.database import Database
-from infra.stack.place import LOOPBACK, Place, make_place
+from infra.stack.layout import LOOPBACK, Place, make_place
 from infra.stack.service import Service, http_problem
 from rayboot.diagnostics.service_checks import check_mlflow
 from rayboot.models import load_vrn, save_network

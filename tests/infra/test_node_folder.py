@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from infra.stack.place import make_place
+from infra.stack.layout import make_place
 from infra.stack.stack import _node_folder
 
 

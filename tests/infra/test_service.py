@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from infra.stack.errors import StackError
+from infra.stack.layout import Place, make_place
 from infra.stack.leftovers import MARK, end_leftovers, find_leftovers
-from infra.stack.place import Place, make_place
 from infra.stack.service import Service, http_problem
 
 IGNORE_TERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"

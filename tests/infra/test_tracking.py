@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from infra.stack.database import Database
+from infra.stack.layout import Place, make_place
 from infra.stack.object_store import ObjectStore
-from infra.stack.place import Place, make_place
 from infra.stack.stack import Stack, StackSettings
 from infra.stack.tracking import Login, Tracking
 from rayboot.registry.runs import make_client, open_run

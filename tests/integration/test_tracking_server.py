@@ -106,17 +106,17 @@ def test_metrics_survive_an_unavailable_server(
     assert any(path.endswith("curves.png") for path in stored)
 
 
-def test_versions_and_the_champion_over_http(server: MlflowServer, tmp_path: Path) -> None:
+def test_versions_and_the_champion_through_a_server(server: MlflowServer, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = VRN(TINY).eval()
     save_network(network, tmp_path / "tiny.safetensors")
-    photos = np.full((2, *SHAPE[1:], 3), 90, np.uint8)
+    crops = np.full((2, *SHAPE[1:], 3), 90, np.uint8)
     with torch.inference_mode():
-        volumes = network(torch.from_numpy(photos.transpose(0, 3, 1, 2) / np.float32(255)))
+        volumes = network(torch.from_numpy(crops.transpose(0, 3, 1, 2) / np.float32(255)))
     code = Path(rayboot.__file__).parent / "inference/mlflow_model.py"
     run = open_run(server.uri, "server", "versions")
     for _ in range(2):
-        examples = InputExamples(photos, volumes.numpy())
+        examples = InputExamples(crops, volumes.numpy())
         register_weights(run, "faces", tmp_path / "tiny.safetensors", code, examples, {})
     assert champion_version(server.uri, "faces") is None
     promote(server.uri, "faces", "1", None)
@@ -126,16 +126,15 @@ def test_versions_and_the_champion_over_http(server: MlflowServer, tmp_path: Pat
     assert fetched.read_bytes() == (tmp_path / "tiny.safetensors").read_bytes()
 
 
-def test_checkpoints_and_weights_go_to_a_bucket(
+def test_checkpoints_and_weights_are_stored_in_a_bucket(
     s3_server: S3Server, server: MlflowServer, tmp_path: Path
 ) -> None:
     config = request(tmp_path, server, num_epochs=1)
     config = config.replace(storage=f"s3://{MlflowServer.bucket}/runs", name="in-a-bucket")
     (tmp_path / "config.yaml").write_text(config.model_dump_json())
-    # A process of its own: workers of a Ray that runs already do not know the store.
-    command = "from rayboot.cli import main; main()"
+    # In a process of its own: workers of a running Ray do not have the store's variables.
     done = subprocess.run(
-        [sys.executable, "-c", command, "finetune", "--config", str(tmp_path / "config.yaml")],
+        [sys.executable, "-m", "rayboot", "finetune", "--config", str(tmp_path / "config.yaml")],
         capture_output=True,
         text=True,
         env={**os.environ, **s3_server.environment},
