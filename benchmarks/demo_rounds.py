@@ -1,10 +1,10 @@
-"""Rounds of the demo one after the other, whatever the gate says of each, against the original.
+"""Consecutive rounds of the demo, whatever the gate decides, compared with the original network.
 
 python benchmarks/demo_rounds.py --out runs/demo-rounds --rounds 3
 python benchmarks/demo_rounds.py --out runs/demo-rounds-head --model builtin:head
 
-``rayboot round --rounds`` ends where a round no longer helps; here the next one is taught by the
-candidate all the same, to see what it would bring. The same command goes on where it was stopped.
+``rayboot round --rounds`` ends with the first round that does not help; here the candidate teaches
+the next round in any case, to measure what that round gains. The same command resumes.
 """
 
 import json
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import click
 
-from rayboot.evaluate.report.html_page import format_bands, tabulate_bands
+from rayboot.evaluate.metrics.bands import format_bands, tabulate_bands
 from rayboot.evaluate.results import FaceError
-from rayboot.rounds.demo import demo_config, make_faces
+from rayboot.rounds.demo import demo_config, synthesize_demo_faces
 from rayboot.rounds.round import RoundResult, run_round
 from rayboot.rounds.round_config import RoundConfig
 from rayboot.rounds.steps import AFTER, BEFORE
@@ -31,7 +31,7 @@ def main(out: Path, model: str, num_rounds: int, seed: int) -> None:
     """Runs the rounds; prints a table and writes ``OUT/rounds.json``."""
     config = demo_config(seed)
     out = out.resolve()
-    make_faces(out, config)
+    synthesize_demo_faces(out, config)
     first = config.round_config(out)
     teacher, records = model, list[dict[str, object]]()
     errors: dict[str, list[FaceError]] = {}
@@ -44,16 +44,15 @@ def main(out: Path, model: str, num_rounds: int, seed: int) -> None:
             generate=first.generate.replace(round_index=number - 1),
         )
         result = run_round(request)
-        found = result.errors
-        errors.setdefault(ORIGINAL, found[BEFORE])
-        errors[f"round {number}"] = found[AFTER]
+        errors.setdefault(ORIGINAL, result.errors[BEFORE])
+        errors[f"round {number}"] = result.errors[AFTER]
         records.append(_record(request, result, number))
         teacher = str(Path(request.output) / "candidate.safetensors")
     bands = first.evaluation.bands
     click.echo(format_bands(tabulate_bands(errors, bands), list(errors)))
     for name in errors:
         if name != ORIGINAL:
-            click.echo(f"{name} against the {ORIGINAL}")
+            click.echo(f"{name} compared with the {ORIGINAL}")
             pair = {ORIGINAL: errors[ORIGINAL], name: errors[name]}
             click.echo(format_bands(tabulate_bands(pair, bands), list(pair)))
     (out / "rounds.json").write_text(json.dumps(records, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""The demo with several seeds, and the medians of what it gained and lost.
+"""The demo with several seeds, and the median change of the error by band of yaw.
 
 python benchmarks/demo_seeds.py --out runs/demo-seeds --seeds 3
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from rayboot.evaluate.report.html_page import tabulate_bands
+from rayboot.evaluate.metrics.bands import tabulate_bands
 from rayboot.rounds.demo import demo_config, run_demo
 
 BANDS = ((0, 15), (15, 30), (30, 45), (45, 60), (60, 90))
@@ -19,7 +19,7 @@ BANDS = ((0, 15), (15, 30), (30, 45), (45, 60), (60, 90))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo-seeds"))
 @click.option("--seeds", "num_seeds", default=3, show_default=True)
 def main(out: Path, num_seeds: int) -> None:
-    """Runs the demo once a seed; prints one line each, then the medians."""
+    """Runs the demo once per seed; prints one line for each, then the medians."""
     records, changes_by_seed = [], []
     for seed in range(num_seeds):
         result = run_demo(out / f"seed-{seed}", demo_config(seed))

@@ -1,14 +1,15 @@
-"""What the figures of drift say of a run that is made to collapse: every face learns one shape.
+"""Shape statistics of networks that are made to collapse on purpose.
 
 python benchmarks/drift.py --pairs runs/demo/round/pairs --out runs/drift
 
-Of a pairs data set two copies are made, each face's shape replaced: in ``one-face`` all have the
-first face's, in ``one-side`` the left half of each is emptied of its front. The demo's fine-tuning
-on each of them is described against the network that it began with.
+Two copies of a pairs data set get other shapes: in ``one-face`` every face has the shape of the
+first one, in ``one-side`` the front of the left half of each shape is removed. The network is
+fine-tuned on each copy as in the demo, and compared with the network before.
 """
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 
 from rayboot.cluster.session import connect
 from rayboot.geometry.volume import pack_occupancy, unpack_occupancy
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.rounds.demo import demo_config
 from rayboot.rounds.drift import DriftConfig, detect_drift, measure_drift
 from rayboot.train.finetune import finetune
@@ -26,25 +27,28 @@ from rayboot.train.training_config import FinetuneConfig
 
 MODEL = "builtin:compact"
 
+ShapeChange = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
 
 @click.command()
 @click.option("--pairs", required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/drift"))
 @click.option("--epochs", default=1, show_default=True)
 def main(pairs: Path, out: Path, epochs: int) -> None:
-    """Prints the figures of each run as JSON, a line each."""
-    weights = {"first": resolve_weights(MODEL)}
+    """Prints the statistics of each network as JSON, one per line."""
+    weights = {"first": resolve_model(MODEL).path}
     for name in ("one-face", "one-side"):
-        copy_with(pairs, out / name, one_face if name == "one-face" else one_side)
+        change = first_face if name == "one-face" else cut_left_front
+        copy_with_changed_shapes(pairs, out / name, change)
         weights[name] = train(out / name, out / f"{name}.safetensors", epochs)
     shapes = measure_drift(weights, str(pairs), DriftConfig())
-    for name, found in shapes.items():
-        drift = detect_drift(shapes["first"], found, DriftConfig())
-        click.echo(json.dumps({"run": name, **found._asdict(), "drift": drift}))
+    for name, statistics in shapes.items():
+        drift = detect_drift(shapes["first"], statistics, DriftConfig())
+        click.echo(json.dumps({"run": name, **statistics._asdict(), "drift": drift}))
 
 
 def train(data: Path, target: Path, epochs: int) -> Path:
-    """The demo's fine-tuning on a data set; kept, so that it is done once."""
+    """Fine-tunes as in the demo, unless the weights file ``target`` exists; returns that file."""
     if not target.exists():
         settings = demo_config().finetune
         optimizer = settings.optimizer.replace(num_epochs=epochs)
@@ -57,8 +61,14 @@ def train(data: Path, target: Path, epochs: int) -> Path:
     return target
 
 
-def copy_with(source: Path, target: Path, change) -> None:  # type: ignore[no-untyped-def]
-    """A pairs data set again, its shapes as ``change`` makes them, the first face's given."""
+def copy_with_changed_shapes(source: Path, target: Path, change: ShapeChange) -> None:
+    """Copies a pairs data set with changed shapes, unless the copy exists.
+
+    Args:
+        source: the data set.
+        target: the copy.
+        change: function of a face's shape and the first face's shape, (D, H, W) bool each.
+    """
     if target.exists():
         return
     files = sorted((source / "outcome=face").rglob("*.parquet"))
@@ -66,8 +76,8 @@ def copy_with(source: Path, target: Path, change) -> None:  # type: ignore[no-un
     for file in files:
         table = pq.ParquetFile(file).read()
         shapes = [pack_occupancy(change(unpack(row), first)) for row in table.to_pylist()]
-        place = table.schema.get_field_index("occupancy")
-        table = table.set_column(place, table.schema.field(place), pa.array(shapes, pa.binary()))
+        column = table.schema.get_field_index("occupancy")
+        table = table.set_column(column, table.schema.field(column), pa.array(shapes, pa.binary()))
         copy = target / "outcome=face" / file.name
         copy.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, copy)
@@ -75,17 +85,17 @@ def copy_with(source: Path, target: Path, change) -> None:  # type: ignore[no-un
 
 
 def unpack(row: dict) -> np.ndarray:
-    """The shape of a face's row, (D, H, W) bool."""
+    """Returns the shape of a face's row, (D, H, W) bool."""
     return unpack_occupancy(row["occupancy"], tuple(row["shape"]))
 
 
-def one_face(shape: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """The first face, whoever it is."""
+def first_face(shape: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Returns the first face's shape in place of any other."""
     return first
 
 
-def one_side(shape: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """A face with a tenth of the volume's depth cut off its left half's front."""
+def cut_left_front(shape: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Moves the left half of a shape back by a tenth of the volume's depth."""
     cut, half = shape.copy(), shape.shape[2] // 2
     depth = len(shape) // 10
     cut[:-depth, :, :half] = shape[depth:, :, :half]

@@ -1,10 +1,10 @@
-"""What each extra of fine-tuning beyond the paper brings on the demo, on faces of its own.
+"""Effect of each option of fine-tuning that the paper does not have, on the demo's faces.
 
 python benchmarks/extras.py --out runs/extras --seed 100
 python benchmarks/extras.py --only distillation --only averaged
 
-All variants learn from the same pairs (``angles`` from its own); the seed is none that the demo
-reports. The same command goes on where it was stopped.
+All variants are trained on the same pairs (``angles`` on its own); the seed is not one of those
+reported for the demo. The same command resumes.
 """
 
 from pathlib import Path
@@ -14,20 +14,20 @@ import click
 
 from rayboot.cluster.session import connect
 from rayboot.evaluate.evaluation_config import EvaluateConfig
+from rayboot.evaluate.metrics.bands import tabulate_bands
 from rayboot.evaluate.metrics.statistics import Interval
-from rayboot.evaluate.report.html_page import tabulate_bands
 from rayboot.evaluate.results import FaceError
 from rayboot.evaluate.run import measure, prepare_evaluation
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_request import prepare_generate
-from rayboot.rounds.demo import DemoConfig, demo_config, make_faces
-from rayboot.rounds.view_angles import AnglesConfig, choose_steps
+from rayboot.rounds.demo import DemoConfig, demo_config, synthesize_demo_faces
+from rayboot.rounds.view_angles import AnglesConfig, choose_yaw_steps
 from rayboot.train.finetune import finetune
 from rayboot.train.training_config import FinetuneConfig
 
 MODEL, ORIGINAL = "builtin:compact", "original"
 
-# Changes of the demo's settings, which mix in a quarter of unrotated photos and mirror.
+# Changes to the demo's settings, which include a quarter of unrotated photos and mirroring.
 VARIANTS: dict[str, dict[str, Any]] = {
     "demo": {},
     "no unrotated photos": {"source_fraction": 0.0},
@@ -51,57 +51,63 @@ VARIANTS: dict[str, dict[str, Any]] = {
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/extras"))
 @click.option("--seed", default=100, show_default=True)
-@click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)), help="Of the variants.")
+@click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)), help="Variants to run.")
 def main(out: Path, seed: int, only: tuple[str, ...]) -> None:
-    """Prints a row a variant: changes by band of |yaw| against the network before."""
+    """Prints one row per variant: change of the error by band of |yaw|."""
     config = demo_config(seed)
     out = out.resolve()
-    make_faces(out, config)
+    synthesize_demo_faces(out, config)
     bands = config.round_config(out).evaluation.bands
     click.echo("| variant | " + " | ".join(f"{low:g} to {high:g}" for low, high in bands) + " |")
     click.echo("|---" * (len(bands) + 1) + "|")
     for name in only or VARIANTS:
         folder = out / name.replace(" ", "-").replace("%", "percent")
-        errors = {ORIGINAL: _original(out, config), name: _errors(out, folder, name, config)}
+        errors = {
+            ORIGINAL: _evaluate_original(out, config),
+            name: _evaluate_variant(out, folder, name, config),
+        }
         rows = tabulate_bands(errors, bands)
-        click.echo(f"| {name} | " + " | ".join(_said(row.change) for row in rows) + " |")
+        click.echo(f"| {name} | " + " | ".join(_format_change(row.change) for row in rows) + " |")
 
 
-def _said(change: Interval) -> str:
+def _format_change(change: Interval) -> str:
     return f"{change.mean:+.1f} [{change.low:+.1f}, {change.high:+.1f}]"
 
 
-def _original(out: Path, config: DemoConfig) -> list[FaceError]:
-    return _measured(out / "original", out, config, MODEL)
+def _evaluate_original(out: Path, config: DemoConfig) -> list[FaceError]:
+    return _evaluate(out / "original", out, config, MODEL)
 
 
-def _errors(out: Path, folder: Path, name: str, config: DemoConfig) -> list[FaceError]:
+def _evaluate_variant(out: Path, folder: Path, name: str, config: DemoConfig) -> list[FaceError]:
     folder.mkdir(exist_ok=True)
     weights = folder / "candidate.safetensors"
     if not weights.exists():
-        data = _pairs(out, name, config)
+        data = _generate_pairs(out, name, config)
         settings = FinetuneConfig(
-            data=data, model=MODEL, storage=str(folder), **_settings(config, VARIANTS[name])
+            data=data,
+            model=MODEL,
+            storage=str(folder),
+            **_finetune_settings(config, VARIANTS[name]),
         )
         with connect():
             weights.write_bytes(finetune(settings).weights)
-    return _measured(folder / "evaluation", out, config, str(weights))
+    return _evaluate(folder / "evaluation", out, config, str(weights))
 
 
-def _settings(config: DemoConfig, changes: dict[str, Any]) -> dict[str, Any]:
+def _finetune_settings(config: DemoConfig, changes: dict[str, Any]) -> dict[str, Any]:
     values = config.finetune.model_dump()
     optimizer = {**values["optimizer"], **changes.get("optimizer", {})}
     optimizer["augment"] = {**optimizer["augment"], **changes.get("augment", {})}
-    own = {key: value for key, value in changes.items() if key not in ("optimizer", "augment")}
-    return {**values, **own, "optimizer": optimizer}
+    others = {key: value for key, value in changes.items() if key not in ("optimizer", "augment")}
+    return {**values, **others, "optimizer": optimizer}
 
 
-def _pairs(out: Path, name: str, config: DemoConfig) -> str:
+def _generate_pairs(out: Path, name: str, config: DemoConfig) -> str:
     request = config.generate.replace(input=str(out / "photos"), model=MODEL)
     target = out / "pairs"
     if name == "angles":
         target = out / "pairs-angles"
-        steps = choose_steps(request, AnglesConfig())
+        steps = choose_yaw_steps(request, AnglesConfig())
         click.echo(f"angles: {steps}", err=True)
         views = request.views.replace(preset=None, yaw_steps_deg=steps)
         request = request.replace(views=views)
@@ -111,7 +117,7 @@ def _pairs(out: Path, name: str, config: DemoConfig) -> str:
     return str(target)
 
 
-def _measured(folder: Path, out: Path, config: DemoConfig, model: str) -> list[FaceError]:
+def _evaluate(folder: Path, out: Path, config: DemoConfig, model: str) -> list[FaceError]:
     faces = config.round_config(out).evaluation.model_dump()
     request = EvaluateConfig(**faces, models={"model": model}, output=str(folder))
     plan = prepare_evaluation(request)

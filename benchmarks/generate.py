@@ -1,11 +1,12 @@
-"""A long run of ``generate``: its rate, its floor, its memory, and whether ``plan`` foretold it.
+"""A long run of ``generate``: its rate, its lower bound, its memory, and the estimate of ``plan``.
 
     python benchmarks/generate.py [--num-photos 10000] [--full] [--store-mb 1000]
 
-Made photos with landmarks, all near-frontal, six views each; with the compact network or,
-``--full``, one of the released one's size. The floor is what the stages take one after the
-other in one process (``benchmarks/stages.py``), spread over the cores; the network's part over
-the GPUs where there are some. ``plan`` measures a sample first, and its pools are used.
+Synthetic near-frontal photos with landmarks, six views each, with the compact network or, given
+``--full``, one of the released network's size. The lower bound of the time (``floor``) is what
+the stages take one after the other in one process (``benchmarks/stages.py``), divided by the number
+of cores; the network's part by the number of GPUs, if any. ``plan`` measures a sample first, and
+its pools are used.
 """
 
 import json
@@ -37,33 +38,39 @@ from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig
 from rayboot.pipeline.generate_request import prepare_generate
 from rayboot.pipeline.generate_summary import GenerateSummary
-from rayboot.pipeline.planning.calibration import measure_input
+from rayboot.pipeline.planning.calibration import calibrate_input
 from rayboot.pipeline.planning.capacity import Calibration
 from rayboot.pipeline.planning.scaling import ScalingEstimate, estimate
 from rayboot.pipeline.synthesize import synthesize
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.synthesis import SynthesisConfig
 
-_MOST_IDENTITIES = 400
-"""Made anew; further photos are theirs in another light, whose bytes differ."""
+_MAX_IDENTITIES = 400
+"""Further photos show the same faces in another light, so that their bytes differ."""
 
 
 @click.command()
 @click.option("--num-photos", default=2000, show_default=True)
-@click.option("--full", is_flag=True, help="192 x 192 x 200 instead of the compact network.")
+@click.option(
+    "--full", is_flag=True, help="Use a network of 192 x 192 x 200 instead of the compact one."
+)
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto")
-@click.option("--batch-size", default=16, show_default=True, help="Of the network.")
-@click.option("--store-mb", type=int, help="Of Ray's object store; by default Ray's own choice.")
+@click.option(
+    "--batch-size", default=16, show_default=True, help="Photos per batch of the network."
+)
+@click.option(
+    "--store-mb", type=int, help="Size of Ray's object store; by default Ray's own choice."
+)
 @click.option("--output", default="runs/generate.json", show_default=True)
 def main(
     num_photos: int, full: bool, precision: str, batch_size: int, store_mb: int | None, output: str
 ) -> None:
-    """Runs it once; prints and writes a record."""
+    """Runs ``generate`` once; prints and writes a record."""
     on_gpu = torch.cuda.is_available()
     with tempfile.TemporaryDirectory(prefix="rayboot-generate-") as name:
         folder = Path(name)
         shape = (200, 192, 192) if full else (96, 96, 96)
-        weights = resolve_weights("builtin:compact")
+        weights = resolve_model("builtin:compact").path
         if full:
             weights = relief_vrn(folder / "vrn.safetensors")
         photos = _make_photos(folder, num_photos, shape, full)
@@ -79,9 +86,9 @@ def main(
         )
         floor_s = _floor_s(folder, weights, precision, shape)
         with connect(object_store_memory=store_mb and store_mb * 10**6):
-            size = measure_input(config)
-            (foretold,) = estimate(size.measured, size.photos, size.node, [1], config.pools)
-            config = config.replace(pools=foretold.forecast.pools)
+            size = calibrate_input(config)
+            (estimated,) = estimate(size.calibration, size.photos, size.node, [1], config.pools)
+            config = config.replace(pools=estimated.capacity.pools)
             with watching() as watch:
                 summary = generate(prepare_generate(config))
         output_mb = sum(path.stat().st_size for path in (folder / "pairs").rglob("*.parquet")) / 1e6
@@ -96,7 +103,7 @@ def main(
             **_rates(summary, steady := _steady_rate(folder / "pairs"), floor_s),
             **_stages(summary, config.pools),
             "times_own_cpu_once_started": _times_own_cpu(summary, steady),
-            **_foretold(foretold, size.measured, summary),
+            **_compare_estimate(estimated, size.calibration, summary),
             **watch.record(),
             "output_mb": output_mb,
         }
@@ -108,7 +115,7 @@ def main(
 def _make_photos(folder: Path, count: int, shape: tuple[int, int, int], full: bool) -> Path:
     faces = folder / "faces"
     config = SynthesisConfig(
-        num_identities=min(count, _MOST_IDENTITIES),
+        num_identities=min(count, _MAX_IDENTITIES),
         yaw={"kind": "uniform", "max_deg": 10},
         max_pitch_deg=5,
         photo_size=3 * shape[2] // 2,
@@ -127,7 +134,7 @@ def _make_photos(folder: Path, count: int, shape: tuple[int, int, int], full: bo
     for number in range(count):
         original = originals[number % len(originals)]
         photo = decode_photo(original.read_bytes())
-        # Red is depth in photos for the full-size network; only the others change.
+        # The full-size network reads depth from the red channel, so only the others change.
         light = np.array([1.0, *[1.0 - 0.01 * (number // len(originals))] * 2])
         lit = (photo * light).astype(np.uint8)
         data = encode_image(lit, "png" if full else "jpeg")
@@ -139,11 +146,11 @@ def _make_photos(folder: Path, count: int, shape: tuple[int, int, int], full: bo
 def _floor_s(
     folder: Path, weights: Path, precision: str, shape: tuple[int, int, int], count: int = 48
 ) -> float:
-    """Seconds a face that no arrangement of these parts can undercut on this machine."""
-    few = folder / "few"
-    few.mkdir()
+    """Returns the seconds per face that these stages need at least on this machine."""
+    sample = folder / "sample"
+    sample.mkdir()
     for path in sorted((folder / "photos").iterdir())[: 2 * count]:
-        (few / path.name).symlink_to(path)
+        (sample / path.name).symlink_to(path)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     gpus = torch.cuda.device_count()
@@ -151,7 +158,7 @@ def _floor_s(
     predictor = Predictor(network, InferenceConfig(precision=precision, compile=gpus > 0), 4)
     medians = {
         stage: statistics.median(values)
-        for stage, values in time_stages(str(few), predictor, shape).items()
+        for stage, values in time_stages(str(sample), predictor, shape).items()
     }
     torch.set_num_threads(threads)
     cores = len(os.sched_getaffinity(0))
@@ -162,7 +169,7 @@ def _floor_s(
 
 
 def _steady_rate(pairs: Path) -> float:
-    """Faces a second between a tenth and nine tenths of the files written."""
+    """Returns faces per second between a tenth and nine tenths of the files written."""
     parts = sorted(
         (pairs / "outcome=face").glob("*.parquet"), key=lambda path: path.stat().st_mtime
     )
@@ -181,8 +188,8 @@ def _rates(summary: GenerateSummary, steady: float, floor_s: float) -> dict[str,
         "pairs_a_second": summary.num_views / summary.seconds,
         "faces_a_second_once_started": steady,
         "floor_ms_a_face": 1000 * floor_s,
-        "share_of_floor": floor_s * summary.num_faces / summary.seconds,
-        "share_of_floor_once_started": floor_s * steady,
+        "fraction_of_floor": floor_s * summary.num_faces / summary.seconds,
+        "fraction_of_floor_once_started": floor_s * steady,
     }
 
 
@@ -194,7 +201,7 @@ def _stages(summary: GenerateSummary, pools: PoolConfig) -> dict[str, object]:
     }
     return {
         "actors": actors,
-        "busy_share": {
+        "busy_fraction": {
             name: use.busy_s / summary.seconds / actors[name]
             for name, use in summary.stages.items()
         },
@@ -208,21 +215,21 @@ def _stages(summary: GenerateSummary, pools: PoolConfig) -> dict[str, object]:
 
 
 def _times_own_cpu(summary: GenerateSummary, steady: float) -> float:
-    """Time of all cores for a photo, over what its stages spend of it themselves."""
+    """Returns the time of all cores per photo, divided by the CPU time of the stages themselves."""
     num_photos = summary.num_faces + sum(summary.rejects.values())
     photos_a_second = steady * num_photos / summary.num_faces
     own_s = sum(use.cpu_s / use.rows for use in summary.stages.values())
     return len(os.sched_getaffinity(0)) / photos_a_second / own_s
 
 
-def _foretold(
-    foretold: ScalingEstimate, measured: Calibration, summary: GenerateSummary
+def _compare_estimate(
+    estimated: ScalingEstimate, measured: Calibration, summary: GenerateSummary
 ) -> dict[str, object]:
-    seconds = foretold.seconds
+    seconds = estimated.seconds
     return {
-        "foretold_seconds": seconds,
-        "foretold_to_real": seconds / summary.seconds,
-        "foretold_held_back_by": foretold.bottleneck,
+        "estimated_seconds": seconds,
+        "estimated_to_real": seconds / summary.seconds,
+        "estimated_bottleneck": estimated.bottleneck,
         "engine_photos_a_second": measured.engine_rate,
     }
 

@@ -1,12 +1,12 @@
-"""Seconds a face of the whole ``generate``, against a plain script.
+"""Seconds per face of the whole ``generate``, compared with a plain script.
 
     python benchmarks/generate_speed.py --output runs/speed.json
 
-Full-size network (192 x 192 x 200), six views a face. The script and ``generate``
-take turns, so that a noisy machine disturbs both alike; ratios are within a turn.
-What a further face costs is the difference of a long run and a short one: the
-script's start is not counted either. Times with the start of Ray and its actors are
-reported beside it.
+Full-size network (192 x 192 x 200), six views per face. The script and ``generate``
+alternate, so that a noisy machine affects both alike; ratios are computed within a turn.
+The time of a further face is the difference of a long run and a short one, because the
+script's start is not counted either. Times that include the start of Ray and its actors
+are reported as well.
 """
 
 import json
@@ -46,7 +46,7 @@ YAWS_DEG = (-60, -40, -20, 20, 40, 60)
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto")
 @click.option("--output", default="runs/generate-speed.json", show_default=True)
 def main(num_faces: int, num_turns: int, precision: str, output: str) -> None:
-    """Times the script and generate in turns."""
+    """Times the script and ``generate`` alternately; prints and writes a record."""
     from benchmarks.plain_script import run_plain_script
     from rayboot.models import load_vrn
 
@@ -65,9 +65,9 @@ def main(num_faces: int, num_turns: int, precision: str, output: str) -> None:
         photos = folder / "photos"
         relief_photos(str(folder / "faces"), photos)
         weights = relief_vrn(folder / "vrn.safetensors")
-        few = _some_of(photos, folder / "few", num_faces // 4)
+        subset = _copy_first(photos, folder / "subset", num_faces // 4)
         network = load_vrn(weights).eval()
-        sample = sorted(few.glob("*.png"))[: max(4, num_faces // 12)]
+        sample = sorted(subset.glob("*.png"))[: max(4, num_faces // 12)]
         turns = []
         with connect():
             for turn in range(num_turns):
@@ -76,7 +76,7 @@ def main(num_faces: int, num_turns: int, precision: str, output: str) -> None:
                 )
                 short, long = (
                     _generate(source, weights, folder / f"{source.name}-{turn}", precision)
-                    for source in (few, photos)
+                    for source in (subset, photos)
                 )
                 shutil.rmtree(folder / f"script-{turn}")
                 turns.append(_compare(script, len(sample), short, long))
@@ -100,8 +100,8 @@ def main(num_faces: int, num_turns: int, precision: str, output: str) -> None:
     click.echo(json.dumps(record["median"], indent=1))
 
 
-def _some_of(photos: Path, folder: Path, count: int) -> Path:
-    """A folder with the first ``count`` of the photos."""
+def _copy_first(photos: Path, folder: Path, count: int) -> Path:
+    """Copies the first ``count`` photos and their landmarks to a folder, which is returned."""
     folder.mkdir()
     for photo in sorted(photos.glob("*.png"))[:count]:
         for file in (photo, photo.with_suffix(".t7")):
@@ -110,6 +110,8 @@ def _some_of(photos: Path, folder: Path, count: int) -> Path:
 
 
 class _Run(NamedTuple):
+    """Duration and output of a run of ``generate``."""
+
     seconds: float
     faces: int
     views: int
@@ -121,11 +123,11 @@ def _generate(photos: Path, weights: Path, output: Path, precision: str) -> _Run
         output=str(output),
         model=str(weights),
         inference={"precision": precision},
-        # Every face with the same six views, as the script has them.
+        # Every face gets the same six views as in the script.
         selection={"max_yaw_deg": 90, "max_pitch_deg": 90, "min_confidence": 0},
         views={"preset": "large", "both_sides_within_deg": 90, "max_gaze_deg": 89},
         max_clipped=1.0,
-        # Of one thread each; on two cores they take turns with the renderers.
+        # One thread each; on two cores the networks share them with the renderers.
         pools={"num_reconstruct_actors": 2, "num_render_actors": 2, "batch_size": 4}
         | {"reconstruct_cpus": 0.5, "render_cpus": 0.5},
     )

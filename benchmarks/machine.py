@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""Description of the machine and the code that are measured."""
 
 import os
 import subprocess
@@ -12,13 +12,13 @@ __all__ = ["commit", "describe_machine"]
 
 
 def commit() -> str:
-    """Of the checkout that is timed; empty outside of one."""
+    """Returns the commit of the checkout that is measured; "" outside of a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def describe_machine() -> dict[str, object]:
-    """Processor, cores, memory and the precision that networks run in by default."""
+    """Returns processor, cores, memory, GPUs and the default precision of networks."""
     lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

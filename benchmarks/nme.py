@@ -1,9 +1,10 @@
-"""How many faces a second are compared, ICP included, by a process on every core.
+"""Rate of the NME with ICP: faces per second with one process per core.
 
-python benchmarks/nme.py                      # both directions too, and what decides the time
+python benchmarks/nme.py
 
-Predictions are full-size volumes' surfaces (some 70,000 vertices), truths the front of other made
-heads, subdivided to some 28,000; each truth lies turned and shifted beside the prediction.
+Predictions are surfaces of full-size volumes (about 70,000 vertices). Ground truths are the fronts
+of other synthetic heads, subdivided to about 28,000 vertices, rotated and shifted. Both directions
+of the distance are timed.
 """
 
 import json
@@ -20,7 +21,7 @@ import trimesh
 from scipy import ndimage
 
 from benchmarks.machine import commit, describe_machine
-from rayboot.data.ground_truth import decode_vertices, read_topology, truth_table
+from rayboot.data.ground_truth import decode_vertices, read_topology, read_truth
 from rayboot.evaluate.metrics.nme import Comparison
 from rayboot.evaluate.protocol import Direction, Protocol
 from rayboot.geometry.camera import rotation_yaw_pitch
@@ -35,7 +36,7 @@ SIZE, SLICES = 192, 200
 
 
 class Case(NamedTuple):
-    """A reconstruction beside a true face, px, and the true outer eye distance."""
+    """A predicted and a true face, px, and the true outer eye distance."""
 
     predicted: Mesh
     truth: Mesh
@@ -43,12 +44,14 @@ class Case(NamedTuple):
 
 
 _CASES: list[Case] = []
-"""Filled before processes are forked, so that nothing is sent to them."""
+"""Cases to compare; filled before processes are forked, so that nothing is sent to them."""
 
 
 @click.command()
-@click.option("--faces", "num_faces", default=8, show_default=True, help="Different ones.")
-@click.option("--repeats", default=6, show_default=True, help="Of each, in a turn.")
+@click.option(
+    "--faces", "num_faces", default=8, show_default=True, help="Number of different faces."
+)
+@click.option("--repeats", default=6, show_default=True, help="Comparisons per face and turn.")
 @click.option("--turns", default=5, show_default=True)
 def main(num_faces: int, repeats: int, turns: int) -> None:
     """Prints one JSON object."""
@@ -64,9 +67,9 @@ def main(num_faces: int, repeats: int, turns: int) -> None:
     }
     context = multiprocessing.get_context("fork")
     for direction in DIRECTIONS:
-        work = [(place, direction) for place in range(num_faces)] * repeats
+        work = [(index, direction) for index in range(num_faces)] * repeats
         with context.Pool(num_processes) as pool:
-            pool.map(_compare, range(num_processes), chunksize=1)
+            pool.map(_warm_up, range(num_processes), chunksize=1)
             rates = []
             for _ in range(turns):
                 started = time.perf_counter()
@@ -81,19 +84,19 @@ def main(num_faces: int, repeats: int, turns: int) -> None:
 
 
 def make_cases(num_faces: int) -> list[Case]:
-    """Each face's own volume against the face of the next one."""
+    """Returns each face's own volume with the mesh of the next face as ground truth."""
     with tempfile.TemporaryDirectory() as folder:
         config = SynthesisConfig(
             num_identities=num_faces, crop_size=SIZE, slices=SLICES, photo_size=96, seed=3
         )
         synthesize(config, folder, num_workers=1)
-        rows, faces = truth_table(folder).to_pylist(), read_topology(folder)
+        rows, faces = read_truth(folder).to_pylist(), read_topology(folder)
     cases = []
     for row, other in zip(rows, rows[1:] + rows[:1], strict=True):
         bits = unpack_occupancy(row["occupancy"], tuple(row["shape"]))
         soft = ndimage.gaussian_filter(bits.astype(np.float32), (2, 1, 1))
-        turn = rotation_yaw_pitch(*np.radians((row["yaw_deg"] - other["yaw_deg"] + 3, 2.0)))
-        vertices = decode_vertices(other["vertices"]) @ turn.T + [2.0, -1.0, 5.0]
+        rotation = rotation_yaw_pitch(*np.radians((row["yaw_deg"] - other["yaw_deg"] + 3, 2.0)))
+        vertices = decode_vertices(other["vertices"]) @ rotation.T + [2.0, -1.0, 5.0]
         truth = Mesh(vertices, faces)
         for _ in range(2):
             truth = Mesh(*map(np.asarray, trimesh.remesh.subdivide(truth.vertices, truth.faces)))
@@ -101,14 +104,14 @@ def make_cases(num_faces: int) -> list[Case]:
     return cases
 
 
-def _compare(_: int) -> None:
-    """Warms a process up."""
+def _warm_up(_: int) -> None:
+    """Runs one small comparison, so that a process has loaded everything."""
     Comparison(np.random.default_rng(0).normal(size=(500, 3)), np.eye(3), 1.0).nme("none")
 
 
 def _compare_case(work: tuple[int, Direction]) -> float:
-    place, direction = work
-    case, protocol = _CASES[place], Protocol(direction=direction)
+    index, direction = work
+    case, protocol = _CASES[index], Protocol(direction=direction)
     return Comparison(case.predicted, case.truth, case.interocular, protocol).nme("icp")
 
 

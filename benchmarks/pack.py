@@ -1,10 +1,10 @@
-"""Photos as loose files against the same photos packed: seconds to list and to fetch them.
+"""Loose photos compared with packed ones: time to list and to fetch them.
 
     python benchmarks/pack.py [--num-photos 5000]
 
-On a local disk, and on an S3 server on this machine, where a request costs the least that it
-ever will: over a network loose files are slower still. Fetched are bytes and landmarks, by
-one reader as ``generate`` has several; decoding is not part of it.
+On a local disk, and on an S3 server on this machine, where a request takes as little time as
+possible: over a network loose files are slower still. One reader fetches bytes and landmarks;
+``generate`` has several. Decoding is not included.
 """
 
 import json
@@ -26,15 +26,15 @@ from rayboot.pipeline.synthesize import synthesize
 from rayboot.synthesis import SynthesisConfig
 from tests.s3 import S3Server
 
-_BATCH = 16
-"""Photos that a reader fetches at once, as in a run."""
+_BATCH_ROWS = 16
+"""Photos that a reader fetches concurrently, as in a run."""
 
 
 @click.command()
 @click.option("--num-photos", default=5000, show_default=True)
 @click.option("--output", default="runs/pack.json", show_default=True)
 def main(num_photos: int, output: str) -> None:
-    """Packs and fetches; prints and writes a record."""
+    """Packs and fetches photos; prints and writes a record."""
     with tempfile.TemporaryDirectory(prefix="rayboot-pack-") as name:
         folder = Path(name)
         loose = _make_photos(folder, num_photos)
@@ -61,7 +61,7 @@ def main(num_photos: int, output: str) -> None:
 
 
 def _make_photos(folder: Path, count: int) -> Path:
-    """Photos of 256 px, 64 pictures over and over."""
+    """Writes ``count`` photos of 256 px, which repeat 64 images."""
     config = SynthesisConfig(num_identities=64, photo_size=256, seed=7)
     synthesize(config, str(folder / "faces"))
     originals = sorted((folder / "faces/Synthetic-3D").glob("*.jpg"))
@@ -69,11 +69,11 @@ def _make_photos(folder: Path, count: int) -> Path:
     loose.mkdir()
     for number in range(count):
         original = originals[number % len(originals)]
-        # Bytes after a picture's end change its content, not the picture.
+        # Bytes after the end of the JPEG data change the file, but not the image.
         data = original.read_bytes() + number.to_bytes(4, "big")
         (loose / f"{number:07d}.jpg").write_bytes(data)
-        marks = original.with_suffix(".t7").read_bytes()
-        (loose / f"{number:07d}.t7").write_bytes(marks)
+        landmarks = original.with_suffix(".t7").read_bytes()
+        (loose / f"{number:07d}.t7").write_bytes(landmarks)
     return loose
 
 
@@ -97,10 +97,10 @@ def _compare(loose: str, packed: str) -> dict[str, float]:
 def _fetch_rate(listing: pa.Table) -> float:
     fetcher = PhotoFetcher()
     started, count = time.perf_counter(), 0
-    for start in range(0, len(listing), _BATCH):
-        batch = fetcher.fetch(listing.slice(start, _BATCH).to_pylist())
+    for start in range(0, len(listing), _BATCH_ROWS):
+        batch = fetcher.fetch(listing.slice(start, _BATCH_ROWS).to_pylist())
         if any(isinstance(photo, FaceRejectedError) for photo in batch):
-            raise click.ClickException("a photo is gone")
+            raise click.ClickException("a listed photo could not be fetched")
         count += len(batch)
     return count / (time.perf_counter() - started)
 

@@ -1,9 +1,9 @@
-"""The same work in the obvious way: one process, one face after the other.
+"""A plain script that does the work of ``generate``: one process, one face after the other.
 
-The network as published (eager, float32), scikit-image's isosurface of the whole
+It uses the network as published (eager, float32), scikit-image's isosurface of the whole
 volume, axes from the covariance, colours by projection, a new renderer for every
-view, and, as the paper's description suggests, every view's rotated volume
-written beside its picture.
+view, and, as the paper's description suggests, writes the rotated volume of every view
+with its image.
 """
 
 import time
@@ -31,14 +31,14 @@ _STEPS = ("read", "network", "surface", "pose and colours", "render", "rotate an
 def run_plain_script(
     network: VRN, photos: Sequence[Path], yaws_deg: Sequence[float], output: Path, volumes: bool
 ) -> dict[str, float]:
-    """Seconds of each step, all faces together.
+    """Processes the photos and returns the seconds of each step, all faces together.
 
     Args:
-        network: of 192 px.
-        photos: with a ``.t7`` beside each.
-        yaws_deg: the views.
-        output: folder.
-        volumes: whether rotated volumes are made and written.
+        network: network for crops of 192 px.
+        photos: photos, each with its landmarks in a ``.t7`` file of the same name.
+        yaws_deg: yaws of the views.
+        output: folder to write to.
+        volumes: whether rotated volumes are computed and written.
     """
     spent: dict[str, float] = dict.fromkeys(_STEPS, 0.0)
     output.mkdir(parents=True, exist_ok=True)
@@ -70,13 +70,13 @@ def run_plain_script(
         clock.stop("pose and colours")
         for index, yaw_deg in enumerate(yaws_deg):
             rotation = rotation_yaw_pitch(np.radians(yaw_deg), 0.0)
-            picture = _render(mesh, image, rotation)
+            view = _render(mesh, image, rotation)
             clock.stop("render")
             if volumes:
-                turned = _rotate(volume, rotation)
-                np.savez_compressed(output / f"{path.stem}-{index}.npz", volume=turned)
+                rotated = _rotate(volume, rotation)
+                np.savez_compressed(output / f"{path.stem}-{index}.npz", volume=rotated)
                 clock.stop("rotate and write")
-            Image.fromarray(picture).save(output / f"{path.stem}-{index}.png")
+            Image.fromarray(view).save(output / f"{path.stem}-{index}.png")
             clock.stop("save")
         np.savez_compressed(output / f"{path.stem}.npz", volume=volume >= 0.5)
         clock.stop("save")
@@ -84,6 +84,8 @@ def run_plain_script(
 
 
 class _Clock:
+    """Adds the time since the last call to the step that ended."""
+
     def __init__(self, spent: dict[str, float]) -> None:
         self._spent, self._last = spent, time.perf_counter()
 
@@ -119,7 +121,7 @@ def _render(mesh: trimesh.Trimesh, image: np.ndarray, rotation: np.ndarray) -> n
 
 
 def _rotate(volume: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    # Indices are slice, row, column, two slices to a pixel.
+    # Indices are slice, row, column; there are two slices per pixel.
     axes = np.array([[0, 0, 2.0], [0, -1.0, 0], [1.0, 0, 0]])
     forward = axes @ rotation @ np.linalg.inv(axes)
     inverse = np.linalg.inv(forward)

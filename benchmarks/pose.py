@@ -1,6 +1,6 @@
 """Errors of the estimated pose on synthetic heads, in degrees: ``python benchmarks/pose.py``.
 
-The heads of ``tests/synthesis/test_truth.py``, on the surface as it is drawn.
+The heads are those of ``tests/synthesis``; the pose is estimated on the surface that is rendered.
 """
 
 import click
@@ -16,7 +16,7 @@ DEPTHS = (50, 65, 85)
 @click.command()
 @click.option("--num-heads", default=24, show_default=True)
 def main(num_heads: int) -> None:
-    """Prints median and 95th percentile by depth of the solid."""
+    """Prints median and 95th percentile of the errors by depth of the solid."""
     for depth in DEPTHS:
         errors = []
         for identity in range(num_heads):

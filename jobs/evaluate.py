@@ -1,4 +1,4 @@
-"""``rayboot evaluate`` as a Ray job's entry point: ``python jobs/evaluate.py --config F``."""
+"""Entry point of ``rayboot evaluate`` for Ray jobs: ``python jobs/evaluate.py [OPTIONS]``."""
 
 import sys
 

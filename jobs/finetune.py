@@ -1,4 +1,4 @@
-"""``rayboot finetune`` as a Ray job's entry point: ``python jobs/finetune.py --config F``."""
+"""Entry point of ``rayboot finetune`` for Ray jobs: ``python jobs/finetune.py [OPTIONS]``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""``rayboot generate`` as a Ray job's entry point: ``python jobs/generate.py --config F``."""
+"""Entry point of ``rayboot generate`` for Ray jobs: ``python jobs/generate.py [OPTIONS]``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""``rayboot reconstruct`` as a Ray job's entry point: ``python jobs/reconstruct.py --config F``."""
+"""Entry point of ``rayboot reconstruct`` for Ray jobs: ``python jobs/reconstruct.py [OPTIONS]``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""``rayboot round`` as a Ray job's entry point: ``python jobs/round.py --config F``."""
+"""Entry point of ``rayboot round`` for Ray jobs: ``python jobs/round.py [OPTIONS]``."""
 
 import sys
 

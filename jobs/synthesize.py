@@ -1,4 +1,4 @@
-"""``rayboot synthesize`` as a Ray job's entry point: ``python jobs/synthesize.py --config F``."""
+"""Entry point of ``rayboot synthesize`` for Ray jobs: ``python jobs/synthesize.py [OPTIONS]``."""
 
 import sys
 

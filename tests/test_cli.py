@@ -11,7 +11,7 @@ from ray.train import WorkerGroupError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 
 from rayboot import __version__, cli
-from rayboot.diagnostics import support_bundle as bundle
+from rayboot.diagnostics import support_bundle
 from rayboot.diagnostics.doctor import Check
 from rayboot.errors import FaceRejectedError, RaybootError, RequestError
 from rayboot.submission.prepare import TASKS
@@ -27,7 +27,7 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> click.Command:
     """The command line with one more command, ``fail KIND``."""
 
     class WorkerError(Exception):
-        """Stands for Ray's own: the worker's error in ``cause``, its traceback as text."""
+        """Imitates Ray's error: the worker's error in ``cause``, its traceback as text."""
 
         def __init__(self, cause: Exception) -> None:
             super().__init__("Traceback (most recent call last):\n ...")
@@ -42,7 +42,7 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> click.Command:
             "Traceback ...",
             {1: UserExceptionWithTraceback(RequestError("no val face"), "Traceback ...")},
         ),
-        "login": RaybootError("http://me:hunter2@host is away"),
+        "login": RaybootError("http://me:hunter2@host is unavailable"),
         "bug": ZeroDivisionError("division by zero"),
     }
 
@@ -83,13 +83,13 @@ def test_debug_shows_the_traceback(raising: click.Command) -> None:
     assert "RequestError" in result.stderr
 
 
-def test_a_broken_program_raises(raising: click.Command) -> None:
+def test_an_unexpected_error_is_raised(raising: click.Command) -> None:
     result = CliRunner().invoke(raising, ["fail", "bug"])
     assert isinstance(result.exception, ZeroDivisionError)
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"], ["doctor", "--nonsense"]])
-def test_an_unknown_word_is_a_wrong_request(arguments: list[str]) -> None:
+def test_an_unknown_command_or_option_is_a_wrong_request(arguments: list[str]) -> None:
     result = CliRunner().invoke(cli.main, arguments)
     assert result.exit_code == 2
     assert "onsense" in result.stderr
@@ -97,7 +97,7 @@ def test_an_unknown_word_is_a_wrong_request(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(cli.main.commands))
-def test_every_command_says_what_it_does(name: str) -> None:
+def test_every_command_has_a_help_text(name: str) -> None:
     result = CliRunner().invoke(cli.main, [name, "--help"])
     assert result.exit_code == 0
     assert (cli.main.commands[name].help or "").endswith(".")
@@ -114,22 +114,35 @@ def test_commands_that_need_a_config_refuse_a_missing_one(tmp_path: Path) -> Non
         assert result.stderr.count("\n") == 1
 
 
-def test_the_version_is_the_packages() -> None:
+@pytest.mark.egl
+def test_pretrain_prints_nothing_but_the_weights_to_stdout(
+    synthetic_set: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "pretrain.yaml"
+    config.write_text(f"data: {synthetic_set}\noutput: {tmp_path}\noptimizer: {{num_epochs: 1}}\n")
+    done = CliRunner().invoke(cli.main, ["pretrain", "--config", str(config)])
+    assert (done.exit_code, done.stdout) == (0, f"{tmp_path / 'vrn.safetensors'}\n"), done.output
+    assert (tmp_path / "vrn.safetensors").exists()
+
+
+def test_the_version_is_that_of_the_package() -> None:
     result = CliRunner().invoke(cli.main, ["--version"])
     assert result.stdout == f"rayboot, version {__version__}\n"
 
 
-def test_help_comes_at_once() -> None:
+def test_help_is_fast() -> None:
     started = time.monotonic()
-    code = "from rayboot.cli import main; main(['--help'])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    command = [sys.executable, "-m", "rayboot", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0
     assert "doctor" in done.stdout
-    # Half a second unloaded; Ray or PyTorch alone would take longer than this.
+    # Half a second on an idle machine; importing Ray or PyTorch alone takes longer than the limit.
     assert time.monotonic() - started < 3
 
 
-def test_an_interrupted_run_says_the_command_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_prints_the_command_that_resumes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def interrupt(**options: object) -> None:
         raise KeyboardInterrupt
 
@@ -137,7 +150,7 @@ def test_an_interrupted_run_says_the_command_to_go_on(monkeypatch: pytest.Monkey
     arguments = ["generate", "--config", "my configs/a.yaml", "--output", "pairs"]
     result = CliRunner().invoke(cli.main, arguments)
     assert result.exit_code == 130
-    expected = "to go on: rayboot generate --config 'my configs/a.yaml' --output pairs\n"
+    expected = "resume with: rayboot generate --config 'my configs/a.yaml' --output pairs\n"
     assert result.stderr.endswith(expected)
 
 
@@ -149,12 +162,12 @@ def test_an_interrupted_run_says_the_command_to_go_on(monkeypatch: pytest.Monkey
         (["--config", "x.yaml", "--input", "photos"], "--experiment robustness"),
     ],
 )
-def test_an_evaluation_that_lacks_something_is_refused(arguments: list[str], word: str) -> None:
+def test_an_incomplete_evaluation_request_is_refused(arguments: list[str], word: str) -> None:
     done = CliRunner().invoke(cli.main, ["evaluate", *arguments])
     assert done.exit_code == 2 and word in done.output
 
 
-def test_submit_offers_the_tasks_that_can_be_sent() -> None:
+def test_submit_offers_all_tasks() -> None:
     (task, *_) = cli.main.commands["submit"].params
     assert isinstance(task.type, click.Choice)
     assert tuple(task.type.choices) == tuple(TASKS)
@@ -165,7 +178,7 @@ def test_submit_offers_the_tasks_that_can_be_sent() -> None:
     ("kind", "level", "words"),
     [
         ("request", "ERROR", "input photos/ does not exist; give --input an existing URI"),
-        ("login", "ERROR", "http://***@host is away"),
+        ("login", "ERROR", "http://***@host is unavailable"),
         ("bug", "CRITICAL", "division by zero"),
     ],
 )
@@ -174,7 +187,7 @@ def test_errors_are_log_lines_where_logs_are_json(
 ) -> None:
     environment = {"RAYBOOT_LOG_FORMAT": "json"}
     for name in ("TQDM_DISABLE", "MLFLOW_CONFIGURE_LOGGING"):
-        monkeypatch.setenv(name, "")  # whatever the command sets is taken back
+        monkeypatch.setenv(name, "")  # restores what the command sets
     result = CliRunner().invoke(raising, ["fail", kind], env=environment)
     assert result.exit_code == (2 if kind == "request" else 1)
     (line,) = [json.loads(text) for text in result.stderr.splitlines()]
@@ -186,14 +199,16 @@ def test_errors_are_log_lines_where_logs_are_json(
 def test_a_login_in_an_error_is_not_shown(raising: click.Command) -> None:
     for arguments in (["fail", "login"], ["--debug", "fail", "login"]):
         result = CliRunner().invoke(raising, arguments)
-        assert "rayboot: http://***@host is away" in result.stderr
+        assert "rayboot: http://***@host is unavailable" in result.stderr
         assert "hunter2" not in result.output
 
 
-def test_a_support_bundle_says_what_is_in_it(
+def test_support_bundle_prints_its_contents(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundle, "diagnose", lambda needs: iter([Check("Ray", "ok", "here")]))
+    monkeypatch.setattr(
+        support_bundle, "diagnose", lambda requirements: iter([Check("Ray", "ok", "starts")])
+    )
     (tmp_path / "run").mkdir()
     (tmp_path / "run/round.json").write_text("{}")
     out = tmp_path / "b.tar.gz"

@@ -1,4 +1,4 @@
-"""Every file under configs/ is taken by the command that configs/README.md names for it."""
+"""Every file in configs/ is accepted by the command that configs/README.md names for it."""
 
 import re
 from pathlib import Path
@@ -17,8 +17,8 @@ from rayboot.train.training_config import FinetuneConfig, PretrainConfig
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 NAMES = sorted(path.name for path in CONFIGS.glob("*.yaml"))
 
-# By how a name begins, or the whole of it.
-KINDS: dict[str, type[FrozenConfig]] = {
+# Class by the beginning of a file name.
+CONFIG_TYPES: dict[str, type[FrozenConfig]] = {
     "evaluate-": EvaluateConfig,
     "finetune-": FinetuneConfig,
     "generate-": GenerateConfig,
@@ -32,9 +32,11 @@ KINDS: dict[str, type[FrozenConfig]] = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_config_is_taken_by_its_command(name: str) -> None:
-    (kind,) = (kind for start, kind in KINDS.items() if name.startswith(start))
-    load_config(kind, CONFIGS / name)
+def test_a_config_is_accepted_by_its_command(name: str) -> None:
+    (config_type,) = (
+        config_type for start, config_type in CONFIG_TYPES.items() if name.startswith(start)
+    )
+    load_config(config_type, CONFIGS / name)
 
 
 def test_all_configs_are_listed() -> None:
@@ -45,7 +47,7 @@ def test_all_configs_are_listed() -> None:
 def test_the_round_on_ls3d_w_is_the_papers() -> None:
     paper = load_config(RoundConfig, CONFIGS / "paper.yaml")
     cluster = load_config(RoundConfig, CONFIGS / "round-ls3d-w.yaml")
-    # Where things lie, and how many do the work.
+    # Locations and the sizes of pools may differ.
     assert cluster.evaluation.datasets.keys() == paper.evaluation.datasets.keys()
     same = {
         "photos": paper.photos,

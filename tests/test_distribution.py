@@ -57,8 +57,8 @@ def test_the_wheel_runs_without_the_checkout(distributions: Path, tmp_path: Path
         wheel.extractall(tmp_path)
     code = (
         "import rayboot; from rayboot.models import load_network;"
-        "from rayboot.registry.registration import resolve_weights;"
-        "print(rayboot.__file__, load_network(resolve_weights('builtin:compact')).config.slices)"
+        "from rayboot.registry.resolve import resolve_model;"
+        "print(rayboot.__file__, load_network(resolve_model('builtin:compact').path).config.slices)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

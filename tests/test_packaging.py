@@ -14,7 +14,7 @@ from tests.test_architecture import FILES, imported_modules
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
-# Where a package's import has another name.
+# Import names of packages that have another name.
 IMPORT_NAMES = {
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
@@ -22,9 +22,9 @@ IMPORT_NAMES = {
     "pyyaml": "yaml",
     "scikit-image": "skimage",
 }
-# Declared though no statement imports them.
+# Declared although no statement imports them.
 INDIRECT = {
-    "psutil": "MLflow's system metrics read the machine through it",
+    "psutil": "MLflow reads system metrics through it",
     "s3fs": "fsspec opens s3:// through it",
 }
 
@@ -44,17 +44,17 @@ def import_names(needed: list[Requirement]) -> set[str]:
 
 
 def third_party_imports() -> set[str]:
-    found = set()
+    modules = set()
     for path in FILES:
         relative = path.relative_to(ROOT)
         if relative.parts[0] == "rayboot":
-            modules = imported_modules(path.read_text("utf-8"), relative.parts[:-1])
-            found |= {name.split(".")[0] for _, name in modules}
-    return found - set(sys.stdlib_module_names) - {"rayboot"}
+            imported = imported_modules(path.read_text("utf-8"), relative.parts[:-1])
+            modules |= {name.split(".")[0] for _, name in imported}
+    return modules - set(sys.stdlib_module_names) - {"rayboot"}
 
 
 def test_constraints_hold_for_every_index_and_device() -> None:
-    # A local tag (+cpu), a hash, a marker or a host would tie them to one machine.
+    # A local tag (+cpu), a hash, a marker or a host would make them specific to one machine.
     for name, version in pins().items():
         assert re.fullmatch(r"[a-z0-9-]+", name), name
         assert re.fullmatch(r"[0-9][0-9a-z.]*", version), (name, version)
@@ -71,16 +71,16 @@ def test_every_dependency_has_a_fitting_pin() -> None:
         assert Version(pin) in requirement.specifier, f"{requirement} excludes {pin}"
 
 
-def test_what_is_imported_is_declared() -> None:
+def test_imported_packages_are_declared() -> None:
     extras = PROJECT["optional-dependencies"]
     declared = import_names(requirements(PROJECT["dependencies"] + extras["detect"]))
     assert third_party_imports() <= declared
 
 
-def test_what_is_declared_is_imported() -> None:
+def test_declared_packages_are_imported() -> None:
     declared = import_names(requirements(PROJECT["dependencies"]))
     unused = declared - third_party_imports() - set(INDIRECT)
-    assert not unused, f"drop from pyproject.toml what nothing imports: {sorted(unused)}"
+    assert not unused, f"remove from pyproject.toml what nothing imports: {sorted(unused)}"
 
 
 def test_shipped_files_stay_small() -> None:

@@ -1,6 +1,6 @@
-"""The command line: reads a config, calls one function, prints where the result is.
+"""The command line: each command reads a config, calls one function and prints its result.
 
-Everything a command needs is imported inside it, so that ``rayboot --help`` loads
+What a command needs is imported inside the command, so that ``rayboot --help`` loads
 neither Ray nor PyTorch. Results go to stdout, logs to stderr. Exit status: 0 done,
 1 the run failed, 2 the request was wrong.
 """
@@ -13,17 +13,15 @@ import click
 
 from rayboot import __version__
 from rayboot.cli import cluster_commands, data_commands, model_commands, training_commands
-from rayboot.cli.group import Commands
+from rayboot.cli.group import CommandGroup
 from rayboot.logs import FORMAT_VARIABLE, logging_to_stderr
 
 __all__ = ["main"]
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="rayboot")
-@click.option(
-    "--debug", is_flag=True, help="Show the traceback of an error, and rejects as they come."
-)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error, and every reject.")
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
@@ -31,7 +29,7 @@ __all__ = ["main"]
     show_default=True,
     envvar=FORMAT_VARIABLE,
     show_envvar=True,
-    help="Of what goes to stderr.",
+    help="Format of the lines on stderr.",
 )
 @click.pass_context
 def main(context: click.Context, debug: bool, log_format: Literal["text", "json"]) -> None:
@@ -40,15 +38,15 @@ def main(context: click.Context, debug: bool, log_format: Literal["text", "json"
     command = context.invoked_subcommand or ""
     context.with_resource(logging_to_stderr(log_format, command, level))
     if log_format == "json":
-        # Read when MLflow is imported: its own handler writes text.
+        # MLflow reads this when it is imported; its own handler would write text.
         os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
-        # Read when tqdm is imported: bars are no log lines.
+        # tqdm reads this when it is imported; progress bars are no log lines.
         os.environ.setdefault("TQDM_DISABLE", "1")
         logging.getLogger("mlflow").setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 
-# In the order of a user's work, not of the alphabet.
+# In the order in which a user needs them, which `rayboot --help` keeps.
 for _command in (
     training_commands.demo,
     cluster_commands.doctor,
@@ -57,6 +55,7 @@ for _command in (
     data_commands.plan,
     data_commands.generate,
     data_commands.preview,
+    training_commands.pretrain,
     training_commands.finetune,
     training_commands.evaluate,
     training_commands.run_round,

@@ -1,4 +1,4 @@
-"""Commands about the machines that runs are on."""
+"""Commands that check machines and services, and that use remote clusters."""
 
 import sys
 from pathlib import Path
@@ -11,31 +11,35 @@ from rayboot.errors import RaybootError, RequestError
 
 __all__ = ["doctor", "submit", "support_bundle"]
 
-_TASKS = ("synthesize", "plan", "generate", "finetune", "evaluate", "round", "reconstruct")
+_TASKS = (
+    *("synthesize", "pack", "plan", "generate", "pretrain", "finetune", "evaluate", "round"),
+    "reconstruct",
+)
+"""Names of :data:`rayboot.submission.prepare.TASKS`, which is imported only when needed."""
 
 
 @click.command()
-@optional_config("Check what this run needs; without it, what a demo on this machine needs.")
+@optional_config("YAML of the run to check for; by default the demo on this machine.")
 def doctor(config_path: Path | None) -> None:
-    """Check what a run needs, with a remedy for each failure."""
+    """Check what a run needs, and print a remedy for each failure."""
     from rayboot.diagnostics.doctor import diagnose, format_check, read_requirements
 
-    failed = 0
+    num_failed = 0
     for check in diagnose(read_requirements(config_path)):
         click.echo(format_check(check))
-        failed += check.status == "FAIL"
-    if failed:
-        raise RaybootError(f"{failed} of the checks failed; each has its remedy above")
+        num_failed += check.status == "FAIL"
+    if num_failed:
+        raise RaybootError(f"{num_failed} of the checks failed; see the remedy below each")
 
 
 @click.command("support-bundle")
-@optional_config("YAML of the run; it goes into the bundle without secrets.")
+@optional_config("YAML of the run; it is included without secrets.")
 @click.option(
     "--run",
     "runs",
     multiple=True,
     metavar="URI",
-    help="What a generate, finetune or round wrote; may be given several times.",
+    help="Output of generate, finetune or round; may be given several times.",
 )
 @click.option(
     "--out",
@@ -43,33 +47,35 @@ def doctor(config_path: Path | None) -> None:
     default=Path("rayboot-support.tar.gz"),
     show_default=True,
     metavar="FILE",
-    help="The bundle.",
+    help="Where to write the bundle.",
 )
 def support_bundle(config_path: Path | None, runs: tuple[str, ...], out: Path) -> None:
-    """Collect what helps to find a fault in one file, without secrets and photographs."""
-    from rayboot.diagnostics import write_bundle
+    """Collect what explains a failure in one file, without secrets and photos."""
+    from rayboot.diagnostics import write_support_bundle
 
-    bundle = write_bundle(out, config_path, runs)
+    bundle = write_support_bundle(out, config_path, runs)
     for name, (count, size) in bundle.summary().items():
         print_note(f"{size:>9} bytes  {name}{f' ({count} files)' if name.endswith('/') else ''}")
-    for name, why in sorted(bundle.missing.items()):
-        print_note(f"missing: {name}: {why}")
+    for name, reason in sorted(bundle.missing.items()):
+        print_note(f"missing: {name}: {reason}")
     click.echo(bundle.path)
 
 
 @click.command()
 @click.argument("task", type=click.Choice(_TASKS), required=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@optional_config("YAML of the run; it travels with the job.")
-@click.option("--address", required=True, metavar="URL", help="Of the dashboard: http://HOST:8265.")
+@optional_config("YAML of the run; it is copied to the job.")
+@click.option("--address", required=True, metavar="URL", help="Dashboard: http://HOST:8265.")
 @click.option(
-    "--env", "environment", multiple=True, metavar="NAME=VALUE", help="For the job; no secrets."
+    "--env",
+    "environment",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Variable of the job; no secrets.",
 )
-@click.option(
-    "--follow", "job", metavar="JOB", help="Show the log of a job that runs already, to its end."
-)
-@click.option("--no-wait", is_flag=True, help="Print the job's id and leave.")
-@click.option("--allow-open-cluster", is_flag=True, help="Take a cluster that asks for no token.")
+@click.option("--follow", "job", metavar="JOB", help="Follow the log of a submitted job.")
+@click.option("--no-wait", is_flag=True, help="Print the job's id and return at once.")
+@click.option("--allow-open-cluster", is_flag=True, help="Accept a cluster that requires no token.")
 def submit(
     task: str | None,
     arguments: tuple[str, ...],
@@ -80,17 +86,15 @@ def submit(
     no_wait: bool,
     allow_open_cluster: bool,
 ) -> None:
-    """Run TASK as a job on a Ray cluster; what TASK takes besides goes after --."""
+    """Run TASK as a job on a Ray cluster; further arguments of TASK follow after --."""
     from rayboot.submission import prepare_submission, submit_job
     from rayboot.submission.prepare import require_cluster
 
     if (task is None) == (job is None):
-        raise RequestError("submit needs a TASK, or --follow JOB, and not both")
+        raise RequestError("submit needs either a TASK or --follow JOB")
     if task is None:
         require_cluster(address, allow_open=allow_open_cluster)
     else:
-        if config_path is None:
-            raise RequestError(f"submit {task} needs --config FILE")
         submission = prepare_submission(
             task,
             config_path,
@@ -110,13 +114,13 @@ def submit(
 
 
 def _follow(address: str, job: str) -> int:
-    """The job's exit status; Ctrl-C asks whether to stop it, and leaves it running if not."""
+    """Prints the job's log and returns its exit status; Ctrl-C asks whether to stop the job."""
     from rayboot.submission.job import follow_job, stop_job
 
     try:
         return follow_job(address, job, lambda text: click.echo(text, nl=False))
     except KeyboardInterrupt:
-        again = f"rayboot submit --follow {job} --address {address}"
+        command = f"rayboot submit --follow {job} --address {address}"
         try:
             stop = click.confirm(f"\nstop the job {job}?", err=True)
         except click.Abort:
@@ -125,5 +129,5 @@ def _follow(address: str, job: str) -> int:
             stop_job(address, job)
             print_note(f"{job} is being stopped")
         else:
-            print_note(f"{job} runs on; to see it again: {again}")
+            print_note(f"{job} continues; follow it again with: {command}")
         return 130

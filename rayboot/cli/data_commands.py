@@ -1,4 +1,4 @@
-"""Commands that make data: faces, packed photographs, pairs."""
+"""Commands that make data sets: synthetic faces, packed photos, pairs."""
 
 from pathlib import Path
 
@@ -19,10 +19,10 @@ __all__ = ["generate", "pack", "plan", "preview", "synthesize"]
 @click.command()
 @config_option
 @click.option(
-    "--output", "output_uri", required=True, metavar="URI", help="Where the set is written."
+    "--output", "output_uri", required=True, metavar="URI", help="Where to write the data set."
 )
 def synthesize(config_path: Path, output_uri: str) -> None:
-    """Make faces with known 3D shape, in the layout of a real data set."""
+    """Synthesise faces with known 3D shape, in the layout of a real data set."""
     from rayboot.config import load_config
     from rayboot.io.storage import require_writable
     from rayboot.pipeline.synthesize import synthesize
@@ -35,12 +35,12 @@ def synthesize(config_path: Path, output_uri: str) -> None:
 
 
 @click.command()
-@click.option("--input", "inputs", multiple=True, required=True, metavar="URI", help="Photographs.")
+@click.option("--input", "inputs", multiple=True, required=True, metavar="URI", help="Photos.")
 @click.option(
-    "--output", "output_uri", required=True, metavar="URI", help="Where the packed set is written."
+    "--output", "output_uri", required=True, metavar="URI", help="Where to write the packed photos."
 )
 def pack(inputs: tuple[str, ...], output_uri: str) -> None:
-    """Put photographs into few large files, which are listed and read far faster."""
+    """Pack photos into few large files, which are listed and read far faster."""
     from rayboot.cluster.session import connect
     from rayboot.pipeline.pack import pack, prepare_pack
 
@@ -54,39 +54,43 @@ def pack(inputs: tuple[str, ...], output_uri: str) -> None:
 @click.command()
 @config_option
 @input_option
-@click.option("--nodes", type=click.IntRange(1), metavar="N", help="Print the pools for N nodes.")
+@click.option(
+    "--nodes", type=click.IntRange(1), metavar="N", help="Print the actor pools for N nodes."
+)
 @click.option(
     "--photos",
     "sizes",
     type=COUNTS,
     default="200000,1000000,10000000,100000000",
     show_default=True,
-    help="Inputs of these sizes, alike but for that.",
+    help="Numbers of photos to print estimates for, with the sample's properties.",
 )
 def plan(
     config_path: Path, inputs: tuple[str, ...], nodes: int | None, sizes: tuple[int, ...]
 ) -> None:
-    """Measure a sample; say how long the whole input takes on 1 to 64 nodes."""
+    """Measure a sample; estimate the time for the whole input on 1 to 64 nodes."""
     import yaml
 
     from rayboot.config import load_config
     from rayboot.pipeline.generate_config import GenerateConfig
-    from rayboot.pipeline.planning.calibration import measure_input
+    from rayboot.pipeline.planning.calibration import calibrate_input
     from rayboot.pipeline.planning.scaling import estimate, format_estimates, format_scaling
 
     config = load_config(GenerateConfig, config_path)
     config = config.replace(input=single_or_tuple(inputs)) if inputs else config
-    size = measure_input(config)
-    counts = (1, 2, 4, 8, 16, 32, 64) if nodes is None else (nodes,)
-    rows = estimate(size.measured, size.photos, size.node, counts, config.pools)
-    table = format_estimates(size.measured, size.node, rows)
+    size = calibrate_input(config)
+    node_counts = (1, 2, 4, 8, 16, 32, 64) if nodes is None else (nodes,)
+    rows = estimate(size.calibration, size.photos, size.node, node_counts, config.pools)
+    table = format_estimates(size.calibration, size.node, rows)
     click.echo(f"{size.photos.num_photos} photos; {table}")
     if nodes is not None:
-        pools = rows[0].forecast.pools
+        pools = rows[0].capacity.pools
         changes = {"pools": pools.model_dump(mode="json", exclude_defaults=True)}
         click.echo(yaml.safe_dump(changes, sort_keys=False), nl=False)
         return
-    scaled = format_scaling(size.measured, size.photos, size.node, counts, config.pools, sizes)
+    scaled = format_scaling(
+        size.calibration, size.photos, size.node, node_counts, config.pools, sizes
+    )
     click.echo(f"\n{scaled}")
 
 
@@ -94,18 +98,18 @@ def plan(
 @config_option
 @input_option
 @click.option(
-    "--output", "output_uri", metavar="URI", help="Pairs data set; instead of the config's."
+    "--output", "output_uri", metavar="URI", help="Pairs data set, instead of the config's."
 )
 @click.option(
     "--retry-rejects",
     "retried_stage",
     metavar="STAGE",
-    help="Try the photos again that this stage rejected: read, landmarks, select, ...",
+    help="Process the photos again that STAGE rejected: read, landmarks, select, ...",
 )
 def generate(
     config_path: Path, inputs: tuple[str, ...], output_uri: str | None, retried_stage: str | None
 ) -> None:
-    """Make bootstrap pairs from photographs; the same command again resumes."""
+    """Generate bootstrap pairs from photos; the same command again resumes."""
     from rayboot.cluster.session import connect
     from rayboot.config import load_config
     from rayboot.logs import logged_run
@@ -120,7 +124,7 @@ def generate(
     plan = prepare_generate(config.replace(**{key: uri for key, uri in changes.items() if uri}))
     if retried_stage is not None:
         count = remove_rejects(plan.output, retried_stage)
-        print_note(f"{count} photos that stage {retried_stage} rejected are tried again")
+        print_note(f"{count} photos that stage {retried_stage} rejected are processed again")
     with logged_run(plan.run_id), connect():
         summary = generate(plan)
         print_note(format_summary(summary))
@@ -134,9 +138,9 @@ def generate(
     required=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The sheet: .html, .png or .jpg.",
+    help="Where to write the sheet: .html, .png or .jpg.",
 )
-@optional_config("URI holds photographs: show what this config would make of a few.")
+@optional_config("If URI contains photos: preview this config on a few of them.")
 def preview(uri: str, out: Path, config_path: Path | None) -> None:
     """Show a pairs data set as a contact sheet."""
     from rayboot.config import load_config

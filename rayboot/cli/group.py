@@ -1,4 +1,4 @@
-"""How commands fail: rayboot's errors as one sentence and an exit status."""
+"""The group of all commands: turns rayboot's errors into one sentence and an exit status."""
 
 import logging
 import shlex
@@ -13,44 +13,46 @@ from rayboot.credentials import redact_url_credentials
 from rayboot.errors import RaybootError, RequestError
 from rayboot.logs import logs_are_json
 
-__all__ = ["Commands"]
+__all__ = ["CommandGroup"]
 
 _LOG = logging.getLogger(__name__)
 
-_ARGUMENTS = "rayboot.arguments"
+_ARGUMENTS_KEY = "rayboot.arguments"
 
-_CLICKS_OWN = (click.ClickException, click.Abort, click.exceptions.Exit)
+_CLICK_ERRORS = (click.ClickException, click.Abort, click.exceptions.Exit)
 
 _RESUMABLE = ("demo", "pack", "generate", "finetune", "evaluate", "round", "reconstruct")
-"""The same command again goes on where one of these was stopped."""
+"""Commands that resume where they were stopped when they are given again."""
 
 
-class Commands(click.Group):
-    """Turns rayboot's errors into one sentence and an exit status."""
+class CommandGroup(click.Group):
+    """Runs a command; prints errors as one sentence and sets the exit status."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of a user's work, not of the alphabet."""
+        """Returns the commands in the order in which they were added."""
         return list(self.commands)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keeps the arguments, to be named after an interruption."""
-        ctx.meta[_ARGUMENTS] = list(args)
+        """Stores the arguments, for the message after an interruption."""
+        ctx.meta[_ARGUMENTS_KEY] = list(args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command; ends the process with the status that its error means."""
+        """Runs the command; ends the process with the exit status of its error."""
         try:
             require_matching_versions()
             return super().invoke(ctx)
         except KeyboardInterrupt:
             if ctx.invoked_subcommand in _RESUMABLE:
-                command = shlex.join(["rayboot", *ctx.meta[_ARGUMENTS]])
-                print_note(redact_url_credentials(f"\nrayboot: interrupted; to go on: {command}"))
+                command = shlex.join(["rayboot", *ctx.meta[_ARGUMENTS_KEY]])
+                print_note(
+                    redact_url_credentials(f"\nrayboot: interrupted; resume with: {command}")
+                )
             ctx.exit(130)
         except Exception as error:
-            known = _known_cause(error)
+            known = _find_rayboot_error(error)
             if known is None:
-                if not logs_are_json() or isinstance(error, _CLICKS_OWN):
+                if not logs_are_json() or isinstance(error, _CLICK_ERRORS):
                     raise
                 log_exception(error)
                 ctx.exit(1)
@@ -69,8 +71,11 @@ def _show_traceback(error: Exception) -> None:
         )
 
 
-def _known_cause(error: BaseException | None) -> RaybootError | None:
-    """What rayboot raised; Ray wraps what a worker raised, Ray Train by the worker's rank."""
+def _find_rayboot_error(error: BaseException | None) -> RaybootError | None:
+    """Returns rayboot's error in a chain of wrappers.
+
+    Ray wraps the error of a worker in ``cause``; Ray Train stores errors by the worker's rank.
+    """
     if error is None or isinstance(error, RaybootError):
         return error
     wrapped = [
@@ -79,4 +84,4 @@ def _known_cause(error: BaseException | None) -> RaybootError | None:
         getattr(error, "_base_exc", None),
         error.__cause__,
     ]
-    return next((known for inner in wrapped if (known := _known_cause(inner))), None)
+    return next((known for inner in wrapped if (known := _find_rayboot_error(inner))), None)

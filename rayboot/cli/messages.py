@@ -1,4 +1,4 @@
-"""What commands say beside their result: lines on stderr, or log lines where those are JSON."""
+"""Messages of commands other than their result: lines on stderr, or log lines if logs are JSON."""
 
 import logging
 
@@ -13,23 +13,23 @@ _LOG = logging.getLogger("rayboot.cli")
 
 
 def print_note(text: str) -> None:
-    """Tells a person something that is no result; ``text`` may have several lines."""
+    """Prints information that is no result; ``text`` may have several lines."""
     if logs_are_json():
         _LOG.info("%s", text)
     else:
         click.echo(text, err=True)
 
 
-def log_exception(error: BaseException) -> None:
-    """A fault of the program, with its traceback, where logs are JSON."""
-    with logged_run(failed_run()):
-        _LOG.critical("a fault of the program: %s", error, exc_info=error)
-
-
 def print_error(sentence: str, error: BaseException) -> None:
-    """Tells why a command ends without its result; in JSON with the error's class."""
+    """Prints why a command ends without its result; JSON logs include the error's class."""
     if logs_are_json():
         with logged_run(failed_run()):
             _LOG.error("%s", sentence, extra={"error": type(error).__name__})
     else:
         click.echo(f"rayboot: {redact_url_credentials(sentence)}", err=True)
+
+
+def log_exception(error: BaseException) -> None:
+    """Logs an unexpected exception with its traceback; meant for JSON logs."""
+    with logged_run(failed_run()):
+        _LOG.critical("unexpected error in rayboot: %s", error, exc_info=error)

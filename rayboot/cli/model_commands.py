@@ -1,4 +1,4 @@
-"""Commands of those who consume models, and of their history."""
+"""Commands that use registered models, and that show and change their history."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ __all__ = ["import_weights", "reconstruct", "rollback", "status", "trace"]
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
 @tracking_option
 def status(folder: Path, tracking_uri: str | None) -> None:
-    """Show the rounds below FOLDER (default: runs), and who is champion."""
+    """Show the rounds below FOLDER (default: runs), and the champion."""
     from rayboot.rounds.status import describe_registry, describe_rounds
 
     click.echo(describe_rounds(folder))
@@ -26,11 +26,11 @@ def status(folder: Path, tracking_uri: str | None) -> None:
 
 @click.command()
 @click.option(
-    "--model", "name", default="rayboot-vrn", show_default=True, help="The registered model."
+    "--model", "name", default="rayboot-vrn", show_default=True, help="Name of the model."
 )
 @tracking_option
 def rollback(name: str, tracking_uri: str | None) -> None:
-    """Make the champion's predecessor the champion again."""
+    """Make the previous champion the champion again."""
     from rayboot.registry.promotion import roll_back
     from rayboot.registry.runs import default_tracking_uri
 
@@ -43,7 +43,7 @@ def rollback(name: str, tracking_uri: str | None) -> None:
 @click.option("--data", multiple=True, metavar="URI", help="A further data set to search.")
 @tracking_option
 def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
-    """Find the data sets and models that used a photo; or what models:/... was made from."""
+    """Find the data sets and models that used a photo; or show what models:/... was made from."""
     from rayboot.registry.model_versions import find_version
     from rayboot.registry.runs import default_tracking_uri
     from rayboot.rounds.provenance import describe_version
@@ -58,13 +58,11 @@ def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
 
 @click.command()
 @click.option("--model", required=True, metavar="M", help="A weights file, or models:/NAME@ALIAS.")
-@click.option("--input", "input_uri", required=True, metavar="URI", help="Photographs.")
-@click.option(
-    "--output", "output_uri", required=True, metavar="URI", help="Where meshes are written."
-)
-@optional_config("Pools and kinds of files; without it, a laptop's.")
+@click.option("--input", "input_uri", required=True, metavar="URI", help="Photos.")
+@click.option("--output", "output_uri", required=True, metavar="URI", help="Where to write meshes.")
+@optional_config("Actor pools and file formats; by default those for a laptop.")
 def reconstruct(model: str, input_uri: str, output_uri: str, config_path: Path | None) -> None:
-    """Turn photographs into meshes (PLY and GLB, with colours); the same command resumes."""
+    """Reconstruct meshes from photos (PLY and GLB, with colours); the same command resumes."""
     from rayboot.cluster.session import connect
     from rayboot.config import load_config
     from rayboot.pipeline.export_meshes import export_meshes
@@ -76,7 +74,7 @@ def reconstruct(model: str, input_uri: str, output_uri: str, config_path: Path |
         summary = export_meshes(plan)
     print_note(f"{summary.num_meshes} meshes")
     for (stage, reason), count in sorted(summary.rejects.items()):
-        print_note(f"{count} without: {stage}, {reason}")
+        print_note(f"{count} photos rejected: {stage}, {reason}")
     click.echo(output_uri)
 
 

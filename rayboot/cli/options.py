@@ -1,8 +1,8 @@
-"""Options that several commands take."""
+"""Options that several commands share."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,6 +14,12 @@ __all__ = [
     "single_or_tuple",
     "tracking_option",
 ]
+
+if TYPE_CHECKING:
+    CountListType = click.ParamType[tuple[int, ...]]
+else:
+    # Generic in recent versions of click only.
+    CountListType = click.ParamType
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -27,10 +33,10 @@ config_option = click.option(
 )
 
 
-def optional_config(words: str) -> Callable[[Command], Command]:
-    """``--config FILE`` of a command that can do without; ``words`` are its help."""
+def optional_config(help_text: str) -> Callable[[Command], Command]:
+    """Returns the decorator for ``--config FILE`` of a command that works without a config."""
     return click.option(
-        "--config", "config_path", type=click.Path(path_type=Path), metavar="FILE", help=words
+        "--config", "config_path", type=click.Path(path_type=Path), metavar="FILE", help=help_text
     )
 
 
@@ -39,24 +45,25 @@ input_option = click.option(
     "inputs",
     multiple=True,
     metavar="URI",
-    help="Photographs, instead of the config's; may be given several times.",
+    help="Photos, instead of the config's; may be given several times.",
 )
 
 tracking_option = click.option(
     "--tracking-uri",
     metavar="URI",
-    help="MLflow's; by default MLFLOW_TRACKING_URI, or a SQLite store in this folder.",
+    help="MLflow store; by default MLFLOW_TRACKING_URI, or a SQLite file in the working folder.",
 )
 
 
-class _Counts(click.ParamType):
-    """Whole numbers above zero with commas between them."""
+class _CountList(CountListType):
+    """Positive integers, separated by commas."""
 
     name = "N[,N...]"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, ...]:
+        """Parses the text of the option; a default may be a sequence of integers already."""
         if not isinstance(value, str):
             return tuple(value)
         try:
@@ -64,13 +71,13 @@ class _Counts(click.ParamType):
         except ValueError:
             counts = ()
         if not counts or min(counts) < 1:
-            self.fail(f"expected whole numbers such as 200000,1000000; got {value}", param, ctx)
+            self.fail(f"expected positive integers such as 200000,1000000; got {value}", param, ctx)
         return counts
 
 
-COUNTS = _Counts()
+COUNTS = _CountList()
 
 
 def single_or_tuple(inputs: tuple[str, ...]) -> str | tuple[str, ...]:
-    """A single input as it is, several together."""
+    """Returns a single input as a string, several as a tuple."""
     return inputs[0] if len(inputs) == 1 else inputs

@@ -1,5 +1,7 @@
-"""Commands that train and measure."""
+"""Commands that train and evaluate networks."""
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from rayboot.errors import RequestError
 if TYPE_CHECKING:
     from rayboot.rounds.round import RoundResult
 
-__all__ = ["demo", "evaluate", "finetune", "run_round"]
+__all__ = ["demo", "evaluate", "finetune", "pretrain", "run_round"]
 
 
 @click.command()
@@ -21,14 +23,37 @@ __all__ = ["demo", "evaluate", "finetune", "run_round"]
     default=Path("runs/demo"),
     metavar="DIR",
     show_default=True,
-    help="Where everything is written.",
+    help="Folder to write everything to.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Moves every seed of the run.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Added to every seed of the run."
+)
 def demo(out: Path, seed: int) -> None:
-    """Run one whole round on made faces: no network, no service, no GPU."""
+    """Run one whole round on synthetic faces: no network, no service, no GPU."""
     from rayboot.rounds.demo import demo_config, run_demo
 
     _echo_round(run_demo(out, demo_config(seed)))
+
+
+@click.command()
+@config_option
+@click.option("--data", metavar="URI", help="Synthetic faces, instead of the config's.")
+@click.option("--output", metavar="DIR", help="Folder of the weights, instead of the config's.")
+def pretrain(config_path: Path, data: str | None, output: str | None) -> None:
+    """Train a network on synthetic faces, in one process."""
+    from rayboot.config import load_config
+    from rayboot.io.storage import require_writable
+    from rayboot.train.pretrain import pretrain
+    from rayboot.train.training_config import PretrainConfig
+
+    config = load_config(PretrainConfig, config_path)
+    changes = {"data": data, "output": output}
+    config = config.replace(**{key: value for key, value in changes.items() if value})
+    require_writable(config.output)
+    # Results go to stdout: the training prints a line per epoch, which is none.
+    with contextlib.redirect_stdout(sys.stderr):
+        weights = pretrain(config)
+    click.echo(weights)
 
 
 @click.command()
@@ -46,23 +71,25 @@ def finetune(config_path: Path) -> None:
 
 
 @click.command()
-@optional_config("YAML of the run; see configs/. Robustness does without.")
+@optional_config("YAML of the run; see configs/. Optional for robustness.")
 @click.option(
     "--experiment",
     type=click.Choice(["accuracy", "robustness"]),
     default="accuracy",
     show_default=True,
-    help="Against true shapes; or a network against itself, on any photos, as faces turn.",
+    help="Errors against ground truth; or self-consistency under rotation, on any photos.",
 )
 @input_option
 def evaluate(config_path: Path | None, experiment: str, inputs: tuple[str, ...]) -> None:
-    """Measure models; write rows, tables, plots and page. The same command resumes."""
+    """Evaluate models; write rows, tables, plots and a page. The same command resumes."""
     if experiment == "robustness":
         _evaluate_robustness(config_path, inputs)
     elif config_path is None:
-        raise RequestError("evaluate needs --config FILE, which names models and sets of faces")
+        raise RequestError("evaluate needs --config FILE, which names models and data sets")
     elif inputs:
-        raise RequestError("--input goes with --experiment robustness; true shapes need `datasets`")
+        raise RequestError(
+            "--input needs --experiment robustness; accuracy reads the `datasets` of the config"
+        )
     else:
         _evaluate_accuracy(config_path)
 
@@ -71,14 +98,14 @@ def _evaluate_accuracy(config_path: Path) -> None:
     from rayboot.cluster.session import connect
     from rayboot.config import load_config
     from rayboot.evaluate.evaluation_config import EvaluateConfig
-    from rayboot.evaluate.report.html_page import format_bands, tabulate_bands
+    from rayboot.evaluate.metrics.bands import format_bands, tabulate_bands
     from rayboot.evaluate.run import evaluate, prepare_evaluation
 
     plan = prepare_evaluation(load_config(EvaluateConfig, config_path))
     with connect():
         result = evaluate(plan)
     for name in plan.config.datasets:
-        rows = tabulate_bands(result.measured.results.errors(name), plan.config.bands)
+        rows = tabulate_bands(result.evaluation.results.errors(name), plan.config.bands)
         click.echo(f"{name}: {format_bands(rows, list(plan.models))}")
     click.echo(result.report)
 
@@ -95,22 +122,23 @@ def _evaluate_robustness(config_path: Path | None, inputs: tuple[str, ...]) -> N
     with connect():
         result = run_robustness(plan)
     for name, curve in result.curves.items():
-        figures = ", ".join(f"{turn:+g}: {found.mean:.2f}" for turn, found in curve.items())
-        click.echo(f"{name}, NME in % by turn in degrees: {figures}")
-    click.echo(f"proposed turns: {', '.join(f'{step:g}' for step in result.steps_deg)} degrees")
+        means = ", ".join(f"{turn:+g}: {interval.mean:.2f}" for turn, interval in curve.items())
+        click.echo(f"{name}, NME in % by rotation in yaw, degrees: {means}")
+    steps = ", ".join(f"{step:g}" for step in result.steps_deg)
+    click.echo(f"proposed yaw steps: {steps} degrees")
     click.echo(result.proposal)
 
 
 @click.command("round")
 @config_option
 @input_option
-@click.option("--output", "output", metavar="DIR", help="Folder; instead of the config's.")
+@click.option("--output", "output", metavar="DIR", help="Output folder, instead of the config's.")
 @click.option(
     "--rounds",
     "num_rounds",
     type=click.IntRange(1),
     metavar="N",
-    help="Go on for up to N rounds, each taught by the champion before; at DIR/round-1, ...",
+    help="Run up to N rounds, each taught by the champion before; in DIR/round-1, ...",
 )
 def run_round(
     config_path: Path, inputs: tuple[str, ...], output: str | None, num_rounds: int | None
@@ -133,10 +161,10 @@ def run_round(
 
 
 def _echo_round(result: "RoundResult") -> None:
-    from rayboot.evaluate.report.html_page import format_bands
+    from rayboot.evaluate.metrics.bands import format_bands
 
     click.echo(format_bands(result.rows, list(result.errors)))
-    decision = "passed, the champion now" if result.promoted else "not passed"
+    decision = "passed, the candidate is the champion" if result.promoted else "not passed"
     click.echo(f"gate:   {decision}: {result.reason}")
     click.echo(f"report: {result.report}")
     click.echo(f"MLflow: {result.tracking_uri}")

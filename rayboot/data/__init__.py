@@ -1,4 +1,4 @@
-"""Names of columns, readers and atomic writers of data sets."""
+"""Data sets: photos and landmarks, pairs, ground truth, meshes, and their manifests."""
 
 from rayboot.data.pairs import read_pairs
 

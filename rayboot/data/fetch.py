@@ -1,148 +1,53 @@
-"""The bytes of listed photos and of their landmarks, wherever they lie."""
+"""Fetching the bytes of listed photos and of their landmarks, whatever the layout."""
 
-import io
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from rayboot.errors import FaceRejectedError
-from rayboot.io.retry import retry_io
-from rayboot.io.storage import open_file, read_bytes, read_range
+from rayboot.data.readers import FetchedPhoto, create_readers
+from rayboot.data.readers.base import Row
+from rayboot.errors import FaceRejectedError, RaybootError
 
 __all__ = ["FetchedPhoto", "PhotoFetcher"]
 
-Row = Mapping[str, Any]
-
-
-class FetchedPhoto(NamedTuple):
-    """What a photo's row stands for.
-
-    Attributes:
-        photo: the bytes of the picture file.
-        landmarks: the bytes of the landmark file; None where there is none.
-        landmarks_suffix: its kind, with the dot.
-    """
-
-    photo: bytes
-    landmarks: bytes | None
-    landmarks_suffix: str
-
 
 class PhotoFetcher:
-    """Fetches batches; requests for single files go out side by side.
+    """Fetches batches of listed photos; files that are read in succession are cached.
 
     Args:
-        num_requests: at once.
+        num_requests: Maximum number of concurrent requests for single files.
     """
 
     def __init__(self, num_requests: int = 16) -> None:
         self._num_requests = num_requests
-        self._tables = _TableReader()
+        self._readers = create_readers()
 
     def fetch(self, rows: Sequence[Row]) -> list[FetchedPhoto | FaceRejectedError]:
-        """The photos of rows of :data:`~rayboot.data.readers.PHOTO_SCHEMA`, in their order.
+        """Fetches the photos of rows of :data:`~rayboot.data.readers.PHOTO_SCHEMA`.
 
-        A file that is gone gives an error in its place, to be raised for that row.
+        Returns:
+            In the rows' order the bytes, or for a file that has disappeared an error to raise
+            for that row.
 
         Raises:
-            StoreError: the store is in trouble for long.
+            StoreError: the store stays unavailable.
+            RaybootError: a row is of no known layout.
         """
-        found: dict[int, FetchedPhoto | FaceRejectedError] = {}
-        in_tables: dict[str, list[int]] = defaultdict(list)
-        alone: list[int] = []
+        indices_by_reader: dict[int, list[int]] = defaultdict(list)
         for index, row in enumerate(rows):
-            if row["source_uri"].endswith(".parquet"):
-                in_tables[row["source_uri"]].append(index)
-            else:
-                alone.append(index)
-        for uri, indices in in_tables.items():
-            places = [rows[index]["source_offset"] for index in indices]
-            rows_there = retry_io(partial(self._tables.rows, uri, places), uri)
-            found.update(zip(indices, map(_from_row, rows_there), strict=True))
-        # Threads of each batch's own: what holds a fetcher can be sent to other processes.
-        with ThreadPoolExecutor(self._num_requests, thread_name_prefix="fetch") as pool:
-            answers = pool.map(_fetch_file, [rows[index] for index in alone])
-            found.update(zip(alone, answers, strict=True))
-        return [found[index] for index in range(len(rows))]
+            indices_by_reader[self._reader_of(row)].append(index)
+        fetched: dict[int, FetchedPhoto | FaceRejectedError] = {}
+        for number, indices in indices_by_reader.items():
+            reader = self._readers[number]
+            photos = reader.fetch([rows[index] for index in indices], self._num_requests)
+            fetched.update(zip(indices, photos, strict=True))
+        return [fetched[index] for index in range(len(rows))]
 
-
-def _fetch_file(row: Row) -> FetchedPhoto | FaceRejectedError:
-    try:
-        photo = _read(row["source_uri"], row["source_offset"], row["num_bytes"], "read")
-        if row["landmarks_uri"] is None:
-            return FetchedPhoto(photo, None, "")
-        place = (row["landmarks_uri"], row["landmarks_offset"], row["landmarks_bytes"])
-        return FetchedPhoto(photo, _read(*place, "landmarks"), row["landmarks_suffix"])
-    except FaceRejectedError as error:
-        return error
-
-
-def _read(uri: str, offset: int | None, length: int, stage: str) -> bytes:
-    try:
-        if offset is None:
-            return retry_io(lambda: read_bytes(uri), uri)
-        return retry_io(lambda: read_range(uri, offset, length), uri)
-    except FileNotFoundError as error:
-        raise FaceRejectedError(
-            stage, "missing", f"{uri} was listed, but is not there any more, or is a broken link"
-        ) from error
-
-
-class _TableReader:
-    """Rows of Parquet files, of which only the row groups that hold one are read.
-
-    Batches go through a file in order, several to a group: the last file's layout and its
-    last groups are kept.
-    """
-
-    def __init__(self) -> None:
-        self._uri = ""
-        self._layout: pq.FileMetaData | None = None
-        self._groups: dict[int, pa.Table] = {}
-
-    def rows(self, uri: str, places: Sequence[int]) -> list[Row]:
-        """The rows at these places of a file, in their order."""
-        if uri != self._uri:
-            self._uri, self._layout, self._groups = uri, None, {}
-        if self._layout is None:
-            with open_file(uri) as file:
-                self._layout = pq.read_metadata(file)
-        layout = self._layout
-        counts = [layout.row_group(i).num_rows for i in range(layout.num_row_groups)]
-        starts = np.cumsum([0, *counts])
-        groups = np.searchsorted(starts, places, side="right") - 1
-        self._keep(uri, layout, sorted(set(groups.tolist())))
-        return [
-            self._groups[group].slice(place - int(starts[group]), 1).to_pylist()[0]
-            for group, place in zip(groups.tolist(), places, strict=True)
-        ]
-
-    def _keep(self, uri: str, layout: pq.FileMetaData, wanted: list[int]) -> None:
-        missing = [group for group in wanted if group not in self._groups]
-        if missing:
-            with open_file(uri) as file:
-                parquet = pq.ParquetFile(file, metadata=layout, pre_buffer=True)
-                names = ("image", "landmarks", "landmarks_suffix")
-                there = [name for name in names if name in parquet.schema_arrow.names]
-                for group in missing:
-                    self._groups[group] = parquet.read_row_group(group, columns=there)
-        self._groups = {group: self._groups[group] for group in wanted}
-
-
-def _from_row(row: Row) -> FetchedPhoto:
-    landmarks = row.get("landmarks")
-    if landmarks is None:
-        return FetchedPhoto(row["image"] or b"", None, "")
-    if isinstance(landmarks, bytes):
-        return FetchedPhoto(row["image"] or b"", landmarks, row.get("landmarks_suffix") or ".npy")
-    # Numbers: as a file of them would be read, so that they are checked alike.
-    buffer = io.BytesIO()
-    flat = np.asarray(landmarks, np.float64).ravel()
-    np.save(buffer, flat.reshape(-1, 2) if flat.size % 2 == 0 else flat)
-    return FetchedPhoto(row["image"] or b"", buffer.getvalue(), ".npy")
+    def _reader_of(self, row: Row) -> int:
+        """Returns the number of the first reader that can fetch a row."""
+        for number, reader in enumerate(self._readers):
+            if reader.can_fetch(row):
+                return number
+        raise RaybootError(
+            f"photo {row['face_id']}: no reader for {row['source_uri']} (offset "
+            f"{row['source_offset']}); the listing was stored by a rayboot with further layouts"
+        )

@@ -1,4 +1,4 @@
-"""Photos from bytes, as a viewer would show them, and back."""
+"""Decoding photos as an image viewer would show them, and encoding images."""
 
 import io
 import warnings
@@ -14,21 +14,23 @@ from rayboot.errors import FaceRejectedError
 __all__ = ["MAX_PIXELS", "decode_photo", "encode_image", "make_thumbnail"]
 
 MAX_PIXELS = 120_000_000
-"""A larger photo would take gigabytes while it is decoded."""
+"""Largest number of pixels of a photo; more would need gigabytes of memory to decode."""
 
 _MIN_SIDE = 16
-_THUMBNAIL = 64
+"""Smallest width and height of a photo, px."""
+
+_THUMBNAIL_SIDE = 64
+"""Longer side of a thumbnail, px."""
 
 
 def decode_photo(payload: bytes) -> np.ndarray:
-    """Decodes a photo: turned as its EXIF says, on white where transparent, in 8 bits.
+    """Decodes a photo: rotated as its EXIF says, on white where transparent, in 8 bits.
 
-    A photo that breaks off is refused: its lower part would be grey, and a face there
-    half a face.
+    A truncated photo is rejected: its lower part would be grey, and a face there incomplete.
 
     Args:
-        payload: the file's bytes, any format that Pillow reads; of an animation
-            the first frame.
+        payload: Content of the file, in any format that Pillow reads; of an animation, the
+            first frame is decoded.
 
     Returns:
         (H, W, 3) uint8 RGB; colour profiles are not applied.
@@ -38,10 +40,10 @@ def decode_photo(payload: bytes) -> np.ndarray:
             ``truncated``, ``too-small`` or ``too-large``.
     """
     if not payload:
-        raise FaceRejectedError("read", "empty", "the file has no bytes")
+        raise FaceRejectedError("read", "empty", "expected an image file, got an empty file")
     try:
         with warnings.catch_warnings():
-            # The limit is ours, and said in our own words.
+            # Pillow warns at its own limit; ours is checked below.
             warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
             image = PIL.Image.open(io.BytesIO(payload))
             _require_size(image)
@@ -50,80 +52,88 @@ def decode_photo(payload: bytes) -> np.ndarray:
         raise
     except PIL.UnidentifiedImageError as error:
         raise FaceRejectedError(
-            "read", "undecodable", "the file's bytes are of no known image format"
+            "read", "undecodable", "expected an image file, got bytes of no known image format"
         ) from error
     except PIL.Image.DecompressionBombError as error:
-        raise FaceRejectedError("read", "too-large", f"{error}; reduce it first") from error
-    except Exception as error:  # every format's decoder has errors of its own
-        # Pillow found the format and then ran out of, or fell over, the data.
-        message = f"the image breaks off or is damaged: {error}"
+        raise FaceRejectedError("read", "too-large", f"{error}; resize the photo") from error
+    except Exception as error:  # the decoders of the formats have no common error class
+        # Pillow recognised the format, so what follows its header is incomplete or damaged.
+        message = f"the image file is truncated or damaged: {error}"
         raise FaceRejectedError("read", "truncated", message) from error
-    return _to_rgb(_turned(image))
+    return _to_rgb(_apply_exif_rotation(image))
 
 
 def _require_size(image: PIL.Image.Image) -> None:
     width, height = image.size
     if min(width, height) < _MIN_SIDE:
         raise FaceRejectedError(
-            "read", "too-small", f"{width} x {height} px; at least {_MIN_SIDE} a side are needed"
+            "read",
+            "too-small",
+            f"expected a photo of {_MIN_SIDE} px a side or more, got {width} x {height} px",
         )
     if width * height > MAX_PIXELS:
         raise FaceRejectedError(
             "read",
             "too-large",
-            f"{width} x {height} px is over {MAX_PIXELS // 10**6} megapixels; reduce it first",
+            f"expected a photo of up to {MAX_PIXELS // 10**6} megapixels, got {width} x {height} "
+            "px; resize the photo",
         )
 
 
-def _turned(image: PIL.Image.Image) -> PIL.Image.Image:
+def _apply_exif_rotation(image: PIL.Image.Image) -> PIL.Image.Image:
     try:
         return PIL.ImageOps.exif_transpose(image)
-    except Exception:  # of damaged EXIF any; viewers then show the photo as it lies
+    except Exception:  # damaged EXIF raises errors of any class; viewers then ignore the EXIF
         return image
 
 
 def _to_rgb(image: PIL.Image.Image) -> np.ndarray:
     if image.mode.startswith("I") or image.mode == "F":
-        return _from_deep_grey(np.asarray(image), image.mode)
+        return _scale_grey(np.asarray(image), image.mode)
     try:
         if image.has_transparency_data:
             image = image.convert("RGBA")
-            paper = PIL.Image.new("RGBA", image.size, "white")
-            image = PIL.Image.alpha_composite(paper, image)
+            background = PIL.Image.new("RGBA", image.size, "white")
+            image = PIL.Image.alpha_composite(background, image)
         return np.array(image.convert("RGB"))
     except ValueError as error:
         raise FaceRejectedError(
-            "read", "undecodable", f"no way from the colours {image.mode} to RGB; save it as RGB"
+            "read",
+            "undecodable",
+            f"the colour mode {image.mode} cannot be converted to RGB; save the photo as RGB",
         ) from error
 
 
-def _from_deep_grey(values: np.ndarray, mode: str) -> np.ndarray:
-    """16-bit grey keeps its scale, floats in [0, 1] theirs; Pillow would clip both at 255."""
+def _scale_grey(values: np.ndarray, mode: str) -> np.ndarray:
+    """Returns (H, W, 3) uint8 of grey values of 16 or 32 bits, or of floats in [0, 1].
+
+    The scale is kept; Pillow would clip the values at 255.
+    """
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     highest = float(values.max(initial=0))
     if mode.startswith("I;16") or highest > 255:
-        full = 65535.0
+        white = 65535.0
     else:
-        full = 1.0 if mode == "F" and highest <= 1 else 255.0
-    grey = np.clip(np.rint(values / full * 255.0), 0, 255).astype(np.uint8)
+        white = 1.0 if mode == "F" and highest <= 1 else 255.0
+    grey = np.clip(np.rint(values / white * 255.0), 0, 255).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
 
 
 def encode_image(image: np.ndarray, image_format: Literal["jpeg", "png"]) -> bytes:
-    """Bytes of an image (H, W, 3) uint8 sRGB: JPEG of quality 95 at full colour, or PNG."""
+    """Encodes an image (H, W, 3) uint8 sRGB as PNG, or as JPEG of quality 95 with 4:4:4 colour."""
     if image_format == "png":
         suffix, options = ".png", [cv2.IMWRITE_PNG_COMPRESSION, 3]
     else:
         sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
         suffix, options = ".jpg", [cv2.IMWRITE_JPEG_QUALITY, 95, *sampling]
-    done, buffer = cv2.imencode(suffix, image[:, :, ::-1], options)
-    assert done
+    encoded, buffer = cv2.imencode(suffix, image[:, :, ::-1], options)
+    assert encoded
     return buffer.tobytes()
 
 
 def make_thumbnail(photo: np.ndarray) -> bytes:
-    """A small JPEG of a photo, for people who look at rejects."""
-    scale = _THUMBNAIL / max(photo.shape[:2])
+    """Encodes a small JPEG of a photo, which is stored with rejects for people to look at."""
+    scale = _THUMBNAIL_SIDE / max(photo.shape[:2])
     size = [max(1, round(length * scale)) for length in photo.shape[1::-1]]
     small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
     return cv2.imencode(".jpg", small[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()

@@ -1,4 +1,4 @@
-"""Meshes as files: PLY and GLB are written; those and OBJ are read."""
+"""Meshes as files: PLY and GLB are written; PLY, GLB and OBJ are read."""
 
 import io
 import re
@@ -14,85 +14,92 @@ from rayboot.geometry.mesh import Mesh
 __all__ = ["MESH_SUFFIXES", "decode_mesh", "encode_mesh"]
 
 MESH_SUFFIXES = (".obj", ".ply", ".glb")
-"""That are read."""
+"""Suffixes of the mesh files that :func:`decode_mesh` reads."""
 
 
 def encode_mesh(mesh: Mesh, kind: Literal["ply", "glb"]) -> bytes:
-    """The bytes of a mesh file, with the colours of the vertices where there are any."""
+    """Encodes a mesh as a file, with the colours of its vertices where it has any."""
     shape = trimesh.Trimesh(
-        mesh.vertices, mesh.faces, vertex_colors=_opaque(mesh.colors), process=False
+        mesh.vertices, mesh.faces, vertex_colors=_add_alpha(mesh.colors), process=False
     )
     payload: Any = shape.export(file_type=kind)
     return bytes(payload)
 
 
 def decode_mesh(payload: bytes, suffix: str) -> Mesh:
-    """The mesh of a file that nobody vouches for; textures and materials are left aside.
+    """Decodes a mesh file from an untrusted source; textures and materials are ignored.
 
     Args:
-        payload: the file's bytes.
-        suffix: of its name, with the dot; one of :data:`MESH_SUFFIXES`.
+        payload: Content of the file.
+        suffix: Suffix of the file name, with the dot; one of :data:`MESH_SUFFIXES`.
 
     Returns:
-        Vertices (N, 3) float64 in the file's unit, frame and order, all of them, whether a
-        triangle uses them or not; triangles (F, 3) int32, none for a cloud of points. The parts
-        of a GLB are put together where its nodes place them.
+        Vertices (N, 3) float64 in the file's unit, frame and order, including those that no
+        triangle uses; triangles (F, 3) int32, none for a point cloud. The parts of a GLB are
+        placed as its nodes transform them.
 
     Raises:
         ShapeError: the file is damaged, of another kind or empty.
     """
     kind = suffix.lower()
     if kind not in MESH_SUFFIXES:
-        raise ShapeError(f"expected a mesh in {', '.join(MESH_SUFFIXES)}, got {suffix or 'none'}")
+        raise ShapeError(
+            f"expected a mesh file that ends in {', '.join(MESH_SUFFIXES)}, got "
+            f"{suffix or 'no suffix'}"
+        )
     try:
-        vertices, faces = _read(_shape_of_obj(payload) if kind == ".obj" else payload, kind[1:])
-    except Exception as error:  # of a damaged file trimesh raises whatever it runs into
+        vertices, faces = _parse(_strip_obj(payload) if kind == ".obj" else payload, kind[1:])
+    except Exception as error:  # trimesh has no error class of its own for damaged files
         raise ShapeError(
             f"the {kind} file is damaged or of another kind ({type(error).__name__}: {error})"
         ) from error
     if len(vertices) < 3 or not np.isfinite(vertices).all():
         raise ShapeError(
-            f"the {kind} file holds {len(vertices)} vertices; at least three are needed, all finite"
+            f"the {kind} file must have three or more vertices, all finite; got {len(vertices)} "
+            f"vertices, {int((~np.isfinite(vertices)).any(axis=1).sum())} of them not finite"
         )
     if len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices):
         raise ShapeError(
-            f"the {kind} file's triangles name vertices {faces.min()} to {faces.max()} of "
-            f"{len(vertices)}"
+            f"the triangles of the {kind} file must use vertices 0 to {len(vertices) - 1}, got "
+            f"{faces.min()} to {faces.max()}"
         )
     return Mesh(vertices, faces.astype(np.int32))
 
 
-def _shape_of_obj(payload: bytes) -> bytes:
-    """Lines of vertices and triangles alone.
+def _strip_obj(payload: bytes) -> bytes:
+    """Returns the lines of vertices and triangles alone.
 
-    Where texture coordinates or materials change, trimesh would take one vertex for several.
+    Where texture coordinates or materials change, trimesh would split one vertex into several.
     """
     lines = (line for line in payload.splitlines() if line[:2] in (b"v ", b"v\t", b"f ", b"f\t"))
     return b"\n".join(re.sub(rb"/\S*", b"", line) if line[:1] == b"f" else line for line in lines)
 
 
-def _read(payload: bytes, kind: str) -> tuple[np.ndarray, np.ndarray]:
+def _parse(payload: bytes, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns vertices (N, 3) float64 and triangles (F, 3) int64 of all parts of a file."""
     options: dict[str, Any] = {}
     if kind == "obj":
         options = {"skip_materials": True, "maintain_order": True}
     with warnings.catch_warnings():
-        # What is wrong with the numbers is said in our own words.
+        # Values that are not finite raise NumPy warnings; decode_mesh reports them as an error.
         warnings.simplefilter("ignore")
-        # No resolver: a file that names others gets none of them.
+        # Without a resolver, files that this file refers to are not opened.
         scene = trimesh.load_scene(io.BytesIO(payload), file_type=kind, process=False, **options)
-        vertices, faces, count = [], [], 0
+        vertices, faces, num_vertices = [], [], 0
         parts: list[Any] = scene.dump(concatenate=False)
         for part in parts:
             points = np.asarray(part.vertices, np.float64)
+            triangles = np.asarray(getattr(part, "faces", np.empty((0, 3))), np.int64)
             vertices.append(points)
-            faces.append(np.asarray(getattr(part, "faces", np.empty((0, 3))), np.int64) + count)
-            count += len(points)
+            faces.append(triangles + num_vertices)
+            num_vertices += len(points)
     if not vertices:
         return np.empty((0, 3)), np.empty((0, 3), np.int64)
     return np.concatenate(vertices), np.concatenate(faces)
 
 
-def _opaque(colors: np.ndarray | None) -> np.ndarray | None:
+def _add_alpha(colors: np.ndarray | None) -> np.ndarray | None:
+    """Returns colours (N, 4) uint8, opaque; None for a mesh without colours."""
     if colors is None:
         return None
     return np.column_stack([colors, np.full(len(colors), 255, np.uint8)])

@@ -1,8 +1,8 @@
-"""The faces of a pairs data set in an order of their own, and the rows of some of them.
+"""A fixed order of the faces of a pairs data set, and the rows of a part of them.
 
-Files are named by chance and a resumed run cuts them differently; who trains must not
-see that. So faces are put in order by their names, and each worker reads a stretch of
-that order: since a run goes through its photos in order too, a stretch lies in few files.
+File names are random, and a resumed run divides the faces differently; training must not depend
+on either. So faces are ordered by their names, and each worker reads a contiguous shard of that
+order. Since a run processes its photos in order too, a shard is spread over few files.
 """
 
 from collections.abc import Iterator
@@ -13,97 +13,106 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from rayboot.data.manifest import require_finished
 from rayboot.data.splits import Split
 from rayboot.errors import RequestError
+from rayboot.io.parquet import read_table
 from rayboot.io.retry import retry_io
-from rayboot.io.storage import join_uri, list_files, open_file
+from rayboot.io.storage import join_uri, list_files
 
-__all__ = ["index_faces", "read_faces", "share_of"]
+__all__ = ["index_faces", "read_faces", "select_shard"]
 
-_AT_ONCE = 8
-"""Files that are read side by side."""
+_NUM_CONCURRENT_FILES = 8
+"""Number of files that are read concurrently."""
+
+_BATCH_ROWS = 256
+"""Number of rows that are converted from Arrow to Python at a time."""
 
 _COLUMNS = ["face_id", "image", "target_kind", "shape", "views"]
 
 
 def index_faces(uri: str, split: Split) -> pa.Table:
-    """Where the faces of one split lie: ``face_id``, ``file``, ``row``, by ``face_id``.
+    """Locates the faces of one split.
+
+    Returns:
+        Columns ``face_id``, ``file`` (relative to ``uri``) and ``row``, sorted by ``face_id``.
 
     Raises:
         UnfinishedDataError: the data set has no ``manifest.json``.
-        RequestError: it holds no face.
+        RequestError: the data set contains no face.
     """
     require_finished(uri)
     files = list_files(uri, "outcome=face")
     if not files:
-        raise RequestError(f"{uri}: every photo was rejected, there is no face to read")
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        parts = list(pool.map(lambda name: retry_io(partial(_index, uri, name), uri), files))
+        raise RequestError(
+            f"{uri}: every photo was rejected, so the data set contains no face; its reasons are "
+            "in outcome=reject"
+        )
+    with ThreadPoolExecutor(_NUM_CONCURRENT_FILES) as pool:
+        parts = list(pool.map(lambda name: retry_io(partial(_index_file, uri, name), uri), files))
     index = pa.concat_tables(parts)
     return index.filter(pc.equal(index["split"], split)).drop(["split"]).sort_by("face_id")
 
 
-def _index(uri: str, name: str) -> pa.Table:
-    with open_file(join_uri(uri, name)) as file:
-        ids = pq.ParquetFile(file, pre_buffer=True).read(columns=["face_id", "split"])
-    place = {"file": pa.array([name] * len(ids)), "row": pa.array(range(len(ids)), pa.int64())}
-    for column, values in place.items():
-        ids = ids.append_column(column, values)
-    return ids
+def _index_file(uri: str, name: str) -> pa.Table:
+    faces = read_table(join_uri(uri, name), columns=["face_id", "split"])
+    faces = faces.append_column("file", pa.array([name] * len(faces)))
+    return faces.append_column("row", pa.array(range(len(faces)), pa.int64()))
 
 
-def share_of(index: pa.Table, rank: int, num_workers: int) -> pa.Table:
-    """The stretch of an index that one of several workers reads."""
+def select_shard(index: pa.Table, rank: int, num_workers: int) -> pa.Table:
+    """Returns the contiguous part of an index that one of several workers reads.
+
+    Args:
+        index: From :func:`index_faces`.
+        rank: Number of the worker, from 0.
+        num_workers: Number of workers; their shards differ in size by at most one face.
+    """
     edges = np.linspace(0, len(index), num_workers + 1).round().astype(int)
     return index.slice(edges[rank], edges[rank + 1] - edges[rank])
 
 
 def read_faces(uri: str, index: pa.Table, target_kind: str) -> Iterator[dict[str, Any]]:
-    """Rows of a pairs data set, pictures as bytes, in the index's order.
+    """Reads faces of a pairs data set, images still encoded, in the order of the index.
 
     Args:
-        uri: of the data set.
-        index: of :func:`index_faces`, or a part of it.
-        target_kind: wanted; every face has its ``occupancy``, others as the data set says.
+        uri: URI of the data set.
+        index: From :func:`index_faces`, or a part of it.
+        target_kind: Kind of target to read. Every face has its ``occupancy``; of other kinds, a
+            data set contains the one that its network learns from.
 
     Yields:
         ``face_id``, ``image``, ``target``, ``shape``, ``views``.
 
     Raises:
         RequestError: the faces have no target of that kind.
-        StoreError: the store is in trouble for long.
+        StoreError: the store stays unavailable.
     """
-    wanted: dict[str, list[int]] = {}
+    rows_by_file: dict[str, list[int]] = {}
     for name, row in zip(index["file"].to_pylist(), index["row"].to_pylist(), strict=True):
-        wanted.setdefault(name, []).append(row)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        rows_by_file.setdefault(name, []).append(row)
+    with ThreadPoolExecutor(_NUM_CONCURRENT_FILES) as pool:
         tables = pool.map(
-            lambda item: retry_io(partial(_read, uri, target_kind, *item), uri),
-            list(wanted.items()),
+            lambda item: retry_io(partial(_read_file, uri, target_kind, *item), uri),
+            list(rows_by_file.items()),
         )
-        rows = pa.concat_tables(list(tables))
-    # Files came one after the other; the index may go to and fro between them.
-    order = pc.index_in(index["face_id"], rows["face_id"])
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        yield from rows.take(order.slice(start, _ROWS_AT_ONCE)).to_pylist()
+        faces = pa.concat_tables(list(tables))
+    # The tables follow each other file by file; the index may alternate between files.
+    order = pc.index_in(index["face_id"], faces["face_id"])
+    for start in range(0, len(faces), _BATCH_ROWS):
+        yield from faces.take(order.slice(start, _BATCH_ROWS)).to_pylist()
 
 
-_ROWS_AT_ONCE = 256
-
-
-def _read(uri: str, target_kind: str, name: str, rows: list[int]) -> pa.Table:
-    payload = "occupancy" if target_kind == "occupancy" else "target"
-    with open_file(join_uri(uri, name)) as file:
-        parts = pq.ParquetFile(file, pre_buffer=True)
-        known = payload in parts.schema_arrow.names
-        table = parts.read(columns=[*_COLUMNS, payload] if known else _COLUMNS).take(rows)
+def _read_file(uri: str, target_kind: str, name: str, rows: list[int]) -> pa.Table:
+    target = "occupancy" if target_kind == "occupancy" else "target"
+    # Faces of kind occupancy may lack the column ``target``, which is then left out here and
+    # reported as another kind below.
+    table = read_table(join_uri(uri, name), columns=[*_COLUMNS, target]).take(rows)
     kinds = set(table["target_kind"].to_pylist())
-    if payload != "occupancy" and kinds != {target_kind}:
+    if target != "occupancy" and kinds != {target_kind}:
         raise RequestError(
-            f"{uri}: its targets are of kind {', '.join(sorted(kinds))}, the network learns from "
-            f"kind {target_kind}; make the pairs with a network of the kind that learns from them"
+            f"{uri}: expected targets of kind {target_kind}, which the network learns from, got "
+            f"kind {', '.join(sorted(kinds))}; generate the pairs with a network of that kind"
         )
-    return table.drop(["target_kind"]).rename_columns({payload: "target"})
+    return table.drop(["target_kind"]).rename_columns({target: "target"})

@@ -1,4 +1,4 @@
-"""Reading a pairs data set, a row a view."""
+"""Reading a pairs data set as a Ray data set, one row per view."""
 
 import hashlib
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,16 +29,16 @@ def read_pairs(
     split: Split | None = None,
     include_source: bool = False,
 ) -> "ray.data.Dataset":
-    """The views of a finished pairs data set; Ray must be initialised.
+    """Reads the views of a finished pairs data set; Ray must be initialised.
 
     Args:
-        uri: of the data set.
-        num_views: how many of each face's views, drawn by seed; all by default.
+        uri: URI of the data set.
+        num_views: Number of views to draw for each face; None reads all.
         targets: ``packed`` gives the source's bits (``occupancy``, with ``shape`` and the
             view's ``transform``); ``transformed`` gives the view's own volume.
-        seed: of the draw; the same views for a face on every worker.
-        split: ``train`` or ``val`` alone.
-        include_source: also a row a face for the unrotated photo (``is_source``).
+        seed: Seed of the draw; every worker draws the same views of a face.
+        split: Split to read; None reads both.
+        include_source: Whether each face also has a row for its unrotated photo (``is_source``).
 
     Returns:
         Rows ``face_id``, ``image`` (H, W, 3) uint8, ``yaw_deg``, ``pitch_deg``, ``transform``
@@ -47,28 +47,31 @@ def read_pairs(
 
     Raises:
         UnfinishedDataError: the data set has no ``manifest.json``.
-        RequestError: it holds no face, or ``num_views`` is no number of views.
+        RequestError: the data set contains no face, or ``num_views`` is below 1.
     """
     import ray.data
     from ray.data.expressions import col
 
     if num_views is not None and num_views < 1:
-        raise RequestError(f"num_views must be 1 or more, or None for all; got {num_views}")
+        raise RequestError(f"num_views must be 1 or more, or None for all views; got {num_views}")
     require_finished(uri)
     if not list_files(uri, "outcome=face"):
-        raise RequestError(f"{uri}: every photo was rejected, there is no face to read")
+        raise RequestError(
+            f"{uri}: every photo was rejected, so the data set contains no face; its reasons are "
+            "in outcome=reject"
+        )
     filesystem, path = arrow_filesystem(join_uri(uri, "outcome=face"))
     faces = ray.data.read_parquet(path, filesystem=filesystem, partitioning=None)
     faces = faces.select_columns([*_COLUMNS, "split"])
     if split is not None:
         faces = faces.filter(expr=col("split") == split)
     return faces.flat_map(
-        _Unnest(num_views, seed, include_source, transformed=targets == "transformed")
+        _UnnestViews(num_views, seed, include_source, transformed=targets == "transformed")
     )
 
 
-class _Unnest:
-    """A face to its views."""
+class _UnnestViews:
+    """Converts the row of a face to the rows of its views."""
 
     def __init__(
         self, num_views: int | None, seed: int, include_source: bool, transformed: bool
@@ -79,8 +82,8 @@ class _Unnest:
     def __call__(self, face: dict[str, Any]) -> list[dict[str, Any]]:
         views = [{**view, "is_source": False} for view in self._draw(face)]
         if self._include_source:
-            still = {"yaw_deg": 0.0, "pitch_deg": 0.0, "transform": np.eye(3, 4).ravel()}
-            views.append({**still, "image": face["image"], "is_source": True})
+            unrotated = {"yaw_deg": 0.0, "pitch_deg": 0.0, "transform": np.eye(3, 4).ravel()}
+            views.append({**unrotated, "image": face["image"], "is_source": True})
         return [self._row(face, view) for view in views]
 
     def _draw(self, face: dict[str, Any]) -> list[dict[str, Any]]:

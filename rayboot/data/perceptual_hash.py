@@ -1,7 +1,6 @@
-"""Whether two photo files show the same picture, recompressed or resized as it may be."""
+"""Recognising a photo in other files, whether recompressed or resized."""
 
 import hashlib
-import io
 from collections.abc import Iterable
 from typing import NamedTuple, Self
 
@@ -9,15 +8,15 @@ import imagehash
 import numpy as np
 import PIL.Image
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from rayboot.io.storage import read_bytes, write_bytes
+from rayboot.io.parquet import read_table, write_table
 
 __all__ = ["HashIndex", "compute_perceptual_hash"]
 
 _MAX_DISTANCE = 4
-"""Bits of 64 that may differ: resized and recompressed photos differ by 2 at most, different
-ones of a few hundred by 10 and more, so of a hundred thousand by little less."""
+"""Number of the 64 bits that may differ between two versions of one photo. Resized and
+recompressed photos differ by at most 2 bits; among a few hundred different photos the nearest
+differ by 10 bits or more, and among a hundred thousand by only slightly fewer."""
 
 _SCHEMA = pa.schema(
     [
@@ -29,7 +28,7 @@ _SCHEMA = pa.schema(
 
 
 def compute_perceptual_hash(photo: np.ndarray) -> int:
-    """64 bits that change little with the scale and the compression of a photo.
+    """Computes 64 bits that change little with the scale and the compression of a photo.
 
     Args:
         photo: (H, W, 3) uint8.
@@ -43,53 +42,48 @@ def compute_perceptual_hash(photo: np.ndarray) -> int:
 
 
 class HashIndex(NamedTuple):
-    """Pictures that others are compared with.
-
-    Attributes:
-        face_ids: their names.
-        content_hashes: SHA-256 of their files, hex.
-        perceptual_hashes: (N,) uint64.
-    """
+    """Hashes of a set of photos, for finding out whether another photo is one of them."""
 
     face_ids: list[str]
+    """Names of the photos."""
     content_hashes: list[str]
+    """SHA-256 of each photo's file, hexadecimal."""
     perceptual_hashes: np.ndarray
+    """(N,) uint64, from :func:`compute_perceptual_hash`."""
 
     @classmethod
-    def of(cls, pictures: Iterable[tuple[str, bytes, np.ndarray]]) -> Self:
-        """Of names, files' bytes and decoded photos (H, W, 3) uint8."""
+    def build(cls, photos: Iterable[tuple[str, bytes, np.ndarray]]) -> Self:
+        """Builds the index of photos, each given as name, file content and (H, W, 3) uint8."""
         rows = [
             (name, hashlib.sha256(payload).hexdigest(), compute_perceptual_hash(photo))
-            for name, payload, photo in pictures
+            for name, payload, photo in photos
         ]
         return cls([r[0] for r in rows], [r[1] for r in rows], np.array([r[2] for r in rows], "u8"))
 
     def find(self, content_hash: str, photo: np.ndarray) -> str | None:
-        """The name of the picture that a photo shows; None for none.
+        """Returns the name of the indexed photo that a photo is a version of, or None.
 
         Args:
-            content_hash: SHA-256 of its file, hex.
+            content_hash: SHA-256 of the photo's file, hexadecimal.
             photo: (H, W, 3) uint8.
         """
         if not self.face_ids:
             return None
         if content_hash in self.content_hashes:
             return self.face_ids[self.content_hashes.index(content_hash)]
-        different = np.bitwise_count(
+        distances = np.bitwise_count(
             self.perceptual_hashes ^ np.uint64(compute_perceptual_hash(photo))
         )
-        nearest = int(np.argmin(different))
-        return self.face_ids[nearest] if different[nearest] <= _MAX_DISTANCE else None
+        nearest = int(np.argmin(distances))
+        return self.face_ids[nearest] if distances[nearest] <= _MAX_DISTANCE else None
 
     def save(self, uri: str) -> None:
-        """Writes them as a Parquet file."""
-        buffer = io.BytesIO()
-        pq.write_table(pa.table([*map(pa.array, self)], schema=_SCHEMA), buffer)
-        write_bytes(uri, buffer.getvalue())
+        """Writes the index as a Parquet file."""
+        write_table(uri, pa.table([*map(pa.array, self)], schema=_SCHEMA))
 
     @classmethod
     def load(cls, uri: str) -> Self:
-        """Those of :meth:`save`."""
-        table = pq.read_table(io.BytesIO(read_bytes(uri)))
+        """Reads an index that :meth:`save` has written."""
+        table = read_table(uri)
         names, contents, hashes = (table[name] for name in _SCHEMA.names)
         return cls(names.to_pylist(), contents.to_pylist(), hashes.to_numpy())

@@ -1,32 +1,34 @@
-"""Columns of a pairs data set."""
+"""Columns of a pairs data set, and the version of its schema."""
 
 import pyarrow as pa
 
 __all__ = ["FACE_COLUMNS", "PAIRS_SCHEMA", "REJECT_COLUMNS", "SCHEMA_VERSION", "VIEW_TYPE"]
 
 SCHEMA_VERSION = 2
+"""Version that is stored in manifests; older versions are read too."""
 
 _vector = pa.list_(pa.float32())
 
 VIEW_TYPE = pa.struct(
     [
-        # The turn that was applied.
+        # The rotation that was applied.
         ("yaw_deg", pa.float32()),
         ("pitch_deg", pa.float32()),
         # (3, 4) row-major, from the source crop's frame to the view's.
         ("transform", _vector),
-        # Where the face looks after it.
+        # Direction that the face looks in after the rotation.
         ("view_gaze", _vector),
-        # Towards the light that was put on it, in the view's frame, its strength as length; null
-        # for the photo's own.
+        # Direction towards the light that was added, in the view's frame, its length the
+        # strength; null where the lighting of the photo is kept.
         ("light", _vector),
-        # Share of the target outside the volume.
+        # Fraction of the target outside the volume.
         ("clipped", pa.float32()),
         ("image", pa.binary()),
     ]
 )
+"""Type of one rotated view of a face."""
 
-_BOTH = [("face_id", pa.string()), ("source_uri", pa.string())]
+_COMMON = [("face_id", pa.string()), ("source_uri", pa.string())]
 
 _FACE = [
     ("content_hash", pa.string()),
@@ -36,10 +38,10 @@ _FACE = [
     # (2, 3) row-major, source px to crop px.
     ("crop", pa.list_(pa.float64())),
     ("image", pa.binary()),
-    # "occupancy", or what else the network learns from; then it lies in "target".
+    # "occupancy", or another kind of target that the network learns from, stored in "target".
     ("target_kind", pa.string()),
     ("target", pa.binary()),
-    # Bits, C order, zstd; of shape (D, H, W).
+    # Bits of an array of ``shape`` (D, H, W), in C order, compressed by zstd.
     ("occupancy", pa.binary()),
     ("shape", pa.list_(pa.int32())),
     ("symmetry_normal", _vector),
@@ -61,9 +63,12 @@ _REJECT = [
     ("thumbnail", pa.binary()),
 ]
 
-FACE_COLUMNS = tuple(name for name, _ in _BOTH + _FACE)
-REJECT_COLUMNS = tuple(name for name, _ in _BOTH + _REJECT)
+FACE_COLUMNS = tuple(name for name, _ in _COMMON + _FACE)
+"""Columns of the files in ``outcome=face``."""
 
-PAIRS_SCHEMA = pa.schema([("outcome", pa.string()), *_BOTH, *_FACE, *_REJECT])
-"""Of the rows that are written: faces and rejects in one pass, each with the other's
-columns null; ``outcome`` becomes the folder."""
+REJECT_COLUMNS = tuple(name for name, _ in _COMMON + _REJECT)
+"""Columns of the files in ``outcome=reject``."""
+
+PAIRS_SCHEMA = pa.schema([("outcome", pa.string()), *_COMMON, *_FACE, *_REJECT])
+"""Columns of the rows that are written. Faces and rejects are written in one pass, each with the
+other's columns null; ``outcome`` becomes the folder."""

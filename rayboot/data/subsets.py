@@ -10,7 +10,7 @@ def evenly_spaced(total: int, count: int) -> np.ndarray:
 
     Args:
         total: Number of items.
-        count: Number of indices wanted; all items where there are fewer.
+        count: Number of indices; all items are returned where there are fewer.
 
     Returns:
         (min(count, total),) int64, ascending, without repetition.

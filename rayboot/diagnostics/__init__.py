@@ -1,5 +1,5 @@
-"""One file that says what went wrong where, for whoever helps, without secrets and photographs."""
+"""Checks of a run's requirements, and a support bundle that describes a failure without secrets."""
 
-from rayboot.diagnostics.support_bundle import Bundle, write_bundle
+from rayboot.diagnostics.support_bundle import SupportBundle, write_support_bundle
 
-__all__ = ["Bundle", "write_bundle"]
+__all__ = ["SupportBundle", "write_support_bundle"]

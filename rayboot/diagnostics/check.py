@@ -1,4 +1,4 @@
-"""The outcome of a check, and the child process that dangerous ones run in."""
+"""The outcome of a check, and the child process that risky checks run in."""
 
 import subprocess
 import sys
@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 from rayboot.credentials import redact_url_credentials
 
 __all__ = ["Check", "format_check", "last_line", "run_in_subprocess"]
+
+_MAX_LINE_CHARS = 300
 
 
 class Check(NamedTuple):
@@ -19,13 +21,18 @@ class Check(NamedTuple):
 
 
 def format_check(check: Check, width: int = 14) -> str:
-    """One line for people, and the remedy under it; names are filled to ``width``."""
+    """Returns one line, with the remedy on a second one; names are padded to ``width``."""
     line = redact_url_credentials(f"{check.status:<4}  {check.name:<{width}}  {check.detail}")
     return f"{line}\n{'':<{width + 8}}-> {check.remedy}" if check.remedy else line
 
 
 def run_in_subprocess(code: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
-    """Runs Python code apart: a driver may crash, a cluster may never answer."""
+    """Runs Python code in a child process: a driver may crash, a cluster may never answer.
+
+    Args:
+        code: source text.
+        timeout_s: time after which the child is killed; its exit status is then 124.
+    """
     try:
         return subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout_s
@@ -35,8 +42,8 @@ def run_in_subprocess(code: str, timeout_s: float) -> subprocess.CompletedProces
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:
-    """What a failed child said last, usually the exception."""
+    """Returns the last line that a failed child wrote to stderr, usually the exception."""
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     if done.returncode < 0:
         return f"ended by signal {-done.returncode}"
-    return lines[-1][:300] if lines else f"exit status {done.returncode}"
+    return lines[-1][:_MAX_LINE_CHARS] if lines else f"exit status {done.returncode}"

@@ -1,7 +1,7 @@
-"""Checks of what a run needs, with a remedy for each failure.
+"""Checks of what a run requires, with a remedy for each failure.
 
 Every check is one function that returns a :class:`Check` and does not raise; what
-could take the process down with it runs in a child process.
+could crash or block the process runs in a child process.
 """
 
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ from rayboot.diagnostics.service_checks import check_mlflow, check_ray, check_st
 __all__ = ["Check", "RunRequirements", "diagnose", "format_check", "read_requirements"]
 
 
-def diagnose(needs: RunRequirements) -> Iterator[Check]:
-    """Runs every check that ``needs`` calls for, one after the other."""
+def diagnose(requirements: RunRequirements) -> Iterator[Check]:
+    """Runs every check that a run with these requirements needs, one after the other."""
     yield check_egl()
-    yield check_gpu(needed=needs.gpu)
-    yield check_ray(needs.ray_address)
-    for uri in needs.storage_uris:
-        yield check_storage(uri, written=uri in needs.written_uris)
-    yield check_mlflow(needs.tracking_uri)
+    yield check_gpu(required=requirements.gpu)
+    yield check_ray(requirements.ray_address)
+    for uri in requirements.storage_uris:
+        yield check_storage(uri, written=uri in requirements.written_uris)
+    yield check_mlflow(requirements.tracking_uri)
     yield check_memory()
     yield check_shared_memory()
     yield check_disk(Path.cwd())

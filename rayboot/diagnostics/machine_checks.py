@@ -1,6 +1,5 @@
 """Checks of the machine: rendering, GPU, memory, disk."""
 
-import os
 import shutil
 import sys
 import time
@@ -11,12 +10,14 @@ from rayboot.diagnostics.check import Check, last_line, run_in_subprocess
 __all__ = ["check_disk", "check_egl", "check_gpu", "check_memory", "check_shared_memory"]
 
 _GIB = 2**30
-_NEEDED_MEMORY, _NEEDED_DISK, _NEEDED_SHM = 6 * _GIB, 2 * _GIB, _GIB // 2
-"""A demo round keeps under 6 GiB; Ray's object store wants memory-backed files."""
+_MIN_MEMORY, _MIN_DISK, _MIN_SHARED_MEMORY = 6 * _GIB, 2 * _GIB, _GIB // 2
+"""Bytes: a demo round needs less than 6 GiB; Ray's object store needs memory-backed files."""
+
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's mount point, not a temporary file
 
 
 def check_egl() -> Check:
-    """Draws a triangle off-screen, in a child process: a driver may crash."""
+    """Renders a triangle off-screen in a child process, because a driver may crash."""
     done = run_in_subprocess(
         "from rayboot.diagnostics.machine_checks import _draw_triangle; _draw_triangle()",
         timeout_s=60,
@@ -45,54 +46,55 @@ def _draw_triangle() -> None:
     image = Renderer(16).render(Scene(mesh, None, (0, 0, 255)), [np.eye(3, 4)])[0]
     centre, corner = image[8, 8].tolist(), image[0, 0].tolist()
     if centre != [255, 0, 0] or corner != [0, 0, 255]:
-        sys.exit(f"a red triangle on blue came out {centre} on {corner}")
+        sys.exit(f"a red triangle on blue was rendered as {centre} on {corner}")
     print(f"{time.monotonic() - started:.1f}")
 
 
-def check_gpu(needed: bool) -> Check:
-    """Looks for a CUDA GPU that PyTorch can use."""
+def check_gpu(required: bool) -> Check:
+    """Checks for a CUDA GPU that PyTorch can use; fails without one only if it is required."""
     code = (
         "import torch; ok = torch.cuda.is_available(); "
         "print(torch.cuda.get_device_name() if ok else '', torch.__version__, sep='|')"
     )
     done = run_in_subprocess(code, timeout_s=120)
     if done.returncode != 0:
-        return Check("GPU", "FAIL", f"PyTorch does not start: {last_line(done)}", "make env")
+        return Check("GPU", "FAIL", f"PyTorch cannot be imported: {last_line(done)}", "make env")
     name, version = done.stdout.strip().split("|")
     if name:
         return Check("GPU", "ok", f"{name}, PyTorch {version}")
-    if os.path.exists("/dev/nvidia0"):
+    if Path("/dev/nvidia0").exists():
         return Check(
             "GPU",
-            "FAIL" if needed else "note",
-            f"there is one, but PyTorch {version} cannot use it",
-            "make clean env installs the CUDA build; if it is there already, update the driver",
+            "FAIL" if required else "note",
+            f"this machine has one, but PyTorch {version} cannot use it",
+            "make clean env installs the CUDA build; if it is installed, update the driver",
         )
-    if needed:
+    if required:
         return Check(
             "GPU",
             "FAIL",
-            "none here, and the config asks for one",
-            "run on a machine with one, submit to a cluster, or ask for none in the config",
+            "none on this machine, but the config requests one",
+            "run on a machine with one, submit to a cluster, or request none in the config",
         )
-    return Check("GPU", "ok", f"none, none needed (PyTorch {version})")
+    return Check("GPU", "ok", f"none, and none is required (PyTorch {version})")
 
 
 def check_memory() -> Check:
-    """Memory still free, of the machine or of the container, whichever is less."""
+    """Checks the free memory of the machine or of the container, whichever is less."""
     free = _free_memory()
-    detail = f"{free / _GIB:.1f} GiB free, a demo round needs {_NEEDED_MEMORY / _GIB:.0f}"
-    if free >= _NEEDED_MEMORY:
+    detail = f"{free / _GIB:.1f} GiB free, a demo round needs {_MIN_MEMORY / _GIB:.0f}"
+    if free >= _MIN_MEMORY:
         return Check("memory", "ok", detail)
     return Check("memory", "FAIL", detail, "close other programs, or raise the container's limit")
 
 
 def _free_memory() -> int:
+    """Returns free bytes; memory that the kernel can reclaim counts as free."""
     meminfo = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     free = int(meminfo["MemAvailable"].split()[0]) * 1024
     limit = Path("/sys/fs/cgroup/memory.max")
     try:
-        # What the kernel would give back at once is not in use.
+        # Inactive file cache counts as usage of the group, but is reclaimed on demand.
         usage = Path("/sys/fs/cgroup/memory.current")
         stat = dict(
             line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines()
@@ -104,26 +106,26 @@ def _free_memory() -> int:
 
 
 def check_shared_memory() -> Check:
-    """Room in /dev/shm, where Ray keeps objects."""
+    """Checks the free space in /dev/shm, where Ray stores objects."""
     try:
-        free = shutil.disk_usage("/dev/shm").free
+        free = shutil.disk_usage(_SHARED_MEMORY).free
     except OSError:
         free = 0
     detail = f"{free / _GIB:.1f} GiB free in /dev/shm"
-    if free >= _NEEDED_SHM:
+    if free >= _MIN_SHARED_MEMORY:
         return Check("shared memory", "ok", detail)
     return Check(
         "shared memory",
         "note",
-        f"{detail}; Ray falls back to files on disk, slower",
+        f"{detail}; Ray falls back to files on disk, which is slower",
         "in a container: docker run --shm-size=2g",
     )
 
 
 def check_disk(folder: Path) -> Check:
-    """Room for outputs."""
+    """Checks the free space of the disk with ``folder``, for outputs."""
     free = shutil.disk_usage(folder).free
-    detail = f"{free / _GIB:.1f} GiB free in {folder}, a demo round needs {_NEEDED_DISK // _GIB}"
-    if free >= _NEEDED_DISK:
+    detail = f"{free / _GIB:.1f} GiB free in {folder}, a demo round needs {_MIN_DISK // _GIB}"
+    if free >= _MIN_DISK:
         return Check("disk", "ok", detail)
-    return Check("disk", "FAIL", detail, "free some, or run from another disk")
+    return Check("disk", "FAIL", detail, "free some space, or run in a folder on another disk")

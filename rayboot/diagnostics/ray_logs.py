@@ -1,4 +1,4 @@
-"""The ends of Ray's logs on this machine."""
+"""Parts of a support bundle about Ray: the last lines of its logs on this machine."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -8,79 +8,83 @@ from rayboot.errors import RequestError
 
 __all__ = ["latest_sessions", "read_ray_logs"]
 
-_TAIL = 64 * 2**10
-_TOTAL = 16 * 2**20
-_MARKS = (":job_id:", ":actor_name:", ":task_name:")
-"""Lines by which Ray tells its driver whose the next ones are."""
+_MAX_FILE_BYTES = 64 * 2**10
+_MAX_TOTAL_BYTES = 16 * 2**20
 
-_SESSIONS = 5
-"""That are searched for a run, the latest first."""
+_RAY_MARKERS = (":job_id:", ":actor_name:", ":task_name:")
+"""Beginnings of lines that tell Ray's driver which task wrote the next lines."""
+
+_MAX_SESSIONS = 5
+"""Number of sessions that are searched for a run, the latest first."""
 
 
 def latest_sessions() -> list[Path]:
-    """Folders of Ray's sessions on this machine, the latest first."""
-    sessions = [path for path in _folder().glob("session_2*") if (path / "logs").is_dir()]
+    """Returns the folders of Ray's sessions on this machine, the latest first."""
+    sessions = [path for path in _ray_folder().glob("session_2*") if (path / "logs").is_dir()]
     return sorted(sessions, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
-def _folder() -> Path:
-    return Path(os.environ.get("RAY_TMPDIR") or "/tmp") / "ray"
+def _ray_folder() -> Path:
+    default = "/tmp"  # noqa: S108 - where Ray itself puts its sessions
+    return Path(os.environ.get("RAY_TMPDIR") or default) / "ray"
 
 
 def read_ray_logs(sessions: Sequence[Path], runs: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
-    """The last lines of every log of one session: of the runs, or the latest.
+    """Yields the last lines of every log of one session: that of the runs, or the latest.
 
     Args:
-        sessions: from :func:`latest_sessions`.
-        runs: ids, as log lines have them.
+        sessions: folders from :func:`latest_sessions`.
+        runs: ids of runs, as log lines contain them.
 
     Raises:
-        RequestError: Ray has written nothing here.
+        RequestError: Ray has no session on this machine.
     """
     if not sessions:
-        raise RequestError(f"no session of Ray under {_folder()}; RAY_TMPDIR says where they are")
-    found = next((s for s in sessions[:_SESSIONS] if _has_one(s, runs)), None)
-    chosen = found or sessions[0]
-    which = "of the run" if found else "the latest; none has the run's id"
-    yield "ray/session.txt", f"{chosen}, {which if runs else 'the latest'}"
-    left = _TOTAL
-    for path in _log_files(chosen / "logs"):
-        if left <= 0:
-            yield "ray/session.txt", f"{path.name} and what follows are left out"
+        raise RequestError(
+            f"no session of Ray below {_ray_folder()}; set RAY_TMPDIR to the folder of its sessions"
+        )
+    matching = next((s for s in sessions[:_MAX_SESSIONS] if _mentions_run(s, runs)), None)
+    session = matching or sessions[0]
+    choice = "of the run" if matching else "the latest; none has the run's id"
+    yield "ray/session.txt", f"{session}, {choice if runs else 'the latest'}"
+    remaining = _MAX_TOTAL_BYTES
+    for path in _log_files(session / "logs"):
+        if remaining <= 0:
+            yield "ray/session.txt", f"{path.name} and all later files are left out for their size"
             return
-        if text := _tail(path):
-            left -= len(text)
-            yield f"ray/{path.relative_to(chosen / 'logs')}", text
+        if text := _read_tail(path):
+            remaining -= len(text)
+            yield f"ray/{path.relative_to(session / 'logs')}", text
 
 
 def _log_files(folder: Path) -> list[Path]:
-    """Workers' own output first: it has rayboot's lines."""
+    """Returns all log files; workers' output comes first, because it has rayboot's lines."""
     files = [p for p in folder.rglob("*") if p.is_file() and "old" not in p.parts]
     return sorted(files, key=lambda path: (not path.name.startswith("worker-"), path.name))
 
 
-def _has_one(session: Path, runs: Sequence[str]) -> bool:
-    wanted = [run.encode() for run in runs]
+def _mentions_run(session: Path, runs: Sequence[str]) -> bool:
+    ids = [run.encode() for run in runs]
     for path in (session / "logs").glob("worker-*.err"):
         try:
             content = path.read_bytes()
         except OSError:
             continue
-        if any(run in content for run in wanted):
+        if any(run_id in content for run_id in ids):
             return True
     return False
 
 
-def _tail(path: Path) -> str:
+def _read_tail(path: Path) -> str:
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL))
+            file.seek(max(0, size - _MAX_FILE_BYTES))
             content = file.read()
     except OSError as error:
         return f"cannot be read: {error}"
-    if size > _TAIL:
-        # The first line is cut: half a secret would not be known again.
+    if size > _MAX_FILE_BYTES:
+        # The first line is incomplete: half a secret would not be recognised by the redactor.
         content = content.partition(b"\n")[2]
     lines = content.decode("utf-8", "replace").splitlines()
-    return "\n".join(line for line in lines if not line.startswith(_MARKS))
+    return "\n".join(line for line in lines if not line.startswith(_RAY_MARKERS))

@@ -1,8 +1,9 @@
-"""Secrets that this machine knows, and texts without them.
+"""Finding the secrets of this machine, and removing them from texts.
 
-Known are those that rayboot's own libraries would use: variables and files of the standard
-chains. They are looked for as they are; beside that, whatever stands where a secret would stand
-(``password=...``, a URL's login, an Authorization header) is taken out unseen.
+Known secrets are those that rayboot's libraries would use: environment variables and files of
+the standard credential chains. They are removed wherever they occur; in addition, any value in a
+place where a secret is expected (``password=...``, a URL's login, an Authorization header) is
+removed without being known.
 """
 
 import configparser
@@ -20,23 +21,26 @@ __all__ = ["REDACTED", "Redactor", "find_secrets"]
 
 REDACTED = "<redacted>"
 
-_SHORTEST = 4
-_LARGEST_FILE = 64 * 2**10
-_WORDS = frozenset({"true", "false", "none", "null", "token", "disabled", "password", "secret"})
-"""Values that tell a mode: taking them out would only spoil texts."""
+_MIN_CHARS = 4
+_MIN_LINE_CHARS = 17
+_MAX_FILE_BYTES = 64 * 2**10
+_MODE_WORDS = frozenset(
+    {"true", "false", "none", "null", "token", "disabled", "password", "secret"}
+)
+"""Values that name a mode rather than a secret; removing them would only make texts unreadable."""
 
 _NOT_SECRET = frozenset({"AWS_ACCESS_KEY_ID", "aws_access_key_id"})
-"""Names of accounts, which servers write into their logs."""
+"""Names of accounts, which are public and which servers write into their logs."""
 
-_FILES = {
+_CREDENTIAL_FILES = {
     "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
     "AWS_CONFIG_FILE": "~/.aws/config",
     "RAY_AUTH_TOKEN_PATH": "~/.ray/auth_token",
     "NETRC": "~/.netrc",
 }
-"""Where credentials lie unless a variable says otherwise."""
+"""Default path of each credential file, by the variable that overrides it."""
 
-_FIXED = ("~/.mlflow/credentials", "/var/run/secrets/kubernetes.io/serviceaccount/token")
+_FIXED_FILES = ("~/.mlflow/credentials", "/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 _ASSIGNED = re.compile(
     r"(?P<name>[\"']?[\w.-]*(?:secret|password|passwd|passphrase|token|access_?key|api_?key"
@@ -48,47 +52,48 @@ _HEADER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{6,}")
 
 
 def find_secrets(environment: Mapping[str, str], texts: Iterable[str] = ()) -> frozenset[str]:
-    """What must not leave the machine.
+    """Returns the secrets that must not leave the machine.
 
     Args:
-        environment: variables, by name.
-        texts: further ones, whose URLs may have logins.
+        environment: environment variables by name.
+        texts: further texts, whose URLs may contain logins.
     """
-    found = {
+    secrets = {
         secret for text in (*environment.values(), *texts) for secret in find_url_credentials(text)
     }
-    places = [environment.get(name) or usual for name, usual in _FILES.items()]
-    paths = {Path(place).expanduser() for place in (*places, *_FIXED)}
+    files = [environment.get(name) or default for name, default in _CREDENTIAL_FILES.items()]
+    paths = {Path(file).expanduser() for file in (*files, *_FIXED_FILES)}
     for name, value in environment.items():
         if not is_secret_name(name) or name in _NOT_SECRET:
             continue
         if value.startswith(("/", "~")) and Path(value).expanduser().is_file():
             paths.add(Path(value).expanduser())
         else:
-            found.add(value.strip())
+            secrets.add(value.strip())
     for path in paths:
-        found.update(_secrets_in_file(path))
-    return frozenset(secret for secret in found if _can_be_told(secret))
+        secrets.update(_secrets_in_file(path))
+    return frozenset(secret for secret in secrets if _is_distinctive(secret))
 
 
-def _can_be_told(secret: str) -> bool:
-    """Whether it can be told from a word or number that stands there by chance."""
-    number = secret.replace(".", "").isdigit() and len(secret) < 2 * _SHORTEST
-    return len(secret) >= _SHORTEST and not number and secret.lower() not in _WORDS
+def _is_distinctive(secret: str) -> bool:
+    """Whether a value cannot be confused with an ordinary word or number in a text."""
+    number = secret.replace(".", "").isdigit() and len(secret) < 2 * _MIN_CHARS
+    return len(secret) >= _MIN_CHARS and not number and secret.lower() not in _MODE_WORDS
 
 
 def _secrets_in_file(path: Path) -> Iterator[str]:
+    """Yields the secrets of a netrc, JSON, INI or plain file; nothing where it is unreadable."""
     try:
-        if path.stat().st_size > _LARGEST_FILE:
+        if path.stat().st_size > _MAX_FILE_BYTES:
             return
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return
     if path.name.endswith("netrc"):
-        yield from _passwords_of_netrc(path)
+        yield from _passwords_in_netrc(path)
         return
     try:
-        yield from _named_in(json.loads(text))
+        yield from _named_secrets(json.loads(text))
         return
     except ValueError:
         pass
@@ -96,15 +101,17 @@ def _secrets_in_file(path: Path) -> Iterator[str]:
     try:
         parser.read_string(text)
     except configparser.Error:
-        # A token or a key alone; of a long one its lines, which a log may show by themselves.
+        # The file is one token or key; a log may contain single lines of a long one.
         yield text.strip()
-        yield from (line.strip() for line in text.splitlines() if len(line.strip()) > 16)
+        yield from (
+            line.strip() for line in text.splitlines() if len(line.strip()) >= _MIN_LINE_CHARS
+        )
         return
     for section in parser.sections():
-        yield from _named_in(dict(parser[section]))
+        yield from _named_secrets(dict(parser[section]))
 
 
-def _passwords_of_netrc(path: Path) -> Iterator[str]:
+def _passwords_in_netrc(path: Path) -> Iterator[str]:
     try:
         hosts = netrc.netrc(path).hosts
     except (netrc.NetrcParseError, OSError):
@@ -112,27 +119,28 @@ def _passwords_of_netrc(path: Path) -> Iterator[str]:
     yield from (password for _, _, password in hosts.values() if password)
 
 
-def _named_in(values: Any) -> Iterator[str]:
+def _named_secrets(values: Any) -> Iterator[str]:
+    """Yields strings of a nested structure whose key names a secret."""
     if isinstance(values, dict):
         for name, value in values.items():
             if isinstance(value, str):
                 if is_secret_name(name) and name not in _NOT_SECRET:
                     yield value
-                    yield from (line for line in value.splitlines() if len(line) > 16)
+                    yield from (line for line in value.splitlines() if len(line) >= _MIN_LINE_CHARS)
             else:
-                yield from _named_in(value)
+                yield from _named_secrets(value)
     elif isinstance(values, list):
         for value in values:
-            yield from _named_in(value)
+            yield from _named_secrets(value)
     elif isinstance(values, str):  # the file is one JSON string
         yield values
 
 
 class Redactor:
-    """Takes secrets out of texts, and finds those that are left.
+    """Removes secrets from texts, and finds those that remain.
 
     Args:
-        secrets: from :func:`find_secrets`.
+        secrets: secrets from :func:`find_secrets`.
     """
 
     def __init__(self, secrets: frozenset[str]) -> None:
@@ -141,16 +149,16 @@ class Redactor:
             for secret in secrets
             for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])
         }
-        # Longest first: one may be the beginning of another.
+        # Longest first: one secret may be the beginning of another.
         self._forms = sorted(forms, key=len, reverse=True)
 
     def redact(self, text: str) -> str:
-        """``text`` without them, and without what looks like one."""
+        """Returns ``text`` without known secrets, and without what looks like one."""
         for form in self._forms:
             text = text.replace(form, REDACTED)
         text = _HEADER.sub(rf"\1 {REDACTED}", redact_url_credentials(text))
         return _ASSIGNED.sub(rf"\g<name>{REDACTED}", text)
 
     def leaks(self, payload: bytes) -> bool:
-        """Whether a known secret is in ``payload``."""
+        """Whether ``payload`` contains a known secret."""
         return any(form.encode() in payload for form in self._forms)

@@ -1,4 +1,4 @@
-"""What a run wrote about itself: manifests, stamps, states; and its rejects, counted."""
+"""Parts of a support bundle about a run: its manifests, fingerprints, states and reject counts."""
 
 import json
 import posixpath
@@ -13,81 +13,84 @@ from rayboot.io.storage import Entry, join_uri, list_entries, open_file, read_by
 
 __all__ = ["read_run", "run_ids"]
 
-_NAMES = frozenset({
-    "manifest.json", "stamp.json", "lock.json", "forgetting.json", "round.json", "drift.json",
-    "summary.json",
+_RUN_FILES = frozenset({
+    "manifest.json", "fingerprint.json", "stamp.json", "lock.json", "forgetting.json",
+    "round.json", "drift.json", "summary.json",
 })  # fmt: skip
-_LARGEST = 2**20
-_LISTED = 5000
-_REJECT_FILES = 50
-_EXAMPLES = 5
+"""Names of the files in which a run describes itself; ``stamp.json`` is that of version 0.1."""
+
+_MAX_FILE_BYTES = 2**20
+_MAX_LISTED = 5000
+_MAX_REJECT_FILES = 50
+_MAX_EXAMPLES = 5
 
 
 def read_run(uri: str, folder: str = "run") -> Iterator[tuple[str, str]]:
-    """The run's own files and a listing of the others, which stay where they are.
+    """Yields the files in which a run describes itself, and a listing of all its files.
 
     Args:
-        uri: of what the run wrote, or of a folder above.
-        folder: of the bundle.
+        uri: URI of the run's output, or of a folder above it.
+        folder: folder in the bundle.
 
     Raises:
-        RequestError: there is nothing.
+        RequestError: there is no file at ``uri``.
     """
     entries = list_entries(uri)
     if not entries:
-        raise RequestError(f"{uri}: nothing is there")
-    lines = [f"{entry.num_bytes:>14} {name}" for name, entry in list(entries.items())[:_LISTED]]
-    if len(entries) > _LISTED:
-        lines.append(f"and {len(entries) - _LISTED} more")
+        raise RequestError(f"{uri}: contains no file; give --run the output of a run")
+    lines = [f"{entry.num_bytes:>14} {name}" for name, entry in list(entries.items())[:_MAX_LISTED]]
+    if len(entries) > _MAX_LISTED:
+        lines.append(f"and {len(entries) - _MAX_LISTED} more")
     yield f"{folder}/files.txt", "\n".join(lines)
-    for name in _own_files(entries):
+    for name in _find_run_files(entries):
         yield f"{folder}/{name}", read_bytes(join_uri(uri, name)).decode("utf-8", "replace")
-    for above in sorted({_above(name) for name in entries if "outcome=reject/" in name}):
-        names = [name for name in entries if name.startswith(f"{above}outcome=reject/")]
-        counted = _count_rejects(uri, names)
-        yield f"{folder}/{above}rejects.json", json.dumps(counted, indent=1, ensure_ascii=False)
+    for data in sorted({_data_prefix(name) for name in entries if "outcome=reject/" in name}):
+        names = [name for name in entries if name.startswith(f"{data}outcome=reject/")]
+        counts = _count_rejects(uri, names)
+        yield f"{folder}/{data}rejects.json", json.dumps(counts, indent=1, ensure_ascii=False)
 
 
-def _own_files(entries: dict[str, Entry]) -> list[str]:
+def _find_run_files(entries: dict[str, Entry]) -> list[str]:
     return [
         name
         for name, entry in entries.items()
-        if posixpath.basename(name) in _NAMES or name.endswith(".run.json")
-        if entry.num_bytes <= _LARGEST
+        if posixpath.basename(name) in _RUN_FILES or name.endswith(".run.json")
+        if entry.num_bytes <= _MAX_FILE_BYTES
     ]
 
 
-def _above(name: str) -> str:
+def _data_prefix(name: str) -> str:
+    """Returns the path of the data set that a reject file belongs to, "" or with a slash."""
     return name[: name.index("outcome=reject/")]
 
 
 def _count_rejects(uri: str, names: list[str]) -> dict[str, Any]:
-    """Counts by stage and reason with some ids each, of the first files."""
+    """Counts the rejects of the first files by stage and reason, with some ids of each."""
     counts: Counter[str] = Counter()
     examples: dict[str, list[str]] = {}
-    for name in names[:_REJECT_FILES]:
+    for name in names[:_MAX_REJECT_FILES]:
         with open_file(join_uri(uri, name)) as file:
-            # Columns by name: thumbnails are pictures of people.
+            # Only these columns: thumbnails show people, and must not enter a bundle.
             table = pq.ParquetFile(file).read(columns=["face_id", "stage", "reason"])
         for row in table.to_pylist():
             key = f"{row['stage']}, {row['reason']}"
             counts[key] += 1
-            if len(kept := examples.setdefault(key, [])) < _EXAMPLES:
-                kept.append(row["face_id"])
-    read = f"{min(len(names), _REJECT_FILES)} of {len(names)}"
+            if len(ids := examples.setdefault(key, [])) < _MAX_EXAMPLES:
+                ids.append(row["face_id"])
+    read = f"{min(len(names), _MAX_REJECT_FILES)} of {len(names)}"
     return {"files read": read, "counts": dict(counts.most_common()), "examples": examples}
 
 
 def run_ids(uri: str) -> list[str]:
-    """Ids of the runs at ``uri``, as their log lines have them, those in MLflow first."""
+    """Returns the ids of the runs at ``uri``, as in their log lines; MLflow runs come first."""
     entries = list_entries(uri)
     ids: dict[str, None] = {}
-    own = _own_files(entries)
-    for name in sorted(own, key=lambda name: not name.endswith(("round.json", ".run.json"))):
+    files = _find_run_files(entries)
+    for name in sorted(files, key=lambda name: not name.endswith(("round.json", ".run.json"))):
         try:
-            found = json.loads(read_bytes(join_uri(uri, name))).get("run_id")
+            run_id = json.loads(read_bytes(join_uri(uri, name))).get("run_id")
         except (ValueError, AttributeError):
             continue
-        if isinstance(found, str) and found:
-            ids[found] = None
+        if isinstance(run_id, str) and run_id:
+            ids[run_id] = None
     return list(ids)

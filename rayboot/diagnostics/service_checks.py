@@ -1,4 +1,4 @@
-"""Checks of what a run talks to: Ray, object storage, MLflow."""
+"""Checks of the services that a run uses: Ray, object storage, MLflow."""
 
 import base64
 import logging
@@ -19,31 +19,36 @@ __all__ = ["check_mlflow", "check_ray", "check_storage"]
 
 
 def check_ray(address: str | None) -> Check:
-    """Starts a local Ray, or reaches the cluster at ``address``; tells about tokens."""
+    """Starts a local Ray, or connects to the cluster at ``address``; reports its authentication."""
     if address is not None and urlsplit(address).scheme in ("http", "https"):
         return _check_dashboard(address.rstrip("/"))
     started = time.monotonic()
-    where = address or "local"
+    target = address or "local"
     done = run_in_subprocess(
-        f"from rayboot.diagnostics.service_checks import _join_ray; _join_ray({where!r})",
+        f"from rayboot.diagnostics.service_checks import _join_ray; _join_ray({target!r})",
         timeout_s=120,
     )
     if done.returncode == 0:
-        took = f"{time.monotonic() - started:.0f} s"
-        outcome = f"starts here in {took}" if address is None else f"joined {address} in {took}"
+        duration = f"{time.monotonic() - started:.0f} s"
+        outcome = (
+            f"starts on this machine in {duration}"
+            if address is None
+            else f"joined {address} in {duration}"
+        )
         return Check("Ray", "ok", f"{outcome}, {done.stdout.strip().splitlines()[-1]}")
     reason = last_line(done)
     if "uthentication" in done.stderr or "UNAUTHENTICATED" in done.stderr:
-        return Check("Ray", "FAIL", f"{where} asks for a token: {reason}", AUTH_REMEDY)
+        return Check("Ray", "FAIL", f"{target} requires a token: {reason}", AUTH_REMEDY)
     remedy = (
         "see the log under /tmp/ray/session_latest/logs"
         if address is None
         else "check RAY_ADDRESS or ray_address, and that its port can be reached from here"
     )
-    return Check("Ray", "FAIL", f"{where}: {reason}", remedy)
+    return Check("Ray", "FAIL", f"{target}: {reason}", remedy)
 
 
 def _join_ray(address: str) -> None:
+    """Runs one task on Ray at ``address`` and prints a description; meant for a child process."""
     import ray
 
     options: dict[str, Any] = {}
@@ -51,9 +56,11 @@ def _join_ray(address: str) -> None:
         options = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     ray.get(ray.remote(num_cpus=0.1)(lambda: 1).remote())
-    cpus = ray.cluster_resources().get("CPU", 0)
-    # A local start sets the variable to what it chose.
-    mode = os.environ.get("RAY_AUTH_MODE") or "token if one is there"
+    # Ray has no types for this function.
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    cpus = resources.get("CPU", 0)
+    # A local start sets the variable to the mode that it chose.
+    mode = os.environ.get("RAY_AUTH_MODE") or "token if there is one"
     ray.shutdown()
     scope = "" if address == "local" else f", {cpus:.0f} CPUs"
     print(f"Ray {ray.__version__}{scope}, authentication: {mode}")
@@ -61,7 +68,7 @@ def _join_ray(address: str) -> None:
 
 def _check_dashboard(address: str) -> Check:
     try:
-        found = query_dashboard(address)
+        dashboard = query_dashboard(address)
     except OSError as error:
         return Check(
             "Ray",
@@ -69,43 +76,50 @@ def _check_dashboard(address: str) -> Check:
             f"{address} does not answer: {error}",
             "check the address (port 8265 by default), and that it can be reached from here",
         )
-    if found.status in (401, 403):
-        does = "asks for a token" if find_cluster_token() is None else "refuses this token"
-        return Check("Ray", "FAIL", f"{address} {does}", AUTH_REMEDY)
-    if found.status != 200:
-        return Check("Ray", "FAIL", f"{address} answers {found.status}", "is this Ray's dashboard?")
-    if not found.is_open:
-        return Check("Ray", "ok", f"{address} answers and takes the token")
+    if dashboard.status in (401, 403):
+        refusal = "requires a token" if find_cluster_token() is None else "refuses this token"
+        return Check("Ray", "FAIL", f"{address} {refusal}", AUTH_REMEDY)
+    if dashboard.status != 200:
+        return Check(
+            "Ray",
+            "FAIL",
+            f"{address} answers with HTTP status {dashboard.status}",
+            "check that this is the address of a Ray dashboard",
+        )
+    if not dashboard.is_open:
+        return Check("Ray", "ok", f"{address} answers and accepts the token")
     return Check(
         "Ray",
         "note",
-        f"{address} answers and asks for no token",
-        "whoever reaches it can run code there; start the cluster with RAY_AUTH_MODE=token",
+        f"{address} answers and requires no token",
+        "anyone who can reach it can run code there; start the cluster with RAY_AUTH_MODE=token",
     )
 
 
 def _http_status(url: str, headers: Mapping[str, str] | None = None) -> int:
-    request = urllib.request.Request(url, headers=dict(headers or {}))
+    """Returns the HTTP status of a GET request; callers pass http and https URLs only."""
+    request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310 - see docstring
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return int(answer.status)
+        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310 - see docstring
+            return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
 
 
 def check_storage(uri: str, written: bool = False) -> Check:
-    """Lists what is under a URI with the credentials of the environment.
+    """Lists the objects below a URI with the credentials of the environment.
 
     Args:
-        uri: of a bucket, or below one; rights often end there.
-        written: the run writes there: so does the check, and removes it again.
+        uri: URI of a bucket, or below one; permissions often apply to a prefix only.
+        written: whether the run writes there: the check then writes and removes an object.
     """
     name = f"storage {uri}"
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     where = endpoint or "AWS (AWS_ENDPOINT_URL is not set)"
-    # A child, because an unreachable endpoint is retried for minutes.
+    # In a child process, because an unreachable endpoint is retried for minutes.
     code = (
-        f"from rayboot.diagnostics.service_checks import _try_store; _try_store({uri!r}, {written})"
+        "from rayboot.diagnostics.service_checks import _access_storage; "
+        f"_access_storage({uri!r}, {written})"
     )
     done = run_in_subprocess(code, timeout_s=40)
     if done.returncode == 0:
@@ -114,12 +128,13 @@ def check_storage(uri: str, written: bool = False) -> Check:
         name,
         "FAIL",
         f"{where}: {last_line(done)}",
-        "check the bucket's name, what the credentials may do below this URI, AWS_ENDPOINT_URL, "
-        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        "check the bucket's name, the permissions of the credentials below this URI, "
+        "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     )
 
 
-def _try_store(uri: str, written: bool) -> None:
+def _access_storage(uri: str, written: bool) -> None:
+    """Lists and, if ``written``, writes below ``uri``; meant for a child process."""
     import s3fs
 
     from rayboot.io.storage import require_writable
@@ -127,14 +142,14 @@ def _try_store(uri: str, written: bool) -> None:
     options = {"connect_timeout": 5, "read_timeout": 10, "retries": {"max_attempts": 1}}
     parts = urlsplit(uri)
     store = s3fs.S3FileSystem(config_kwargs=options)
-    # One name is enough to see that it may be listed: there may be millions.
-    answer = store.call_s3(
+    # One key is enough to show that listing is permitted; a bucket may have millions.
+    response = store.call_s3(
         "list_objects_v2", Bucket=parts.netloc, Prefix=parts.path.lstrip("/"), MaxKeys=1
     )
-    holds = "something is there" if answer["KeyCount"] else "nothing is there yet"
+    content = "contains objects" if response["KeyCount"] else "is empty"
     if written:
         require_writable(uri)
-    print(f"can be listed{' and written' * written}, {holds}")
+    print(f"can be listed{' and written' * written}, {content}")
 
 
 def check_mlflow(tracking_uri: str) -> Check:
@@ -146,7 +161,7 @@ def check_mlflow(tracking_uri: str) -> Check:
         address = tracking_uri.rstrip("/")
         try:
             status = _http_status(f"{address}/health")
-            # Its health is told to everybody.
+            # The health endpoint needs no login, so a request that needs one is made as well.
             search = f"{address}/api/2.0/mlflow/experiments/search?max_results=1"
             login = _mlflow_login()
             refused = login is not None and _http_status(search, login) in (401, 403)
@@ -158,26 +173,29 @@ def check_mlflow(tracking_uri: str) -> Check:
                 "start it (mlflow server), or set tracking_uri to sqlite:///mlflow.db",
             )
         if status == 200 and refused:
-            does = "refuses this login" if login else "asks for a login"
+            refusal = "refuses this login" if login else "requires a login"
             remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-            return Check("MLflow", "FAIL", f"{tracking_uri} {does}", remedy)
+            return Check("MLflow", "FAIL", f"{tracking_uri} {refusal}", remedy)
         if status == 200:
             return Check("MLflow", "ok", f"{tracking_uri} answers")
         return Check(
             "MLflow",
             "FAIL",
-            f"{tracking_uri} answers {status}",
+            f"{tracking_uri} answers with HTTP status {status}",
             "401 or 403: set MLFLOW_TRACKING_TOKEN, or the server's --allowed-hosts",
         )
     if parts.scheme in ("", "file"):
         return Check(
-            "MLflow", "FAIL", f"{tracking_uri} is a folder, which MLflow gave up", "use sqlite:///"
+            "MLflow",
+            "FAIL",
+            f"{tracking_uri} is a folder; MLflow no longer supports folders as tracking stores",
+            "set tracking_uri to sqlite:///mlflow.db",
         )
-    return Check("MLflow", "note", f"{tracking_uri} is not checked")
+    return Check("MLflow", "note", f"{tracking_uri}: stores of this kind are not checked")
 
 
 def _mlflow_login() -> dict[str, str] | None:
-    """What shows the environment's login; None where MLflow's own file has one."""
+    """Returns the environment's login as a header; None where MLflow's own file has one."""
     user, password, token = (
         os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("USERNAME", "PASSWORD", "TOKEN")
     )
@@ -193,15 +211,19 @@ def _check_sqlite(uri: str, path: Path) -> Check:
     folder = path.resolve().parent
     if not path.exists():
         if folder.is_dir() and os.access(folder, os.W_OK):
-            return Check("MLflow", "ok", f"{uri} will be made")
-        return Check("MLflow", "FAIL", f"{uri}: no writable folder {folder}", f"mkdir -p {folder}")
+            return Check("MLflow", "ok", f"{uri} will be created")
+        return Check(
+            "MLflow", "FAIL", f"{uri}: {folder} is not a writable folder", f"mkdir -p {folder}"
+        )
     try:
         with sqlite3.connect(path, timeout=2) as store:
             store.execute("BEGIN IMMEDIATE")
             rows = store.execute("SELECT count(*) FROM sqlite_master WHERE name = 'experiments'")
-            (known,) = rows.fetchone()
+            (has_tables,) = rows.fetchone()
             store.rollback()
     except sqlite3.Error as error:
-        remedy = f"end what holds it, or move {path} away: a new one is made"
+        remedy = f"end the process that uses it, or move {path} away: a new one is created"
         return Check("MLflow", "FAIL", f"{uri}: {error}", remedy)
-    return Check("MLflow", "ok", f"{uri} opens" if known else f"{uri} is empty, will be filled")
+    return Check(
+        "MLflow", "ok", f"{uri} opens" if has_tables else f"{uri} is empty and will be initialised"
+    )

@@ -1,4 +1,7 @@
-"""The bundle: what each part has to say, redacted, in one archive that is searched again."""
+"""The support bundle: redacted texts of all parts in one archive.
+
+The archive is searched for known secrets once more before it is kept.
+"""
 
 import io
 import json
@@ -20,22 +23,22 @@ from rayboot.diagnostics.run_files import read_run, run_ids
 from rayboot.errors import RaybootError, RequestError
 from rayboot.registry.run_description import describe_run
 
-__all__ = ["Bundle", "write_bundle"]
+__all__ = ["SupportBundle", "write_support_bundle"]
 
-_PATIENCE_S = 120.0
-"""For all parts together: a server that is away must not keep the others back."""
+_TIMEOUT_S = 120.0
+"""Time for all parts together: an unavailable server must not block the others."""
 
 Part = Callable[[], Iterator[tuple[str, str]]]
-"""Gives files of the bundle, name and text; what has a name again is appended."""
+"""Yields files of the bundle as name and text; texts under the same name are joined."""
 
 
-class Bundle(NamedTuple):
-    """What was written.
+class SupportBundle(NamedTuple):
+    """A support bundle that was written.
 
     Attributes:
-        path: of the archive.
-        files: sizes in bytes, by name.
-        missing: why a part is not there, or not whole, by its name.
+        path: path of the archive.
+        files: size in bytes by the name of the file.
+        missing: reason why a part is missing or incomplete, by the name of the part.
     """
 
     path: Path
@@ -43,49 +46,49 @@ class Bundle(NamedTuple):
     missing: dict[str, str]
 
     def summary(self) -> dict[str, tuple[int, int]]:
-        """Number of files and bytes by what stands at the top."""
-        found: dict[str, tuple[int, int]] = {}
+        """Returns number of files and bytes by top-level file or folder of the archive."""
+        totals: dict[str, tuple[int, int]] = {}
         for name, size in self.files.items():
             top, slash, _ = name.partition("/")
-            count, total = found.get(top + slash, (0, 0))
-            found[top + slash] = (count + 1, total + size)
-        return found
+            count, total = totals.get(top + slash, (0, 0))
+            totals[top + slash] = (count + 1, total + size)
+        return totals
 
 
-def write_bundle(
+def write_support_bundle(
     out: Path,
     config: Path | None = None,
     runs: Sequence[str] = (),
     environment: Mapping[str, str] = os.environ,
-    patience_s: float = _PATIENCE_S,
-) -> Bundle:
-    """Collects what helps to understand a failure; whatever is broken is said in it.
+    timeout_s: float = _TIMEOUT_S,
+) -> SupportBundle:
+    """Collects what helps to explain a failure; the bundle lists the parts that failed.
 
     Args:
-        out: the archive, ``.tar.gz``.
-        config: YAML of the run.
-        runs: folders or URIs of what the run wrote.
-        environment: variables, of which all secrets are known.
-        patience_s: for all parts together.
+        out: path of the archive, ``.tar.gz``.
+        config: YAML file of the run.
+        runs: folders or URIs of the outputs of runs.
+        environment: environment variables, whose secrets are redacted.
+        timeout_s: time for all parts together.
 
     Raises:
         RequestError: the archive cannot be written.
-        RaybootError: a known secret was found in it; it is removed.
+        RaybootError: the archive contained a known secret; it was removed.
     """
     if not out.name.endswith((".tar.gz", ".tgz")):
-        raise RequestError(f"--out {out}: expected a name that ends in .tar.gz")
-    text = _text_of(config)
+        raise RequestError(f"--out {out}: expected a file name that ends in .tar.gz")
+    text = _read_text(config)
     redactor = Redactor(find_secrets(environment, [text, *runs]))
-    collected = _collect(_parts(config, text, runs, environment), patience_s)
+    collected = _collect(_make_parts(config, text, runs, environment), timeout_s)
     files = {name: redactor.redact(text) for name, text in collected.files.items()}
     missing = {name: redactor.redact(why) for name, why in collected.missing.items()}
-    files["contents.txt"] = _contents(files, missing)
+    files["contents.txt"] = _format_contents(files, missing)
     payloads = {redactor.redact(name): text.encode() for name, text in sorted(files.items())}
-    _write(out, payloads, redactor)
-    return Bundle(out, {name: len(payload) for name, payload in payloads.items()}, missing)
+    _write_archive(out, payloads, redactor)
+    return SupportBundle(out, {name: len(payload) for name, payload in payloads.items()}, missing)
 
 
-def _text_of(config: Path | None) -> str:
+def _read_text(config: Path | None) -> str:
     if config is None:
         return ""
     try:
@@ -94,17 +97,17 @@ def _text_of(config: Path | None) -> str:
         return ""
 
 
-def _parts(
+def _make_parts(
     config: Path | None, text: str, runs: Sequence[str], environment: Mapping[str, str]
 ) -> dict[str, Part]:
-    # Before the doctor starts a Ray of its own.
+    # Listed here, before the doctor starts a Ray session of its own.
     sessions = latest_sessions()
     parts: dict[str, Part] = {
         "machine": read_machine,
         "packages": read_packages,
         "environment": lambda: read_environment(environment),
-        "doctor": lambda: _ask_doctor(config),
-        "ray": lambda: read_ray_logs(sessions, _ids(runs)),
+        "doctor": lambda: _run_checks(config),
+        "ray": lambda: read_ray_logs(sessions, _readable_run_ids(runs)),
     }
     if config is not None:
         parts["config"] = lambda: _read_config(config, text)
@@ -112,95 +115,98 @@ def _parts(
         name = "run" if number == 1 else f"run-{number}"
         parts[name] = partial(read_run, run, name)
     if runs:
-        parts["mlflow"] = lambda: _ask_mlflow(config, runs)
+        parts["mlflow"] = lambda: _describe_mlflow_runs(config, runs)
     return parts
 
 
 def _read_config(config: Path, text: str) -> Iterator[tuple[str, str]]:
     if not text:
-        config.read_text("utf-8")  # says why there is nothing
+        config.read_text("utf-8")  # raises the reason why the text is missing
     yield "config.yaml", text
 
 
-def _ask_doctor(config: Path | None) -> Iterator[tuple[str, str]]:
+def _run_checks(config: Path | None) -> Iterator[tuple[str, str]]:
     for check in diagnose(read_requirements(config)):
         yield "doctor.txt", format_check(check)
 
 
-def _ids(runs: Sequence[str]) -> list[str]:
-    """Of all runs, for those that do without where one cannot be read."""
-    found: dict[str, None] = {}
+def _readable_run_ids(runs: Sequence[str]) -> list[str]:
+    """Returns the ids of all runs that can be read; other parts report those that cannot."""
+    ids: dict[str, None] = {}
     for run in runs:
-        with suppress(Exception):  # the part that reads the run says why
-            found.update(dict.fromkeys(run_ids(run)))
-    return list(found)
+        with suppress(Exception):  # the part that reads the run reports the reason
+            ids.update(dict.fromkeys(run_ids(run)))
+    return list(ids)
 
 
-def _ask_mlflow(config: Path | None, runs: Sequence[str]) -> Iterator[tuple[str, str]]:
-    own = next((path for run in runs if (path := Path(run) / "mlflow.db").exists()), None)
-    store = f"sqlite:///{own.resolve()}" if own else read_requirements(config).tracking_uri
-    for run_id in _ids(runs):
+def _describe_mlflow_runs(config: Path | None, runs: Sequence[str]) -> Iterator[tuple[str, str]]:
+    local = next((path for run in runs if (path := Path(run) / "mlflow.db").exists()), None)
+    store = f"sqlite:///{local.resolve()}" if local else read_requirements(config).tracking_uri
+    for run_id in _readable_run_ids(runs):
         try:
-            found = json.dumps(describe_run(store, run_id), indent=1)
-        except Exception as error:  # a run of `generate` is in no store
-            found = f"{store}: {type(error).__name__}: {error}"
-        yield f"mlflow/{run_id}.json", found
+            text = json.dumps(describe_run(store, run_id), indent=1)
+        except Exception as error:  # runs of `generate` are not tracked in MLflow
+            text = f"{store}: {type(error).__name__}: {error}"
+        yield f"mlflow/{run_id}.json", text
 
 
-class _Collected:
+class _Collection:
+    """Texts and failures of all parts; parts add to it from several threads."""
+
     def __init__(self) -> None:
         self.files: dict[str, str] = {}
         self.missing: dict[str, str] = {}
         self._lock, self._closed = threading.Lock(), False
 
     def add(self, name: str, text: str) -> None:
+        """Adds a file, or appends to the one with that name; ignored once closed."""
         with self._lock:
             if not self._closed:
-                former = self.files.get(name)
-                self.files[name] = text if former is None else f"{former}\n{text}"
+                existing = self.files.get(name)
+                self.files[name] = text if existing is None else f"{existing}\n{text}"
 
     def close(self) -> None:
-        """What comes later is dropped."""
+        """Makes later calls of :meth:`add` have no effect."""
         with self._lock:
             self._closed = True
 
 
-def _collect(parts: Mapping[str, Part], patience_s: float) -> _Collected:
-    """All parts at once, each in a thread that nobody waits for longer than that."""
-    collected = _Collected()
+def _collect(parts: Mapping[str, Part], timeout_s: float) -> _Collection:
+    """Runs all parts concurrently, each in a thread that is abandoned after the timeout."""
+    collected = _Collection()
 
     def run(name: str, part: Part) -> None:
         try:
             for file, text in part():
                 collected.add(file, text)
-        except Exception as error:  # what is broken is what the bundle is about
+        except Exception as error:  # failures are what a bundle is made for
             collected.missing[name] = f"{type(error).__name__}: {error}"
 
     threads = {
         name: threading.Thread(target=run, args=(name, part), daemon=True)
         for name, part in parts.items()
     }
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     for thread in threads.values():
         thread.start()
     for name, thread in threads.items():
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():
-            collected.missing[name] = f"not done after {patience_s:.0f} s"
+            collected.missing[name] = f"not finished after {timeout_s:.0f} s"
     collected.close()
     return collected
 
 
-def _contents(files: Mapping[str, str], missing: Mapping[str, str]) -> str:
+def _format_contents(files: Mapping[str, str], missing: Mapping[str, str]) -> str:
     lines = [f"{len(text.encode()):>9} bytes  {name}" for name, text in sorted(files.items())]
     lines += [f"missing: {name}: {why}" for name, why in sorted(missing.items())]
     return "\n".join(lines)
 
 
-def _write(out: Path, payloads: Mapping[str, bytes], redactor: Redactor) -> None:
+def _write_archive(out: Path, payloads: Mapping[str, bytes], redactor: Redactor) -> None:
     unfinished = out.with_name(f".{out.name}.part")
     try:
-        # For its owner alone: paths and names of faces are in it.
+        # Readable by its owner only: it contains paths and names of faces.
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as tar:
             for name, payload in payloads.items():
@@ -216,12 +222,16 @@ def _write(out: Path, payloads: Mapping[str, bytes], redactor: Redactor) -> None
 
 
 def _require_clean(archive: Path, redactor: Redactor) -> None:
-    """Reads the archive as its receiver would."""
+    """Searches the written archive for known secrets.
+
+    Raises:
+        RaybootError: the archive contains one.
+    """
     with tarfile.open(archive) as tar:
         for number, member in enumerate(tar):
             file = tar.extractfile(member)
             if redactor.leaks(member.name.encode()) or (file and redactor.leaks(file.read())):
                 raise RaybootError(
-                    f"the support bundle is not kept: a secret of this machine was left in its "
+                    "the support bundle was removed: a secret of this machine remained in its "
                     f"file {number} ({redactor.redact(member.name)}); please report this"
                 )

@@ -1,4 +1,4 @@
-"""Evaluation: datasets with ground truth, error metrics, reports."""
+"""Evaluation of networks: datasets with ground truth, error metrics and reports."""
 
 from rayboot.evaluate.metrics.nme import nme
 

@@ -1,6 +1,6 @@
-"""What an evaluation compares, on which faces, and how."""
+"""Configs of an evaluation: which models are compared, on which datasets, by which protocol."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -13,47 +13,51 @@ __all__ = ["EvaluateConfig", "MeasureConfig"]
 
 
 class MeasureConfig(FrozenConfig):
-    """Faces whose shape is known, and how shapes are measured on them."""
+    """Datasets with ground truth, and how errors are measured on them."""
 
     former_keys: ClassVar[Mapping[str, FormerKey]] = {"sets": FormerKey("datasets")}
 
     datasets: dict[str, AnyDataset] = Field(min_length=1)
-    """Name in tables to set of faces; ``kind`` says of which kind it is."""
+    """Datasets by their name in tables; ``kind`` selects the type of a dataset."""
     protocol: Protocol = Protocol()
     bands: tuple[tuple[float, float], ...] = ((0, 15), (15, 30), (30, 45), (45, 60), (60, 90))
     """Bands of |yaw|, degrees, both ends included."""
     num_actors: PositiveInt = 2
+    """Number of Ray actors; each holds all models."""
     cpus_per_actor: PositiveFloat = 0.9
     gpus_per_actor: float = Field(0.0, ge=0)
+    """GPUs of each actor; 0 runs the models on the CPU."""
     batch_size: PositiveInt = 16
+    """Number of faces that an actor measures in one call."""
 
     @model_validator(mode="after")
-    def _names_are_plain(self) -> "MeasureConfig":
-        _require_plain(self.datasets, "datasets")
+    def _require_dataset_file_names(self) -> "MeasureConfig":
+        _require_file_names(self.datasets, "datasets")
         return self
 
 
 class EvaluateConfig(MeasureConfig):
-    """Models compared on sets of faces."""
+    """Models that are compared on datasets with ground truth."""
 
-    models: dict[str, str] = {}
-    """Name in tables to model: a weights file, ``builtin:compact`` or ``models:/NAME/VERSION``. The
-    first is what the others are compared with."""
+    models: dict[str, str] = Field({})
+    """Models by their name in tables: a weights file, ``builtin:compact`` or
+    ``models:/NAME/VERSION``. The first is the reference that the others are compared with."""
     output: str | None = None
-    """Local folder of rows, tables, plots and page."""
+    """Local folder of the rows, tables, plots and the report."""
     tracking_uri: str | None = None
-    """Where the evaluation is recorded as an MLflow run, and ``models:/`` names are looked up; None
-    is MLflow's own setting for names, and no run."""
+    """MLflow tracking URI where the evaluation is recorded as a run and ``models:/`` names are
+    resolved. None: names are resolved by MLflow's own setting, and no run is recorded."""
     experiment: str = "rayboot"
+    """MLflow experiment of the run."""
 
     @model_validator(mode="after")
-    def _models_are_plain(self) -> "EvaluateConfig":
-        _require_plain(self.models, "models")
+    def _require_model_file_names(self) -> "EvaluateConfig":
+        _require_file_names(self.models, "models")
         return self
 
 
-def _require_plain(names: dict, field: str) -> None:
-    """Names become parts of file names."""
+def _require_file_names(names: Iterable[str], field: str) -> None:
+    """Checks names that become parts of file names."""
     for name in names:
         if not name or "/" in name or name.startswith("."):
             raise ValueError(f"{field}: {name!r} must be a name without slashes or a leading dot")

@@ -1,4 +1,4 @@
-"""The errors that were measured last, for whoever watches the cluster."""
+"""The latest errors as a Ray metric, for dashboards."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,18 +7,18 @@ from ray.util import metrics
 
 __all__ = ["report_nme"]
 
+_LABELS = ("dataset", "model", "band")
+
 
 def report_nme(summary: Mapping[str, Any]) -> None:
-    """Hands ICP NME by set, model and band of yaw to Ray's metrics, both sides together.
+    """Reports the NME after ICP by dataset, model and yaw band, both sides together.
 
-    Metric: ``rayboot_nme_percent``; it is there until the driver ends.
+    The metric is ``rayboot_nme_percent``; Ray exports it until the driver ends.
 
     Args:
-        summary: from :func:`rayboot.evaluate.report.summary.summarize`.
+        summary: Result of :func:`rayboot.evaluate.report.summary.summarize`.
     """
-    gauge = metrics.Gauge(
-        "rayboot_nme_percent", "NME after ICP.", tag_keys=("set", "model", "band")
-    )
+    gauge = metrics.Gauge("rayboot_nme_percent", "NME after ICP.", tag_keys=_LABELS)
     for row in summary["rows"]:
         if row["align"] == "icp" and row["side"] == "both":
-            gauge.set(row["mean"], {key: row[key] for key in ("set", "model", "band")})
+            gauge.set(row["mean"], {label: row[label] for label in _LABELS})

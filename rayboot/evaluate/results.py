@@ -1,6 +1,5 @@
-"""Results: a row a face and model, kept as Parquet while they are made, and read back."""
+"""Measured errors: one row per dataset, model and face, stored as Parquet."""
 
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,38 +7,40 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from rayboot.io.storage import write_bytes
+from rayboot.io.parquet import read_table, write_table
 
 __all__ = [
     "RESULT_SCHEMA",
     "FaceError",
     "Results",
     "name_band",
+    "read_result_rows",
     "select_band",
     "select_side",
-    "write_table",
 ]
 
 RESULT_SCHEMA = pa.schema(
     [
-        ("set", pa.string()),
+        ("dataset", pa.string()),
         ("model", pa.string()),
         ("face_id", pa.string()),
         ("yaw_deg", pa.float64()),
-        # Shares of the outer eye distance, in the protocol's direction; NaN where there is none.
+        # Fractions of the outer eye distance, in the protocol's direction; NaN without a result.
         ("nme_icp", pa.float64()),
         ("nme_correspondence", pa.float64()),
         ("nme_none", pa.float64()),
-        # Why there is no number, else "".
+        # Why the face has no error, or "".
         ("reason", pa.string()),
     ]
 )
 
+_FORMER_COLUMNS = {"set": "dataset"}
+"""Columns of version 0.1 by their former name."""
+
 
 class FaceError(NamedTuple):
-    """Errors of one face, shares of the outer eye distance; NaN where there is no number."""
+    """Errors of one face, as fractions of the outer eye distance; NaN where there is none."""
 
     face_id: str
     yaw_deg: float
@@ -50,51 +51,52 @@ class FaceError(NamedTuple):
 
 
 class Results:
-    """Errors by set, model and face.
+    """Errors by dataset, model and face.
 
     Args:
-        rows: a table of :data:`RESULT_SCHEMA`.
-        sets: names, in the order of the config.
-        models: likewise.
+        rows: Table of :data:`RESULT_SCHEMA`.
+        datasets: Names of the datasets, in the order of the config.
+        models: Names of the models, in the order of the config.
     """
 
     def __init__(self, rows: pa.Table, datasets: Sequence[str], models: Sequence[str]) -> None:
-        keys = [("set", "ascending"), ("model", "ascending"), ("face_id", "ascending")]
+        keys = [("dataset", "ascending"), ("model", "ascending"), ("face_id", "ascending")]
         self.rows, self.datasets, self.models = rows.sort_by(keys), list(datasets), list(models)
 
-    def errors(self, set_name: str | None = None) -> dict[str, list[FaceError]]:
-        """By model, in the order of ``face_id``; of the first set unless one is named.
+    def errors(self, dataset_name: str | None = None) -> dict[str, list[FaceError]]:
+        """Returns the errors of each model, sorted by ``face_id``; by default of the first dataset.
 
-        Where each model's shape tells a scan's pose, a face has the yaw that the first model
-        gives it, so that it is in one band for all.
+        Where the yaw of a scan follows from each model's own shape, a face gets the yaw of the
+        first model that has one, so that it is in the same band for all models.
         """
-        of_set = self.rows.filter(pc.equal(self.rows["set"], set_name or self.datasets[0]))
-        found = {
+        name = dataset_name or self.datasets[0]
+        rows = self.rows.filter(pc.equal(self.rows["dataset"], name))
+        by_model = {
             model: [
                 FaceError(**{name: row[name] for name in FaceError._fields})
-                for row in of_set.filter(pc.equal(of_set["model"], model)).to_pylist()
+                for row in rows.filter(pc.equal(rows["model"], model)).to_pylist()
             ]
             for model in self.models
         }
         yaws = [
             _first_finite([face.yaw_deg for face in faces])
-            for faces in zip(*found.values(), strict=True)
+            for faces in zip(*by_model.values(), strict=True)
         ]
         return {
             model: [face._replace(yaw_deg=yaw) for face, yaw in zip(faces, yaws, strict=True)]
-            for model, faces in found.items()
+            for model, faces in by_model.items()
         }
 
     def save(self, path: Path) -> None:
         """Writes the rows as one Parquet file."""
-        write_table(path, self.rows)
+        write_table(str(path), self.rows)
 
 
-def write_table(path: Path, table: pa.Table) -> None:
-    """Writes a Parquet file, whole or not at all."""
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer)
-    write_bytes(str(path), buffer.getvalue())
+def read_result_rows(path: Path) -> pa.Table:
+    """Reads rows of :data:`RESULT_SCHEMA`, also from a file that version 0.1 wrote."""
+    table = read_table(str(path))
+    names = [_FORMER_COLUMNS.get(name, name) for name in table.column_names]
+    return table.rename_columns(names)
 
 
 def _first_finite(values: Sequence[float]) -> float:
@@ -102,15 +104,15 @@ def _first_finite(values: Sequence[float]) -> float:
 
 
 def select_band(errors: Iterable[FaceError], low: float, high: float) -> list[FaceError]:
-    """Those with ``low <= |yaw| <= high``, degrees."""
+    """Returns the faces with ``low <= |yaw| <= high``, degrees."""
     return [error for error in errors if low <= abs(error.yaw_deg) <= high]
 
 
 def name_band(low: float, high: float) -> str:
-    """A band's name in tables."""
+    """Returns the name of a yaw band in tables."""
     return f"{low:g} to {high:g}" if low != high else f"{low:g}"
 
 
 def select_side(errors: Iterable[FaceError], sign: int) -> list[FaceError]:
-    """Those that look to the viewer's right (1) or left (-1)."""
+    """Returns the faces that look to the viewer's right (sign 1) or left (sign -1)."""
     return [error for error in errors if np.sign(error.yaw_deg) == sign]

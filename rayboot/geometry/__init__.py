@@ -1,4 +1,4 @@
-"""Cameras, meshes, volumes, pose and alignment: functions on NumPy arrays, no Ray."""
+"""Cameras, meshes, volumes, pose and alignment: pure functions on NumPy arrays, without Ray."""
 
 from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.mesh import Mesh

@@ -1,23 +1,23 @@
-"""Closest points on triangles."""
+"""Closest points on triangles and on triangle meshes."""
 
 import numpy as np
 
-__all__ = ["closest_around", "closest_on_triangles"]
+__all__ = ["closest_on_mesh", "closest_on_triangles"]
 
 
-def closest_around(
+def closest_on_mesh(
     points: np.ndarray, vertices: np.ndarray, faces: np.ndarray, nearest: np.ndarray
 ) -> np.ndarray:
-    """Closest points of a surface, sought among the triangles that meet at the closest vertex.
+    """Returns the closest surface points among the triangles that meet at the nearest vertex.
 
-    On a surface of even triangles, as marching cubes draws, the closest point lies on one of
-    those; where it does not, what is found is a little too far.
+    On a surface of even triangles, as marching cubes produces, the closest point is on one of
+    those. On others the result may be another point of the surface, a little too far away.
 
     Args:
-        points: (N, 3).
-        vertices: (M, 3) of the surface.
-        faces: (F, 3) of it.
-        nearest: (N,) the closest vertex of each point.
+        points: (N, 3) query points.
+        vertices: (M, 3) vertices of the mesh.
+        faces: (F, 3) triangles of the mesh.
+        nearest: (N,) index of the nearest vertex of each query point.
 
     Returns:
         (N, 3) float64.
@@ -25,23 +25,31 @@ def closest_around(
     order = np.argsort(faces.ravel(), kind="stable") // 3
     counts = np.bincount(faces.ravel(), minlength=len(vertices))
     starts = np.concatenate([[0], np.cumsum(counts)])
-    found = np.asarray(vertices, np.float64)[nearest]
-    best = np.square(points - found).sum(axis=1)
-    for turn in range(int(counts[nearest].max(initial=0))):
-        # The points whose vertex has so many triangles.
-        chosen = np.flatnonzero(counts[nearest] > turn)
-        triangles = faces[order[starts[nearest[chosen]] + turn]]
-        place = closest_on_triangles(points[chosen], vertices[triangles])
-        squared = np.square(points[chosen] - place).sum(axis=1)
+    closest: np.ndarray = np.asarray(vertices, np.float64)[nearest]
+    best = np.square(points - closest).sum(axis=1)
+    for rank in range(int(counts[nearest].max(initial=0))):
+        # Query points whose vertex has a triangle of this rank.
+        chosen = np.flatnonzero(counts[nearest] > rank)
+        triangles = faces[order[starts[nearest[chosen]] + rank]]
+        candidates = closest_on_triangles(points[chosen], vertices[triangles])
+        squared = np.square(points[chosen] - candidates).sum(axis=1)
         better = squared < best[chosen]
-        best[chosen[better]], found[chosen[better]] = squared[better], place[better]
-    return found
+        best[chosen[better]], closest[chosen[better]] = squared[better], candidates[better]
+    return closest
 
 
 def closest_on_triangles(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """The closest point of each triangle (N, 3, 3) to its own point (N, 3); (N, 3) float64.
+    """Returns the closest point of each triangle to its own query point.
 
-    Inside the triangle it is the foot on its plane, else it lies on the nearest edge.
+    That is the projection onto the triangle's plane where it falls inside the
+    triangle, else the closest point of the nearest edge.
+
+    Args:
+        points: (N, 3) query points.
+        corners: (N, 3, 3) corners of one triangle for each query point.
+
+    Returns:
+        (N, 3) float64.
     """
     points, corners = np.asarray(points, np.float64), np.asarray(corners, np.float64)
     first, second, third = corners[:, 0], corners[:, 1], corners[:, 2]
@@ -53,21 +61,21 @@ def closest_on_triangles(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
         v, w = (bb * pa - cross * pb) / area, (aa * pb - cross * pa) / area
     inside = (v >= 0) & (w >= 0) & (v + w <= 1)
     v, w = np.where(inside, v, 0.0)[:, None], np.where(inside, w, 0.0)[:, None]
-    found = first + v * ab + w * ac
-    out = ~inside
-    if out.any():
-        found[out] = _closest_on_edges(points[out], corners[out])
-    return found
+    closest: np.ndarray = first + v * ab + w * ac
+    outside = ~inside
+    if outside.any():
+        closest[outside] = _closest_on_edges(points[outside], corners[outside])
+    return closest
 
 
 def _closest_on_edges(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    starts, along = corners, np.roll(corners, -1, axis=1) - corners
-    length = np.maximum(_dot(along, along), 1e-300)
-    share = np.clip(_dot(points[:, None] - starts, along) / length, 0, 1)
-    feet = starts + share[..., None] * along
-    nearest = np.square(points[:, None] - feet).sum(axis=-1).argmin(axis=1)
-    return feet[np.arange(len(points)), nearest]
+    starts, edges = corners, np.roll(corners, -1, axis=1) - corners
+    squared_length = np.maximum(_dot(edges, edges), 1e-300)
+    fraction = np.clip(_dot(points[:, None] - starts, edges) / squared_length, 0, 1)
+    projections = starts + fraction[..., None] * edges
+    nearest = np.square(points[:, None] - projections).sum(axis=-1).argmin(axis=1)
+    return np.asarray(projections[np.arange(len(points)), nearest])
 
 
 def _dot(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return np.einsum("...i,...i->...", left, right)
+    return np.asarray(np.einsum("...i,...i->...", left, right))

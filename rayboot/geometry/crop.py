@@ -1,8 +1,8 @@
 """The 68-landmark crop: the similarity that VRN-Unguided was trained with.
 
-With the tight box of the landmarks w x h, the photo is scaled by
-``90 / sqrt(w * h)`` for a crop of 192 px (in proportion for others) and the mean of
-the landmarks lands on the crop's centre. Pixel centres are whole numbers.
+With w x h the tight bounding box of the landmarks, the photo is scaled by
+``90 / sqrt(w * h)`` for a crop of 192 px (in proportion for other sizes), and
+the mean of the landmarks maps to the crop's centre. Pixel centres are integers.
 """
 
 import cv2
@@ -17,10 +17,10 @@ _REFERENCE_BOX = 90.0
 
 
 def landmark_crop(landmarks: np.ndarray, size: int) -> np.ndarray:
-    """Similarity that carries photo pixels to crop pixels.
+    """Returns the similarity from photo pixels to crop pixels.
 
     Args:
-        landmarks: (68, 2) float, column and row in the photo; any (N, 2) works.
+        landmarks: (68, 2) float, column and row in the photo; any (N, 2) is accepted.
         size: width and height of the crop, px.
 
     Returns:
@@ -28,7 +28,7 @@ def landmark_crop(landmarks: np.ndarray, size: int) -> np.ndarray:
 
     Raises:
         ShapeError: the landmarks are not (N, 2) with finite values.
-        DegenerateInputError: their box has no area.
+        DegenerateInputError: their bounding box has no area.
 
     Source:
         The crop of the VRN author's scripts.
@@ -39,7 +39,8 @@ def landmark_crop(landmarks: np.ndarray, size: int) -> np.ndarray:
     width, height = np.ptp(landmarks, axis=0)
     if width * height <= 1e-6:
         raise DegenerateInputError(
-            f"landmark box {width:.3g} x {height:.3g} px has no area; check the landmark file"
+            f"the landmarks' bounding box of {width:.3g} x {height:.3g} px has no area; "
+            "check the landmark file"
         )
     scale = _REFERENCE_BOX / np.sqrt(width * height) * size / _REFERENCE_SIZE
     offset = (size - 1) / 2 - scale * landmarks.mean(axis=0)
@@ -47,25 +48,27 @@ def landmark_crop(landmarks: np.ndarray, size: int) -> np.ndarray:
 
 
 def apply_affine(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Applies an affine (2, 3) to points (N, 2); float64."""
+    """Applies an affine (2, 3) to points (N, 2); returns float64."""
     affine = np.asarray(affine, np.float64)
-    return np.asarray(points, np.float64) @ affine[:, :2].T + affine[:, 2]
+    return np.asarray(np.asarray(points, np.float64) @ affine[:, :2].T + affine[:, 2])
 
 
 def invert_affine(affine: np.ndarray) -> np.ndarray:
-    """Inverse (2, 3) of an affine (2, 3)."""
+    """Returns the inverse (2, 3) of an affine (2, 3)."""
     linear = np.linalg.inv(np.asarray(affine, np.float64)[:, :2])
     return np.hstack([linear, -linear @ np.asarray(affine, np.float64)[:, 2:]])
 
 
 def resize_crop(affine: np.ndarray, size: int, new_size: int) -> np.ndarray:
-    """The affine (2, 3) that cuts out the same crop at another size.
+    """Returns the affine (2, 3) that extracts the same region of the photo at another size.
+
+    Points in the crop's frame, whose origin is its centre, are then multiplied
+    by ``new_size / size``.
 
     Args:
-        affine: (2, 3), photo px to px of a crop of ``size``.
-        size: of it.
-        new_size: wanted. Points of the crop's frame, whose origin is its centre, then are
-            ``new_size / size`` times as far out.
+        affine: (2, 3), from photo px to px of a crop of ``size``.
+        size: width and height of the present crop, px.
+        new_size: width and height of the new crop, px.
     """
     scale = new_size / size
     offset = affine[:, 2] - (size - 1) / 2
@@ -73,16 +76,16 @@ def resize_crop(affine: np.ndarray, size: int, new_size: int) -> np.ndarray:
 
 
 def warp_photo(photo: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
-    """Cuts the crop out of a photo.
+    """Resamples the crop from a photo.
 
-    A strong reduction is first made by area averaging, since bilinear sampling
-    alone would alias. Outside the photo its border colours continue: black
+    A strong reduction starts with area averaging, because bilinear sampling
+    alone would alias. Outside the photo its border colours are replicated: black
     wedges would be a cue that no photograph has.
 
     Args:
         photo: (H, W, 3) uint8.
-        affine: (2, 3), photo px to crop px, from :func:`landmark_crop`.
-        size: width and height of the crop.
+        affine: (2, 3), from photo px to crop px, as :func:`landmark_crop` returns.
+        size: width and height of the crop, px.
 
     Returns:
         (size, size, 3) uint8.

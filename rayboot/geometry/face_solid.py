@@ -1,8 +1,9 @@
-"""A head's face as a volume, as VRN's training volumes were made.
+"""The face of a head as an occupancy volume, made as VRN's training volumes were.
 
-A depth map of the frontal face inside an ellipse, without ears and neck, filled
-back to a plane, and turned analytically: each voxel's centre is turned back and
-compared with the depth map. No volume is resampled.
+The solid is a depth map of the frontal face inside an ellipse, without ears and
+neck, filled back to a plane. It is rotated analytically: each voxel's centre is
+mapped back to the head's frame and compared with the depth map, so no volume is
+resampled.
 """
 
 from typing import NamedTuple
@@ -12,21 +13,24 @@ from scipy import ndimage
 
 from rayboot.geometry.camera import crop_from_voxel, transform_points, voxel_from_crop
 
-__all__ = ["FaceSolid", "build_solid", "fill_softly", "fill_volume", "solid_extent"]
+__all__ = ["FaceSolid", "build_face_solid", "fill_soft_volume", "fill_volume", "solid_bounds"]
 
-_GRID = 112
-"""Width and height of the depth map; about two cells a pixel of a 96 px crop."""
+_GRID_SIZE = 112
+"""Width and height of the depth map; about two cells per pixel of a 96 px crop."""
+
+_GRID_RADIUS = np.float32((_GRID_SIZE - 1) / 2)
+"""Radius of the ellipse in cells of the depth map, in which it is a circle."""
 
 
 class FaceSolid(NamedTuple):
     """A face filled back to a plane, in the head's frame.
 
     Attributes:
-        depth: (G, G) float32, z of the front; rows go up with y.
+        depth: (G, G) float32, z of the front surface; rows increase with y.
         low: (2,) x and y of the first cell.
-        step: (2,) between cells.
-        inside: (G, G) bool, the ellipse.
-        back: z of the plane.
+        step: (2,) distances between neighbouring cells along x and y.
+        inside: (G, G) bool, cells inside the ellipse.
+        back: z of the back plane.
     """
 
     depth: np.ndarray
@@ -36,127 +40,146 @@ class FaceSolid(NamedTuple):
     back: float
 
 
-def build_solid(
+def build_face_solid(
     vertices: np.ndarray, faces: np.ndarray, jaw: np.ndarray, depth: float
 ) -> FaceSolid:
-    """The solid of a frontal face.
+    """Returns the solid of a frontal face.
 
     Args:
-        vertices: (N, 3) of the whole head, head's frame.
-        faces: (F, 3) of the face region.
-        jaw: (17, 3), landmarks 0 to 16; they span the ellipse.
-        depth: from the nose's tip to the plane, unit of the vertices.
+        vertices: (N, 3) vertices of the whole head, head's frame.
+        faces: (F, 3) triangles of the face region.
+        jaw: (17, 3) landmarks 0 to 16, which span the ellipse.
+        depth: distance from the tip of the nose to the back plane, in the vertices' unit.
     """
     half_width = np.abs(jaw[:, 0]).max()
     bottom = jaw[8, 1] - 0.05
     radii = np.array([1.0, 1.1]) * half_width
     centre = np.array([0.0, bottom + radii[1]])
-    step = 2 * radii / (_GRID - 1)
+    step = 2 * radii / (_GRID_SIZE - 1)
     low = centre - radii
-    front = _rasterise(vertices, faces, low, step)
+    front = _rasterize(vertices, faces, low, step)
     known = np.isfinite(front)
     nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
     front = front[tuple(nearest)]
-    axis = np.linspace(-1, 1, _GRID)
+    axis = np.linspace(-1, 1, _GRID_SIZE)
     inside = np.square(axis)[None] + np.square(axis)[:, None] <= 1
     back = float(front[inside].max() - depth)
     return FaceSolid(front.astype(np.float32), low, step, inside, back)
 
 
-def _rasterise(
+def _rasterize(
     vertices: np.ndarray, faces: np.ndarray, low: np.ndarray, step: np.ndarray
 ) -> np.ndarray:
-    """z-buffer (G, G) of the triangles that face +z; NaN where there is none."""
+    """Returns the z-buffer (G, G) of the triangles that face +z; NaN where there is none."""
     corners = vertices[faces].astype(np.float64)
     cells = (corners[..., :2] - low) / step
     a, b, c = cells[:, 0], cells[:, 1], cells[:, 2]
     area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     first, last = np.floor(cells.min(axis=1)).astype(int) + 1, np.floor(cells.max(axis=1))
-    reach = (last - first).max(axis=1).astype(int) + 1
-    seen = (area > 1e-9) & (reach > 0) & (first < _GRID).all(axis=1) & (last >= 0).all(axis=1)
-    buffer = np.full((_GRID, _GRID), -np.inf)
-    # All triangles of about one size at once, one cell of their boxes after the other.
-    for smallest, largest in ((1, 3), (4, 7), (8, _GRID)):
-        chosen = seen & (reach >= smallest) & (reach <= largest)
+    num_cells = (last - first).max(axis=1).astype(int) + 1
+    on_grid = (first < _GRID_SIZE).all(axis=1) & (last >= 0).all(axis=1)
+    visible = (area > 1e-9) & (num_cells > 0) & on_grid
+    buffer = np.full((_GRID_SIZE, _GRID_SIZE), -np.inf)
+    # Triangles of similar size are processed together, one cell of their boxes after the other.
+    for smallest, largest in ((1, 3), (4, 7), (8, _GRID_SIZE)):
+        chosen = visible & (num_cells >= smallest) & (num_cells <= largest)
         if chosen.any():
-            _rasterise_group(buffer, cells[chosen], corners[chosen, :, 2], first[chosen])
+            _rasterize_group(buffer, cells[chosen], corners[chosen, :, 2], first[chosen])
     return np.where(np.isfinite(buffer), buffer, np.nan)
 
 
-def _rasterise_group(
+def _rasterize_group(
     buffer: np.ndarray, cells: np.ndarray, z: np.ndarray, first: np.ndarray
 ) -> None:
+    """Draws triangles into the z-buffer.
+
+    Args:
+        buffer: (G, G) z-buffer, updated in place.
+        cells: (F, 3, 2) corners in cells of the buffer.
+        z: (F, 3) of the corners.
+        first: (F, 2) first column and row of each triangle's bounding box.
+    """
     a, b, c = cells[:, 0], cells[:, 1], cells[:, 2]
     area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    reach = int((np.floor(cells.max(axis=1)) - first).max()) + 1
-    for dx in range(reach):
-        for dy in range(reach):
+    num_cells = int((np.floor(cells.max(axis=1)) - first).max()) + 1
+    for dx in range(num_cells):
+        for dy in range(num_cells):
             x, y = first[:, 0] + dx, first[:, 1] + dy
             u = ((b[:, 0] - x) * (c[:, 1] - y) - (b[:, 1] - y) * (c[:, 0] - x)) / area
             v = ((c[:, 0] - x) * (a[:, 1] - y) - (c[:, 1] - y) * (a[:, 0] - x)) / area
             hit = (u >= 0) & (v >= 0) & (u + v <= 1)
-            hit &= (x >= 0) & (x < _GRID) & (y >= 0) & (y < _GRID)
+            hit &= (x >= 0) & (x < _GRID_SIZE) & (y >= 0) & (y < _GRID_SIZE)
             u, v = u[hit], v[hit]
             depth = u * z[hit, 0] + v * z[hit, 1] + (1 - u - v) * z[hit, 2]
             np.maximum.at(buffer, (y[hit], x[hit]), depth)
 
 
-def solid_extent(solid: FaceSolid, transform: np.ndarray) -> np.ndarray:
-    """Lowest and highest x, y, z (2, 3) of the solid after ``transform`` (3, 4)."""
+def solid_bounds(solid: FaceSolid, transform: np.ndarray) -> np.ndarray:
+    """Returns the lowest and highest x, y, z (2, 3) of the solid after ``transform`` (3, 4)."""
     rows, columns = np.nonzero(solid.inside)
     plane = solid.low + np.column_stack([columns, rows]) * solid.step
     front = np.maximum(solid.depth[rows, columns], solid.back)
     points = np.concatenate(
         [np.column_stack([plane, z]) for z in (front, np.full(len(plane), solid.back))]
     )
-    moved = transform_points(transform, points)
-    return np.stack([moved.min(axis=0), moved.max(axis=0)])
+    transformed = transform_points(transform, points)
+    return np.stack([transformed.min(axis=0), transformed.max(axis=0)])
 
 
 def fill_volume(solid: FaceSolid, transform: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Occupancy (D, H, W) bool of the solid carried by ``transform`` (3, 4) into a crop's frame."""
+    """Returns the occupancy (D, H, W) bool of the transformed solid in a crop's frame.
+
+    Args:
+        solid: the solid, in the head's frame.
+        transform: (3, 4), from the head's frame to the crop's.
+        shape: (D, H, W) of the volume.
+    """
     box, (x, y, z) = _head_coordinates(solid, transform, shape)
-    column, row = _cells(solid, x, y)
-    part = (z >= np.float32(solid.back)) & (_radius(column, row) <= _RADIUS)
-    part[part] = z[part] <= _front(solid, column[part], row[part])
+    column, row = _depth_map_cells(solid, x, y)
+    part = (z >= np.float32(solid.back)) & (_radius(column, row) <= _GRID_RADIUS)
+    part[part] = z[part] <= _front_depth(solid, column[part], row[part])
     occupied = np.zeros(shape, bool)
     occupied[box] = part
     return occupied
 
 
-def fill_softly(
+def fill_soft_volume(
     solid: FaceSolid, transform: np.ndarray, shape: tuple[int, int, int], width: float = 1.5
 ) -> np.ndarray:
-    """The same as occupancy (D, H, W) float32 in [0, 1] that falls across the surface.
+    """Returns the occupancy (D, H, W) float32 in [0, 1], which falls off across the surface.
 
     Args:
-        solid: of the head.
+        solid: the solid, in the head's frame.
         transform: (3, 4), from the head's frame to the crop's.
-        shape: (D, H, W).
-        width: over which it falls from 1 to 0, px; half of it reached at the surface.
+        shape: (D, H, W) of the volume.
+        width: distance over which the occupancy falls from 1 to 0, px; it is 0.5 at the surface.
     """
     unit = np.linalg.det(transform[:, :3]) ** (1 / 3)
     box, (x, y, z) = _head_coordinates(solid, transform, shape, margin=1)
-    column, row = _cells(solid, x, y)
-    # Distances to the three sides in px; of a steep front less than along its depth.
-    rim = (_RADIUS - _radius(column, row)) * np.float32(solid.step.mean() * unit)
-    inside = np.minimum((z - np.float32(solid.back)) * np.float32(unit), rim)
-    part = inside > -width / 2
-    front = (_front(solid, column[part], row[part]) - z[part]) * np.float32(unit)
-    inside[part] = np.minimum(inside[part], front)
+    column, row = _depth_map_cells(solid, x, y)
+    # Signed distances to the three sides, px. The distance to the front is measured along the
+    # depth axis, which overestimates it where the front is steep.
+    rim = (_GRID_RADIUS - _radius(column, row)) * np.float32(solid.step.mean() * unit)
+    distance = np.minimum((z - np.float32(solid.back)) * np.float32(unit), rim)
+    part = distance > -width / 2
+    front = (_front_depth(solid, column[part], row[part]) - z[part]) * np.float32(unit)
+    distance[part] = np.minimum(distance[part], front)
     occupancy = np.zeros(shape, np.float32)
-    occupancy[box] = np.clip(0.5 + inside / np.float32(width), 0, 1)
+    occupancy[box] = np.clip(0.5 + distance / np.float32(width), 0, 1)
     return occupancy
 
 
 def _head_coordinates(
     solid: FaceSolid, transform: np.ndarray, shape: tuple[int, int, int], margin: int = 0
 ) -> tuple[tuple[slice, ...], list[np.ndarray]]:
-    """The box of voxels that the solid may touch, and x, y, z of its voxels' centres."""
+    """Returns the voxel box that the solid may touch, and x, y, z of its voxels' centres.
+
+    The coordinates are those of the head's frame.
+    """
     inverse = np.linalg.inv(transform[:, :3])
-    to_head = inverse @ crop_from_voxel(shape)
-    to_head[:, 3] -= inverse @ transform[:, 3]
-    corners = np.sort(transform_points(voxel_from_crop(shape), solid_extent(solid, transform)), 0)
+    head_from_voxel = inverse @ crop_from_voxel(shape)
+    head_from_voxel[:, 3] -= inverse @ transform[:, 3]
+    corners = np.sort(transform_points(voxel_from_crop(shape), solid_bounds(solid, transform)), 0)
     low = np.clip(np.floor(corners[0]).astype(int) - margin, 0, shape)
     high = np.clip(np.ceil(corners[1]).astype(int) + 1 + margin, 0, shape)
     axes = [np.arange(a, b, dtype=np.float32) for a, b in zip(low, high, strict=True)]
@@ -165,26 +188,28 @@ def _head_coordinates(
         (row[0] * axes[0])[:, None, None]
         + (row[1] * axes[1])[None, :, None]
         + (row[2] * axes[2] + row[3])[None, None, :]
-        for row in to_head.astype(np.float32)
+        for row in head_from_voxel.astype(np.float32)
     ]
     return tuple(slice(a, b) for a, b in zip(low, high, strict=True)), coordinates
 
 
-_RADIUS = np.float32((_GRID - 1) / 2)
-
-
-def _cells(solid: FaceSolid, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Column and row in the depth map."""
+def _depth_map_cells(
+    solid: FaceSolid, x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the column and row, as fractions of cells, of x and y in the depth map."""
     column = (x - np.float32(solid.low[0])) / np.float32(solid.step[0])
     row = (y - np.float32(solid.low[1])) / np.float32(solid.step[1])
     return column, row
 
 
 def _radius(column: np.ndarray, row: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.square(column - _RADIUS) + np.square(row - _RADIUS))
+    """Returns the distance from the centre of the depth map, in cells."""
+    return np.asarray(np.sqrt(np.square(column - _GRID_RADIUS) + np.square(row - _GRID_RADIUS)))
 
 
-def _front(solid: FaceSolid, column: np.ndarray, row: np.ndarray) -> np.ndarray:
-    return ndimage.map_coordinates(
+def _front_depth(solid: FaceSolid, column: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Returns z of the front surface at fractional columns and rows, bilinearly."""
+    depth: np.ndarray = ndimage.map_coordinates(
         solid.depth, [row, column], order=1, mode="nearest", prefilter=False
     )
+    return depth

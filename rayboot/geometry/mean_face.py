@@ -1,9 +1,10 @@
-"""The mean face, and laying it onto a solid whose plane of symmetry is known.
+"""The mean face, and its registration to a solid whose plane of symmetry is known.
 
-Symmetry leaves open where in its plane the face looks. The mean face answers:
-it is turned, shifted and scaled within the plane until its front lies on the
-solid's, and bent along the directions in which faces differ: stiff, it would
-take an open jaw for a nod. Made by ``jobs/build_mean_face.py``.
+Symmetry does not determine in which direction of its plane the face looks. The
+mean face does: it is rotated, translated and scaled within the plane until its
+front surface coincides with the solid's, and deformed along the modes in which
+faces differ, because a rigid template would mistake an open jaw for a nod. It is
+built by ``jobs/build_mean_face.py``.
 """
 
 from functools import cache
@@ -14,43 +15,43 @@ import numpy as np
 
 from rayboot.geometry.alignment import PointSurface, Similarity
 
-__all__ = ["MeanFace", "fit_mean_face", "mean_face"]
+__all__ = ["MeanFace", "fit_mean_face", "load_mean_face"]
 
 _STARTS_DEG = (-25.0, 0.0, 25.0)
-_KEEP = 0.8
-"""Share of the mean face that takes part: identities and expressions differ most at
-the mouth and the rim."""
+"""Initial pitch angles; the best of the coarse registrations is refined."""
 
+_KEPT_FRACTION = 0.8
+"""Fraction of the mean face's vertices that enter each step: identities and expressions differ
+most at the mouth and the rim."""
 
-_COARSENESS = 4
-"""Of the template, while it is tried from several starts."""
-
+_COARSE_STRIDE = 4
+"""Stride over the template's vertices in the coarse registrations."""
 
 _NOISE = 0.02
-"""What the points are off by where the model is right, as a share of the face's width;
-tried from 0.02 to 100 on faces that no result is reported on."""
+"""Standard deviation of the points where the model is right, as a fraction of the face's width.
+Values from 0.02 to 100 were compared on faces that no reported result uses."""
 
-_SLIDE = 0.1
-"""Weight of an error along the surface against one across it: nearest points hold a
-smooth surface back from sliding to where it belongs."""
+_TANGENTIAL_WEIGHT = 0.1
+"""Weight of an error along the surface against one across it: nearest points keep a smooth
+surface from sliding to its true position."""
 
-_NUM_STEPS = 60
+_MAX_STEPS = 60
 
-_ROUGH, _FINE = 1e-3, 1e-4
-"""A search ends with a step smaller than this, radians."""
+_COARSE_TOLERANCE, _FINE_TOLERANCE = 1e-3, 1e-4
+"""A registration ends with a step smaller than this, radians."""
 
-_SCALE_SPREAD = 0.1
-"""Of a face's true size about the one that its extent tells."""
+_SCALE_SIGMA = 0.1
+"""Standard deviation of a face's true size about the size that its extent suggests."""
 
 
 class MeanFace(NamedTuple):
-    """The mean synthetic face, looking along +z; outer eye corners 1 apart.
+    """The mean synthetic face, which looks along +z; its outer eye corners are 1 apart.
 
     Attributes:
         vertices: (N, 3) float64 of the front, without ears and neck.
         landmarks: (68, 3) float64, iBUG order.
-        modes: (M, N, 3) float64, directions of identity and expression, symmetric,
-            a standard deviation each.
+        modes: (M, N, 3) float64 offsets of identity and expression, symmetric, one standard
+            deviation each.
     """
 
     vertices: np.ndarray
@@ -59,50 +60,64 @@ class MeanFace(NamedTuple):
 
 
 @cache
-def mean_face() -> MeanFace:
-    """The mean face shipped with the package."""
+def load_mean_face() -> MeanFace:
+    """Returns the mean face that is shipped with the package; it is read once per process."""
     with resources.files("rayboot.geometry").joinpath("mean_face.npz").open("rb") as file:
         arrays = np.load(file)
         return MeanFace(*(arrays[name].astype(float) for name in MeanFace._fields))
 
 
 def fit_mean_face(surface: PointSurface, normal: np.ndarray) -> tuple[Similarity, float]:
-    """Lays the mean face onto a solid.
+    """Registers the mean face to a solid.
 
     Args:
-        surface: of the solid, px, centred on the symmetry plane.
+        surface: surface of the solid, px, centred on the symmetry plane.
         normal: (3,) unit normal of that plane, towards +x.
 
     Returns:
-        The similarity from the mean face's frame to the points', whose rotation's
-        columns are normal, up and gaze; and the mean distance of the best-lying 80 %, px.
+        The similarity from the mean face's frame to the points', the columns of whose rotation
+        are normal, up and gaze; and the mean distance of the closest 80 % of the vertices, px.
     """
     ahead = np.array([0.0, 0.0, 1.0]) - normal[2] * normal
     ahead = ahead / np.linalg.norm(ahead)
     frame = np.stack([normal, np.cross(ahead, normal), ahead])
-    target = surface.turned(frame)
+    target = surface.rotated(frame)
     local = target.points
-    template = mean_face().vertices
+    template = load_mean_face().vertices
     centre = template.mean(axis=0)
-    scale = np.sqrt(_spread(local[:, :2]) / _spread(template[:, :2]))
+    scale = np.sqrt(_mean_square_extent(local[:, :2]) / _mean_square_extent(template[:, :2]))
     scaled = (template - centre) * scale
-    modes = mean_face().modes * scale
-    start = _starting_fit(scaled, local)
-    coarse, coarse_modes = scaled[::_COARSENESS], modes[:, ::_COARSENESS]
-    rough = [
-        _register(coarse, coarse_modes, target, start._replace(angle=np.radians(angle)), _ROUGH)
+    modes = load_mean_face().modes * scale
+    start = _initial_fit(scaled, local)
+    coarse, coarse_modes = scaled[::_COARSE_STRIDE], modes[:, ::_COARSE_STRIDE]
+    coarse_fits = [
+        _register(
+            coarse,
+            coarse_modes,
+            target,
+            start._replace(angle=np.radians(angle)),
+            _COARSE_TOLERANCE,
+        )
         for angle in _STARTS_DEG
     ]
-    best = min(rough, key=lambda found: found.residual)
-    fit = _register(scaled, modes, target, best, _FINE)
-    rotation = frame.T @ _turn(fit.angle)
+    best = min(coarse_fits, key=lambda candidate: candidate.residual)
+    fit = _register(scaled, modes, target, best, _FINE_TOLERANCE)
+    rotation = frame.T @ _pitch_rotation(fit.angle)
     factor = scale * fit.scale
     shift = frame.T @ np.array([0.0, *fit.shift]) - factor * rotation @ centre
     return Similarity(factor, rotation, shift), fit.residual
 
 
 class _Fit(NamedTuple):
-    """A turn about x (radians, positive looks up), a scale, a shift in (y, z), modes' weights."""
+    """Parameters of a registration, and its residual.
+
+    Attributes:
+        angle: rotation about x, radians; positive looks up.
+        scale: factor on the size that the extents suggest.
+        shift: (2,) translation in y and z.
+        weights: (M,) of the modes.
+        residual: mean distance of the vertices that were kept.
+    """
 
     angle: float
     scale: float
@@ -111,15 +126,17 @@ class _Fit(NamedTuple):
     residual: float
 
 
-def _spread(points: np.ndarray) -> float:
-    reach = np.quantile(points, 0.9, axis=0) - np.quantile(points, 0.1, axis=0)
-    return float(np.square(reach).mean())
+def _mean_square_extent(points: np.ndarray) -> float:
+    """Returns the mean squared distance between the 10 % and 90 % quantiles of the coordinates."""
+    extent = np.quantile(points, 0.9, axis=0) - np.quantile(points, 0.1, axis=0)
+    return float(np.square(extent).mean())
 
 
-def _starting_fit(template: np.ndarray, target: np.ndarray) -> _Fit:
+def _initial_fit(template: np.ndarray, target: np.ndarray) -> _Fit:
+    """Returns the fit that matches the middle of the heights and the front of the depths."""
     middle = np.quantile(target[:, 1], [0.1, 0.9]) - np.quantile(template[:, 1], [0.1, 0.9])
     front = np.quantile(target[:, 2], 0.95) - np.quantile(template[:, 2], 0.95)
-    weights = np.zeros(len(mean_face().modes))
+    weights = np.zeros(len(load_mean_face().modes))
     return _Fit(0.0, 1.0, np.array([middle.mean(), front]), weights, np.inf)
 
 
@@ -130,20 +147,19 @@ def _register(
     fit: _Fit,
     tolerance: float,
 ) -> _Fit:
-    """Alternates nearest points and the best placement for them, from ``fit`` on."""
-    count = round(_KEEP * len(template))
+    """Alternates nearest points and one Gauss-Newton step towards them, starting from ``fit``."""
+    count = round(_KEPT_FRACTION * len(template))
     noise = _NOISE * float(np.ptp(template[:, 0]))
-    for _ in range(_NUM_STEPS):
-        bent = template + np.tensordot(fit.weights, modes, 1)
-        turned = bent @ _turn(fit.angle).T
-        placed = fit.scale * turned + [0.0, *fit.shift]
-        distance, nearest = target.tree.query(placed)
-        best = np.argpartition(distance, count - 1)[:count]
-        moved = _derivatives(turned[best], modes[:, best], fit)
+    for _ in range(_MAX_STEPS):
+        deformed = template + np.tensordot(fit.weights, modes, 1)
+        rotated = deformed @ _pitch_rotation(fit.angle).T
+        points = fit.scale * rotated + [0.0, *fit.shift]
+        distance, nearest = target.tree.query(points)
+        kept = np.argpartition(distance, count - 1)[:count]
         step = _solve(
-            moved,
-            target.points[nearest[best]] - placed[best],
-            target.normals[nearest[best]],
+            _derivatives(rotated[kept], modes[:, kept], fit),
+            target.points[nearest[kept]] - points[kept],
+            target.normals[nearest[kept]],
             fit,
             noise,
         )
@@ -152,42 +168,60 @@ def _register(
             float(np.clip(fit.scale + step[1], 0.7, 1.4)),
             fit.shift + step[2:4],
             fit.weights + step[4:],
-            float(distance[best].mean()),
+            float(distance[kept].mean()),
         )
         if abs(step[0]) < tolerance:
             break
     return fit
 
 
-def _turn(angle: float) -> np.ndarray:
+def _pitch_rotation(angle: float) -> np.ndarray:
+    """Returns the rotation (3, 3) about x; a positive angle looks up."""
     cos, sin = np.cos(angle), np.sin(angle)
     return np.array([[1.0, 0.0, 0.0], [0.0, cos, sin], [0.0, -sin, cos]])
 
 
-def _derivatives(turned: np.ndarray, modes: np.ndarray, fit: _Fit) -> np.ndarray:
-    """How placed points move (4 + M, N, 3) with angle, scale, shift in y and z, and modes."""
-    moved = np.zeros((4 + len(modes), *turned.shape))
-    moved[0, :, 1], moved[0, :, 2] = fit.scale * turned[:, 2], -fit.scale * turned[:, 1]
-    moved[1] = turned
-    moved[2, :, 1] = moved[3, :, 2] = 1.0
-    moved[4:] = fit.scale * modes @ _turn(fit.angle).T
-    return moved
+def _derivatives(rotated: np.ndarray, modes: np.ndarray, fit: _Fit) -> np.ndarray:
+    """Returns the points' derivatives (4 + M, N, 3) by angle, scale, shift in y and z, and modes.
+
+    Args:
+        rotated: (N, 3) deformed and rotated template points, not yet scaled.
+        modes: (M, N, 3) of these points.
+        fit: the present parameters.
+    """
+    derivatives = np.zeros((4 + len(modes), *rotated.shape))
+    derivatives[0, :, 1] = fit.scale * rotated[:, 2]
+    derivatives[0, :, 2] = -fit.scale * rotated[:, 1]
+    derivatives[1] = rotated
+    derivatives[2, :, 1] = derivatives[3, :, 2] = 1.0
+    derivatives[4:] = fit.scale * modes @ _pitch_rotation(fit.angle).T
+    return derivatives
 
 
 def _solve(
-    moved: np.ndarray, residual: np.ndarray, normals: np.ndarray, fit: _Fit, noise: float
+    derivatives: np.ndarray, residual: np.ndarray, normals: np.ndarray, fit: _Fit, noise: float
 ) -> np.ndarray:
-    """One Gauss-Newton step (4 + M,); errors across the surface count most.
+    """Returns one Gauss-Newton step (4 + M,); errors across the surface count most.
+
+    Args:
+        derivatives: (4 + M, N, 3) of the points by the parameters.
+        residual: (N, 3) from the points to their nearest target points.
+        normals: (N, 3) of the target.
+        fit: the present parameters, on which scale and modes have Gaussian priors.
+        noise: standard deviation of the points.
 
     Source:
         The point-to-plane metric is that of Chen and Medioni, Image and Vision
         Computing 10(3), 1992.
     """
-    across = (moved * normals).sum(axis=-1)
-    along = moved.reshape(len(moved), -1)
-    precision = np.zeros(len(moved))
-    precision[1], precision[4:] = (noise / _SCALE_SPREAD) ** 2, noise**2
+    across = (derivatives * normals).sum(axis=-1)
+    along = derivatives.reshape(len(derivatives), -1)
+    precision = np.zeros(len(derivatives))
+    precision[1], precision[4:] = (noise / _SCALE_SIGMA) ** 2, noise**2
     prior = np.concatenate([[0.0, 1.0 - fit.scale, 0.0, 0.0], -fit.weights])
-    normal = across @ across.T + _SLIDE**2 * along @ along.T + np.diag(precision)
-    pull = across @ (residual * normals).sum(axis=-1) + _SLIDE**2 * along @ residual.ravel()
-    return np.linalg.solve(normal, pull + precision * prior)
+    squared_weight = _TANGENTIAL_WEIGHT**2
+    hessian = across @ across.T + squared_weight * along @ along.T + np.diag(precision)
+    gradient = (
+        across @ (residual * normals).sum(axis=-1) + squared_weight * along @ residual.ravel()
+    )
+    return np.linalg.solve(hessian, gradient + precision * prior)

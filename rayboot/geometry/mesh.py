@@ -1,10 +1,10 @@
-"""A triangle mesh, with colours where they are known, and parts of it."""
+"""Triangle meshes, with vertex colours where they are known, and parts of meshes."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Mesh", "cut_mesh"]
+__all__ = ["Mesh", "extract_submesh"]
 
 
 class Mesh(NamedTuple):
@@ -21,12 +21,14 @@ class Mesh(NamedTuple):
     colors: np.ndarray | None = None
 
 
-def cut_mesh(mesh: Mesh, kept: np.ndarray) -> Mesh:
-    """The part of a mesh whose vertices are kept: triangles of three such, order unchanged.
+def extract_submesh(mesh: Mesh, kept: np.ndarray) -> Mesh:
+    """Returns the part of a mesh that the kept vertices span, in unchanged order.
+
+    A triangle is part of it if all three of its corners are kept.
 
     Args:
-        mesh: whole.
-        kept: (N,) bool of its vertices.
+        mesh: the whole mesh.
+        kept: (N,) bool, which vertices are kept.
     """
     faces = np.cumsum(kept)[mesh.faces[kept[mesh.faces].all(axis=1)]] - 1
     colors = None if mesh.colors is None else mesh.colors[kept]

@@ -1,1 +1,1 @@
-"""What a registered model does when it is asked: photos to volumes or meshes, without Ray."""
+"""Predictions of a registered model in one process, without Ray: photos to volumes or meshes."""

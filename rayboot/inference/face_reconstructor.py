@@ -1,6 +1,6 @@
-"""Photos to shapes in one process: what a registered model answers with.
+"""From photos to shapes in one process: the predictions of a registered model.
 
-Needs neither Ray nor OpenGL, and PyTorch for the CPU will do.
+Requires neither Ray nor OpenGL, and runs with PyTorch's CPU build.
 """
 
 from pathlib import Path
@@ -11,8 +11,7 @@ import numpy as np
 from rayboot.data.mesh_files import encode_mesh
 from rayboot.errors import RequestError, ShapeError
 from rayboot.geometry.crop import warp_photo
-from rayboot.geometry.isosurface import extract_surface
-from rayboot.geometry.volume import keep_largest_component
+from rayboot.geometry.isosurface import extract_solid_surface
 from rayboot.models import InferenceConfig, load_network
 from rayboot.models.predictor import Predictor
 from rayboot.render.texturing import color_vertices
@@ -22,11 +21,11 @@ __all__ = ["OUTPUTS", "FaceReconstructor", "Output"]
 Output = Literal["occupancy", "glb", "ply"]
 OUTPUTS: tuple[Output, ...] = ("occupancy", "glb", "ply")
 
-_AT_ONCE = 16
+_MAX_BATCH_SIZE = 16
 
 
 class FaceReconstructor:
-    """A network with everything from a photo to a mesh file.
+    """A network together with all steps from a photo to a mesh file.
 
     Args:
         weights: safetensors file of a network of any kind.
@@ -39,12 +38,13 @@ class FaceReconstructor:
     def reconstruct(
         self, photos: np.ndarray, output: Output = "occupancy"
     ) -> np.ndarray | list[bytes]:
-        """Shapes of the largest face of each photo.
+        """Reconstructs the largest face of each photo.
 
         Args:
-            photos: (B, H, W, 3) uint8 RGB. Those of the network's own size (S, S, 3) are taken
-                for crops already; in others the face is found first (extra ``detect``).
-            output: ``occupancy``, or the bytes of a coloured mesh file, ``glb`` or ``ply``.
+            photos: (B, H, W, 3) uint8 RGB. Images of the network's input size (S, S, 3) are
+                used as crops; in larger or smaller ones the face is detected first (extra
+                ``detect``).
+            output: ``occupancy``, or ``glb`` or ``ply`` for the bytes of a coloured mesh file.
 
         Returns:
             Occupancy (B, D, S, S) float32 in [0, 1], or a list of B files, vertices in px of
@@ -52,9 +52,9 @@ class FaceReconstructor:
 
         Raises:
             ShapeError: the photos have another shape or dtype.
-            RequestError: there is no such output, or photos need the extra that finds faces.
+            RequestError: the output is unknown, or face detection is not installed.
             FaceRejectedError: a photo shows no face.
-            DegenerateInputError: the network saw no shape in a photo.
+            DegenerateInputError: the network predicts no shape for a photo.
         """
         if output not in OUTPUTS:
             raise RequestError(f"output must be one of {', '.join(OUTPUTS)}, got {output!r}")
@@ -63,7 +63,7 @@ class FaceReconstructor:
                 f"photos must be uint8 RGB (B, H, W, 3), got {photos.dtype} {photos.shape}"
             )
         crops = self._crop(photos)
-        batch_size = max(1, min(len(crops), _AT_ONCE))
+        batch_size = max(1, min(len(crops), _MAX_BATCH_SIZE))
         occupancy = Predictor(self._network, InferenceConfig(), batch_size).predict(crops)
         if output == "occupancy":
             return occupancy
@@ -74,7 +74,7 @@ class FaceReconstructor:
         size = self._size
         if photos.shape[1:3] == (size, size):
             return photos
-        # OpenCV's networks load here; crops do without.
+        # Imported here because it loads OpenCV's networks, which crops do not need.
         from rayboot.data.detector import FaceDetector, crop_from_detection
 
         detector = FaceDetector()
@@ -86,7 +86,7 @@ class FaceReconstructor:
 
 
 def mesh_file(crop: np.ndarray, volume: np.ndarray, kind: Literal["glb", "ply"]) -> bytes:
-    """The mesh of a volume (D, S, S), coloured by its crop (S, S, 3), as a file's bytes."""
-    mesh = extract_surface(keep_largest_component(volume))
-    # Any pose may come here, so no plane of symmetry is asked for.
+    """Encodes the surface of a volume (D, S, S), coloured by its crop (S, S, 3), as a mesh file."""
+    mesh = extract_solid_surface(volume)
+    # The face may have any pose, so no symmetry plane is estimated.
     return encode_mesh(color_vertices(mesh, crop, None, "mirrored"), kind)

@@ -1,4 +1,4 @@
-"""The networks, their losses and their weights: torch, no Ray."""
+"""Networks, their losses and their weights, in PyTorch and without Ray."""
 
 import importlib
 from typing import TYPE_CHECKING
@@ -34,12 +34,12 @@ __all__ = [
     "save_network",
 ]
 
-_HOMES = {"VRN": "vrn", "HeadRegressor": "head_regressor", "Reconstructor": "reconstructor"}
+_MODULES = {"VRN": "vrn", "HeadRegressor": "head_regressor", "Reconstructor": "reconstructor"}
 
 
 def __getattr__(name: str) -> object:
-    # A config names a network without PyTorch, which takes seconds and 200 MB to load.
+    # Configs describe networks without PyTorch, whose import takes seconds and 200 MB.
     if name in __all__:
-        module = importlib.import_module(f"rayboot.models.{_HOMES.get(name, 'weights')}")
+        module = importlib.import_module(f"rayboot.models.{_MODULES.get(name, 'weights')}")
         return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

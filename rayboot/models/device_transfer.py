@@ -1,21 +1,23 @@
-"""Arrays to a device and back, beside what the device computes meanwhile.
+"""Copies of arrays to a device and back, concurrent with the device's computation.
 
-On a GPU both ways go through page-locked memory, and nobody waits for a copy but who
-needs it. On a CPU there is nothing to copy.
+With a GPU, both directions use page-locked memory, and only the code that needs a
+copy waits for it. With a CPU nothing is copied.
 """
 
 import numpy as np
 import torch
 
-__all__ = ["HostCopy", "send"]
+__all__ = ["HostCopy", "to_device_async"]
 
 
-def send(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """An array on a device; what is computed there next comes after the copy.
+def to_device_async(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Returns the array as a tensor on a device, without waiting for the copy.
+
+    Work that is queued on the device afterwards starts when the copy is complete.
 
     Args:
-        array: C-contiguous, writable; not to be changed by the caller any more.
-        device: of the tensor.
+        array: C-contiguous, writable; the caller must not change it afterwards.
+        device: device of the tensor.
     """
     tensor = torch.from_numpy(array)
     if device.type != "cuda":
@@ -24,10 +26,10 @@ def send(array: np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 class HostCopy:
-    """A tensor that is being copied to the host.
+    """An asynchronous copy of a tensor to the host.
 
     Args:
-        tensor: on any device; computed, or about to be.
+        tensor: tensor on any device, whose computation may still be queued there.
     """
 
     def __init__(self, tensor: torch.Tensor) -> None:
@@ -40,7 +42,7 @@ class HostCopy:
             self._done.record()
 
     def result(self) -> np.ndarray:
-        """The array, waited for."""
+        """Waits for the copy and returns the array."""
         if self._done is not None:
             self._done.synchronize()
         return self._host.numpy()

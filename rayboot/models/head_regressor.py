@@ -1,10 +1,11 @@
-"""A parametric regressor: a photo in, the coefficients and the pose of a head model out.
+"""A parametric regressor, from a crop of a photo to coefficients and pose of the head model.
 
-A small residual CNN. Nothing of it is VRN's: what is stored, turned and compared are
-parameters. Its shapes become volumes as those of VRN's training data were made, so that
-they are turned and drawn like any other.
+It is a small residual CNN and shares no part with VRN: its targets, their transforms
+and its loss are in terms of parameters. Its shapes are converted to volumes as those of
+VRN's training data were, so they are rendered and evaluated like any others.
 """
 
+import itertools
 from functools import cache
 from typing import ClassVar, NamedTuple, Self
 
@@ -14,29 +15,29 @@ from torch import nn
 from torch.nn import functional
 
 from rayboot.errors import ShapeError
-from rayboot.geometry.face_solid import build_solid, fill_softly
-from rayboot.geometry.head_model import head_model
+from rayboot.geometry.face_solid import build_face_solid, fill_soft_volume
+from rayboot.geometry.head_model import load_head_model
 from rayboot.models.network_config import HeadConfig
 from rayboot.models.reconstructor import Reconstructor, require_images
 
 __all__ = ["HeadRegressor", "pack_head"]
 
-_MOST = 4.0
-"""Coefficients stay below it, in deviations or strengths: heads beyond are none."""
+_MAX_COEFFICIENT = 4.0
+"""Bound of the coefficients, in standard deviations or strengths; shapes beyond are not heads."""
 
-_USUAL_SCALE = 0.29
-"""Outer eye distance of the usual crop, share of its width."""
+_TYPICAL_SCALE = 0.29
+"""Outer eye distance in a typical crop, as a fraction of the crop's width."""
 
 
 class HeadRegressor(Reconstructor):
-    """Photo to head.
+    """A network that predicts the parameters of a head.
 
     Its estimates and targets are (B, I + E + 12) float32: I identity coefficients in
-    deviations, E expression strengths, and the affine (3, 4), row-major, that carries the
+    standard deviations, E expression strengths, and the affine (3, 4), row-major, from the
     head's frame to the crop's, px.
 
     Args:
-        config: sizes.
+        config: sizes of the network.
     """
 
     target_kind: ClassVar[str] = "head"
@@ -46,7 +47,8 @@ class HeadRegressor(Reconstructor):
         super().__init__()
         self.config = config or HeadConfig()
         widths = self.config.channels
-        blocks = [_Block(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+        blocks = [_Block(inputs, outputs) for inputs, outputs in itertools.pairwise(widths)]
+        # The names of these two attributes are part of the stored weights' keys.
         self.picture = nn.Sequential(
             nn.Conv2d(3, widths[0], 5, stride=2, padding=2, bias=False),
             nn.BatchNorm2d(widths[0]),
@@ -62,93 +64,105 @@ class HeadRegressor(Reconstructor):
         )
 
     @classmethod
+    # Each kind of network accepts only its own config.
     def from_config(cls, config: HeadConfig) -> Self:  # type: ignore[override]
-        """A network with fresh weights."""
+        """Returns a network with newly initialised weights."""
         return cls(config)
 
     def forward(self, images: torch.Tensor, *, raw: bool = False) -> torch.Tensor:
-        """Parameters (``raw``) or occupancy (B, D, S, S) of a batch of crops.
+        """Returns the occupancy (B, D, S, S) of a batch of crops, or its parameters.
 
         Args:
             images: (B, 3, S, S) float in [0, 1], RGB, S = ``config.resolution``.
-            raw: leave them parameters.
+            raw: whether the parameters (B, I + E + 12) are returned.
 
         Raises:
             ShapeError: the images have another shape, or are not floats.
         """
         require_images(images, self.config)
         features = self.picture(images).flatten(1)
-        # A tenth of a pixel is more than bfloat16 can tell in a crop.
+        # In float32, because bfloat16 does not resolve a tenth of a pixel in a crop.
         with torch.autocast(images.device.type, enabled=False):
-            numbers = self.parameters_of(features.float())
-            estimate = _to_parameters(numbers, self.config.resolution)
+            outputs = self.parameters_of(features.float())
+            estimate = _to_parameters(outputs, self.config.resolution)
         return estimate if raw else self.occupancy(estimate)
 
     def occupancy(self, estimate: torch.Tensor) -> torch.Tensor:
-        """The face regions filled back to a plane, soft over about a pixel."""
+        """Returns the face regions filled back to a plane, with a soft surface of about a pixel."""
         heads = estimate.detach().float().cpu().numpy()
-        volumes = np.stack([_solid_of(head, self.config) for head in heads])
+        volumes = np.stack([_head_occupancy(head, self.config) for head in heads])
         return torch.from_numpy(volumes).to(estimate.device)
 
     def encode(self, estimate: torch.Tensor) -> list[bytes]:
-        """Each row as little-endian float32."""
+        """Returns each row as little-endian float32."""
         return [pack_head(row) for row in estimate.detach().float().cpu().numpy()]
 
     def decode(self, payload: bytes, shape: tuple[int, int, int]) -> np.ndarray:
-        """Parameters (I + E + 12,) float32.
+        """Returns the parameters (I + E + 12,) float32; ``shape`` is not used.
 
         Raises:
-            ShapeError: there are more or fewer.
+            ShapeError: the payload has another number of bytes.
         """
         count = sum(_num_coefficients()) + 12
         if len(payload) != 4 * count:
-            raise ShapeError(f"a head has {count} float32, its target holds {len(payload)} bytes")
+            raise ShapeError(
+                f"a head target must be {count} float32 ({4 * count} bytes), got "
+                f"{len(payload)} bytes"
+            )
         return np.frombuffer(payload, "<f4")
 
     def transform_targets(self, targets: torch.Tensor, transforms: np.ndarray) -> torch.Tensor:
-        """Heads of the same shape with their affines carried along."""
+        """Returns the heads with unchanged coefficients and composed affines."""
         coefficients, affine = _split(targets)
-        moves = torch.from_numpy(transforms.astype(np.float32)).to(targets.device)
-        turned = moves[:, :, :3] @ affine
-        turned[:, :, 3] += moves[:, :, 3]
-        return torch.cat([coefficients, turned.flatten(1)], dim=1)
+        view_from_source = torch.from_numpy(transforms.astype(np.float32)).to(targets.device)
+        composed = view_from_source[:, :, :3] @ affine
+        composed[:, :, 3] += view_from_source[:, :, 3]
+        return torch.cat([coefficients, composed.flatten(1)], dim=1)
 
     def soft_targets(self, estimate: torch.Tensor) -> torch.Tensor:
-        """The same."""
+        """Returns the estimates themselves, whose parameters are targets already."""
         return estimate
 
     def mirror(self, targets: torch.Tensor) -> torch.Tensor:
-        """Left expressions become right ones; every identity of the model is symmetric."""
+        """Returns the mirrored heads: left expressions become right ones and vice versa.
+
+        Every identity of the model is symmetric, so its coefficients are unchanged.
+        """
         coefficients, affine = _split(targets)
         order = torch.from_numpy(_mirrored_order()).to(targets.device)
         flip = torch.tensor([-1.0, 1.0, 1.0], device=targets.device)
-        # In front: the crop's x; behind: the head's, whose shape is its own mirror image.
+        # The left factor flips x of the crop; the right one flips x of the head, whose
+        # coefficients are mirrored instead.
         affine = flip[:, None] * affine * torch.cat([flip, flip.new_ones(1)])
         return torch.cat([coefficients[:, order], affine.flatten(1)], dim=1)
 
     def loss(
         self, estimate: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Mean distance of the face region's vertices, share of the outer eye distance."""
+        """Returns the mean distance of the face region's vertices.
+
+        It is a fraction of the outer eye distance.
+        """
         region = _region(estimate.device)
-        gap = _vertices(estimate, region) - _vertices(targets, region)
-        unit = torch.linalg.det(_split(targets)[1][:, :, :3]) ** (1 / 3)
-        distance = gap.square().sum(dim=2).add(1e-8).sqrt().mean(dim=1) / unit
-        return (distance if weights is None else distance * weights).mean()
+        difference = _vertices(estimate, region) - _vertices(targets, region)
+        eye_distance = torch.linalg.det(_split(targets)[1][:, :, :3]) ** (1 / 3)
+        distance = difference.square().sum(dim=2).add(1e-8).sqrt().mean(dim=1) / eye_distance
+        loss: torch.Tensor = (distance if weights is None else distance * weights).mean()
+        return loss
 
     def target_volumes(self, targets: torch.Tensor) -> torch.Tensor:
-        """Heads as occupancy."""
+        """Returns the occupancy of the heads."""
         return self.occupancy(targets)
 
     def iou(self, estimate: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Intersection over union of their solids at 0.5, (B,); 0 where both are empty."""
+        """Returns the intersection over union (B,) at 0.5; 0 where both are empty."""
         predicted, true = self.occupancy(estimate) >= 0.5, self.occupancy(targets) >= 0.5
         union = (predicted | true).sum(dim=(1, 2, 3)).clamp(min=1)
         return (predicted & true).sum(dim=(1, 2, 3)) / union
 
 
 class _Block(nn.Module):
-    """Two convolutions and the input, at half its width and height."""
+    """A residual block of two convolutions that halves width and height."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -166,34 +180,46 @@ class _Block(nn.Module):
 
 
 def pack_head(parameters: np.ndarray) -> bytes:
-    """Parameters (I + E + 12,) as a pairs data set keeps them."""
+    """Returns parameters (I + E + 12,) as the bytes that a pairs data set stores."""
     return np.asarray(parameters, "<f4").tobytes()
 
 
 def _num_coefficients() -> tuple[int, int]:
-    model = head_model()
+    """Returns the numbers of identity and of expression coefficients."""
+    model = load_head_model()
     return len(model.identity), len(model.expression)
 
 
-def _to_parameters(numbers: torch.Tensor, size: int) -> torch.Tensor:
-    """What the last layer says, as coefficients and an affine; zeros are the mean head."""
-    coefficients = _MOST * torch.tanh(numbers[:, :-10] / _MOST)
-    axes, scale, shift = numbers[:, -10:-4], numbers[:, -4], numbers[:, -3:]
+def _to_parameters(outputs: torch.Tensor, size: int) -> torch.Tensor:
+    """Returns the parameters that the last layer's outputs stand for; zeros are the mean head.
+
+    Args:
+        outputs: (B, I + E + 10), coefficients, two axes of the rotation, scale and shift.
+        size: width of the crop, px.
+    """
+    coefficients = _MAX_COEFFICIENT * torch.tanh(outputs[:, :-10] / _MAX_COEFFICIENT)
+    axes, scale, shift = outputs[:, -10:-4], outputs[:, -4], outputs[:, -3:]
     right = functional.normalize(axes[:, :3] + axes.new_tensor([1.0, 0.0, 0.0]), dim=1)
     up = axes[:, 3:] + axes.new_tensor([0.0, 1.0, 0.0])
     up = functional.normalize(up - (up * right).sum(1, keepdim=True) * right, dim=1)
     rotation = torch.stack([right, up, torch.linalg.cross(right, up)], dim=2)
-    pixels = _USUAL_SCALE * size * torch.exp(scale.clamp(-1, 1))
+    pixels = _TYPICAL_SCALE * size * torch.exp(scale.clamp(-1, 1))
     affine = torch.cat([pixels[:, None, None] * rotation, 0.25 * size * shift[:, :, None]], dim=2)
     return torch.cat([coefficients, affine.flatten(1)], dim=1)
 
 
 def _split(parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    return parameters[:, :-12], parameters[:, -12:].unflatten(1, (3, 4))
+    """Returns the coefficients (B, I + E) and the affines (B, 3, 4)."""
+    return parameters[:, :-12], torch.unflatten(parameters[:, -12:], 1, (3, 4))
 
 
 class _Region(NamedTuple):
-    """The face region's vertices: their mean (T, 3), and what each coefficient adds (C, T * 3)."""
+    """The head model restricted to the vertices of the face region.
+
+    Attributes:
+        mean: (T, 3) mean shape.
+        basis: (C, T * 3) offsets by coefficient.
+    """
 
     mean: torch.Tensor
     basis: torch.Tensor
@@ -201,7 +227,7 @@ class _Region(NamedTuple):
 
 @cache
 def _region(device: torch.device) -> _Region:
-    model = head_model()
+    model = load_head_model()
     basis = np.concatenate([model.identity, model.expression])[:, model.front].astype(np.float32)
     mean = model.mean[model.front].astype(np.float32)
     return _Region(
@@ -211,18 +237,19 @@ def _region(device: torch.device) -> _Region:
 
 
 def _vertices(parameters: torch.Tensor, region: _Region) -> torch.Tensor:
-    """(B, T, 3), px of the crop."""
+    """Returns the vertices (B, T, 3) of the face region, px, frame of the crop."""
     coefficients, affine = _split(parameters.float())
     with torch.autocast(parameters.device.type, enabled=False):
-        points = region.mean + (coefficients @ region.basis).unflatten(1, (-1, 3))
-        return points @ affine[:, :, :3].transpose(1, 2) + affine[:, None, :, 3]
+        points = region.mean + torch.unflatten(coefficients @ region.basis, 1, (-1, 3))
+        vertices: torch.Tensor = points @ affine[:, :, :3].transpose(1, 2) + affine[:, None, :, 3]
+        return vertices
 
 
 @cache
 def _mirrored_order() -> np.ndarray:
-    """Where each coefficient of a mirrored head comes from."""
+    """Returns the index (I + E,) of the coefficient that each one of a mirrored head copies."""
     num_identity, _ = _num_coefficients()
-    names = head_model().expression_names
+    names = load_head_model().expression_names
     sides = {"Left": "Right", "Right": "Left"}
     order = list(range(num_identity))
     for name in names:
@@ -232,13 +259,13 @@ def _mirrored_order() -> np.ndarray:
     return np.array(order)
 
 
-def _solid_of(parameters: np.ndarray, config: HeadConfig) -> np.ndarray:
-    """Occupancy (D, S, S) float32 of one head."""
-    model, size = head_model(), config.resolution
+def _head_occupancy(parameters: np.ndarray, config: HeadConfig) -> np.ndarray:
+    """Returns the occupancy (D, S, S) float32 of one head."""
+    model, size = load_head_model(), config.resolution
     num_identity, _ = _num_coefficients()
     affine = parameters[-12:].reshape(3, 4).astype(np.float64)
     head = model.vertices(parameters[:num_identity], parameters[num_identity:-12])
-    unit = np.linalg.det(affine[:, :3]) ** (1 / 3)
-    depth = config.solid_depth * size / 192 / unit
-    solid = build_solid(head, model.faces, head[model.landmarks[:17]], depth)
-    return fill_softly(solid, affine, (config.slices, size, size))
+    eye_distance = np.linalg.det(affine[:, :3]) ** (1 / 3)
+    depth = config.solid_depth * size / 192 / eye_distance
+    solid = build_face_solid(head, model.faces, head[model.landmarks[:17]], depth)
+    return fill_soft_volume(solid, affine, (config.slices, size, size))

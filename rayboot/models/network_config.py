@@ -1,4 +1,4 @@
-"""Networks and their sizes, and how one is run; known without loading PyTorch."""
+"""Configs of networks and of inference, which can be read without loading PyTorch."""
 
 from typing import Literal, Self
 
@@ -12,27 +12,28 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class VRNConfig(FrozenConfig):
-    """Sizes of a network; the defaults are the released VRN-Unguided's."""
+    """Sizes of a volumetric regression network; the defaults are the released VRN-Unguided's."""
 
     resolution: int = Field(192, ge=32)
     """Width and height of image and volume, px; a multiple of 8."""
     slices: int = Field(200, ge=8)
     """Depth of the volume, half pixels."""
     stem_channels: int = Field(64, ge=4)
-    """Of the first convolution; doubled once before the modules."""
+    """Number of channels of the first convolution; doubled once before the modules."""
     stem_bottleneck: int = Field(64, ge=4)
-    """Of the two residual blocks at the start."""
+    """Number of bottleneck channels of the two residual blocks at the start."""
     channels: int = Field(256, ge=8)
-    """Of the modules; an even number."""
+    """Number of channels of the modules; an even number."""
     num_modules: int = Field(2, ge=1)
+    """Number of stacked hourglass modules."""
     levels: int = Field(4, ge=1)
-    """Nested levels of a module."""
+    """Number of nested levels of a module."""
     upper_blocks: int = Field(3, ge=1)
-    """Residual blocks of a level's full-resolution branch."""
+    """Number of residual blocks of a level's full-resolution branch."""
     lower_blocks: int = Field(6, ge=1)
-    """Residual blocks of a level's pooled branch."""
+    """Number of residual blocks of a level's pooled branch."""
     deepest_blocks: int = Field(9, ge=1)
-    """The same, of the innermost level."""
+    """Number of residual blocks of the innermost level's pooled branch."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -44,7 +45,7 @@ class VRNConfig(FrozenConfig):
 
     @classmethod
     def compact(cls) -> Self:
-        """The member that is shipped: 96 px, 96 slices, made for two CPU cores."""
+        """Returns the sizes of the shipped network: 96 px, 96 slices, for two CPU cores."""
         return cls(
             resolution=96,
             slices=96,
@@ -59,25 +60,25 @@ class VRNConfig(FrozenConfig):
 
 
 class HeadConfig(FrozenConfig):
-    """Sizes of a regressor of the parametric head."""
+    """Sizes of a regressor of the parametric head model."""
 
     resolution: int = Field(96, ge=32)
     """Width and height of the image, px; a multiple of 32."""
     slices: int = Field(96, ge=8)
-    """Depth of the volume that its shapes are put into, half pixels."""
+    """Depth of the volume to which its shapes are converted, half pixels."""
     channels: tuple[int, ...] = (32, 48, 96, 128, 192)
-    """After each halving of the image; multiples of 16."""
+    """Number of channels after each halving of the image; multiples of 16."""
     features: int = Field(256, ge=8)
-    """Between the last picture of features and the parameters."""
+    """Number of features between the last feature map and the parameters."""
     solid_depth: float = Field(65.0, gt=10)
-    """From the nose to the plane that the face is filled back to, px of a 192 px crop."""
+    """Distance from the nose to the back plane of the face solid, px of a 192 px crop."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         step = 2 ** len(self.channels)
         if self.resolution % max(step, 8):
             raise ValueError(f"resolution must be a multiple of {step}, got {self.resolution}")
-        # With eight, training in channels-last ends in a segmentation fault of oneDNN.
+        # With multiples of 8, training in channels-last ends in a segmentation fault of oneDNN.
         if not self.channels or any(width < 16 or width % 16 for width in self.channels):
             raise ValueError(f"channels must be multiples of 16, got {self.channels}")
         return self
@@ -87,15 +88,17 @@ NetworkConfig = VRNConfig | HeadConfig
 
 
 class InferenceConfig(FrozenConfig):
-    """The fast path; the defaults are fast on every machine.
+    """Settings of fast inference; the defaults are fast on every machine.
 
-    bfloat16 moves occupancy by a few hundredths at most (tested), the surface by 0.01 px
-    in the median and less than 0.1 px in 99 of 100 places (shipped network, 64 photos).
+    bfloat16 changes occupancy by a few hundredths at most (tested), the surface by 0.01 px
+    in the median and by less than 0.1 px in 99 of 100 places (shipped network, 64 photos).
     """
 
     precision: Precision = "auto"
+    """Precision of the convolutions; ``auto`` is bfloat16 where the processor multiplies in it."""
     channels_last: bool = True
+    """Whether tensors are stored with their channels last, which is faster."""
     compile: bool = False
-    """Compile the network; on a GPU only, where it takes about a minute once."""
+    """Whether the network is compiled; only on a GPU, where it takes about a minute once."""
     num_threads: int | None = Field(None, ge=1)
-    """Of PyTorch on a CPU; None leaves what the process has."""
+    """Number of PyTorch's threads on a CPU; None keeps the process's setting."""

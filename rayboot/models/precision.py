@@ -1,4 +1,4 @@
-"""In which numbers a network computes."""
+"""Numeric precision of a network's forward pass."""
 
 from contextlib import AbstractContextManager
 
@@ -10,9 +10,10 @@ __all__ = ["autocast", "resolve_precision"]
 
 
 def resolve_precision(device: torch.device, precision: Precision) -> torch.dtype:
-    """``auto`` is bfloat16 where the processor multiplies in it, else float32.
+    """Returns the dtype of a precision on a device.
 
-    Elsewhere bfloat16 is emulated, and slower than float32.
+    ``auto`` is bfloat16 where the processor multiplies in it, else float32:
+    elsewhere bfloat16 is emulated, and slower than float32.
     """
     if precision == "float32":
         return torch.float32
@@ -20,11 +21,11 @@ def resolve_precision(device: torch.device, precision: Precision) -> torch.dtype
         return torch.bfloat16
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if capable else torch.float32
+    supported = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if supported else torch.float32
 
 
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
-    """Context in which a network's convolutions run in ``precision``."""
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
+    """Returns a context in which a network's convolutions run in ``precision``."""
     dtype = resolve_precision(device, precision)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)

@@ -1,4 +1,4 @@
-"""Inference: photos in bytes to shapes, in batches of one fixed size."""
+"""Inference: uint8 crops to volumes, in batches of one fixed size."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from rayboot.errors import ShapeError
-from rayboot.models.compression import mean_of_cells, pack_bits
-from rayboot.models.device_transfer import HostCopy, send
+from rayboot.models.compression import coarsen_volumes, pack_bits
+from rayboot.models.device_transfer import HostCopy, to_device_async
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.precision import autocast
 from rayboot.models.reconstructor import Reconstructor
@@ -18,13 +18,14 @@ __all__ = ["CompressedVolumes", "Predictor"]
 
 
 class CompressedVolumes(NamedTuple):
-    """Shapes as later stages need them.
+    """Predicted shapes in the form that later stages need.
 
     Attributes:
         bits: (N, D, S, S / 8) uint8, :func:`~rayboot.models.compression.pack_bits`.
-        cells: (N, D', S', S') uint8, :func:`~rayboot.models.compression.mean_of_cells`.
-        targets: what :meth:`~rayboot.models.reconstructor.Reconstructor.encode` keeps of each;
-            None where the bits are the target.
+        cells: (N, D', S', S') uint8, :func:`~rayboot.models.compression.coarsen_volumes`.
+        targets: training target of each shape as encoded by
+            :meth:`~rayboot.models.reconstructor.Reconstructor.encode`; None where the bits are
+            the target.
     """
 
     bits: np.ndarray
@@ -33,14 +34,14 @@ class CompressedVolumes(NamedTuple):
 
 
 class Predictor:
-    """A network with its device and settings.
+    """A network with its device and inference settings.
 
     Args:
-        network: on its device.
-        config: of the fast path.
-        batch_size: every forward pass has exactly this many images: convolutions
-            change in the last bits with the batch, and a photo's result may not depend
-            on its companions.
+        network: network on its device.
+        config: inference settings.
+        batch_size: number of images of every forward pass, padded if necessary: the last bits
+            of convolutions depend on the batch size, and the result of a photo must not depend
+            on the other photos.
     """
 
     def __init__(self, network: Reconstructor, config: InferenceConfig, batch_size: int) -> None:
@@ -48,6 +49,7 @@ class Predictor:
         if config.num_threads is not None and self._device.type == "cpu":
             torch.set_num_threads(config.num_threads)
         if config.channels_last:
+            # PyTorch's overloads of Module.to omit memory_format without a dtype.
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._config, self._batch_size = config, batch_size
         self._network = network.eval()
@@ -58,14 +60,14 @@ class Predictor:
 
     @torch.inference_mode()
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Occupancy (N, D, S, S) float32 of images (N, S, S, 3) uint8 RGB.
+        """Returns the occupancy (N, D, S, S) float32 of images (N, S, S, 3) uint8 RGB.
 
         Raises:
             ShapeError: the images are not uint8 of that shape.
         """
         volumes = [
             self._network.occupancy(estimate).float().cpu().numpy()
-            for estimate in self._batches(images)
+            for estimate in self._predict_batches(images)
         ]
         if not volumes:
             size = self._size
@@ -76,39 +78,42 @@ class Predictor:
     def predict_compressed(
         self, images: np.ndarray, isovalue: float, cell: int
     ) -> CompressedVolumes:
-        """The same volumes as bits and as means of cells.
+        """Returns the volumes of :meth:`predict` as bits and as means of cells.
 
         Args:
             images: (N, S, S, 3) uint8 RGB, N at least 1.
-            isovalue: voxels at or above it are set.
-            cell: edge of a cell, px; 0 for voxels.
+            isovalue: level at or above which a voxel's bit is set.
+            cell: edge length of a cell, px; 0 stands for single voxels.
+
+        Raises:
+            ShapeError: the images are not uint8 of that shape.
         """
-        # One volume at a time where that keeps it in the processor's cache.
-        at_once = 1 if self._device.type == "cpu" else self._batch_size
+        # On a CPU one volume at a time, which then stays in the processor's cache.
+        num_at_once = 1 if self._device.type == "cpu" else self._batch_size
         bits, cells, targets = [], [], list[bytes | None]()
-        for estimate in self._batches(images):
+        for estimate in self._predict_batches(images):
             targets += self._network.encode(estimate) or [None] * len(estimate)
-            for part in estimate.split(at_once):
+            for part in estimate.split(num_at_once):
                 volumes = self._network.occupancy(part)
                 bits.append(HostCopy(pack_bits(volumes, isovalue)))
-                cells.append(HostCopy(mean_of_cells(volumes, cell)))
-        # Asked for when all batches are under way: a GPU computes one while it hands over another.
-        return CompressedVolumes(_joined(bits), _joined(cells), targets)
+                cells.append(HostCopy(coarsen_volumes(volumes, cell)))
+        # Waiting starts when all batches are queued: a GPU computes one while it copies another.
+        return CompressedVolumes(_concatenate(bits), _concatenate(cells), targets)
 
-    def _batches(self, images: np.ndarray) -> Iterator[torch.Tensor]:
+    def _predict_batches(self, images: np.ndarray) -> Iterator[torch.Tensor]:
         size, step = self._size, self._batch_size
         if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
             raise ShapeError(
                 f"images must be uint8 (N, {size}, {size}, 3), got {images.dtype} {images.shape}"
             )
         for start in range(0, len(images), step):
-            yield self._run(images[start : start + step])
+            yield self._predict_batch(images[start : start + step])
 
-    def _run(self, images: np.ndarray) -> torch.Tensor:
+    def _predict_batch(self, images: np.ndarray) -> torch.Tensor:
         padded = np.zeros((self._batch_size, *images.shape[1:]), np.uint8)
         padded[: len(images)] = images
-        # Bytes in NHWC, seen as NCHW, are channels-last already.
-        tensor = send(padded, self._device).permute(0, 3, 1, 2).float().div_(255)
+        # A permuted view of NHWC bytes is a channels-last NCHW tensor already.
+        tensor = to_device_async(padded, self._device).permute(0, 3, 1, 2).float().div_(255)
         if not self._config.channels_last:
             tensor = tensor.contiguous()
         with torch.inference_mode(), contextlib.ExitStack() as stack:
@@ -116,5 +121,5 @@ class Predictor:
             return self._forward(tensor, raw=True)[: len(images)]
 
 
-def _joined(parts: list[HostCopy]) -> np.ndarray:
-    return np.concatenate([part.result() for part in parts])
+def _concatenate(copies: list[HostCopy]) -> np.ndarray:
+    return np.concatenate([copy.result() for copy in copies])

@@ -1,10 +1,11 @@
-"""What the bootstrap asks of a network, whatever it predicts.
+"""The interface of every network that can be bootstrapped, whatever it predicts.
 
-A round needs four things of a single-image reconstructor: the shapes of photos as volumes,
-which are turned and drawn; what a pairs data set keeps of a shape as its training target;
-how such a target is carried along with a view; and a loss. Who implements
-:class:`Reconstructor` and adds the class to :data:`rayboot.models.weights.KINDS` can be
-bootstrapped; nothing outside this package knows which one runs.
+A round uses a single-image reconstructor in four ways: it gets the shapes of photos
+as volumes, which are rotated and rendered; it encodes a shape as the training target
+of a pairs data set; it transforms such a target along with a view; and it computes a
+loss. Any network can be bootstrapped that implements :class:`Reconstructor` and whose
+class is registered in :data:`rayboot.models.weights.NETWORK_KINDS`; no code outside
+this package depends on the kind.
 """
 
 from abc import ABC, abstractmethod
@@ -23,27 +24,28 @@ __all__ = ["Reconstructor", "require_images"]
 class Reconstructor(nn.Module, ABC):
     """A network that reconstructs a face from one photo.
 
-    An estimate is what the network puts out before anything is made of it, and what its
-    loss compares with a target. Targets of a batch are one tensor, or a row each.
+    An estimate is the network's raw output, which its loss compares with a target. The
+    estimates, or targets, of a batch are one tensor with a row per sample.
     """
 
     target_kind: ClassVar[str]
-    """Of the targets that it learns from, as a pairs data set names them."""
+    """Kind of the targets that it learns from, as pairs data sets name it."""
 
     config: NetworkConfig
+    """Sizes of the network."""
 
     @classmethod
     @abstractmethod
     def from_config(cls, config: NetworkConfig) -> Self:
-        """A network with fresh weights."""
+        """Returns a network with newly initialised weights."""
 
     @abstractmethod
     def forward(self, images: torch.Tensor, *, raw: bool = False) -> torch.Tensor:
-        """The estimate (``raw``), or the shapes as :meth:`occupancy` gives them.
+        """Returns the shapes as :meth:`occupancy` does, or the estimate.
 
         Args:
             images: (B, 3, S, S) float in [0, 1], RGB, S = ``config.resolution``.
-            raw: leave it an estimate, as training wants it.
+            raw: whether the estimate is returned, which training uses.
 
         Raises:
             ShapeError: the images have another shape, or are not floats.
@@ -51,64 +53,70 @@ class Reconstructor(nn.Module, ABC):
 
     @abstractmethod
     def occupancy(self, estimate: torch.Tensor) -> torch.Tensor:
-        """Shapes (B, D, S, S) in [0, 1] in the frame of the crop; may change the estimate."""
+        """Returns the shapes (B, D, S, S) in [0, 1] in the frame of the crop.
+
+        The estimate may be modified in place.
+        """
 
     @abstractmethod
     def encode(self, estimate: torch.Tensor) -> list[bytes] | None:
-        """What a pairs data set keeps of each as its target; None if the volume's bits do."""
+        """Returns the payload that a pairs data set stores as the target of each sample.
+
+        None means that the bits of the volume are the target.
+        """
 
     @abstractmethod
     def decode(self, payload: bytes, shape: tuple[int, int, int]) -> np.ndarray:
-        """A kept target as an array that can be stacked.
+        """Returns a stored target as an array that can be stacked to a batch.
 
         Args:
-            payload: from a pairs data set.
+            payload: target from a pairs data set.
             shape: (D, S, S) of the face's volume.
 
         Raises:
-            ShapeError: it is none of this kind.
+            ShapeError: the payload is not a target of this kind and shape.
         """
 
     @abstractmethod
     def transform_targets(self, targets: torch.Tensor, transforms: np.ndarray) -> torch.Tensor:
-        """Targets to learn from.
+        """Returns the targets to learn from, transformed from the source crops to the views.
 
         Args:
-            targets: of :meth:`decode`, stacked, on the device.
+            targets: stacked results of :meth:`decode`, on the device.
             transforms: (B, 3, 4) float64, from the frame of each source to its view's, px.
         """
 
     @abstractmethod
     def soft_targets(self, estimate: torch.Tensor) -> torch.Tensor:
-        """Estimates of another network of this kind as targets, nothing rounded."""
+        """Returns the estimates of another network of this kind as targets, without rounding."""
 
     @abstractmethod
     def mirror(self, targets: torch.Tensor) -> torch.Tensor:
-        """Turned targets as a mirror shows them, left and right exchanged."""
+        """Returns transformed targets with left and right exchanged."""
 
     @abstractmethod
     def loss(
         self, estimate: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """What training minimises: a mean over the batch, a scalar.
+        """Returns the loss that training minimises: a mean over the batch, a scalar.
 
         Args:
-            estimate: of the network.
-            targets: of :meth:`turn`.
-            weights: (B,) that multiply each sample's share; None is all ones.
+            estimate: raw output of the network.
+            targets: result of :meth:`transform_targets` or :meth:`soft_targets`.
+            weights: (B,) factors on the loss of each sample; None stands for ones.
         """
 
     @abstractmethod
     def target_volumes(self, targets: torch.Tensor) -> torch.Tensor:
-        """Turned targets as volumes (B, D, S, S), occupied where at least 0.5."""
+        """Returns transformed targets as volumes (B, D, S, S), occupied where at least 0.5."""
 
     @abstractmethod
     def iou(self, estimate: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Intersection over union of the shapes as volumes, at 0.5, (B,) float."""
+        """Returns the intersection over union (B,) float of the shapes as volumes, at 0.5."""
 
 
 def require_images(images: torch.Tensor, config: NetworkConfig) -> None:
-    """Refuses a batch that a network of this config does not take.
+    """Checks that a batch of images is one that a network of this config accepts.
 
     Raises:
         ShapeError: the images have another shape, or are not floats.
@@ -117,5 +125,5 @@ def require_images(images: torch.Tensor, config: NetworkConfig) -> None:
     if images.shape[1:] != (3, size, size) or not images.is_floating_point():
         raise ShapeError(
             f"images must be float (B, 3, {size}, {size}) in [0, 1], got {images.dtype} "
-            f"{tuple(images.shape)}; crop with geometry.crop first"
+            f"{tuple(images.shape)}; crop photos with rayboot.geometry.crop.warp_photo first"
         )

@@ -1,7 +1,7 @@
-"""The volumetric regression network: a photo in, an occupancy volume out.
+"""The volumetric regression network, from a crop of a photo to an occupancy volume.
 
-The modules nest as in the released VRN-Unguided, so its state dict fits key by
-key. Unlike in the usual stacked hourglass, the nested level sits in the
+The modules are nested as in the released VRN-Unguided, so its state dict fits key
+by key. Unlike in the usual stacked hourglass, the nested level is part of the
 full-resolution branch.
 
 Source:
@@ -26,12 +26,12 @@ __all__ = ["VRN", "BranchSum", "Upsample"]
 
 
 class VRN(nn.Sequential, Reconstructor):
-    """A network of the family; keys are those of the released state dict.
+    """A volumetric regression network; its keys are those of the released state dict.
 
-    Its estimate are the volume's logits, its targets volumes (B, D, H, W) bool.
+    Its estimates are the logits of volumes (B, D, H, W), its targets such volumes as bool.
 
     Args:
-        config: sizes; by default the released network's.
+        config: sizes of the network; by default the released network's.
     """
 
     target_kind: ClassVar[str] = "occupancy"
@@ -41,7 +41,8 @@ class VRN(nn.Sequential, Reconstructor):
         self_config = config or VRNConfig()
         width, stem = self_config.channels, self_config.stem_channels
         bottleneck = self_config.stem_bottleneck
-        # The placeholders keep the positions of Torch7's additions, which hold no weights.
+        # The Identity modules stand for Torch7's additions, which have no weights but count in
+        # the keys.
         super().__init__(
             nn.Conv2d(3, stem, 7, stride=2, padding=3),
             nn.BatchNorm2d(stem),
@@ -53,100 +54,117 @@ class VRN(nn.Sequential, Reconstructor):
             *(
                 layer
                 for _ in range(self_config.num_modules)
-                for layer in (BranchSum(nn.Identity(), _module(self_config)), nn.Identity())
+                for layer in (BranchSum(nn.Identity(), _hourglass(self_config)), nn.Identity())
             ),
             nn.Sequential(_head(self_config)),
         )
         self.config = self_config
 
     @classmethod
+    # Each kind of network accepts only its own config.
     def from_config(cls, config: VRNConfig) -> Self:  # type: ignore[override]
-        """A network with fresh weights."""
+        """Returns a network with newly initialised weights."""
         return cls(config)
 
     def forward(self, images: torch.Tensor, *, raw: bool = False) -> torch.Tensor:
-        """Occupancy of a batch of crops.
+        """Returns the occupancy of a batch of crops.
 
         Args:
             images: (B, 3, H, W) float in [0, 1], RGB, H = W = ``config.resolution``.
-            raw: leave out the sigmoid, as training wants it.
+            raw: whether the sigmoid is omitted, as in training.
 
         Returns:
-            (B, D, H, W), occupancy in [0, 1] (or logits); slices grow towards the viewer.
+            (B, D, H, W), occupancy in [0, 1], or logits if ``raw``; slices grow towards the
+            viewer.
 
         Raises:
             ShapeError: the images have another shape, or are not floats.
         """
         require_images(images, self.config)
-        volume = super().forward(images)
+        # PyTorch does not annotate Sequential.forward.
+        volume: torch.Tensor = super().forward(images)  # type: ignore[no-untyped-call]
         return volume if raw else torch.sigmoid(volume)
 
     def occupancy(self, estimate: torch.Tensor) -> torch.Tensor:
-        """The logits' sigmoid, in their place."""
+        """Returns the sigmoid of the logits, computed in place."""
         return estimate.sigmoid_()
 
     def encode(self, estimate: torch.Tensor) -> None:
-        """Nothing beside the volume's bits."""
+        """Returns None: the bits of the volume are the target."""
 
     def decode(self, payload: bytes, shape: tuple[int, int, int]) -> np.ndarray:
-        """Bits (D, H, W / 8) uint8 of a packed volume.
+        """Returns the bits (D, H, W / 8) uint8 of a packed volume.
+
+        Args:
+            payload: bits, compressed with zstd.
+            shape: (D, H, W) of the volume.
 
         Raises:
-            ShapeError: it holds no ``shape`` of bits.
+            ShapeError: the payload does not contain the bits of a volume of ``shape``.
         """
         depth, height, width = shape
         size = depth * height * width // 8
         try:
             bits = pa.decompress(payload, size, codec="zstd", asbytes=True)
         except (pa.ArrowInvalid, OSError) as error:
-            raise ShapeError(f"a target is no {shape} of bits, compressed with zstd") from error
+            raise ShapeError(
+                f"a target must be the zstd-compressed bits of a volume {shape}, got "
+                f"{len(payload)} bytes that do not decompress to it"
+            ) from error
         if len(bits) != size:
-            raise ShapeError(f"a target holds {len(bits)} bytes, {shape} needs {size}")
+            raise ShapeError(
+                f"the bits of a volume {shape} are {size} bytes, a target contains {len(bits)}"
+            )
         return np.frombuffer(bits, np.uint8).reshape(depth, height, width // 8)
 
     def transform_targets(self, targets: torch.Tensor, transforms: np.ndarray) -> torch.Tensor:
-        """Volumes (B, D, H, W) bool of bits (B, D, H, W / 8), turned."""
+        """Returns the transformed volumes (B, D, H, W) bool of bits (B, D, H, W / 8)."""
         return transform_volumes(unpack_bits(targets), transforms)
 
     def soft_targets(self, estimate: torch.Tensor) -> torch.Tensor:
-        """Occupancy in [0, 1]."""
+        """Returns the occupancy in [0, 1] of the logits, float32."""
         return torch.sigmoid(estimate.float())
 
     def mirror(self, targets: torch.Tensor) -> torch.Tensor:
-        """Columns in the other order."""
+        """Returns the volumes with their columns in reverse order."""
         return targets.flip(-1)
 
     def loss(
         self, estimate: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """:func:`~rayboot.models.losses.voxel_cross_entropy`."""
+        """Returns :func:`~rayboot.models.losses.voxel_cross_entropy`."""
         return voxel_cross_entropy(estimate, targets, weights)
 
     def target_volumes(self, targets: torch.Tensor) -> torch.Tensor:
-        """The same."""
+        """Returns the targets themselves, which are volumes already."""
         return targets
 
     def iou(self, estimate: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Intersection over union at 0.5, (B,); 0 where both are empty."""
+        """Returns the intersection over union (B,) at 0.5; 0 where both are empty."""
         predicted = estimate > 0
         union = (predicted | targets).sum(dim=(1, 2, 3)).clamp(min=1)
         return (predicted & targets).sum(dim=(1, 2, 3)) / union
 
 
 class BranchSum(nn.ModuleList):
-    """Branches of one input, summed."""
+    """Two branches with a common input, whose outputs are summed."""
 
     def __init__(self, *branches: nn.Module) -> None:
         super().__init__(branches)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """The sum of what both branches make of ``features``."""
+        """Returns the sum of both branches' outputs."""
         first, second = self
-        return first(features) + second(features)
+        summed: torch.Tensor = first(features) + second(features)
+        return summed
 
 
 def _residual(inputs: int, middle: int, outputs: int) -> nn.Module:
-    """BN, ReLU, 1x1; BN, ReLU, 3x3; BN, ReLU, 1x1; and the input, projected if it must be."""
+    """Returns a pre-activation bottleneck block.
+
+    Its branch is BN, ReLU, 1x1; BN, ReLU, 3x3; BN, ReLU, 1x1. The shortcut is a 1x1
+    projection if the number of channels changes, else the identity.
+    """
     branch = nn.Sequential(
         nn.BatchNorm2d(inputs),
         nn.ReLU(inplace=True),
@@ -165,7 +183,7 @@ def _residual(inputs: int, middle: int, outputs: int) -> nn.Module:
 
 
 def _level(config: VRNConfig, level: int) -> list[nn.Module]:
-    """One level: a full-resolution branch that holds the next, a pooled branch, a block."""
+    """Returns one level: a full-resolution branch with the next level, a pooled branch, a block."""
     block = (config.channels, config.channels // 2, config.channels)
     upper = [_residual(*block) for _ in range(config.upper_blocks)]
     if level > 1:
@@ -183,7 +201,7 @@ def _level(config: VRNConfig, level: int) -> list[nn.Module]:
     ]
 
 
-def _module(config: VRNConfig) -> nn.Module:
+def _hourglass(config: VRNConfig) -> nn.Module:
     width = config.channels
     return nn.Sequential(*_level(config, config.levels), _pointwise(width), _pointwise(width))
 
@@ -199,24 +217,24 @@ def _head(config: VRNConfig) -> nn.Module:
 
 
 class Upsample(nn.Module):
-    """Features at a quarter of the resolution to the volume's."""
+    """Upsamples features from a quarter of the resolution to the volume's."""
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """``features`` (B, C, H, W) at four times their height and width."""
-        # Slice by slice in memory, as volumes are kept: cheaper here than after enlarging.
-        # Torch7's bilinear upsampling maps corner to corner.
+        """Returns ``features`` (B, C, H, W) at four times their height and width."""
+        # Volumes are stored slice by slice; the conversion is cheaper before upsampling.
+        # Torch7's bilinear upsampling aligns corners.
         features = features.contiguous()
         if features.dtype == torch.bfloat16:
-            # Processors that multiply in bfloat16 do this five times faster as two products.
-            rows, columns = (_corner_aligned(n, features) for n in features.shape[2:])
+            # On processors that multiply in bfloat16, two matrix products are five times faster.
+            rows, columns = (_upsampling_weights(n, features) for n in features.shape[2:])
             return rows @ (features @ columns.T)
         return nn.functional.interpolate(
             features, scale_factor=4, mode="bilinear", align_corners=True
         )
 
 
-def _corner_aligned(length: int, like: torch.Tensor) -> torch.Tensor:
-    """Weights (4 * length, length) of linear interpolation from end to end."""
+def _upsampling_weights(length: int, like: torch.Tensor) -> torch.Tensor:
+    """Returns the weights (4 * length, length) of corner-aligned linear interpolation."""
     unit = torch.eye(length, device=like.device)[None]
     weights = nn.functional.interpolate(unit, size=4 * length, mode="linear", align_corners=True)
     return weights[0].T.to(like.dtype)

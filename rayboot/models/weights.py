@@ -1,9 +1,8 @@
 """Reading and writing the weights of a network of any kind.
 
-Own weights are safetensors with the network's config in the header, under a name that
-tells its kind. The released
-VRN-Unguided is read from ``vrn-unguided.t7`` and ``vrn_unguided.pth`` too. Nothing
-here executes a pickle.
+rayboot's own weights are safetensors with the network's config in the header, under a
+key that names its kind. The released VRN-Unguided is also read from
+``vrn-unguided.t7`` and ``vrn_unguided.pth``. No code here executes a pickle.
 """
 
 import contextlib
@@ -27,7 +26,7 @@ from rayboot.models.torch7_modules import state_dict_from_torch7
 from rayboot.models.vrn import VRN
 
 __all__ = [
-    "KINDS",
+    "NETWORK_KINDS",
     "import_weights",
     "load_network",
     "load_vrn",
@@ -37,26 +36,32 @@ __all__ = [
 ]
 
 
-class Kind(NamedTuple):
-    """Of networks: the class of its config, and its own."""
+class NetworkKind(NamedTuple):
+    """A kind of network.
+
+    Attributes:
+        config: class of its config.
+        network: class of the network.
+    """
 
     config: type[NetworkConfig]
     network: type[Reconstructor]
 
 
-KINDS = {
-    "vrn_config": Kind(VRNConfig, VRN),
-    "head_config": Kind(HeadConfig, HeadRegressor),
+NETWORK_KINDS = {
+    "vrn_config": NetworkKind(VRNConfig, VRN),
+    "head_config": NetworkKind(HeadConfig, HeadRegressor),
 }
-"""By the name under which the header keeps the config."""
+"""Kinds of networks by the key of their config in the header of a weights file."""
 
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".t7")
-_NAMED = 5
-"""So many entries are named in a message; the rest are counted."""
+
+_MAX_NAMED_ENTRIES = 5
+"""Number of entries that a message names; the rest are counted."""
 
 
 def save_network(network: Reconstructor, path: str | Path) -> None:
-    """Writes a network's weights and config as safetensors, whole or not at all.
+    """Writes a network's weights and config as safetensors, atomically.
 
     Raises:
         RequestError: the file cannot be written there.
@@ -64,75 +69,77 @@ def save_network(network: Reconstructor, path: str | Path) -> None:
     path = Path(path)
     tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
     text = network.config.model_dump_json()
-    # In the same folder, since a rename does not cross file systems.
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    # In the same folder, because a rename does not cross file systems.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        save_file(tensors, str(aside), metadata={_key_of(network.config): text})
-        # safetensors makes files private; weights are for the team.
-        os.chmod(aside, 0o666 & ~_umask())
-        os.replace(aside, path)
+        save_file(tensors, str(temporary), metadata={_header_key(network.config): text})
+        # safetensors creates files that only their owner can read; weights are for the team.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise RequestError(
             f"{path}: cannot be written ({error}); give a file in a folder that exists, "
-            "is writable and has room"
+            "is writable and has free space"
         ) from error
     finally:
         with contextlib.suppress(OSError):
-            aside.unlink()
+            temporary.unlink()
 
 
 def make_network(config: NetworkConfig) -> Reconstructor:
-    """A network of a config's kind with fresh weights."""
-    return KINDS[_key_of(config)].network.from_config(config)
+    """Returns a network of the config's kind with newly initialised weights."""
+    return NETWORK_KINDS[_header_key(config)].network.from_config(config)
 
 
-def _key_of(config: NetworkConfig) -> str:
-    return next(key for key, kind in KINDS.items() if isinstance(config, kind.config))
+def _header_key(config: NetworkConfig) -> str:
+    return next(key for key, kind in NETWORK_KINDS.items() if isinstance(config, kind.config))
 
 
 def read_config(path: str | Path) -> NetworkConfig:
-    """The config of a weights file; files without one hold the released network.
+    """Returns the config of a weights file; files without one contain the released network.
 
     Raises:
-        RequestError: there is no such file, or its name ends otherwise.
-        WeightsError: it is damaged.
+        RequestError: the file does not exist, or its name has another suffix.
+        WeightsError: the file is damaged.
     """
-    path = _existing(path)
+    path = _require_file(path)
     if path.suffix != ".safetensors":
         return VRNConfig()
     try:
         with safetensors.safe_open(str(path), "pt") as file:
             header = file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"{path}: no safetensors file ({error}); fetch it again") from error
-    for key, kind in KINDS.items():
+        raise WeightsError(
+            f"{path}: expected a safetensors file, but it cannot be read ({error}); fetch it again"
+        ) from error
+    for key, kind in NETWORK_KINDS.items():
         if key in header:
             try:
                 return kind.config.model_validate_json(header[key])
             except ValidationError as error:
                 raise WeightsError(
-                    f"{path}: {key} in its header is not one of this version: {error}"
+                    f"{path}: {key} in its header is not a config of this version: {error}"
                 ) from error
     return VRNConfig()
 
 
 def load_network(path: str | Path, device: str = "cpu") -> Reconstructor:
-    """A network with the weights of a file, in evaluation mode.
+    """Returns a network with the weights of a file, in evaluation mode.
 
     Args:
         path: ``.safetensors``, ``.pth`` or ``.pt`` (a state dict, alone or as
             ``state_dict``, its keys with or without ``module.``), or ``.t7`` (Torch7).
-            The latter three hold the released network.
-        device: where it goes.
+            Files of the latter three contain the released network.
+        device: device of the network.
 
     Raises:
-        RequestError: there is no such file, or its name ends otherwise.
+        RequestError: the file does not exist, or its name has another suffix.
         WeightsError: the file cannot be read, or an entry is missing, unexpected or
-            of the wrong shape; it is named.
+            of the wrong shape; the message names it.
     """
     config = read_config(path)
     path = Path(path)
-    # No memory and no chance yet: every entry comes from the file.
+    # On the meta device nothing is allocated or initialised: every entry comes from the file.
     with torch.device("meta"):
         network = make_network(config)
     try:
@@ -144,39 +151,49 @@ def load_network(path: str | Path, device: str = "cpu") -> Reconstructor:
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{path}: cannot be read ({error}); fetch it again") from error
     del tensors
-    return network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    # PyTorch's overloads of Module.to omit memory_format without a dtype.
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.eval()
 
 
 def load_vrn(path: str | Path, device: str = "cpu") -> VRN:
-    """A :class:`VRN` with the weights of a file, see :func:`load_network`.
+    """Returns a :class:`VRN` with the weights of a file; arguments as in :func:`load_network`.
 
     Raises:
-        WeightsError: also where they are another kind of network's.
+        RequestError: as in :func:`load_network`.
+        WeightsError: as in :func:`load_network`, or the file contains another kind of network.
     """
-    if not isinstance(read_config(path), VRNConfig):
-        raise WeightsError(f"{path}: holds no VRN; load it with load_network")
+    config = read_config(path)
+    if not isinstance(config, VRNConfig):
+        raise WeightsError(
+            f"{path}: expected the weights of a VRN, got those of a network with a "
+            f"{type(config).__name__}; load them with load_network"
+        )
     network = load_network(path, device)
     assert isinstance(network, VRN)
     return network
 
 
 def import_weights(source: str | Path, destination: str | Path) -> NetworkConfig:
-    """Converts a weights file of any kind that :func:`load_vrn` reads to safetensors.
+    """Converts a weights file that :func:`load_network` reads to safetensors.
 
     Args:
-        source: the released ``vrn-unguided.t7`` or ``vrn_unguided.pth``, say.
-        destination: ends in ``.safetensors``; a file that is there is replaced.
+        source: weights of a network of any kind, for example the released
+            ``vrn-unguided.t7`` or ``vrn_unguided.pth``.
+        destination: file whose name ends in ``.safetensors``; an existing one is replaced.
 
     Returns:
         The config of the network.
 
     Raises:
-        RequestError: there is no such source, or the destination is not writable.
-        WeightsError: as :func:`load_vrn` raises it.
+        RequestError: the source does not exist, or the destination is not writable.
+        WeightsError: as in :func:`load_network`.
     """
     destination = Path(destination)
     if destination.suffix != ".safetensors":
-        raise RequestError(f"{destination}: weights are written to a name ending in .safetensors")
+        raise RequestError(
+            f"{destination}: the converted weights need a file name ending in .safetensors"
+        )
     if destination.is_dir() or not destination.parent.is_dir():
         raise RequestError(f"{destination}: must be a file in a folder that exists")
     network = load_network(source)
@@ -190,22 +207,23 @@ def _umask() -> int:
     return mask
 
 
-def _existing(path: str | Path) -> Path:
+def _require_file(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix not in _SUFFIXES:
-        raise RequestError(f"{path}: weights are files ending in {', '.join(_SUFFIXES)}")
+        raise RequestError(f"{path}: expected a weights file ending in {', '.join(_SUFFIXES)}")
     if not path.is_file():
-        raise RequestError(f"{path}: there is no such weights file; give the path of one")
+        raise RequestError(f"{path}: no such weights file; give the path of one that exists")
     return path
 
 
 def _read_tensors(path: Path, network: Reconstructor) -> dict[str, torch.Tensor]:
     if path.suffix == ".t7":
-        assert isinstance(network, VRN)  # as read_config has it
+        assert isinstance(network, VRN)  # read_config returns a VRNConfig for this suffix.
         return state_dict_from_torch7(read_torch7(path.read_bytes()), network)
     if path.suffix == ".safetensors":
         with safetensors.safe_open(str(path), "pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}
+            keys = file.keys()
+            return {key: file.get_tensor(key) for key in keys}
     return _read_state_dict(path)
 
 
@@ -214,44 +232,47 @@ def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         stored: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            "its pickle holds more than tensors (or is damaged) and was not executed; in a place "
-            "where you trust it, save the state dict alone: torch.save(network.state_dict(), path)"
+            "its pickle contains more than tensors (or is damaged) and was not executed; where "
+            "you trust it, save the state dict alone: torch.save(network.state_dict(), path)"
         ) from error
     except Exception as error:
-        # A damaged file ends in about any exception there.
+        # torch.load raises almost any exception on a damaged file.
         raise WeightsError(
-            f"no file of torch.save ({type(error).__name__}: {error}); fetch it again"
+            f"expected a file of torch.save, but it cannot be read ({type(error).__name__}: "
+            f"{error}); fetch it again"
         ) from error
     if isinstance(stored, dict) and isinstance(stored.get("state_dict"), dict):
         stored = stored["state_dict"]
     if not isinstance(stored, dict) or not all(isinstance(key, str) for key in stored):
         raise WeightsError(f"expected a state dict, got {type(stored).__name__}")
-    # DataParallel wraps a network, and its keys with it.
+    # DataParallel wraps the network, which prefixes its keys.
     return {key.removeprefix("module."): value for key, value in stored.items()}
 
 
-def _require_fit(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    wrong = [
-        f"{key} is {_described(found[key])} and must be {tuple(value.shape)}"
+def _require_fit(received: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    """Checks that the entries of a file are those of a network, of the same shapes."""
+    misshapen = [
+        f"{key} is {_describe_value(received[key])} and must be {tuple(value.shape)}"
         for key, value in expected.items()
-        if key in found and _described(found[key]) != str(tuple(value.shape))
+        if key in received and _describe_value(received[key]) != str(tuple(value.shape))
     ]
     faults = {
-        "missing": [key for key in expected if key not in found],
-        "unexpected": [key for key in found if key not in expected],
-        "of the wrong shape": wrong,
+        "missing": [key for key in expected if key not in received],
+        "unexpected": [key for key in received if key not in expected],
+        "of the wrong shape": misshapen,
     }
-    sentences = [
-        f"{len(items)} {what} ({', '.join(items[:_NAMED])}{', ...' if items[_NAMED:] else ''})"
-        for what, items in faults.items()
+    phrases = [
+        f"{len(items)} {fault} ({', '.join(items[:_MAX_NAMED_ENTRIES])}"
+        f"{', ...' if items[_MAX_NAMED_ENTRIES:] else ''})"
+        for fault, items in faults.items()
         if items
     ]
-    if sentences:
+    if phrases:
         raise WeightsError(
-            f"expected {len(expected)} entries, got {len(found)}: {'; '.join(sentences)}; "
+            f"expected {len(expected)} entries, got {len(received)}: {'; '.join(phrases)}; "
             "give the released VRN-Unguided or a file that rayboot wrote"
         )
 
 
-def _described(value: object) -> str:
+def _describe_value(value: object) -> str:
     return str(tuple(value.shape)) if isinstance(value, torch.Tensor) else type(value).__name__

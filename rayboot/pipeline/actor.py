@@ -1,4 +1,4 @@
-"""A stage in its actor: what it does is its own, what it costs is counted here."""
+"""Actors that run a stage and report what it costs: rows, rejects, time and bytes."""
 
 import logging
 import time
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import ray
+from ray.actor import ActorHandle
 from ray.data import ActorPoolStrategy, Dataset
 from ray.util import metrics
 from ray.util.annotations import RayDeprecationWarning
@@ -21,90 +22,108 @@ from rayboot.pipeline.stage_usage import StageUsage
 __all__ = [
     "StageActor",
     "StageStats",
-    "StageUsage",
     "StatsSnapshot",
     "map_with_actor_pool",
     "read_progress",
+    "read_snapshot",
 ]
 
 _LOG = logging.getLogger(__name__)
 
 
 class StageStats:
-    """Adds up what stages did, wherever they run: an actor's class."""
+    """Sums the statistics of stages, wherever their actors run; run it as an actor itself."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
-        self._use: dict[str, StageUsage] = {}
-        self._first_s: dict[str, float] = {}
+        self._usage: dict[str, StageUsage] = {}
+        self._first_batch_s: dict[str, float] = {}
         self._rejects: Counter[str] = Counter()
 
-    def note(self, stage: str, use: StageUsage, rejects: dict[str, int]) -> None:
-        """One batch; ``rejects`` are counts by ``stage, reason``."""
-        self._first_s.setdefault(stage, time.monotonic() - self._started)
-        self._use[stage] = self._use.get(stage, StageUsage(0, 0.0, 0.0, 0)).plus(use)
+    def record_batch(self, stage: str, usage: StageUsage, rejects: dict[str, int]) -> None:
+        """Adds one batch.
+
+        Args:
+            stage: name of the stage.
+            usage: resources that the batch used.
+            rejects: number of new rejects by ``stage, reason``.
+        """
+        self._first_batch_s.setdefault(stage, time.monotonic() - self._started)
+        self._usage[stage] = self._usage.get(stage, StageUsage(0, 0.0, 0.0, 0)).combined(usage)
         self._rejects.update(rejects)
 
-    def read(self) -> "StatsSnapshot":
-        """So far."""
-        return StatsSnapshot(self._use, dict(self._rejects), self._first_s)
+    def snapshot(self) -> "StatsSnapshot":
+        """Returns the sums of all batches recorded until now."""
+        return StatsSnapshot(self._usage, dict(self._rejects), self._first_batch_s)
 
 
 class StatsSnapshot(NamedTuple):
-    """What a tally knows.
+    """Statistics of a run's stages at one moment.
 
     Attributes:
-        use: by stage.
-        rejects: counts by ``stage, reason``.
-        first_s: from the tally's making to the first batch that a stage finished.
+        usage: resources used by each stage, in the order of their first batches.
+        rejects: number of rejects by ``stage, reason``.
+        first_batch_s: time from the start of :class:`StageStats` to the first batch that each
+            stage finished.
     """
 
-    use: dict[str, StageUsage]
+    usage: dict[str, StageUsage]
     rejects: dict[str, int]
-    first_s: dict[str, float]
+    first_batch_s: dict[str, float]
 
 
-def read_progress(tally: Any, last_stage: str) -> Progress | None:
-    """How far a run is whose last stage is that; None before its first batch.
+def read_snapshot(stats: ActorHandle[StageStats]) -> StatsSnapshot:
+    """Returns the present statistics of a :class:`StageStats` actor."""
+    # Ray's type stubs give the methods of an actor the type Never.
+    actor: Any = stats
+    snapshot: StatsSnapshot = ray.get(actor.snapshot.remote())
+    return snapshot
+
+
+def read_progress(stats: ActorHandle[StageStats], last_stage: str) -> Progress | None:
+    """Returns the progress of a run; None before the first batch of its last stage.
 
     Args:
-        tally: handle of an actor of :class:`StageStats`.
-        last_stage: name.
+        stats: handle of an actor of :class:`StageStats`.
+        last_stage: name of the last stage; a photo that passed it is finished.
     """
-    reading: StatsSnapshot = ray.get(tally.read.remote())
-    if last_stage not in reading.use:
+    snapshot = read_snapshot(stats)
+    if last_stage not in snapshot.usage:
         return None
     text = ""
-    if reading.rejects:
-        (most, count), *_ = Counter(reading.rejects).most_common(1)
-        text = f"{sum(reading.rejects.values())} rejected ({count} {most})"
-    return Progress(reading.use[last_stage].rows, None, text)
+    if snapshot.rejects:
+        (reason, count), *_ = Counter(snapshot.rejects).most_common(1)
+        text = f"{sum(snapshot.rejects.values())} rejected ({count} {reason})"
+    return Progress(snapshot.usage[last_stage].rows, None, text)
 
 
 class StageActor:
-    """Runs a stage; tells the tally, and Ray's metrics, of every batch.
+    """Runs a stage, and reports every batch to :class:`StageStats` and to Ray's metrics.
 
     Metrics: ``rayboot_photos_total`` and ``rayboot_busy_seconds_total`` by stage,
     ``rayboot_rejects_total`` by stage and reason.
 
     Args:
-        name: of the stage.
-        stage: makes it, to be run here; or how to run it in a process of its own.
-        tally: handle of an actor of :class:`StageStats`.
-        log: what the lines of its process say; None leaves them alone.
+        name: name of the stage.
+        stage: makes the stage, to be run in this process; or a specification that runs it in
+            a process of its own.
+        stats: handle of an actor of :class:`StageStats`.
+        log: fields that the log lines of this process receive; None changes nothing.
     """
 
     def __init__(
         self,
         name: str,
         stage: Callable[[], Stage] | SubprocessSpec,
-        tally: Any,
+        stats: ActorHandle[StageStats],
         log: LogContext | None = None,
     ) -> None:
-        self._name, self._tally = name, tally
+        self._name = name
+        # Ray's type stubs give the methods of an actor the type Never.
+        self._stats: Any = stats
         adopt_context(log)
         started = time.monotonic()
-        # What runs apart is not imported here: two processes need not hold it.
+        # A stage in a subprocess is not imported here: two processes need not hold its modules.
         self._stage: Stage = (
             SubprocessStage(stage, name) if isinstance(stage, SubprocessSpec) else stage()
         )
@@ -119,31 +138,31 @@ class StageActor:
         )
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """One batch."""
+        """Runs the stage on one batch."""
         started = time.perf_counter()
-        cpu_before = self._cpu_s or self._spent()
-        made = self._run(table)
+        cpu_before = self._cpu_s or self._total_cpu_s()
+        result = self._run(table)
         busy_s = time.perf_counter() - started
-        # From batch to batch, so that what Ray does for it in this process counts too.
-        self._cpu_s = self._spent()
-        use = StageUsage(len(made), busy_s, self._cpu_s - cpu_before, made.nbytes)
-        rejected = _new_rejects(table, made)
-        rejects = Counter((row["stage"], row["reason"]) for row in rejected)
-        self._photos.inc(use.rows, {"stage": self._name})
-        self._busy.inc(use.busy_s, {"stage": self._name})
-        for (stage, reason), count in rejects.items():
+        # Counted from batch to batch, so that Ray's own work in this process is included.
+        self._cpu_s = self._total_cpu_s()
+        usage = StageUsage(len(result), busy_s, self._cpu_s - cpu_before, result.nbytes)
+        new_rejects = _new_rejects(table, result)
+        num_rejects = Counter((row["stage"], row["reason"]) for row in new_rejects)
+        self._photos.inc(usage.rows, {"stage": self._name})
+        self._busy.inc(usage.busy_s, {"stage": self._name})
+        for (stage, reason), count in num_rejects.items():
             self._rejects.inc(count, {"stage": stage, "reason": reason})
-        named = {f"{stage}, {reason}": count for (stage, reason), count in rejects.items()}
-        self._tally.note.remote(self._name, use, named)
+        by_name = {f"{stage}, {reason}": count for (stage, reason), count in num_rejects.items()}
+        self._stats.record_batch.remote(self._name, usage, by_name)
         if _LOG.isEnabledFor(logging.DEBUG):
-            _log_rejects(rejected)
-        return made
+            _log_rejects(new_rejects)
+        return result
 
     def _run(self, table: pa.Table) -> pa.Table:
         try:
             return self._stage(table)
         except Exception:
-            # Ray tells the driver, but not of which photos; it may also try them again.
+            # Ray reports the error to the driver, but not the photos; it may also retry them.
             ids = table["face_id"].to_pylist() if "face_id" in table.schema.names else []
             _LOG.exception(
                 "stage %s failed on a batch", self._name,
@@ -151,43 +170,46 @@ class StageActor:
             )  # fmt: skip
             raise
 
-    def _spent(self) -> float:
-        inner = self._stage.cpu_s() if isinstance(self._stage, SubprocessStage) else 0.0
-        return time.process_time() + inner
+    def _total_cpu_s(self) -> float:
+        child_s = self._stage.cpu_s() if isinstance(self._stage, SubprocessStage) else 0.0
+        return time.process_time() + child_s
+
+
+_REJECT_COLUMNS = ("face_id", "stage", "reason", "message")
 
 
 def _new_rejects(before: pa.Table, after: pa.Table) -> list[dict[str, Any]]:
-    """Rows that came in alive and go out as rejects, without their pictures."""
+    """Returns the rows that became rejects in this stage, without their images."""
     if "reason" not in after.schema.names:
         return []
     names = before.schema.names
-    was = before["reason"].to_pylist() if "reason" in names else [None] * len(before)
-    told = [name for name in _TOLD if name in after.schema.names]
-    rows = after.select(told).to_pylist()
-    return [row for former, row in zip(was, rows, strict=True) if row["reason"] and not former]
-
-
-_TOLD = ("face_id", "stage", "reason", "message")
+    reasons = before["reason"].to_pylist() if "reason" in names else [None] * len(before)
+    columns = [name for name in _REJECT_COLUMNS if name in after.schema.names]
+    rows = after.select(columns).to_pylist()
+    return [row for former, row in zip(reasons, rows, strict=True) if row["reason"] and not former]
 
 
 def _log_rejects(rows: list[dict[str, Any]]) -> None:
-    """A line each; at INFO it would be millions, and each is a row of the data set anyway."""
+    """Logs one line for each reject, at DEBUG.
+
+    At INFO these would be millions of lines, and each reject is a row of the data set anyway.
+    """
     for row in rows:
-        about = {name: row.get(name) for name in ("face_id", "stage", "reason")}
-        _LOG.debug("%s is rejected: %s", about["face_id"], row.get("message"), extra=about)
+        fields = {name: row.get(name) for name in ("face_id", "stage", "reason")}
+        _LOG.debug("%s is rejected: %s", fields["face_id"], row.get("message"), extra=fields)
 
 
 def map_with_actor_pool(
     rows: Dataset, actor: dict[str, Any], batch_size: int, num_actors: int, **resources: Any
 ) -> Dataset:
-    """Rows through a pool of :class:`StageActor`.
+    """Maps rows with a pool of :class:`StageActor`.
 
     Args:
-        rows: to a stage.
-        actor: arguments of :class:`StageActor`.
-        batch_size: rows that a call takes.
-        num_actors: of the pool.
-        resources: that Ray gives each, ``num_cpus`` and ``num_gpus``.
+        rows: the input rows of the stage.
+        actor: keyword arguments of :class:`StageActor`, without ``log``.
+        batch_size: number of rows in one call.
+        num_actors: size of the pool.
+        resources: resources of each actor for Ray, ``num_cpus`` and ``num_gpus``.
     """
     with warnings.catch_warnings(action="ignore", category=RayDeprecationWarning):
         return rows.map_batches(
@@ -195,18 +217,19 @@ def map_with_actor_pool(
             fn_constructor_kwargs={**actor, "log": current_context()},
             batch_format="pyarrow",
             batch_size=batch_size,
-            ray_remote_args_fn=_retries,
+            ray_remote_args_fn=_restart_options,
             compute=ActorPoolStrategy(size=num_actors),
             **resources,
         )
 
 
-def _retries() -> dict[str, int]:
-    """Of an actor; Ray's default is to start it again for ever.
+def _restart_options() -> dict[str, int]:
+    """Returns the restart limits of an actor; by default Ray restarts it without end.
 
-    A photo that crashes the process would then be tried without end, instead of
-    failing the run. Tries are not counted: until a lost machine is known to be lost, which
-    takes Ray 15 seconds and more, one fails every second. Ray 2.64 is to drop the one way to
-    say so, hence the bound in ``pyproject.toml``.
+    A photo that crashes the process would then be retried for ever, instead of failing the
+    run. Task retries are not limited: until Ray notices that a machine is lost, which takes
+    15 seconds and more, one retry fails every second. Ray 2.64 is expected to drop
+    ``ray_remote_args_fn``, the only way to pass these limits, hence the upper bound in
+    ``pyproject.toml``.
     """
     return {"max_restarts": 4, "max_task_retries": -1}

@@ -1,7 +1,8 @@
-"""Ray Data's checkpoint: each finished photo is noted, a later run does the others.
+"""Ray Data's checkpoint: finished photos are recorded, and a later run skips them.
 
-A file of rows is noted as pending before it is written, and as finished after; what a run that
-was cut off left pending, on a local disk perhaps half a file, is removed by the next one.
+Each output file is recorded as pending before it is written, and as finished afterwards. A run
+that was interrupted leaves pending files, on a local disk perhaps incomplete ones; the next
+run removes them.
 """
 
 import gc
@@ -20,54 +21,58 @@ __all__ = ["checkpointed", "without_progress_bars"]
 
 @contextmanager
 def checkpointed(path: str, filesystem: Any) -> Iterator[None]:
-    """Data sets written in a ``with`` block skip, and note, what is finished.
+    """Makes data sets that are written in a ``with`` block record and skip finished photos.
 
-    They must be read from files, one row for one photo, its ``face_id`` kept to the end.
+    These data sets must be read from files, with one row per photo, and must keep its
+    ``face_id`` to the end.
 
     Args:
-        path: of the notes, on ``filesystem`` (PyArrow's).
-        filesystem: that they lie on.
+        path: path of the checkpoint folder on ``filesystem``.
+        filesystem: PyArrow filesystem that stores the checkpoint.
     """
     config = CheckpointConfig(
         id_column="face_id",
         checkpoint_path=path,
         override_filesystem=filesystem,
-        # Kept until the data set is whole: without it a rerun would start anew.
+        # Kept until the data set is complete: a rerun would start from the beginning without it.
         delete_checkpoint_on_success=False,
     )
-    # Ray's own list has PyArrow's S3 client alone. It tries ten times within three minutes.
+    # By default Ray retries the errors of PyArrow's S3 client only; it makes ten attempts within
+    # three minutes.
     with (
         without_progress_bars(),
-        _settings(checkpoint_config=config, retried_io_errors=[RETRIED_ERRORS]),
+        _data_context(checkpoint_config=config, retried_io_errors=[RETRIED_ERRORS]),
     ):
         yield
 
 
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
-    """Data sets that run in a ``with`` block show no bar for each operator, and leave nothing."""
+    """Runs the data sets of a ``with`` block without Ray's bars, and releases their actors."""
     try:
-        # One bar over photos says more.
-        with _settings(enable_progress_bars=False):
+        # rayboot shows one bar over photos instead of one for each operator.
+        with _data_context(enable_progress_bars=False):
             yield
     finally:
-        # A failed run's actors keep their CPUs until its exception's cycle is collected.
+        # The actors of a failed run hold their CPUs until the exception's reference cycle is
+        # collected.
         gc.collect()
 
 
 @contextmanager
-def _settings(**values: Any) -> Iterator[None]:
+def _data_context(**values: Any) -> Iterator[None]:
+    """Changes attributes of Ray's data context for the time of a ``with`` block."""
     context = DataContext.get_current()
     former = {name: getattr(context, name) for name in values}
     try:
-        _set(context, values)
+        _set_attributes(context, values)
         yield
     finally:
-        _set(context, former)
+        _set_attributes(context, former)
 
 
-def _set(context: DataContext, values: dict[str, Any]) -> None:
-    # Ray warns of patterns that are no regular expressions, whatever they are.
+def _set_attributes(context: DataContext, values: dict[str, Any]) -> None:
+    # Ray warns of any error pattern that is not a regular expression.
     with warnings.catch_warnings(action="ignore"):
         for name, value in values.items():
             setattr(context, name, value)

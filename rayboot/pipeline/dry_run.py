@@ -7,11 +7,10 @@ import pyarrow as pa
 
 from rayboot.data.subsets import evenly_spaced
 from rayboot.errors import RequestError
-from rayboot.models import read_config
 from rayboot.pipeline.generate import generate_stages
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.generate_request import GeneratePlan
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 
 __all__ = ["generate_in_process"]
 
@@ -35,13 +34,13 @@ def generate_in_process(
     Raises:
         RequestError: There is no such model, or none of the photos tried gives a pair.
     """
-    weights = resolve_weights(config.model, config.tracking_uri)
+    model = resolve_model(config.model, config.tracking_uri)
     pools = config.pools.replace(batch_size=_BATCH_SIZE, reconstruct_gpus=0)
     plan = GeneratePlan(
         config.replace(pools=pools),
         output="",
-        weights=str(weights),
-        network=read_config(weights),
+        weights=str(model.path),
+        network=model.config,
         model_digest="",
         stamp={"config_digest": ""},
         num_photos=len(photos),

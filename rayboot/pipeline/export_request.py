@@ -1,6 +1,5 @@
 """A request for meshes, checked before Ray starts and recorded for later runs."""
 
-import hashlib
 from typing import Literal, NamedTuple
 
 from rayboot.config import FrozenConfig
@@ -8,14 +7,14 @@ from rayboot.data.fingerprint import Fingerprint
 from rayboot.io.parquet import write_table
 from rayboot.io.storage import join_uri, require_writable
 from rayboot.logs import new_run_id
-from rayboot.models import NetworkConfig, read_config
+from rayboot.models import NetworkConfig
 from rayboot.models.network_config import InferenceConfig
 from rayboot.pipeline.generate_config import PoolConfig
 from rayboot.pipeline.generate_request import LISTING_OPTIONS
 from rayboot.pipeline.listing import list_inputs, mark_duplicates
 from rayboot.pipeline.output_layout import FINGERPRINT, FORMER_FINGERPRINT, LISTING
 from rayboot.pipeline.weights_copy import copy_weights, weights_uri
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 
 __all__ = ["ExportPlan", "MeshKind", "ReconstructConfig", "prepare_export"]
 
@@ -68,25 +67,25 @@ def prepare_export(
             request began it.
     """
     config = config or ReconstructConfig()
-    weights = resolve_weights(model, tracking_uri)
+    resolved = resolve_model(model, tracking_uri)
     identity = {
         "input": input_uri,
-        "model_digest": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "model_digest": resolved.sha256,
         "config_digest": config.replace(pools=PoolConfig()).digest(),
     }
     require_writable(output_uri)
     fingerprint = Fingerprint(output_uri, FINGERPRINT, identity, FORMER_FINGERPRINT)
     stored = fingerprint.load()
     if stored is None:
-        copy_weights(weights, output_uri)
+        copy_weights(resolved.path, output_uri)
         photos = mark_duplicates(list_inputs(input_uri, include_test=True))
         write_table(join_uri(output_uri, LISTING), photos, **LISTING_OPTIONS)
         # Written last: an output with a fingerprint has a complete listing.
         stored = fingerprint.save(num_photos=len(photos), run_id=new_run_id())
     return ExportPlan(
         config,
-        weights_uri(weights, output_uri),
-        read_config(weights),
+        weights_uri(resolved.path, output_uri),
+        resolved.config,
         stored["num_photos"],
         output_uri,
         stored["run_id"],

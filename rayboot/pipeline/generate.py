@@ -9,7 +9,7 @@ from rayboot.io.parquet import read_table
 from rayboot.io.storage import exists, join_uri
 from rayboot.pipeline.blocks import rows_per_block
 from rayboot.pipeline.generate_request import GeneratePlan
-from rayboot.pipeline.generate_summary import GenerateSummary, count_rows, summarize
+from rayboot.pipeline.generate_summary import GenerateSummary, count_finished_photos, summarize
 from rayboot.pipeline.graph import StageSpec, crop_stage, predict_stage
 from rayboot.pipeline.isolation import SubprocessSpec
 from rayboot.pipeline.listing import build_hash_index
@@ -70,7 +70,7 @@ class GenerateJob(Job[GenerateSummary]):
 
     def count_finished(self) -> int:
         """Number of faces and rejects that are written."""
-        return count_rows(self.output)
+        return count_finished_photos(self.output)
 
     def complete(self) -> None:
         """Writes the manifest.
@@ -88,7 +88,7 @@ class GenerateJob(Job[GenerateSummary]):
         counts = {
             "faces": summary.num_faces,
             "views": summary.num_views,
-            "views_left_out": summary.num_left_out,
+            "views_left_out": summary.num_views_left_out,
             "rejects": num_rejects,
             **self._plan.left_out,
             **{f"reject/{stage}/{why}": n for (stage, why), n in sorted(summary.rejects.items())},
@@ -140,7 +140,7 @@ def generate_stages(plan: GeneratePlan, test_hashes: str | None = None) -> tuple
         ),
         StageSpec(
             "turn",
-            SubprocessSpec.of(render, reject_render, pools.photo_timeout_s),
+            SubprocessSpec.create(render, reject_render, pools.photo_timeout_s),
             pools.batch_size,
             pools.num_render_actors,
             pools.render_cpus,

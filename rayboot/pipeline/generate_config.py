@@ -1,4 +1,4 @@
-"""What decides a generate run, and the pools that carry it."""
+"""Config of a generate run, and of the actor pools that run it."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -18,25 +18,26 @@ __all__ = ["GenerateConfig", "PoolConfig", "RenderConfig", "SelectionConfig"]
 
 
 class SelectionConfig(FrozenConfig):
-    """Which faces are near enough to frontal for the network to be trusted."""
+    """Limits of a near-frontal face; beyond them the reconstruction is not accurate enough."""
 
     max_yaw_deg: float = Field(20.0, gt=0, le=90)
     max_pitch_deg: float = Field(30.0, gt=0, le=90)
     min_confidence: float = Field(0.2, ge=0, le=1)
-    """Of the estimated pose; below it the axes are not to be trusted."""
+    """Lower limit on the confidence of the estimated pose; below it the axes are unreliable."""
     detect_faces: bool = True
-    """Look for a face in photos without landmarks (extra ``detect``); otherwise
-    such photos are rejects."""
+    """Whether a face is detected in photos without landmarks (extra ``detect``); otherwise such
+    photos become rejects."""
 
 
 class RenderConfig(FrozenConfig):
     """How the views of a face are rendered."""
 
     surface_grid: Literal["coarse", "full"] = "coarse"
-    """Grid of the surface that is rendered. ``coarse``: about 96 cells across the crop, in depth
-    as well, with the photo as texture; ``full``: every voxel of the volume, several times slower."""
+    """Grid of the surface that is rendered. ``coarse``: about 96 cells across the crop, and as many
+    in depth, with the photo as texture; ``full``: every voxel of the volume, several times
+    slower."""
     colors: ColorMode = "mirrored"
-    """Colours of what the camera did not see. ``mirrored``: those of the mirror image;
+    """Colours of vertices that the camera does not see. ``mirrored``: those of the mirror image;
     ``projected``: the pixel that the vertex projects to, as in the paper."""
     surroundings: SurroundingsMode = "plane"
     """What is rendered behind the face. ``plane``: the photo on the backplane, the face inpainted
@@ -50,7 +51,7 @@ class RenderConfig(FrozenConfig):
 
 
 class PoolConfig(FrozenConfig):
-    """Actors, and what each takes; declared, never probed from the driver."""
+    """Numbers of actors and the resources of each; declared, never probed from the driver."""
 
     former_keys: ClassVar[Mapping[str, FormerKey]] = {
         "render_on": FormerKey("render_device"),
@@ -58,40 +59,44 @@ class PoolConfig(FrozenConfig):
     }
 
     num_reconstruct_actors: int = Field(1, ge=1)
+    """Number of actors that run the network; each holds one."""
     reconstruct_cpus: float = Field(0.9, gt=0)
     reconstruct_gpus: float = Field(0.0, ge=0)
+    """Fraction of a GPU that Ray reserves for each network; 0 runs it on the processor."""
     num_render_actors: int = Field(1, ge=1)
-    """No more than there are cores: a software renderer gains nothing from it."""
+    """Number of renderers; at most the number of cores, since a software renderer gains nothing
+    from more."""
     render_cpus: float = Field(0.9, gt=0)
     render_gpus: float = Field(0.0, ge=0)
-    """Share of a GPU that Ray gives each renderer, which then draws there; where there are
-    several GPUs and this is 0, renderers take turns on them."""
+    """Fraction of a GPU that Ray reserves for each renderer, which then renders there; where
+    there are several GPUs and this is 0, renderers are distributed over them in turn."""
     render_device: DeviceKind = "auto"
-    """``auto``: on a GPU where EGL knows one, else on the processor."""
+    """Device that renders. ``auto``: a GPU where EGL offers one, else the processor."""
     num_readers: int = Field(2, ge=1)
-    """Processes that fetch, decode and crop photos, and look for faces."""
+    """Number of processes that fetch, decode and crop photos, and detect faces."""
     reader_cpus: float = Field(0.1, gt=0)
-    """Below one, since pools that take every CPU would leave the reader none."""
+    """CPUs of each reader; below 1, since networks and renderers that reserve every CPU would leave
+    none for reading."""
     photo_timeout_s: float = Field(60.0, gt=0)
-    """A photo that keeps a reader or a renderer longer becomes a reject."""
+    """Time limit for one photo in a reader or a renderer; beyond it the photo becomes a reject."""
     batch_size: int = Field(16, ge=1)
-    """Photos that the network takes at once, and rows between stages."""
+    """Number of photos in one forward pass of the network, and in one call of the other stages."""
 
     def bundles(self) -> list[dict[str, float]]:
-        """What each of the actors takes, those with GPUs first."""
+        """Returns the resources of each actor: networks first, then renderers, then readers."""
         network = {"CPU": self.reconstruct_cpus, "GPU": self.reconstruct_gpus}
         renderer = {"CPU": self.render_cpus, "GPU": self.render_gpus}
         actors = [network] * self.num_reconstruct_actors + [renderer] * self.num_render_actors
         actors += [{"CPU": self.reader_cpus}] * self.num_readers
-        return [{kind: share for kind, share in actor.items() if share} for actor in actors]
+        return [{kind: amount for kind, amount in actor.items() if amount} for actor in actors]
 
     def total_cpus(self) -> float:
-        """What the actors take together."""
+        """Returns the sum of the CPUs of all actors."""
         return sum(actor["CPU"] for actor in self.bundles())
 
 
 class GenerateConfig(FrozenConfig):
-    """Photographs to bootstrap pairs."""
+    """Config of a run that generates bootstrap pairs from photos."""
 
     former_keys: ClassVar[Mapping[str, FormerKey]] = {
         "mesh": FormerKey("render.surface_grid", {"thinned": "coarse"}),
@@ -103,39 +108,47 @@ class GenerateConfig(FrozenConfig):
     }
 
     input: str | tuple[str, ...] | None = None
-    """URI of the photos, or several: their names then come first in every ``face_id``.
+    """URI of the photos, or several; each ``face_id`` then begins with the folder name of its URI.
     ``--input`` overrides it."""
     frame_step: int = Field(1, ge=1)
-    """Of LS3D-W's videos every so many-th frame takes part: neighbours are nearly the same."""
+    """Step between the frames that are used of each LS3D-W video, since neighbouring frames are
+    nearly the same; 1 uses all."""
     output: str | None = None
     """URI of the pairs data set; ``--output`` overrides it."""
     model: str = BUILTIN_COMPACT
     """The network: a weights file, ``builtin:compact`` or ``models:/NAME/VERSION``."""
     tracking_uri: str | None = None
-    """Of the registry that a ``models:/`` name is looked up in; None is MLflow's own setting."""
+    """URI of the registry that resolves ``models:/`` names; None uses MLflow's own setting."""
     inference: InferenceConfig = InferenceConfig()
     isovalue: float = Field(0.5, gt=0, lt=1)
     views: ViewConfig = ViewConfig()
     selection: SelectionConfig = SelectionConfig()
     render: RenderConfig = RenderConfig()
     max_clipped: float = Field(0.05, ge=0, le=1)
-    """A view that puts a larger share of its target outside the volume is left out."""
+    """Upper limit on the fraction of a view's target outside the volume; a view beyond it is left
+    out."""
     val_fraction: float = Field(0.1, gt=0, lt=1)
-    """Share of the groups (videos, persons) in the validation split."""
+    """Fraction of the groups (videos, persons) in the validation split."""
     seed: int = 0
+    """Seed of the split into training and validation, and of random lights."""
     round_index: int = Field(0, ge=0)
     pools: PoolConfig = PoolConfig()
 
     def cell_px(self, size: int) -> int:
-        """Edge of the cubes that the surface of a crop of ``size`` px is drawn on; 0: voxels."""
+        """Returns the edge length of the cells of the rendered surface's grid; 0 for voxels.
+
+        Args:
+            size: width and height of the crop, px.
+        """
         return cell_size(size) if self.render.surface_grid == "coarse" else 0
 
     def content_digest(self) -> str:
-        """Digest of what decides the rows: not where they lie, nor how many actors made them.
+        """Returns the digest of the settings that determine the rows.
 
-        Of the model its content counts, which the manifest keeps as ``model_digest``.
+        URIs and the number of actors are not among them. Nor is the model's name: its content
+        counts, which the manifest records as ``model_digest``.
         """
-        # What arithmetic depends on: the photos that go together, and who draws.
+        # The pool settings that affect arithmetic: photos of one batch, and the renderer.
         pools = {"batch_size": self.pools.batch_size, "render_device": self.pools.render_device}
         changes = {"input": None, "output": None, "model": "", "tracking_uri": None}
         return self.replace(**changes, pools=pools).digest()

@@ -4,7 +4,6 @@ Whatever can be refused is refused here. The photos are listed once: a resumed r
 that listing, and neither the store nor the photos are read again.
 """
 
-import hashlib
 from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
@@ -16,12 +15,12 @@ from rayboot.errors import RequestError
 from rayboot.io.parquet import write_table
 from rayboot.io.storage import join_uri, require_writable
 from rayboot.logs import new_run_id
-from rayboot.models import NetworkConfig, read_config
+from rayboot.models import NetworkConfig
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.listing import list_inputs, mark_duplicates, subsample_videos
 from rayboot.pipeline.output_layout import FINGERPRINT, FORMER_FINGERPRINT, LISTING, TEST_PHOTOS
 from rayboot.pipeline.weights_copy import copy_weights, weights_uri
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 
 __all__ = ["LISTING_OPTIONS", "GeneratePlan", "prepare_generate", "write_listing"]
 
@@ -70,11 +69,10 @@ def prepare_generate(config: GenerateConfig) -> GeneratePlan:
     """
     if config.input is None or config.output is None:
         raise RequestError("generate needs an input and an output: in the config, or as flags")
-    weights = resolve_weights(config.model, config.tracking_uri)
-    model_digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    model = resolve_model(config.model, config.tracking_uri)
     stamp = {
         "config_digest": config.content_digest(),
-        "model_digest": model_digest,
+        "model_digest": model.sha256,
         "code_version": rayboot.__version__,
     }
     require_writable(config.output)
@@ -84,7 +82,7 @@ def prepare_generate(config: GenerateConfig) -> GeneratePlan:
     )
     stored = fingerprint.load()
     if stored is None:
-        copy_weights(weights, config.output)
+        copy_weights(model.path, config.output)
         listed = write_listing(config.input, config.frame_step, config.output)
         # Written last: an output with a fingerprint has a complete listing.
         stored = fingerprint.save(run_id=new_run_id(), **listed)
@@ -93,9 +91,9 @@ def prepare_generate(config: GenerateConfig) -> GeneratePlan:
     return GeneratePlan(
         config,
         config.output,
-        weights_uri(weights, config.output),
-        read_config(weights),
-        model_digest,
+        weights_uri(model.path, config.output),
+        model.config,
+        model.sha256,
         stamp,
         stored["num_photos"],
         stored["left_out"],

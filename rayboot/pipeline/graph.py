@@ -70,9 +70,9 @@ def crop_stage(
         size=network.resolution,
         selection=selection,
         detect_faces=detect_faces,
-        test_pictures=test_hashes,
+        test_hashes=test_hashes,
     )
-    spec = SubprocessSpec.of(make, reject_crop, pools.photo_timeout_s)
+    spec = SubprocessSpec.create(make, reject_crop, pools.photo_timeout_s)
     return StageSpec("read", spec, pools.batch_size, pools.num_readers, pools.reader_cpus)
 
 
@@ -129,7 +129,7 @@ def build_graph(listing: "Dataset", stages: Sequence[StageSpec], stats: Any) -> 
     for spec in stages:
         rows = map_with_actor_pool(
             rows,
-            {"name": spec.name, "stage": spec.stage, "tally": stats},
+            {"name": spec.name, "stage": spec.stage, "stats": stats},
             batch_size=spec.batch_size,
             num_actors=spec.num_actors,
             num_cpus=spec.num_cpus,

@@ -51,7 +51,7 @@ class InProcessExecutor:
             block = left.slice(start, job.rows_per_block)
             for name, stage, batch_size in stages:
                 block, spent = self._run_stage(stage, block, batch_size)
-                usage[name] = usage.get(name, StageUsage(0, 0.0, 0.0, 0)).plus(spent)
+                usage[name] = usage.get(name, StageUsage(0, 0.0, 0.0, 0)).combined(spent)
             name = f"{prefix}_{number:06d}"
             options = dict(job.write_options)
             partitions = options.pop("partition_cols", ())

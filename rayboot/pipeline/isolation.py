@@ -1,9 +1,9 @@
-"""A stage in a process of its own, so that a photo that crashes it costs itself alone.
+"""Stages in a subprocess, so that a photo that crashes the process costs no other photo.
 
-Decoders and renderers are native code: on a rare photo they end the whole process,
-or never return. In an actor's process the batch would die with it, be tried again
-and die again. Here the child dies; its batch is tried again photo by photo, and the
-one that ends the child once more becomes a reject.
+Decoders and renderers are native code: on a rare photo they end the whole process, or never
+return. In the process of an actor the whole batch would be lost, be retried and crash again.
+Here only the child process ends; its batch is retried photo by photo, and a photo that ends
+the child once more becomes a reject.
 """
 
 import logging
@@ -21,50 +21,51 @@ import pyarrow as pa
 
 from rayboot.logs import adopt_inherited
 
-__all__ = ["Rejecting", "Stage", "SubprocessSpec", "SubprocessStage"]
+__all__ = ["RejectPhoto", "Stage", "SubprocessSpec", "SubprocessStage"]
 
 _LOG = logging.getLogger(__name__)
 
-_START_S = 300.0
-"""For imports and the stage's constructor, on a machine that starts many at once."""
+_START_TIMEOUT_S = 300.0
+"""Time for imports and the stage's constructor, on a machine that starts many at once."""
 
 Stage = Callable[[pa.Table], pa.Table]
-"""A batch to a batch of as many rows."""
+"""Maps a batch to a batch of as many rows."""
 
-Rejecting = Callable[[pa.Table, str, str], pa.Table]
-"""A table of one row, the reason and a sentence to the row's reject."""
+RejectPhoto = Callable[[pa.Table, str, str], pa.Table]
+"""Maps a table of one row, a reason and a message to the reject of that row."""
 
 
 class SubprocessSpec(NamedTuple):
-    """How to run a stage in a process of its own.
+    """Describes a stage that runs in a process of its own.
 
     Attributes:
-        payload: the stage's maker and its rejecting, pickled: whoever passes it on need not
-            import what they import.
-        photo_timeout_s: that the stage may take; a batch has as many times that as it has rows.
+        payload: the pickled factory of the stage and its :data:`RejectPhoto`; pickled, so that
+            a process that passes them on need not import their modules.
+        photo_timeout_s: time limit for one photo; the limit for a batch is this times its
+            number of rows.
     """
 
     payload: bytes
     photo_timeout_s: float
 
     @classmethod
-    def of(
-        cls, make: Callable[[], Stage], reject: Rejecting, photo_timeout_s: float
+    def create(
+        cls, make_stage: Callable[[], Stage], reject: RejectPhoto, photo_timeout_s: float
     ) -> "SubprocessSpec":
-        """Of a stage.
+        """Creates the specification of a stage.
 
         Args:
-            make: makes it; a class or a partial of one, importable by name.
-            reject: makes the row of a photo that cannot be processed; the reason is
+            make_stage: returns the stage; a class or a partial of one, importable by name.
+            reject: returns the row of a photo that cannot be processed; the reason is
                 ``crashed`` or ``timed-out``.
-            photo_timeout_s: that the stage may take.
+            photo_timeout_s: time limit for one photo.
         """
-        return cls(pickle.dumps((make, reject)), photo_timeout_s)
+        return cls(pickle.dumps((make_stage, reject)), photo_timeout_s)
 
     def create_stage(self) -> Stage:
-        """The stage itself, for a caller that runs it in its own process."""
-        make, _ = pickle.loads(self.payload)  # noqa: S301 - pickled by `of` in this run
-        stage: Stage = make()
+        """Creates the stage itself, for a caller that runs it in its own process."""
+        make_stage, _ = pickle.loads(self.payload)  # noqa: S301 - pickled by `create` in this run
+        stage: Stage = make_stage()
         return stage
 
 
@@ -72,69 +73,79 @@ class SubprocessStage:
     """Runs the batches of a stage in a child process.
 
     Args:
-        isolation: how.
-        name: of the stage, for log lines.
+        spec: the stage and its time limit.
+        name: name of the stage, for log lines.
     """
 
-    def __init__(self, isolation: SubprocessSpec, name: str = "") -> None:
-        self._isolation, self._name = isolation, name
-        self._child: _Child | None = None
+    def __init__(self, spec: SubprocessSpec, name: str = "") -> None:
+        self._spec, self._name = spec, name
+        self._child: _ChildProcess | None = None
         self._cpu_s = 0.0
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """One batch; rows come back in their order."""
+        """Runs the stage on one batch; the rows keep their order."""
         try:
             return self._run(table)
         except _ChildLostError as error:
             ids = table["face_id"].to_pylist()
             _LOG.warning(
-                "stage %s: %s; its %d photos are tried again one by one",
+                "stage %s: %s; its %d photos are retried one by one",
                 self._name, error, len(ids),
                 extra={"stage": self._name, "reason": error.reason, "face_ids": ids},
             )  # fmt: skip
-            parts = [self._run_alone(table.slice(index, 1)) for index in range(len(table))]
+            parts = [self._run_or_reject(table.slice(index, 1)) for index in range(len(table))]
             return pa.concat_tables(parts)
 
     def cpu_s(self) -> float:
-        """Processor time of batches in children so far; starts and lost ones do not count."""
+        """Returns the processor time that child processes spent on batches.
+
+        The start of a child, and batches that were lost with one, are not included.
+        """
         return self._cpu_s
 
-    def _run_alone(self, photo: pa.Table) -> pa.Table:
+    def _run_or_reject(self, photo: pa.Table) -> pa.Table:
         try:
             return self._run(photo)
         except _ChildLostError as error:
-            why = (error.reason, str(error))
+            rejection = (error.reason, str(error))
             (face_id,) = photo["face_id"].to_pylist()
             _LOG.warning(
-                "%s is rejected by stage %s: %s: %s", face_id, self._name, *why,
+                "%s is rejected by stage %s: %s: %s", face_id, self._name, *rejection,
                 extra={"face_id": face_id, "stage": self._name, "reason": error.reason},
             )  # fmt: skip
-        return self._answer(_Request(_to_bytes(photo), why), _START_S)
+        return self._request(_Request(_to_bytes(photo), rejection), _START_TIMEOUT_S)
 
     def _run(self, table: pa.Table) -> pa.Table:
-        timeout_s = self._isolation.photo_timeout_s * len(table)
-        return self._answer(_Request(_to_bytes(table)), timeout_s)
+        timeout_s = self._spec.photo_timeout_s * len(table)
+        return self._request(_Request(_to_bytes(table)), timeout_s)
 
-    def _answer(self, request: "_Request", timeout_s: float) -> pa.Table:
+    def _request(self, request: "_Request", timeout_s: float) -> pa.Table:
         if self._child is None:
-            self._child = _Child(self._isolation.payload)
+            self._child = _ChildProcess(self._spec.payload)
         try:
-            answer = self._child.ask(request, timeout_s)
+            response = self._child.request(request, timeout_s)
         except _ChildLostError:
             self._child = None
             raise
-        self._cpu_s += answer.cpu_s
-        return pa.ipc.open_stream(answer.payload).read_all()
+        self._cpu_s += response.cpu_s
+        return pa.ipc.open_stream(response.payload).read_all()
 
 
 class _Request(NamedTuple):
-    """A stage to make, first; then tables to run it on, or, with a reason, to reject."""
+    """A message to the child process.
+
+    Attributes:
+        payload: that of :class:`SubprocessSpec` in the first request, a serialized table in
+            every later one.
+        rejection: reason and message if the photo of the table is to be rejected; None to run
+            the stage on the table.
+    """
 
     payload: bytes
-    why: tuple[str, str] | None = None
+    rejection: tuple[str, str] | None = None
 
 
-class _Answer(NamedTuple):
+class _Response(NamedTuple):
     payload: bytes | Exception
     cpu_s: float = 0.0
 
@@ -145,45 +156,51 @@ class _ChildLostError(Exception):
         self.reason = reason
 
 
-class _Child:
-    """A process that holds a stage."""
+class _ChildProcess:
+    """A process that holds a stage, seen from its parent."""
 
     def __init__(self, payload: bytes) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
+        parent_end, child_end = socket.socketpair()
+        with child_end:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-m", __name__, str(child_end.fileno())],
+                pass_fds=[child_end.fileno()],
             )
-        self._pipe = Connection(ours.detach())
+        self._pipe = Connection(parent_end.detach())
         self._pipe.send(sys.path)
-        self.ask(_Request(payload), _START_S)
+        self.request(_Request(payload), _START_TIMEOUT_S)
 
-    def ask(self, request: _Request, timeout_s: float) -> _Answer:
-        """Sends a request and waits for its answer."""
+    def request(self, request: _Request, timeout_s: float) -> _Response:
+        """Sends a request and waits for the response.
+
+        Raises:
+            _ChildLostError: the process ended, or did not respond within ``timeout_s``.
+        """
         try:
             self._pipe.send(request)
-        except OSError:  # it died since the last batch
-            raise self._lost("crashed") from None
+        except OSError:  # the process ended after the previous batch
+            raise self._close("crashed") from None
         try:
             if not self._pipe.poll(timeout_s):
-                raise self._lost("timed-out", f"no answer within {timeout_s:.0f} s")
-            answer: _Answer = self._pipe.recv()
+                raise self._close("timed-out", f"no response within {timeout_s:.0f} s")
+            response: _Response = self._pipe.recv()
         except (EOFError, OSError):
-            raise self._lost("crashed") from None
-        if isinstance(answer.payload, Exception):
-            raise answer.payload  # a fault of the program stops the run, as it would in the actor
-        return answer
+            raise self._close("crashed") from None
+        if isinstance(response.payload, Exception):
+            # A fault of the program stops the run, as it would in the process of the actor.
+            raise response.payload
+        return response
 
-    def _lost(self, reason: str, why: str = "") -> _ChildLostError:
+    def _close(self, reason: str, message: str = "") -> _ChildLostError:
+        """Ends a process that is lost, and returns the error to raise."""
         self._pipe.close()
         if reason == "timed-out":
             self._process.kill()
         code = self._process.wait()
-        return _ChildLostError(reason, why or f"the process that worked on it ended with {code}")
+        return _ChildLostError(reason, message or f"the subprocess ended with exit code {code}")
 
     def __del__(self) -> None:
-        # The child ends when its pipe does; not waited for, it would stay a zombie.
+        # The child ends when its pipe does; without wait() it would remain as a zombie.
         if not self._pipe.closed:
             self._pipe.close()
             self._process.wait()
@@ -193,18 +210,19 @@ def _to_bytes(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return sink.getvalue().to_pybytes()
+    payload: bytes = sink.getvalue().to_pybytes()
+    return payload
 
 
 class _Server:
-    """The child's side."""
+    """Answers requests in the child process."""
 
     def __init__(self) -> None:
         self._stage: Stage | None = None
-        self._reject: Rejecting | None = None
+        self._reject: RejectPhoto | None = None
 
     def serve(self, pipe: Connection) -> None:
-        """Answers requests until the pipe ends."""
+        """Answers requests until the parent closes the pipe."""
         sys.path[:] = pipe.recv()
         adopt_inherited()
         while True:
@@ -214,33 +232,36 @@ class _Server:
                 return
             started = time.process_time()
             try:
-                answer = _Answer(self._do(request))
+                response = _Response(self._handle(request))
             except Exception as error:
-                answer = _Answer(_portable(error))
-            pipe.send(answer._replace(cpu_s=time.process_time() - started))
+                response = _Response(_make_picklable(error))
+            pipe.send(response._replace(cpu_s=time.process_time() - started))
 
-    def _do(self, request: _Request) -> bytes:
+    def _handle(self, request: _Request) -> bytes:
         if self._stage is None or self._reject is None:
-            make, self._reject = pickle.loads(request.payload)
-            self._stage = make()
+            # The parent process pickled it: the pipe is inherited, nobody else can write to it.
+            make_stage, self._reject = pickle.loads(request.payload)  # noqa: S301
+            self._stage = make_stage()
             return b""
         table = pa.ipc.open_stream(request.payload).read_all()
-        made = self._reject(table, *request.why) if request.why else self._stage(table)
-        return _to_bytes(made)
+        if request.rejection:
+            return _to_bytes(self._reject(table, *request.rejection))
+        return _to_bytes(self._stage(table))
 
 
-def _portable(error: Exception) -> Exception:
-    """The error with its traceback as a note, or another that says the same."""
+def _make_picklable(error: Exception) -> Exception:
+    """Returns the error with its traceback as a note, or a RuntimeError with the same text."""
     error.add_note(traceback.format_exc())
     try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # its class may do anything when it is rebuilt
+        # Whether the error survives pickling shows only when it is unpickled; it is our own.
+        pickle.loads(pickle.dumps(error))  # noqa: S301
+    except Exception:  # the error's class may raise anything when it is unpickled
         return RuntimeError(traceback.format_exc())
     return error
 
 
 if __name__ == "__main__":
-    # As a module of its own name: what comes through the pipe is pickled by that name.
+    # Imported under its own name, since that is the name that pickled requests refer to.
     from rayboot.pipeline import isolation
 
     isolation._Server().serve(Connection(int(sys.argv[1])))

@@ -8,8 +8,7 @@ import pyarrow as pa
 
 from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
 from rayboot.data.fingerprint import Fingerprint
-from rayboot.data.readers.containers import INDEX_NAME, PACKED_SCHEMA
-from rayboot.data.readers.directory import PHOTO_SCHEMA
+from rayboot.data.readers import INDEX_NAME, PACKED_SCHEMA, PHOTO_SCHEMA
 from rayboot.errors import FaceRejectedError, RaybootError
 from rayboot.io.parquet import count_rows, read_table, write_table
 from rayboot.io.storage import exists, join_uri, list_files, require_writable
@@ -88,7 +87,7 @@ def pack(plan: PackPlan, num_readers: int = 4, executor: Executor | None = None)
 
 
 class PackJob(Job[int]):
-    """Photos to rows of :data:`~rayboot.data.readers.containers.PACKED_SCHEMA`."""
+    """Photos to rows of :data:`~rayboot.data.readers.PACKED_SCHEMA`."""
 
     name = "pack"
     rows_per_block = _ROWS_PER_FILE
@@ -145,7 +144,7 @@ class PackPhotos:
     A photo that is missing keeps its row, without bytes: ``generate`` rejects it later.
 
     Reads    rows of :data:`~rayboot.data.readers.PHOTO_SCHEMA`
-    Gives    rows of :data:`~rayboot.data.readers.containers.PACKED_SCHEMA`
+    Gives    rows of :data:`~rayboot.data.readers.PACKED_SCHEMA`
     """
 
     def __init__(self) -> None:

@@ -4,15 +4,17 @@ import base64
 import html
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-import pyarrow.parquet as pq
 
 from rayboot.data.images import decode_photo, encode_image
-from rayboot.data.readers.directory import list_photos
+from rayboot.data.readers import list_photos
+from rayboot.data.subsets import evenly_spaced
 from rayboot.errors import RequestError
-from rayboot.io.storage import join_uri, list_files, open_file, write_bytes
+from rayboot.io.parquet import count_rows, read_table
+from rayboot.io.storage import join_uri, list_files, write_bytes
 from rayboot.pipeline.dry_run import generate_in_process
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.render.contact_sheet import contact_sheet
@@ -23,50 +25,56 @@ _MAX_SIDE = 128
 
 
 def pairs_sheet(uri: str, num_faces: int = 12) -> np.ndarray:
-    """A row a face, (H, W, 3) uint8: the source photo, then its views by yaw.
+    """Returns a contact sheet (H, W, 3) uint8, one row per face: the crop, then its views by yaw.
 
     Args:
-        uri: of a pairs data set, finished or not.
-        num_faces: shown at most, spread evenly over the set.
+        uri: URI of a pairs data set, finished or not.
+        num_faces: maximum number of faces, spread evenly over the data set.
 
     Raises:
-        RequestError: no face is there.
+        RequestError: the data set contains no face.
     """
-    faces = _some_faces(uri, num_faces)
+    faces = _read_faces(uri, num_faces)
     if not faces:
-        raise RequestError(f"{uri}: no face to show; give a pairs data set")
-    return contact_sheet([_row(face) for face in faces])
+        raise RequestError(f"{uri}: expected a pairs data set, but it contains no face to show")
+    return contact_sheet([_sheet_row(face) for face in faces])
 
 
 def write_preview(uri: str, out: Path, num_faces: int = 24) -> Path:
     """Writes a contact sheet of a pairs data set: a page or an image, by the suffix of ``out``.
 
     Raises:
-        RequestError: another suffix, or no face is there.
+        RequestError: the suffix is not supported, or the data set contains no face.
     """
-    write = _writer(out)
-    return write(out, f"Pairs of {uri}", pairs_sheet(uri, num_faces))
+    write_sheet = _choose_writer(out)
+    return write_sheet(out, f"Pairs of {uri}", pairs_sheet(uri, num_faces))
 
 
 def preview_photos(config: GenerateConfig, uri: str, out: Path, num_faces: int = 8) -> Path:
-    """Writes what ``config`` would make of a few photos; in this process, without Ray.
+    """Writes a contact sheet of the pairs that ``config`` would generate from a few photos.
+
+    They are generated in this process, without Ray.
 
     Raises:
-        RequestError: a suffix that is no picture's, no photo or model, or none of the
-            photos tried gives a pair.
+        RequestError: the suffix is not supported, there is no photo or no such model, or none
+            of the photos tried gives a pair.
     """
-    write = _writer(out)
+    write_sheet = _choose_writer(out)
     try:
         faces = generate_in_process(config, list_photos(uri), num_faces)
     except RequestError as error:
         raise RequestError(f"{uri}: {error}") from error
-    return write(out, f"{uri} as this config sees it", contact_sheet([_row(f) for f in faces]))
+    sheet = contact_sheet([_sheet_row(face) for face in faces])
+    return write_sheet(out, f"{uri} with this config", sheet)
 
 
-def _writer(out: Path) -> Callable[[Path, str, np.ndarray], Path]:
+def _choose_writer(out: Path) -> Callable[[Path, str, np.ndarray], Path]:
     writers = {".html": _write_page, ".png": _write_image, ".jpg": _write_image}
     if out.suffix.lower() not in writers:
-        raise RequestError(f"preview {out}: the suffix must be one of {', '.join(writers)}")
+        raise RequestError(
+            f"preview {out}: the suffix must be one of {', '.join(writers)}, "
+            f"got {out.suffix or 'none'}"
+        )
     return writers[out.suffix.lower()]
 
 
@@ -81,37 +89,35 @@ def _write_page(out: Path, title: str, sheet: np.ndarray) -> Path:
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>'
         f'<body style="font: 16px system-ui, sans-serif; margin: 2rem"><h1>{name}</h1>'
-        "<p>First the photo as the network sees it, then its views by yaw.</p>"
+        "<p>Each row shows the crop that the network receives, then its views by yaw.</p>"
         f'<img alt="{name}" style="max-width: 100%" src="data:image/jpeg;base64,{data}">'
     )
     write_bytes(str(out), page.encode())
     return out
 
 
-def _some_faces(uri: str, count: int) -> list[dict]:
+def _read_faces(uri: str, count: int) -> list[dict[str, Any]]:
+    """Reads the images of at most ``count`` faces, spread evenly over the data set."""
     names = [n for n in list_files(uri) if n.startswith("outcome=face/") and n.endswith(".parquet")]
-    sizes = [pq.read_metadata(open_file(join_uri(uri, name))).num_rows for name in names]
+    sizes = [count_rows(join_uri(uri, name)) for name in names]
     starts = np.cumsum([0, *sizes])
-    chosen = np.unique(np.linspace(0, starts[-1] - 1, min(count, starts[-1])).round().astype(int))
-    rows = []
+    selected = evenly_spaced(int(starts[-1]), count)
+    faces: list[dict[str, Any]] = []
     for name, start, size in zip(names, starts, sizes, strict=False):
-        inside = chosen[(chosen >= start) & (chosen < start + size)] - start
-        if len(inside):
-            table = pq.read_table(
-                open_file(join_uri(uri, name)),
-                columns=["face_id", "image", "views"],
-                partitioning=None,
-            )
-            rows += table.take(inside).to_pylist()
-    return rows
+        in_file = selected[(selected >= start) & (selected < start + size)] - start
+        if len(in_file):
+            table = read_table(join_uri(uri, name), columns=["face_id", "image", "views"])
+            faces += table.take(in_file).to_pylist()
+    return faces
 
 
-def _row(face: dict) -> list[np.ndarray]:
+def _sheet_row(face: dict[str, Any]) -> list[np.ndarray]:
     views = sorted(face["views"], key=lambda view: (view["yaw_deg"], view["pitch_deg"]))
-    return [_small(decode_photo(data)) for data in (face["image"], *(v["image"] for v in views))]
+    images = (face["image"], *(view["image"] for view in views))
+    return [_shrink(decode_photo(data)) for data in images]
 
 
-def _small(image: np.ndarray) -> np.ndarray:
+def _shrink(image: np.ndarray) -> np.ndarray:
     if image.shape[0] <= _MAX_SIDE:
         return image
     return cv2.resize(image, (_MAX_SIDE, _MAX_SIDE), interpolation=cv2.INTER_AREA)

@@ -16,7 +16,7 @@ from rayboot.cluster.progress import show_progress, spawn_on_driver_node
 from rayboot.cluster.resources import require_resources
 from rayboot.io.retry import translate_storage_errors
 from rayboot.io.storage import arrow_filesystem, join_uri
-from rayboot.pipeline.actor import StageStats, StatsSnapshot, read_progress
+from rayboot.pipeline.actor import StageStats, read_progress, read_snapshot
 from rayboot.pipeline.blocks import WRITE_CPUS, cut_into_blocks
 from rayboot.pipeline.checkpoint import checkpointed
 from rayboot.pipeline.graph import StageSpec, build_graph
@@ -57,9 +57,9 @@ class RayExecutor:
                 ray_remote_args={"num_cpus": WRITE_CPUS},
                 **job.write_options,
             )
-        snapshot: StatsSnapshot = ray.get(stats.read.remote())
+        snapshot = read_snapshot(stats)
         ray.kill(stats)
-        return snapshot.use
+        return snapshot.usage
 
 
 def _bundles(stages: Sequence[StageSpec]) -> list[dict[str, float]]:

@@ -7,7 +7,7 @@ import posixpath
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rayboot.data.manifest import withdraw_manifest
+from rayboot.data.manifest import remove_manifest
 from rayboot.io.lease import hold_lease
 from rayboot.io.parquet import read_table, write_table
 from rayboot.io.storage import exists, join_uri, list_files, read_bytes, remove, write_bytes
@@ -68,7 +68,7 @@ def finish_removal(output: str) -> None:
         return
     intent = json.loads(read_bytes(uri))
     ids = pa.array(intent["ids"], pa.string())
-    withdraw_manifest(output)
+    remove_manifest(output)
     for name in intent["files"]:
         folder, base = posixpath.split(name)
         _remove_rows(join_uri(output, name), ids, join_uri(output, folder, f"rest-{base}"))

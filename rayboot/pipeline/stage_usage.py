@@ -20,7 +20,7 @@ class StageUsage(NamedTuple):
     cpu_s: float
     num_bytes: int
 
-    def plus(self, other: "StageUsage") -> "StageUsage":
+    def combined(self, other: "StageUsage") -> "StageUsage":
         """Sum of both."""
         return StageUsage(
             self.rows + other.rows,

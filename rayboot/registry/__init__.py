@@ -1,1 +1,1 @@
-"""Model versions and runs in MLflow; only here is it imported."""
+"""Model versions and runs in MLflow; besides inference, only this package imports MLflow."""

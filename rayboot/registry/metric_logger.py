@@ -1,9 +1,9 @@
-"""Figures handed to MLflow in the background, so that a server that is away delays nobody.
+"""Logging metrics to MLflow in the background, so that an unavailable server delays nobody.
 
-Training calls :meth:`AsyncMetricLogger.log_metrics` a step; a thread sends what has come together.
-What a server did not take is kept and sent again until it does. A training that was cut off
-goes on from its checkpoint: what was waiting then is handed over again with it, and steps that
-the run has already are not sent a second time.
+Training calls :meth:`AsyncMetricLogger.log_metrics` in each step; a thread sends what has
+accumulated. Points that the server did not accept are kept and sent again until it does. When
+an interrupted training resumes from a checkpoint, the points that were pending at that time are
+restored from it, and steps that the run contains already are not sent a second time.
 """
 
 import logging
@@ -22,13 +22,20 @@ __all__ = ["AsyncMetricLogger", "MetricPoint", "async_metric_logger"]
 _LOG = logging.getLogger(__name__)
 
 _INTERVAL_S = 2.0
-_LONGEST_PAUSE_S = 15.0
-_PATIENCE_S = 300.0
-_AT_ONCE = 1000
+_MAX_RETRY_DELAY_S = 15.0
+_CLOSE_TIMEOUT_S = 300.0
+_BATCH_SIZE = 1000
 
 
 class MetricPoint(NamedTuple):
-    """A metric's value at a step, and when it was taken, in ms."""
+    """The value of a metric at a step.
+
+    Attributes:
+        name: name of the metric.
+        value: value of the metric.
+        time_ms: time at which it was logged, ms since the epoch.
+        step: training step.
+    """
 
     name: str
     value: float
@@ -36,100 +43,108 @@ class MetricPoint(NamedTuple):
     step: int
 
 
-class _Sink(Protocol):
+class _MetricStore(Protocol):
     def log_points(self, points: list[Metric]) -> None: ...
 
     def last_steps(self) -> dict[str, int]: ...
 
 
 class AsyncMetricLogger:
-    """Sends figures to a run, now or later, in order.
+    """Sends metrics to a run from a thread, in order.
 
     Args:
-        run: takes the points and tells the last step that it has of each metric; whatever it
-            raises counts as a server that is away.
-        interval_s: between two deliveries.
+        run: stores points, and returns the last step that it has of each metric; any exception
+            of it is treated as an unavailable server.
+        interval_s: time between two deliveries.
     """
 
-    def __init__(self, run: _Sink, interval_s: float = _INTERVAL_S) -> None:
+    def __init__(self, run: _MetricStore, interval_s: float = _INTERVAL_S) -> None:
         self._run, self._interval_s = run, interval_s
-        self._waiting: deque[MetricPoint] = deque()
-        self._last: dict[str, int] | None = None
+        self._queue: deque[MetricPoint] = deque()
+        self._last_steps: dict[str, int] | None = None
         self._wake, self._closing = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._deliver, name="mlflow-recorder", daemon=True)
+        self._thread = threading.Thread(target=self._deliver, name="metric-logger", daemon=True)
         self._thread.start()
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Takes figures of a step; returns at once."""
+        """Queues the metrics of a step; returns immediately."""
         now = get_current_time_millis()
-        self._waiting.extend(MetricPoint(k, float(v), now, step) for k, v in metrics.items())
+        self._queue.extend(MetricPoint(k, float(v), now, step) for k, v in metrics.items())
 
-    def waiting(self) -> list[MetricPoint]:
-        """What the server has not taken yet."""
-        return list(self._waiting.copy())
+    def pending(self) -> list[MetricPoint]:
+        """Returns the points that the server has not accepted yet."""
+        return list(self._queue.copy())
 
-    def restore(self, figures: Iterable[MetricPoint]) -> None:
-        """Takes what was waiting in a recorder before this one."""
-        self._waiting.extend(figures)
+    def restore(self, points: Iterable[MetricPoint]) -> None:
+        """Queues points that were pending in a former logger of the same run."""
+        self._queue.extend(points)
 
-    def close(self, patience_s: float = _PATIENCE_S) -> int:
-        """Sends the rest.
+    def close(self, timeout_s: float = _CLOSE_TIMEOUT_S) -> int:
+        """Sends the remaining points.
 
         Args:
-            patience_s: how long to wait for a server that is away.
+            timeout_s: how long to wait for an unavailable server.
 
         Returns:
-            How many figures could not be delivered; a warning tells it too.
+            Number of points that could not be delivered; a warning reports it too.
         """
         self._closing.set()
         self._wake.set()
-        self._thread.join(patience_s)
-        lost = len(self._waiting)
-        if lost:
-            _LOG.warning("MLflow did not answer within %.0f s: %d figures lost", patience_s, lost)
-        return lost
+        self._thread.join(timeout_s)
+        num_lost = len(self._queue)
+        if num_lost:
+            _LOG.warning(
+                "MLflow was unavailable for %.0f s: %d metric values are lost", timeout_s, num_lost
+            )
+        return num_lost
 
     def _deliver(self) -> None:
-        pause_s = self._interval_s
+        delay_s = self._interval_s
         while True:
-            self._wake.wait(pause_s)
-            done = self._closing.is_set()
+            self._wake.wait(delay_s)
+            closing = self._closing.is_set()
             try:
-                while self._waiting:
-                    # Asked once: a training that goes on does its last steps again.
-                    self._last = self._run.last_steps() if self._last is None else self._last
-                    figures = [self._waiting[i] for i in range(min(len(self._waiting), _AT_ONCE))]
-                    self._run.log_points(self._points(figures, self._last))
-                    # Only what was taken leaves the queue.
-                    for _ in figures:
-                        self._waiting.popleft()
-                pause_s = self._interval_s
-            except Exception as error:  # whatever a client raises while its server is away
-                if pause_s == self._interval_s:
-                    _LOG.warning("MLflow is away (%s); figures are kept", error)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-                if done:
-                    time.sleep(min(pause_s, 1.0))
+                while self._queue:
+                    # Asked only once: a training that resumes repeats its last steps.
+                    if self._last_steps is None:
+                        self._last_steps = self._run.last_steps()
+                    batch_size = min(len(self._queue), _BATCH_SIZE)
+                    batch = [self._queue[i] for i in range(batch_size)]
+                    self._run.log_points(_new_points(batch, self._last_steps))
+                    # Points leave the queue only after the server has accepted them.
+                    for _ in batch:
+                        self._queue.popleft()
+                delay_s = self._interval_s
+            except Exception as error:  # whatever a client raises while its server is unavailable
+                if delay_s == self._interval_s:
+                    _LOG.warning(
+                        "MLflow is unavailable (%s); metrics are kept and sent later", error
+                    )
+                delay_s = min(2 * delay_s, _MAX_RETRY_DELAY_S)
+                if closing:
+                    time.sleep(min(delay_s, 1.0))
                 continue
-            if done:
+            if closing:
                 return
 
-    def _points(self, figures: list[MetricPoint], last: Mapping[str, int]) -> list[Metric]:
-        return [
-            Metric(figure.name, figure.value, figure.time_ms, figure.step)
-            for figure in figures
-            if figure.step > last.get(figure.name, -1)
-        ]
+
+def _new_points(points: list[MetricPoint], last_steps: Mapping[str, int]) -> list[Metric]:
+    """Returns the points whose step the run does not contain yet."""
+    return [
+        Metric(point.name, point.value, point.time_ms, point.step)
+        for point in points
+        if point.step > last_steps.get(point.name, -1)
+    ]
 
 
 @contextmanager
-def async_metric_logger(run: _Sink | None) -> Iterator[AsyncMetricLogger | None]:
-    """A recorder for the time of a ``with`` block; None where there is no run."""
+def async_metric_logger(run: _MetricStore | None) -> Iterator[AsyncMetricLogger | None]:
+    """Yields a logger that is closed after the ``with`` block; None where there is no run."""
     if run is None:
         yield None
         return
-    recorder = AsyncMetricLogger(run)
+    metric_logger = AsyncMetricLogger(run)
     try:
-        yield recorder
+        yield metric_logger
     finally:
-        recorder.close()
+        metric_logger.close()

@@ -1,4 +1,4 @@
-"""How models are named; known without loading MLflow."""
+"""Names of the built-in models; importing this module does not load MLflow."""
 
 __all__ = ["BUILTIN", "BUILTIN_COMPACT", "BUILTIN_HEAD"]
 
@@ -6,7 +6,7 @@ BUILTIN_COMPACT = "builtin:compact"
 """The compact baseline that is shipped with the package."""
 
 BUILTIN_HEAD = "builtin:head"
-"""The parametric regressor that is shipped likewise."""
+"""The shipped regressor of the parametric head."""
 
 BUILTIN = {BUILTIN_COMPACT: "compact.safetensors", BUILTIN_HEAD: "head.safetensors"}
-"""Files beside the code of :mod:`rayboot.models`."""
+"""Weights files of the built-in models, in the folder of :mod:`rayboot.models`."""

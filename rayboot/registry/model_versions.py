@@ -1,9 +1,10 @@
-"""The versions that a registry holds, and what their tags say."""
+"""The versions in a model registry, with their aliases and tags."""
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -13,9 +14,19 @@ from rayboot.registry.runs import make_client
 
 __all__ = ["ModelVersion", "find_version", "list_versions"]
 
+_PAGE_SIZE = 200
+
 
 class ModelVersion(NamedTuple):
-    """A registered version."""
+    """A registered version.
+
+    Attributes:
+        name: name of the registered model.
+        version: version number as text.
+        aliases: aliases of this version, sorted.
+        tags: tags of this version, which record its provenance.
+        run_id: id of the MLflow run that registered it; empty where there is none.
+    """
 
     name: str
     version: str
@@ -25,40 +36,40 @@ class ModelVersion(NamedTuple):
 
     @property
     def uri(self) -> str:
-        """``models:/NAME/VERSION``."""
+        """URI of the version, ``models:/NAME/VERSION``."""
         return f"models:/{self.name}/{self.version}"
 
 
 def list_versions(tracking_uri: str, name: str | None = None) -> list[ModelVersion]:
-    """All versions of a registered model, or of all, by name and number.
+    """Lists all versions of one registered model or of all, sorted by name and number.
 
     Args:
-        tracking_uri: of the registry.
-        name: of the registered model.
+        tracking_uri: URI of the MLflow store.
+        name: name of the registered model; None lists all models.
     """
     client = make_client(tracking_uri)
-    found: list[ModelVersion] = []
-    for model in _models(client, name):
+    versions: list[ModelVersion] = []
+    for model in _registered_models(client, name):
         aliases: dict[str, list[str]] = {}
         for alias, version in model.aliases.items():
             aliases.setdefault(str(version), []).append(alias)
-        for item in _pages(client.search_model_versions, f"name='{model.name}'"):
+        for item in _all_pages(client.search_model_versions, f"name='{model.name}'"):
             number = str(item.version)
             names = tuple(sorted(aliases.get(number, ())))
             tags = dict(item.tags)
-            found.append(ModelVersion(model.name, number, names, tags, item.run_id or ""))
-    return sorted(found, key=lambda version: (version.name, int(version.version)))
+            versions.append(ModelVersion(model.name, number, names, tags, item.run_id or ""))
+    return sorted(versions, key=lambda version: (version.name, int(version.version)))
 
 
 def find_version(tracking_uri: str, uri: str) -> ModelVersion:
-    """The version that ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS`` names.
+    """Finds the version that ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS`` refers to.
 
     Raises:
-        RequestError: there is none.
+        RequestError: the registry has no such version or alias.
     """
-    named = re.fullmatch(r"models:/([^/@]+)(?:/(\d+)|@(.+))", uri)
-    if named is not None:
-        name, number, alias = named.groups()
+    match = re.fullmatch(r"models:/([^/@]+)(?:/(\d+)|@(.+))", uri)
+    if match is not None:
+        name, number, alias = match.groups()
         for version in list_versions(tracking_uri, name):
             if version.version == number or alias in version.aliases:
                 return version
@@ -68,28 +79,30 @@ def find_version(tracking_uri: str, uri: str) -> ModelVersion:
     )
 
 
-def _models(client: MlflowClient, name: str | None) -> list:
+def _registered_models(client: MlflowClient, name: str | None) -> list[RegisteredModel]:
     if name is None:
-        every = _pages(client.search_registered_models, None)
-        # Aliases are not in every store's list.
-        names = [model.name for model in every if not model.name.endswith(LOCK_SUFFIX)]
+        listed = _all_pages(client.search_registered_models, None)
+        names = [model.name for model in listed if not model.name.endswith(LOCK_SUFFIX)]
     else:
         names = [name]
-    found = []
-    for known in names:
+    models = []
+    for model_name in names:
         try:
-            found.append(client.get_registered_model(known))
+            # Asked for one by one: some stores list models without their aliases.
+            models.append(client.get_registered_model(model_name))
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-    return found
+    return models
 
 
-def _pages(search, condition: str | None) -> list:  # type: ignore[no-untyped-def]
-    found, token = [], None
+def _all_pages(search: Any, condition: str | None) -> list[Any]:
+    """Collects all pages of one of the client's search functions."""
+    items: list[Any] = []
+    token = None
     while True:
-        page = search(filter_string=condition, max_results=200, page_token=token)
-        found += list(page)
+        page = search(filter_string=condition, max_results=_PAGE_SIZE, page_token=token)
+        items += list(page)
         token = page.token
         if not token:
-            return found
+            return items

@@ -1,8 +1,9 @@
-"""Which version is the champion: moved by one at a time, and put back.
+"""Promoting a version to champion, and rolling back to its predecessor.
 
-A registry sets an alias whatever it was before. So whoever moves the champion holds a lock,
-kept in the registry itself: a registered model by the name of ``NAME.lock``, which of several
-that try at once only one can create. Then it compares, and only then it sets.
+A registry sets an alias whatever its former value was. So whoever moves the champion holds a
+lock, which is stored in the registry itself: a registered model with the name ``NAME.lock``,
+which only one of several concurrent processes can create. The holder compares the current
+champion with the expected one, and only then sets the alias.
 """
 
 import time
@@ -28,59 +29,66 @@ __all__ = [
 ]
 
 CHAMPION, PREVIOUS = "champion", "previous"
+"""Aliases of the current champion and of the one before it."""
 
 LOCK_SUFFIX = ".lock"
+"""Suffix of the registered model that serves as a lock."""
 
 _REPLACED = "rayboot.replaced"
-"""Tag of a champion: the version that it took the place of."""
+"""Tag of a champion: the version that was champion before it."""
 
-_STALE_S = 30.0
-"""A lock is held for a few calls; one that stays for so long is a dead run's."""
+_EXPIRY_S = 30.0
+"""Age at which a lock belongs to a dead process: it is held for a few calls only."""
 
-_PATIENCE_S = 120.0
+_TIMEOUT_S = 120.0
 _POLL_S, _SETTLE_S = 0.3, 1.0
 
 
 class Rollback(NamedTuple):
-    """Who was the champion, and who is."""
+    """A rollback.
+
+    Attributes:
+        former: version that was the champion before.
+        champion: version that is the champion now.
+    """
 
     former: str
     champion: str
 
 
 def champion_version(tracking_uri: str, name: str) -> str | None:
-    """The version that the alias ``champion`` names, or None."""
-    return _aliased(make_client(tracking_uri), name, CHAMPION)
+    """Returns the version with the alias ``champion``, or None."""
+    return _aliased_version(make_client(tracking_uri), name, CHAMPION)
 
 
 def promote(tracking_uri: str, name: str, version: str, expected: str | None) -> None:
-    """Makes ``version`` the champion; the former one keeps the alias ``previous``.
+    """Makes ``version`` the champion; the former one gets the alias ``previous``.
 
     Args:
-        tracking_uri: of the registry.
-        name: of the registered model.
-        version: that is to be the champion; nothing happens if it is already.
-        expected: the champion that it was measured against, None for nobody.
+        tracking_uri: URI of the MLflow store.
+        name: name of the registered model.
+        version: version to promote; nothing happens if it is the champion already.
+        expected: the champion that it was compared with, None if there was none.
 
     Raises:
-        ConflictError: somebody else is the champion by now.
-        BusyError: others hold the lock for minutes.
+        ConflictError: another version has become the champion.
+        BusyError: other processes hold the lock for minutes.
     """
     client = make_client(tracking_uri)
-    with _exclusive(client, name) as require_lock:
-        now = _aliased(client, name, CHAMPION)
-        if now == version:
+    with _champion_lock(client, name) as require_lock:
+        current = _aliased_version(client, name, CHAMPION)
+        if current == version:
             return
-        if now != expected:
+        if current != expected:
             raise ConflictError(
-                f"{name}: the champion is {_named(now)} by now, and version {version} was measured "
-                f"against {_named(expected)}; run the round again, with models:/{name}@champion "
-                "as its model, in a new output"
+                f"{name}: the champion is now {_describe(current)}, but version {version} was "
+                f"compared with {_describe(expected)}; run the round again, with "
+                f"models:/{name}@champion as its model, in a new output"
             )
         require_lock()
-        if now is not None:
-            client.set_model_version_tag(name, version, _REPLACED, now)
-            client.set_registered_model_alias(name, PREVIOUS, now)
+        if current is not None:
+            client.set_model_version_tag(name, version, _REPLACED, current)
+            client.set_registered_model_alias(name, PREVIOUS, current)
         client.set_registered_model_alias(name, CHAMPION, version)
 
 
@@ -89,59 +97,64 @@ def roll_back(tracking_uri: str, name: str) -> Rollback:
 
     Raises:
         RequestError: there is no champion, or it had no predecessor.
-        BusyError: others hold the lock for minutes.
+        BusyError: other processes hold the lock for minutes.
     """
     client = make_client(tracking_uri)
-    with _exclusive(client, name) as require_lock:
-        now = _aliased(client, name, CHAMPION)
-        if now is None:
+    with _champion_lock(client, name) as require_lock:
+        current = _aliased_version(client, name, CHAMPION)
+        if current is None:
             raise RequestError(
                 f"{name}: has no champion in {tracking_uri}; set MLFLOW_TRACKING_URI to the store "
                 "that has it"
             )
-        before = _replaced(client, name, now)
-        if before is None:
-            raise RequestError(f"{name}: version {now} is the first champion, none came before it")
+        predecessor = _replaced_version(client, name, current)
+        if predecessor is None:
+            raise RequestError(
+                f"{name}: version {current} is the first champion, so there is no predecessor"
+            )
         require_lock()
-        client.set_registered_model_alias(name, CHAMPION, before)
-        further = _replaced(client, name, before)
-        if further is None:
+        client.set_registered_model_alias(name, CHAMPION, predecessor)
+        earlier = _replaced_version(client, name, predecessor)
+        if earlier is None:
             client.delete_registered_model_alias(name, PREVIOUS)
         else:
-            client.set_registered_model_alias(name, PREVIOUS, further)
-    return Rollback(now, before)
+            client.set_registered_model_alias(name, PREVIOUS, earlier)
+    return Rollback(current, predecessor)
 
 
-def _aliased(client: MlflowClient, name: str, alias: str) -> str | None:
+def _aliased_version(client: MlflowClient, name: str, alias: str) -> str | None:
     try:
         return str(client.get_model_version_by_alias(name, alias).version)
     except MlflowException as error:
-        # A registry that is away must not look like one that has no champion.
+        # Only these codes mean that there is no champion; an unavailable registry has others.
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
 
 
-def _replaced(client: MlflowClient, name: str, version: str) -> str | None:
-    found: str | None = client.get_model_version(name, version).tags.get(_REPLACED)
-    return found
+def _replaced_version(client: MlflowClient, name: str, version: str) -> str | None:
+    replaced: str | None = client.get_model_version(name, version).tags.get(_REPLACED)
+    return replaced
 
 
-def _named(version: str | None) -> str:
-    return "nobody" if version is None else f"version {version}"
+def _describe(version: str | None) -> str:
+    return "no version" if version is None else f"version {version}"
 
 
 @contextmanager
-def _exclusive(
-    client: MlflowClient, name: str, stale_s: float = _STALE_S, patience_s: float = _PATIENCE_S
+def _champion_lock(
+    client: MlflowClient, name: str, expiry_s: float = _EXPIRY_S, timeout_s: float = _TIMEOUT_S
 ) -> Iterator[Callable[[], None]]:
     """Holds the lock of a registered model; yields a check that it is still held."""
     lock, token = name + LOCK_SUFFIX, uuid.uuid4().hex
-    _acquire(client, lock, token, stale_s, patience_s)
+    _acquire(client, lock, token, expiry_s, timeout_s)
 
     def require_lock() -> None:
         if _holder(client, lock) != token:
-            raise BusyError(f"{name}: the lock was taken over, this run was too slow; run it again")
+            raise BusyError(
+                f"{name}: another process took over the lock, because this one held it for too "
+                "long; run it again"
+            )
 
     try:
         yield require_lock
@@ -151,29 +164,29 @@ def _exclusive(
 
 
 def _acquire(
-    client: MlflowClient, lock: str, token: str, stale_s: float, patience_s: float
+    client: MlflowClient, lock: str, token: str, expiry_s: float, timeout_s: float
 ) -> None:
-    seen, since, started = None, time.monotonic(), time.monotonic()
+    last_holder, since, started = None, time.monotonic(), time.monotonic()
     took_over = False
     while not _create(client, lock, token):
         holder = _holder(client, lock)
-        if holder != seen:
-            seen, since = holder, time.monotonic()
-        if holder is not None and time.monotonic() - since > stale_s:
+        if holder != last_holder:
+            last_holder, since = holder, time.monotonic()
+        if holder is not None and time.monotonic() - since > expiry_s:
             _remove(client, lock)
             took_over = True
             continue
-        if time.monotonic() - started > patience_s:
+        if time.monotonic() - started > timeout_s:
             raise BusyError(
-                f"{lock}: others move the champion for {patience_s:.0f} s already; run it again, "
+                f"{lock}: other processes have held this lock for {timeout_s:.0f} s; run it again, "
                 "or delete that registered model if no run is alive"
             )
         time.sleep(_POLL_S)
     if took_over:
-        # Another run may have found the same dead one, and removed what it took for its lock.
+        # Another process may have found the same expired lock, and removed this one in its place.
         time.sleep(_SETTLE_S)
         if _holder(client, lock) != token:
-            raise BusyError(f"{lock}: another run took it at the same moment; run it again")
+            raise BusyError(f"{lock}: another process took it at the same moment; run it again")
 
 
 def _create(client: MlflowClient, lock: str, token: str) -> bool:
@@ -187,6 +200,7 @@ def _create(client: MlflowClient, lock: str, token: str) -> bool:
 
 
 def _holder(client: MlflowClient, lock: str) -> str | None:
+    """Returns the token of the lock's holder, or None if nobody holds it."""
     try:
         token: str | None = client.get_registered_model(lock).tags.get("token")
     except MlflowException as error:

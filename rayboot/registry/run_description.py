@@ -1,4 +1,4 @@
-"""A run of MLflow as plain values, for people who cannot reach its server."""
+"""An MLflow run as plain values, for people who cannot reach its server."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ __all__ = ["describe_run"]
 
 
 def describe_run(tracking_uri: str, run_id: str) -> dict[str, Any]:
-    """Status, parameters, tags, last figures and names of files.
+    """Returns status, times, parameters, tags, latest metrics and names of artifacts of a run.
 
     Args:
-        tracking_uri: of the store.
-        run_id: of the run.
+        tracking_uri: URI of the MLflow store.
+        run_id: id of the run.
 
     Raises:
-        Exception: of MLflow's, where the run is unknown or the server away.
+        Exception: any of MLflow's, where the run is unknown or the server is unavailable.
     """
     client = make_client(tracking_uri)
     run = client.get_run(run_id)

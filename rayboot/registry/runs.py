@@ -1,4 +1,4 @@
-"""Runs in MLflow: opened by the driver, written to by whoever has the id."""
+"""Runs in MLflow: the driver opens a run, and every process that has its id can write to it."""
 
 import json
 import os
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -23,26 +24,27 @@ __all__ = [
     "make_client",
     "open_run",
     "resume_run",
+    "set_default_store",
 ]
 
-# The store's addresses of a run on stdout would come between the results.
+# MLflow prints a run's addresses to stdout, which is for results.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
-_PARAMS_AT_ONCE, _METRICS_AT_ONCE = 100, 1000
-_LONGEST_PARAM = 6000
+_PARAMS_PER_REQUEST, _METRICS_PER_REQUEST = 100, 1000
+_MAX_PARAM_LENGTH = 6000
 _DIGEST_LENGTH = 36
-"""Of a data set in MLflow's tables."""
+"""Length of a data set's digest in MLflow's tables."""
 
 
 class Run:
-    """One MLflow run; a thin handle that survives a restart of its writer.
+    """An MLflow run, as a thin handle that any process can make from URI and id.
 
-    While a server does not answer, MLflow itself tries for some minutes. Whoever must not
-    wait hands figures to a :class:`rayboot.registry.metric_logger.AsyncMetricLogger`.
+    While its server does not answer, MLflow retries for some minutes. Code that must not
+    wait logs its metrics through :class:`rayboot.registry.metric_logger.AsyncMetricLogger`.
 
     Args:
-        tracking_uri: of the store, such as ``sqlite:///mlflow.db``.
-        run_id: of an open run.
+        tracking_uri: URI of the MLflow store, such as ``sqlite:///mlflow.db``.
+        run_id: id of an open run.
     """
 
     def __init__(self, tracking_uri: str, run_id: str) -> None:
@@ -50,28 +52,30 @@ class Run:
         self._client = make_client(tracking_uri)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Records parameters, nested ones as ``outer.inner``; a former value stays."""
+        """Records parameters, nested ones as ``outer.inner``; existing values are not changed."""
         known = self._client.get_run(self.run_id).data.params
         flat = [
-            Param(key, str(value)[:_LONGEST_PARAM])
+            Param(key, str(value)[:_MAX_PARAM_LENGTH])
             for key, value in _flatten(params).items()
             if key not in known
         ]
-        for start in range(0, len(flat), _PARAMS_AT_ONCE):
-            self._client.log_batch(self.run_id, params=flat[start : start + _PARAMS_AT_ONCE])
+        for start in range(0, len(flat), _PARAMS_PER_REQUEST):
+            self._client.log_batch(self.run_id, params=flat[start : start + _PARAMS_PER_REQUEST])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Records figures at a step."""
+        """Records metrics at a step."""
         now = get_current_time_millis()
         self.log_points([Metric(key, float(value), now, step) for key, value in metrics.items()])
 
     def log_points(self, points: list[Metric]) -> None:
-        """Records figures, each with its own time and step."""
-        for start in range(0, len(points), _METRICS_AT_ONCE):
-            self._client.log_batch(self.run_id, metrics=points[start : start + _METRICS_AT_ONCE])
+        """Records metric values, each with its own time and step."""
+        for start in range(0, len(points), _METRICS_PER_REQUEST):
+            self._client.log_batch(
+                self.run_id, metrics=points[start : start + _METRICS_PER_REQUEST]
+            )
 
     def last_steps(self) -> dict[str, int]:
-        """The last step that the run has of each metric."""
+        """Returns the last step that the run has of each metric."""
         metrics = self._client.get_run(self.run_id).data.to_proto().metrics
         return {metric.key: int(metric.step) for metric in metrics}
 
@@ -80,11 +84,11 @@ class Run:
         self._client.log_batch(self.run_id, tags=[RunTag(k, str(v)) for k, v in tags.items()])
 
     def log_file(self, path: str | Path, folder: str | None = None) -> None:
-        """Keeps a file as an artifact."""
+        """Stores a file as an artifact."""
         self._client.log_artifact(self.run_id, str(path), folder)
 
     def log_bytes(self, name: str, payload: bytes) -> None:
-        """Keeps ``payload`` as the artifact ``name``."""
+        """Stores ``payload`` as the artifact ``name``."""
         folder, _, base = name.rpartition("/")
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch) / base
@@ -92,71 +96,93 @@ class Run:
             self.log_file(file, folder or None)
 
     def log_dataset(self, name: str, uri: str, digest: str, profile: Mapping[str, Any]) -> None:
-        """Records the data that the run learns from.
+        """Records the data set that the run trains on.
 
         Args:
-            name: for people.
-            uri: where it lies.
-            digest: of its manifest, hex; MLflow keeps the first 36 characters.
-            profile: counts and the like.
+            name: name to display.
+            uri: URI of the data set.
+            digest: digest of its manifest, hex; MLflow stores the first 36 characters.
+            profile: statistics of the data set, such as counts.
         """
-        data = Dataset(
+        dataset = Dataset(
             name=name,
             digest=digest[:_DIGEST_LENGTH],
             source_type="rayboot",
             source=json.dumps({"uri": uri}),
             profile=json.dumps(dict(profile)),
         )
-        use = DatasetInput(data, [InputTag("mlflow.data.context", "training")])
-        self._client.log_inputs(self.run_id, [use])
+        dataset_input = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+        self._client.log_inputs(self.run_id, [dataset_input])
 
     @contextmanager
     def closing(self) -> Iterator[None]:
-        """Ends the run with a ``with`` block: as finished, or as failed where it raises."""
+        """Ends the run after a ``with`` block: as finished, or as failed if it raises."""
         try:
             yield
-        except BaseException:  # an interrupted run has failed as well
+        except BaseException:  # an interrupted run counts as failed too
             self._client.set_terminated(self.run_id, "FAILED")
             raise
         self._client.set_terminated(self.run_id, "FINISHED")
 
 
 def make_client(tracking_uri: str | None) -> MlflowClient:
-    """A client of one store, whose registry is its own; None is MLflow's own setting.
+    """Returns a client of a store and of the registry in it; None is MLflow's own setting.
 
-    Told of the tracking store alone, MLflow would ask whatever registry the process was last
-    set to.
+    Given only the tracking store, MLflow would use the default registry of the process.
 
     Raises:
-        RequestError: the URI has a login in it.
+        RequestError: the URI contains a login.
     """
-    set_to = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
-    if (url := find_credentialed_url(set_to)) is not None:
+    effective_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if (url := find_credentialed_url(effective_uri)) is not None:
         raise RequestError(f"MLflow's tracking URI {explain_url_credentials(url)}")
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
 def default_tracking_uri() -> str:
-    """MLflow's own setting: ``MLFLOW_TRACKING_URI``, or a SQLite store in this folder."""
+    """Returns MLflow's own setting: ``MLFLOW_TRACKING_URI``, or a SQLite file in this folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
 
 
 def absolute_tracking_uri(tracking_uri: str) -> str:
-    """The same store for processes in other folders: a SQLite file by its absolute path."""
+    """Returns the URI for processes in other folders: a SQLite file by its absolute path."""
     scheme, path = "sqlite:///", tracking_uri.removeprefix("sqlite:///")
     if path == tracking_uri or path.startswith(":"):
         return tracking_uri
     return scheme + str(Path(path).resolve())
 
 
+@contextmanager
+def set_default_store(tracking_uri: str) -> Iterator[None]:
+    """Makes a store MLflow's default for the duration of a ``with`` block.
+
+    Parts of MLflow use the default tracking store and registry of the process whatever store
+    they are given. Afterwards the defaults and the environment are as they were before.
+    """
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = {name: os.environ.get(name) for name in names}
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)
+    try:
+        yield
+    finally:
+        # Setting a store sets the environment too, and resetting the store leaves that.
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+        mlflow.set_registry_uri(None)  # type: ignore[arg-type]
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
 def open_run(tracking_uri: str, experiment: str, name: str, artifacts: str | None = None) -> Run:
-    """Starts a run, making its experiment where there is none.
+    """Starts a run, and creates its experiment if there is none.
 
     Args:
-        tracking_uri: of the store.
-        experiment: by name.
-        name: of the run, for people.
-        artifacts: where a new experiment keeps files; by default the store decides.
+        tracking_uri: URI of the MLflow store.
+        experiment: name of the experiment.
+        name: name of the run to display.
+        artifacts: URI of the artifacts of a new experiment; by default the store decides.
     """
     client = make_client(tracking_uri)
     experiment_id = _experiment_id(client, experiment, artifacts)
@@ -164,7 +190,7 @@ def open_run(tracking_uri: str, experiment: str, name: str, artifacts: str | Non
 
 
 def resume_run(tracking_uri: str, run_id: str) -> Run:
-    """Goes on with a run that was stopped: it counts as running again.
+    """Resumes an interrupted run: its status becomes running again.
 
     Raises:
         RequestError: the store has no such run.
@@ -176,24 +202,24 @@ def resume_run(tracking_uri: str, run_id: str) -> Run:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         raise RequestError(
-            f"run {run_id}: not in the MLflow store {tracking_uri}, where it was begun; give the "
-            "same store again, or choose a new name or output"
+            f"run {run_id}: the MLflow store {tracking_uri} does not contain it; give the store in "
+            "which it was started, or choose a new name or output"
         ) from error
     return Run(tracking_uri, run_id)
 
 
 def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
+    existing = client.get_experiment_by_name(name)
+    if existing is not None:
+        return str(existing.experiment_id)
     try:
         return str(client.create_experiment(name, artifact_location=artifacts))
     except MlflowException:
-        # Another run may have made it in between.
-        found = client.get_experiment_by_name(name)
-        if found is None:
+        # Another run may have created it in between.
+        existing = client.get_experiment_by_name(name)
+        if existing is None:
             raise
-        return str(found.experiment_id)
+        return str(existing.experiment_id)
 
 
 def _flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Processor, memory and GPU of a worker's machine, recorded while it trains."""
+"""Logging the load of a worker's processor, memory and GPU while it trains."""
 
 import logging
 from collections.abc import Iterator
@@ -10,20 +10,22 @@ from rayboot.registry.runs import Run
 
 __all__ = ["system_metrics_logger"]
 
+_LOG = logging.getLogger(__name__)
+
 _INTERVAL_S = 10.0
 
-# It tells at INFO that it starts and stops, in every worker's log.
+# At INFO, MLflow's monitor announces its start and end in every worker's log.
 logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
 
 
 @contextmanager
 def system_metrics_logger(run: Run | None, node: str) -> Iterator[None]:
-    """Records ``system/NODE/...`` every ten seconds for the time of a ``with`` block.
+    """Logs ``system/NODE/...`` every ten seconds during a ``with`` block, and at its end.
 
-    MLflow's own monitor, in a thread; figures that its server does not take are lost.
+    MLflow's own monitor does so in a thread; values that its server does not accept are lost.
 
     Args:
-        run: to record in; None records nothing.
+        run: run that the metrics belong to; None logs nothing.
         node: name of the machine or worker.
     """
     if run is None:
@@ -42,3 +44,15 @@ def system_metrics_logger(run: Run | None, node: str) -> Iterator[None]:
         yield
     finally:
         monitor.finish()
+        _log_last_sample(monitor)
+
+
+def _log_last_sample(monitor: SystemMetricsMonitor) -> None:
+    """Logs the sample that MLflow drops when its monitor ends before the interval does."""
+    try:
+        metrics = monitor.aggregate_metrics()
+        if metrics:
+            monitor.publish_metrics(metrics)
+            monitor.mlflow_logger.flush()
+    except Exception as error:  # whatever a client raises while its server is unavailable
+        _LOG.warning("MLflow is unavailable (%s); the last system metrics are lost", error)

@@ -1,4 +1,4 @@
-"""A candidate's figures against limits, by MLflow's own evaluation thresholds."""
+"""Comparing metrics with limits through MLflow's evaluation thresholds."""
 
 from collections.abc import Mapping
 
@@ -7,21 +7,21 @@ from mlflow.models import MetricThreshold
 from mlflow.models.evaluation import EvaluationResult
 from mlflow.models.evaluation.validation import ModelValidationFailedException
 
-__all__ = ["exceeded"]
+__all__ = ["find_exceeded"]
 
 
-def exceeded(figures: Mapping[str, float], limits: Mapping[str, float]) -> list[str]:
-    """Names of the figures that are above their limits, in the order of the limits.
+def find_exceeded(metrics: Mapping[str, float], limits: Mapping[str, float]) -> list[str]:
+    """Returns the names of the metrics that exceed their limits, in the order of the limits.
 
     Args:
-        figures: by name; one that is not finite exceeds any limit.
-        limits: the most that is allowed, by the same names.
+        metrics: values by name; a value that is not finite exceeds any limit.
+        limits: largest allowed values, by the same names.
     """
-    return [name for name, limit in limits.items() if not _holds(name, figures[name], limit)]
+    return [name for name, limit in limits.items() if not _is_within(name, metrics[name], limit)]
 
 
-def _holds(name: str, value: float, limit: float) -> bool:
-    # MLflow compares with >=, which a figure that is no number would pass.
+def _is_within(name: str, value: float, limit: float) -> bool:
+    # MLflow only rejects values that compare as too large, so NaN would pass.
     if not abs(value) < float("inf"):
         return False
     threshold = MetricThreshold(threshold=limit, greater_is_better=False)

@@ -1,4 +1,4 @@
-"""Meshes and views to images through EGL; only here is OpenGL imported."""
+"""Images of meshes through EGL, textures and backplanes; OpenGL is imported only here."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ __all__ = ["Backplane", "Renderer", "Scene", "TexturedMesh"]
 
 
 def __getattr__(name: str) -> object:
-    # OpenGL opens a display when it is imported; reading a Scene needs none.
+    # Importing OpenGL opens a display, which code that only reads a Scene does not need.
     if name == "Renderer":
         from rayboot.render.renderer import Renderer
 

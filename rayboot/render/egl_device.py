@@ -1,90 +1,98 @@
-"""Which device EGL draws on: one of several GPUs, or Mesa's renderer on the processor."""
+"""Choice of the EGL device to render on: one of several GPUs, or Mesa's software renderer."""
 
 import ctypes
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, assert_never
 
 from rayboot.errors import RaybootError
 
 __all__ = ["DeviceKind", "EGLDevice", "choose_device", "list_devices"]
 
 DeviceKind = Literal["auto", "gpu", "software"]
-"""``auto`` is a GPU where EGL knows one, else software."""
+"""``auto`` is a GPU if EGL lists one, else the software renderer."""
 
-_EXTENSIONS, _CUDA_DEVICE = 0x3055, 0x323A
-"""EGL_EXTENSIONS; EGL_CUDA_DEVICE_NV, the number that CUDA gives the device."""
+_EGL_EXTENSIONS, _EGL_CUDA_DEVICE_NV = 0x3055, 0x323A
+"""Names of the queries in EGL's headers; the second one asks for CUDA's number of a device."""
 
 
 class EGLDevice(NamedTuple):
-    """A device of EGL.
+    """A device that EGL lists.
 
     Attributes:
-        place: in EGL's order.
-        software: whether it is Mesa's renderer on the processor.
-        cuda_index: its number in CUDA's order of all GPUs; None where it has none.
+        egl_index: its index in EGL's order.
+        software: whether it is Mesa's renderer on the CPU.
+        cuda_index: its index in CUDA's order of all GPUs; None if it has none.
     """
 
-    place: int
+    egl_index: int
     software: bool
     cuda_index: int | None
 
 
 def list_devices() -> list[EGLDevice]:
-    """All devices of this machine, in EGL's order."""
+    """Returns all devices of this machine, in EGL's order."""
     os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
-    # It loads PyOpenGL for EGL; none of EGL's functions can be had before.
+    # This import makes PyOpenGL load EGL; its functions are not available before.
     from pyrender.platforms import egl
 
-    pointer, number = ctypes.c_void_p, ctypes.c_int
-    ask_text = _function(egl, b"eglQueryDeviceStringEXT", ctypes.c_char_p, pointer, number)
-    ask_number = _function(egl, b"eglQueryDeviceAttribEXT", number, pointer, number, pointer)
+    pointer, integer = ctypes.c_void_p, ctypes.c_int
+    query_string = _egl_function(egl, b"eglQueryDeviceStringEXT", ctypes.c_char_p, pointer, integer)
+    query_attribute = _egl_function(
+        egl, b"eglQueryDeviceAttribEXT", integer, pointer, integer, pointer
+    )
     devices = []
-    for place, device in enumerate(egl.query_devices()):
+    for egl_index, device in enumerate(egl.query_devices()):
         handle = ctypes.cast(device._display, pointer)
-        extensions = (ask_text(handle, _EXTENSIONS) or b"").decode().split()
+        extensions = (query_string(handle, _EGL_EXTENSIONS) or b"").decode().split()
         cuda_index = None
         if "EGL_NV_device_cuda" in extensions:
             value = ctypes.c_ssize_t()
-            if ask_number(handle, _CUDA_DEVICE, ctypes.byref(value)):
+            if query_attribute(handle, _EGL_CUDA_DEVICE_NV, ctypes.byref(value)):
                 cuda_index = value.value
-        devices.append(EGLDevice(place, "EGL_MESA_device_software" in extensions, cuda_index))
+        devices.append(EGLDevice(egl_index, "EGL_MESA_device_software" in extensions, cuda_index))
     return devices
 
 
-def _function(egl: Any, name: bytes, result: Any, *arguments: Any) -> Callable[..., Any]:
+def _egl_function(egl: Any, name: bytes, result: Any, *arguments: Any) -> Callable[..., Any]:
+    """Returns an EGL extension function with the given result and argument types."""
     return ctypes.CFUNCTYPE(result, *arguments)(egl.egl.eglGetProcAddress(name))
 
 
 def choose_device(
-    devices: Sequence[EGLDevice], kind: DeviceKind, visible: str | None, process: int
+    devices: Sequence[EGLDevice], kind: DeviceKind, cuda_visible_devices: str | None, pid: int
 ) -> EGLDevice:
-    """The device that a process draws on.
+    """Returns the device that a process renders on.
 
     Args:
-        devices: of the machine.
-        kind: what is asked for.
-        visible: ``CUDA_VISIBLE_DEVICES`` of the process. EGL does not heed it; a process that
-            was given GPUs by number draws on the first of them.
-        process: number of the process; those without GPUs of their own take turns by it.
+        devices: all devices of the machine.
+        kind: the configured ``render_device``.
+        cuda_visible_devices: ``CUDA_VISIBLE_DEVICES`` of the process. EGL ignores it; a process
+            to which GPUs are assigned by number renders on the first of them.
+        pid: id of the process, by which processes without assigned GPUs are spread over all.
 
     Raises:
-        RaybootError: there is no device of that kind.
+        RaybootError: EGL lists no device of that kind.
     """
     gpus = [device for device in devices if not device.software]
     software = [device for device in devices if device.software]
-    if kind == "software" or (kind == "auto" and not gpus):
-        candidates = software
-    else:
-        candidates = gpus
+    match kind:
+        case "auto":
+            candidates = gpus or software
+        case "gpu":
+            candidates = gpus
+        case "software":
+            candidates = software
+        case _:
+            assert_never(kind)
     if not candidates:
         raise RaybootError(
-            f"render_device is {kind}, but among EGL's {len(devices)} devices is none of that kind; "
+            f"render_device is {kind}, but none of EGL's {len(devices)} devices is of that kind; "
             "install the GPU's EGL library (NVIDIA: libnvidia-gl), or Mesa's (libegl-mesa0)"
         )
-    given = [word for word in (visible or "").split(",") if word.strip().isdigit()]
-    for word in given:
+    words = [word for word in (cuda_visible_devices or "").split(",") if word.strip().isdigit()]
+    for word in words:
         for device in candidates:
             if device.cuda_index == int(word):
                 return device
-    return candidates[process % len(candidates)]
+    return candidates[pid % len(candidates)]

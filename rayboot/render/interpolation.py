@@ -1,30 +1,31 @@
-"""Reading a picture between its pixels."""
+"""Interpolation of images between their pixels."""
 
 import cv2
 import numpy as np
 
-__all__ = ["sample_photo"]
+__all__ = ["sample_bilinear"]
 
-_LINE = 1024
+_ROW_LENGTH = 1024
 
 
-def sample_photo(photo: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """The picture's values (N, 3) float32 at (N, 2) columns and rows, bilinearly.
+def sample_bilinear(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Returns the bilinearly interpolated values (N, 3) float32 of an image.
 
     Args:
-        photo: (H, W, 3) uint8 or float32; beyond it the border's values go on.
-        pixels: (N, 2).
+        image: (H, W, 3) uint8 or float32; beyond its border the border's values are repeated.
+        pixels: (N, 2) columns and rows.
     """
     count = len(pixels)
     if count == 0:
         return np.zeros((0, 3), np.float32)
-    # In lines of a picture: OpenCV takes no more than 32,767 rows, a full-size mesh has 73,000.
-    lines = np.resize(pixels.astype(np.float32), (-(-count // _LINE), _LINE, 2))
-    colors = cv2.remap(
-        photo.astype(np.float32),
-        np.ascontiguousarray(lines[..., 0]),
-        np.ascontiguousarray(lines[..., 1]),
+    # The points are arranged as a grid: in a single column, the 73,000 vertices of a full-size
+    # mesh would exceed OpenCV's limit of 32,767 rows.
+    grid = np.resize(pixels.astype(np.float32), (-(-count // _ROW_LENGTH), _ROW_LENGTH, 2))
+    values = cv2.remap(
+        image.astype(np.float32),
+        np.ascontiguousarray(grid[..., 0]),
+        np.ascontiguousarray(grid[..., 1]),
         interpolation=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return colors.reshape(-1, 3)[:count]
+    return values.reshape(-1, 3)[:count]

@@ -1,72 +1,84 @@
-"""How much brighter one side of a face is than the other.
+"""Ratio of the light on one side of a face to that on the other.
 
-A hidden cheek that takes its mirror image's colours has the right features and the
-wrong light: a lit patch with a hard edge would stand on the dark side of the face.
-Light is smooth, features are not: a median over a neighbourhood tells them apart.
+A hidden cheek that is filled with its mirror image's colours shows the right
+features in the wrong light: the dark side of the face would have a lit patch with
+a hard edge. Light varies smoothly and features do not, so the median of the colour
+ratios over a neighbourhood separates them.
 """
 
 import numpy as np
 
 from rayboot.render.inpaint import nearest_known
-from rayboot.render.interpolation import sample_photo
+from rayboot.render.interpolation import sample_bilinear
 
-__all__ = ["light_factors"]
+__all__ = ["estimate_light_ratios"]
 
-_CELLS = 24
-"""Rows and columns of the grid that the light is known on."""
+_GRID_SIZE = 24
+"""Number of rows and columns of the grid on which the ratios are estimated."""
 
-_REACH = 2
-"""Cells to each side whose median is taken: features are smaller than that."""
+_MEDIAN_RADIUS = 2
+"""Number of cells to each side that enter the median; features are smaller than that."""
 
-_LIMIT = 0.8
-"""Of the logarithm of a factor."""
+_MAX_LOG_RATIO = 0.8
+"""Largest absolute value of the logarithm of a ratio."""
 
 _OFFSET = 10.0
-"""Added to both colours, so that black does not divide."""
+"""Offset added to both colours, which prevents a division by black."""
 
 
-def light_factors(
-    texture: np.ndarray, here: np.ndarray, there: np.ndarray, wanted: np.ndarray
+def estimate_light_ratios(
+    texture: np.ndarray, pixels: np.ndarray, mirrored: np.ndarray, queries: np.ndarray
 ) -> np.ndarray:
-    """Factors (M, 3) float32 from the light of mirror images to that of ``wanted`` places.
+    """Returns the factors (M, 3) float32 from the light of mirror images to that of the queries.
 
     Args:
         texture: (S, S, 3) uint8.
-        here: (N, 2) column and row of points that were seen.
-        there: (N, 2) of their mirror images, seen as well.
-        wanted: (M, 2) column and row; each takes what is known nearest to it.
+        pixels: (N, 2) column and row of visible points.
+        mirrored: (N, 2) column and row of their mirror images, visible as well.
+        queries: (M, 2) column and row; each gets the nearest estimate.
     """
     size = texture.shape[0]
-    ratio = np.log(
-        (sample_photo(texture, here) + _OFFSET) / (sample_photo(texture, there) + _OFFSET)
+    log_ratio = np.log(
+        (sample_bilinear(texture, pixels) + _OFFSET)
+        / (sample_bilinear(texture, mirrored) + _OFFSET)
     )
-    column, row = np.clip(here * _CELLS / size, 0, _CELLS - 1).astype(int).T
-    field = _medians(*_means_of_cells(ratio, row, column))
-    cells = (wanted + 0.5) * _CELLS / size - 0.5
-    return np.exp(sample_photo(np.clip(field, -_LIMIT, _LIMIT), cells))
+    column, row = np.clip(pixels * _GRID_SIZE / size, 0, _GRID_SIZE - 1).astype(int).T
+    grid = _filter_medians(*_mean_per_cell(log_ratio, row, column))
+    cells = (queries + 0.5) * _GRID_SIZE / size - 0.5
+    grid = np.clip(grid, -_MAX_LOG_RATIO, _MAX_LOG_RATIO)
+    return np.asarray(np.exp(sample_bilinear(grid, cells)))
 
 
-def _means_of_cells(
+def _mean_per_cell(
     values: np.ndarray, row: np.ndarray, column: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Means (C, C, 3) of values (N, 3), NaN where a cell has none, and which (C, C) have any."""
-    index, count = row * _CELLS + column, _CELLS**2
+    """Averages values by the grid cell that contains them.
+
+    Args:
+        values: (N, 3).
+        row: (N,) row of each value's cell.
+        column: (N,) column of each value's cell.
+
+    Returns:
+        The means (G, G, 3), NaN in empty cells, and which cells (G, G) are not empty.
+    """
+    index, count = row * _GRID_SIZE + column, _GRID_SIZE**2
     weight = np.bincount(index, minlength=count)
     summed = np.stack([np.bincount(index, values[:, k], count) for k in range(3)], axis=-1)
     known = weight > 0
     means = np.full((count, 3), np.nan, np.float32)
     means[known] = summed[known] / weight[known, None]
-    return means.reshape(_CELLS, _CELLS, 3), known.reshape(_CELLS, _CELLS)
+    return means.reshape(_GRID_SIZE, _GRID_SIZE, 3), known.reshape(_GRID_SIZE, _GRID_SIZE)
 
 
-def _medians(means: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Each known cell's median with its neighbours, and that of the nearest in the others."""
+def _filter_medians(means: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Returns the median of each known cell and its neighbours; others copy the nearest one."""
     medians = np.zeros(means.shape, np.float32)
     if not known.any():
         return medians
-    around = [(_REACH, _REACH), (_REACH, _REACH), (0, 0)]
-    padded = np.pad(means, around, constant_values=np.nan)
-    window = (2 * _REACH + 1, 2 * _REACH + 1)
-    near = np.lib.stride_tricks.sliding_window_view(padded, window, axis=(0, 1))
-    medians[known] = np.nanmedian(near[known], axis=(-2, -1))
-    return medians[nearest_known(known)]
+    padding = [(_MEDIAN_RADIUS, _MEDIAN_RADIUS), (_MEDIAN_RADIUS, _MEDIAN_RADIUS), (0, 0)]
+    padded = np.pad(means, padding, constant_values=np.nan)
+    window = (2 * _MEDIAN_RADIUS + 1, 2 * _MEDIAN_RADIUS + 1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, window, axis=(0, 1))
+    medians[known] = np.nanmedian(windows[known], axis=(-2, -1))
+    return np.asarray(medians[nearest_known(known)])

@@ -1,4 +1,4 @@
-"""What is drawn: a painted face and the photo on a plane behind it."""
+"""Scenes to render: a coloured face and the photo on a plane behind it."""
 
 from typing import NamedTuple
 
@@ -15,8 +15,8 @@ class Backplane(NamedTuple):
     Attributes:
         image: (H, W, 3) uint8, the texture.
         corners: (4, 3) float, px, counter-clockwise seen from the front.
-        texture_coordinates: (4, 2) float, origin at the image's lower left;
-            beyond 0 and 1 the border's colours go on.
+        texture_coordinates: (4, 2) float, origin at the image's lower left; outside
+            of [0, 1] the border's colours are repeated.
     """
 
     image: np.ndarray
@@ -25,15 +25,15 @@ class Backplane(NamedTuple):
 
 
 class TexturedMesh(NamedTuple):
-    """A closed mesh with a picture as its texture.
+    """A closed mesh with an image as its texture.
 
     Attributes:
         vertices: (N, 3) float32, px.
         faces: (F, 3) int32, counter-clockwise seen from outside.
-        factors: (N, 3) float32 that multiply the texture's colours.
+        factors: (N, 3) float32, by which the texture's colours are multiplied.
         image: (H, W, 3) uint8, the texture.
         texture_coordinates: (N, 2) float32, origin at the image's lower left.
-        origin: (N,) int, the vertex of the undraped mesh that each is a copy of.
+        source_vertices: (N,) int, index of the vertex of the untextured mesh that each copies.
     """
 
     vertices: np.ndarray
@@ -41,17 +41,17 @@ class TexturedMesh(NamedTuple):
     factors: np.ndarray
     image: np.ndarray
     texture_coordinates: np.ndarray
-    origin: np.ndarray
+    source_vertices: np.ndarray
 
 
 class Scene(NamedTuple):
     """A face in the frame of its source crop.
 
     Attributes:
-        mesh: with vertex colours, or with a texture; of the latter only what faces the
-            camera is drawn.
-        backplane: or None for a plain background.
-        background: (r, g, b) in 0..255, where nothing else is.
+        mesh: mesh with vertex colours, or with a texture; of a textured mesh only the
+            triangles that face the camera are rendered.
+        backplane: plane behind the face; None for a uniform background.
+        background: (r, g, b) in 0..255, colour of all other pixels.
     """
 
     mesh: Mesh | TexturedMesh

@@ -1,13 +1,13 @@
 """The photo's colours on a reconstructed solid.
 
-The paper's plain projection gives every vertex the pixel it falls on, seen or
-not: features bleed onto the sides and a second mouth shows on the cheek. By
-default what the camera did not see takes its mirror image's colour through the
-plane of symmetry, in the light of its own side, or, where that was hidden too,
-the nearest seen colours.
+The paper's plain projection gives every vertex the pixel that it projects to,
+visible or not: features bleed onto the sides and a second mouth shows on the
+cheek. By default, surfaces that are hidden in the photo get the colour of their
+mirror image at the plane of symmetry, in the light of their own side, or, where
+that is hidden too, the nearest visible colours.
 
-Where the photo shows the surface itself or its mirror image, the mesh carries the
-photo as a texture: a mesh thinner than the photo then loses nothing of it.
+Where the photo shows the surface itself or its mirror image, the mesh has the
+photo as a texture, so a mesh coarser than the photo loses none of its detail.
 """
 
 from typing import Literal, NamedTuple, assert_never
@@ -19,100 +19,104 @@ from rayboot.geometry.camera import pixel_from_crop
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose
 from rayboot.render.inpaint import fill_nearest
-from rayboot.render.interpolation import sample_photo
-from rayboot.render.light_transfer import light_factors
+from rayboot.render.interpolation import sample_bilinear
+from rayboot.render.light_transfer import estimate_light_ratios
 from rayboot.render.scene import TexturedMesh
 from rayboot.render.visibility import Visibility, compute_visibility
 
 __all__ = ["ColorMode", "color_vertices", "texture_mesh"]
 
 ColorMode = Literal["mirrored", "projected"]
+"""``mirrored``: hidden surfaces get their mirror image's colours; ``projected``: every vertex
+gets the pixel that it projects to, as in the paper."""
 
-_MIRROR_REACH = 2.5
-"""A mirror image counts as found within this distance of the front, px of a 96 px crop."""
+_MIRROR_TOLERANCE = 2.5
+"""Largest distance of a mirror image from the visible front, px of a 96 px crop."""
 
-_RIM = 3.0
-"""Within this distance of the outline (px of a 96 px crop) a pixel may show the background,
-where the network drew the face too wide. Nothing else takes its colour from there."""
+_RIM_WIDTH = 3.0
+"""Width of the rim along the outline (px of a 96 px crop) whose pixels may show the background
+if the predicted solid is too wide. Other surfaces get no colour from there."""
 
-_OUTERMOST = 1.0
-"""Within this distance a pixel is always part background."""
+_OUTER_RIM_WIDTH = 1.0
+"""Width of the part of the rim whose pixels are always partly background."""
 
-_FOREIGN = 36
-"""A pixel of the rim that differs by more (of 255, in any channel) from the face beside
-it is background."""
+_MAX_RIM_DIFFERENCE = 36
+"""Largest difference (of 255, in any channel) between a pixel of the rim and the face next to
+it; beyond that it is background."""
 
-_RING = 2.0
-"""Width of the ring inside the rim whose colours the back takes, px of a 96 px crop."""
+_RING_WIDTH = 2.0
+"""Width of the ring inside the rim whose colours the back of the head gets, px of a 96 px crop."""
 
-_BEHIND = 5.0
-"""What lies this far behind the front (px of a 96 px crop) is back, not the hidden side of
-a nose: it may not show the face that is before it."""
+_BACK_DEPTH = 5.0
+"""Depth behind the front (px of a 96 px crop) from which a surface is the back of the head, not
+the hidden side of a nose: it must not show the face in front of it."""
 
-_MIN_DONORS = 64
-"""Pixels; a face of which less is seen is no face, and is painted plainly."""
+_MIN_DONOR_PIXELS = 64
+"""Smallest number of visible pixels of a face; with fewer, colours are projected plainly."""
 
-_OWN, _MIRRORED, _BLENDED = range(3)
-"""Where a vertex takes its colour: its own pixel, its mirror image's, or colours of its own."""
+_DIRECT, _MIRRORED, _BLENDED = range(3)
+"""Sources of a vertex's colour: its own pixel, its mirror image's, or a blend of visible ones."""
 
 
-class _Paint(NamedTuple):
-    """Where N vertices take their colours.
+class _Colors(NamedTuple):
+    """Colours of N vertices and where in the texture they come from.
 
     Attributes:
         texture: (S, S, 3) uint8, the photo without background on the face's rim.
-        source: (N,) of ``_OWN``, ``_MIRRORED``, ``_BLENDED``.
+        source: (N,) of ``_DIRECT``, ``_MIRRORED``, ``_BLENDED``.
         pixels: (N, 2) column and row in the texture.
         factors: (N, 3) float32 on the texture's colour.
-        colors: (N, 3) float32 in 0..255 that result.
+        values: (N, 3) float32 in 0..255, the resulting colours.
     """
 
     texture: np.ndarray
     source: np.ndarray
     pixels: np.ndarray
     factors: np.ndarray
-    colors: np.ndarray
+    values: np.ndarray
 
 
 def color_vertices(mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: ColorMode) -> Mesh:
-    """The mesh with a colour at every vertex.
+    """Returns the mesh with a colour at every vertex.
 
     Args:
-        mesh: in the frame of the crop.
+        mesh: mesh in the frame of the crop.
         photo: (S, S, 3) uint8 crop.
-        pose: of the mesh; its symmetry plane mirrors. None where it is not known: what
-            was hidden then takes the nearest seen colours.
+        pose: pose of the mesh, whose symmetry plane mirrors. If it is None, hidden surfaces get
+            the nearest visible colours.
         mode: ``mirrored``, or the paper's ``projected``.
     """
-    colors = _paint(mesh, photo, pose, mode).colors
+    colors = _compute_colors(mesh, photo, pose, mode).values
     return mesh._replace(colors=np.rint(np.clip(colors, 0, 255)).astype(np.uint8))
 
 
 def texture_mesh(
     mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: ColorMode
 ) -> TexturedMesh:
-    """The mesh with the photo as its texture; the same arguments as :func:`color_vertices`.
+    """Returns the mesh with the photo as its texture; arguments as in :func:`color_vertices`.
 
-    Triangles whose corners all take their own pixel, or all their mirror image's, are
-    textured; the few between them and those that nothing was seen of have vertex colours.
+    Triangles are textured if all their corners use their own pixel, or all their mirror
+    image's. The triangles in between, and those that are hidden on both sides, have vertex
+    colours.
     """
-    paint = _paint(mesh, photo, pose, mode)
-    corners = paint.source[mesh.faces]
-    layer = np.where((corners == corners[:, :1]).all(axis=1), corners[:, 0], _BLENDED)
-    # A vertex is repeated for every layer whose triangles meet in it.
+    colors = _compute_colors(mesh, photo, pose, mode)
+    corner_sources = colors.source[mesh.faces]
+    same_source = (corner_sources == corner_sources[:, :1]).all(axis=1)
+    layer = np.where(same_source, corner_sources[:, 0], _BLENDED)
+    # A vertex is repeated for every layer whose triangles meet at it.
     count = len(mesh.vertices)
     corner = layer[:, None] * count + mesh.faces
     used = np.zeros(3 * count, bool)
     used[corner.ravel()] = True
     kept = np.flatnonzero(used)
-    vertex, of_layer = kept % count, kept // count
-    blended = of_layer == _BLENDED
+    vertex, vertex_layer = kept % count, kept // count
+    blended = vertex_layer == _BLENDED
     size = photo.shape[0]
-    # Two white rows below the photo: what has colours of its own looks there.
-    image = np.concatenate([paint.texture, np.full((2, size, 3), 255, np.uint8)])
-    pixels = np.where(blended[:, None], (0.5, size + 0.5), paint.pixels[vertex])
+    # Two white rows below the photo serve as the texture of vertices with blended colours.
+    image = np.concatenate([colors.texture, np.full((2, size, 3), 255, np.uint8)])
+    pixels = np.where(blended[:, None], (0.5, size + 0.5), colors.pixels[vertex])
     coordinates = (pixels + 0.5) / (size, size + 2) * (1, -1) + (0, 1)
-    factors = np.where(blended[:, None], paint.colors[vertex] / 255, paint.factors[vertex])
+    factors = np.where(blended[:, None], colors.values[vertex] / 255, colors.factors[vertex])
     return TexturedMesh(
         mesh.vertices[vertex],
         (np.cumsum(used) - 1)[corner].astype(np.int32),
@@ -123,93 +127,99 @@ def texture_mesh(
     )
 
 
-def _paint(mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: ColorMode) -> _Paint:
+def _compute_colors(
+    mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: ColorMode
+) -> _Colors:
     match mode:
         case "projected":
-            return _project(mesh, photo)
+            return _project_photo(mesh, photo)
         case "mirrored":
-            return _paint_hidden(mesh, photo, pose)
+            return _fill_hidden(mesh, photo, pose)
         case _:
             assert_never(mode)
 
 
-def _project(mesh: Mesh, photo: np.ndarray) -> _Paint:
-    """Every vertex takes the pixel that it projects to, whether the camera saw it or not."""
+def _project_photo(mesh: Mesh, photo: np.ndarray) -> _Colors:
+    """Gives every vertex the pixel that it projects to, visible or not."""
     size, count = photo.shape[0], len(mesh.vertices)
     pixels = pixel_from_crop(mesh.vertices, size, size)
-    source, factors = np.full(count, _OWN), np.ones((count, 3), np.float32)
-    return _Paint(photo, source, pixels, factors, sample_photo(photo, pixels))
+    source, factors = np.full(count, _DIRECT), np.ones((count, 3), np.float32)
+    return _Colors(photo, source, pixels, factors, sample_bilinear(photo, pixels))
 
 
-def _paint_hidden(mesh: Mesh, photo: np.ndarray, pose: FacePose | None) -> _Paint:
-    """Vertices that the camera did not see take colours from elsewhere."""
+def _fill_hidden(mesh: Mesh, photo: np.ndarray, pose: FacePose | None) -> _Colors:
+    """Gives visible vertices their own pixel, and hidden ones colours from elsewhere."""
     size, count = photo.shape[0], len(mesh.vertices)
     pixels = pixel_from_crop(mesh.vertices, size, size)
-    sight = compute_visibility(mesh, size)
-    if (sight.pixels & (sight.inside > _RIM)).sum() < _MIN_DONORS:
-        return _project(mesh, photo)
-    donors = sight.pixels & (sight.inside > _RIM)
+    visibility = compute_visibility(mesh, size)
+    donors = visibility.visible_pixels & (visibility.outline_distance > _RIM_WIDTH)
+    if donors.sum() < _MIN_DONOR_PIXELS:
+        return _project_photo(mesh, photo)
     filled = fill_nearest(photo, donors)
-    texture = _without_background(photo, filled, sight)
+    texture = _remove_background(photo, filled, visibility)
     factors = np.ones((count, 3), np.float32)
-    # A vertex beside a seen one keeps its own pixel: single steep vertices amid a seen
-    # region would else stand out as speckles of the other side's light.
-    own = _spread(mesh.faces, sight.seen)
-    back = ~own & (sight.depth(mesh.vertices) > _BEHIND)
-    ring = fill_nearest(photo, donors & (sight.inside <= _RIM + _RING))
-    source = np.where(own, _OWN, _BLENDED)
-    colors = sample_photo(filled, pixels)
-    colors[own] = sample_photo(texture, pixels[own])
-    colors[back] = sample_photo(ring, pixels[back])
-    paint = _Paint(texture, source, pixels, factors, colors)
-    return paint if pose is None else _mirror(paint, mesh, pose, sight, own)
+    # Neighbours of visible vertices keep their own pixel as well: single steep vertices in a
+    # visible region would otherwise stand out as speckles of the other side's light.
+    direct = _add_neighbours(mesh.faces, visibility.visible)
+    back = ~direct & (visibility.depth_behind_front(mesh.vertices) > _BACK_DEPTH)
+    ring = fill_nearest(photo, donors & (visibility.outline_distance <= _RIM_WIDTH + _RING_WIDTH))
+    source = np.where(direct, _DIRECT, _BLENDED)
+    values = sample_bilinear(filled, pixels)
+    values[direct] = sample_bilinear(texture, pixels[direct])
+    values[back] = sample_bilinear(ring, pixels[back])
+    colors = _Colors(texture, source, pixels, factors, values)
+    return colors if pose is None else _mirror_hidden(colors, mesh, pose, visibility, direct)
 
 
-def _mirror(
-    paint: _Paint, mesh: Mesh, pose: FacePose, sight: Visibility, own: np.ndarray
-) -> _Paint:
-    """What has no pixel of its own takes its mirror image's, where that was seen."""
-    size = paint.texture.shape[0]
-    images, found = _mirror_images(mesh, pose, sight)
-    there = pixel_from_crop(images, size, size)
-    hidden = found & ~own
-    # Beside what was hidden the light of both sides is known, and there it must go on.
-    beside = _spread(mesh.faces, _spread(mesh.faces, hidden)) & own & found
-    factors, colors = paint.factors.copy(), paint.colors.copy()
-    factors[hidden] = light_factors(
-        paint.texture, paint.pixels[beside], there[beside], paint.pixels[hidden]
+def _mirror_hidden(
+    colors: _Colors, mesh: Mesh, pose: FacePose, visibility: Visibility, direct: np.ndarray
+) -> _Colors:
+    """Gives vertices without a pixel of their own that of their mirror image, if it is visible."""
+    size = colors.texture.shape[0]
+    images, image_visible = _mirror_images(mesh, pose, visibility)
+    image_pixels = pixel_from_crop(images, size, size)
+    hidden = image_visible & ~direct
+    # Next to hidden vertices the light of both sides is known, and there it must be continuous.
+    adjacent = _add_neighbours(mesh.faces, _add_neighbours(mesh.faces, hidden))
+    adjacent = adjacent & direct & image_visible
+    factors, values = colors.factors.copy(), colors.values.copy()
+    factors[hidden] = estimate_light_ratios(
+        colors.texture, colors.pixels[adjacent], image_pixels[adjacent], colors.pixels[hidden]
     )
-    colors[hidden] = factors[hidden] * sample_photo(paint.texture, there[hidden])
-    return _Paint(
-        paint.texture,
-        np.where(hidden, _MIRRORED, paint.source),
-        np.where(hidden[:, None], there, paint.pixels),
+    values[hidden] = factors[hidden] * sample_bilinear(colors.texture, image_pixels[hidden])
+    return _Colors(
+        colors.texture,
+        np.where(hidden, _MIRRORED, colors.source),
+        np.where(hidden[:, None], image_pixels, colors.pixels),
         factors,
-        colors,
+        values,
     )
 
 
-def _spread(faces: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """The chosen vertices (N,) bool and those that share a triangle with one."""
-    spread = np.zeros(len(chosen), bool)
-    spread[faces[chosen[faces].any(axis=1)].ravel()] = True
-    return spread
+def _add_neighbours(faces: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Returns the chosen vertices (N,) bool and those that share a triangle with one."""
+    grown = np.zeros(len(chosen), bool)
+    grown[faces[chosen[faces].any(axis=1)].ravel()] = True
+    return grown
 
 
-def _without_background(photo: np.ndarray, filled: np.ndarray, sight: Visibility) -> np.ndarray:
-    """The photo, its pixels of the rim that are no face replaced by the face beside them."""
-    foreign = (cv2.absdiff(photo, filled) > _FOREIGN).any(axis=-1)
-    own = (sight.inside > _RIM) | ((sight.inside > _OUTERMOST) & ~foreign)
-    return np.where(own[..., None], photo, filled)
+def _remove_background(photo: np.ndarray, filled: np.ndarray, visibility: Visibility) -> np.ndarray:
+    """Returns the photo with background pixels of the rim replaced by the face next to them."""
+    differs = (cv2.absdiff(photo, filled) > _MAX_RIM_DIFFERENCE).any(axis=-1)
+    distance = visibility.outline_distance
+    kept = (distance > _RIM_WIDTH) | ((distance > _OUTER_RIM_WIDTH) & ~differs)
+    return np.where(kept[..., None], photo, filled)
 
 
-def _mirror_images(mesh: Mesh, pose: FacePose, sight: Visibility) -> tuple[np.ndarray, np.ndarray]:
-    """Every vertex's mirror image (N, 3), and whether (N,) the camera saw the surface there."""
+def _mirror_images(
+    mesh: Mesh, pose: FacePose, visibility: Visibility
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns every vertex's mirror image (N, 3), and whether (N,) the surface there is visible."""
     normal = pose.symmetry_normal
     images = mesh.vertices - 2 * np.outer((mesh.vertices - pose.centroid) @ normal, normal)
-    facing = sight.normals - 2 * np.outer(sight.normals @ normal, normal)
-    found = sight.is_visible(images, facing, _MIRROR_REACH)
-    size = len(sight.inside)
-    column, row = np.rint(pixel_from_crop(images[found], size, size)).astype(int).T
-    found[found] = sight.inside[row, column] > _RIM
-    return images, found
+    mirrored_normals = visibility.normals - 2 * np.outer(visibility.normals @ normal, normal)
+    visible = visibility.is_visible(images, mirrored_normals, _MIRROR_TOLERANCE)
+    size = len(visibility.outline_distance)
+    column, row = np.rint(pixel_from_crop(images[visible], size, size)).astype(int).T
+    visible[visible] = visibility.outline_distance[row, column] > _RIM_WIDTH
+    return images, visible

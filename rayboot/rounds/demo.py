@@ -1,10 +1,11 @@
-"""The demo: one whole round on made faces, at a size for two CPU cores."""
+"""The demo: one whole round on synthetic faces, sized for two CPU cores."""
 
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import Field
 
 from rayboot.config import FrozenConfig, parse_config
 from rayboot.evaluate.datasets.synthetic import SyntheticDataset
@@ -19,34 +20,34 @@ from rayboot.rounds.round_config import RoundConfig
 from rayboot.synthesis import SynthesisConfig
 from rayboot.train.training_config import FinetuneSettings
 
-__all__ = ["SET", "DemoConfig", "demo_config", "make_faces", "run_demo"]
+__all__ = ["DATASET_NAME", "DemoConfig", "demo_config", "run_demo", "synthesize_demo_faces"]
 
-SET = "made faces"
-"""Name of the faces to measure on."""
+DATASET_NAME = "synthetic faces"
+"""Name of the evaluation data set in results and reports."""
 
 
 class DemoConfig(FrozenConfig):
-    """Faces to make, and the round that learns from them."""
+    """The synthetic faces of the demo, and the settings of its round."""
 
     photos: SynthesisConfig
-    """To learn from: near-frontal; of their truth the round sees nothing."""
+    """Near-frontal photos to bootstrap from; the round never reads their ground truth."""
     test_photos: SynthesisConfig
-    """To measure on, at every yaw; other identities."""
+    """Photos at every yaw to evaluate on; their identities differ from those of ``photos``."""
     generate: GenerateConfig = GenerateConfig()
     finetune: FinetuneSettings = FinetuneSettings()
     gate: GateConfig = GateConfig()
     drift: DriftConfig = DriftConfig()
-    evaluation: dict[str, Any] = {}
-    """Fields of :class:`MeasureConfig`, its sets apart."""
+    evaluation: dict[str, Any] = Field({})
+    """Fields of :class:`MeasureConfig` except ``datasets``, which follows from the demo."""
 
     def round_config(self, out: Path) -> RoundConfig:
-        """The round in the folder ``out``."""
+        """Returns the config of the round whose files are below the folder ``out``."""
         test_photos = SyntheticDataset(data=str(out / "test-photos"))
         return RoundConfig(
             photos=str(out / "photos"),
-            evaluation=MeasureConfig(datasets={SET: test_photos}, **self.evaluation),
+            evaluation=MeasureConfig(datasets={DATASET_NAME: test_photos}, **self.evaluation),
             output=str(out / "round"),
-            # Whatever server the environment names: a demo is on this machine alone.
+            # Set explicitly so that MLFLOW_TRACKING_URI is ignored: a demo stays on this machine.
             tracking_uri=f"sqlite:///{(out / 'round').resolve() / 'mlflow.db'}",
             generate=self.generate,
             finetune=self.finetune,
@@ -57,7 +58,7 @@ class DemoConfig(FrozenConfig):
 
 
 def demo_config(seed: int = 0) -> DemoConfig:
-    """The demo's embedded config; ``seed`` moves every seed in it."""
+    """Returns the demo's embedded config, with ``seed`` added to every seed in it."""
     text = resources.files("rayboot.rounds").joinpath("demo.yaml").read_text("utf-8")
     config = parse_config(DemoConfig, yaml.safe_load(text), source="the demo's embedded config")
     optimizer = config.finetune.optimizer
@@ -69,25 +70,25 @@ def demo_config(seed: int = 0) -> DemoConfig:
 
 
 def run_demo(out: Path, config: DemoConfig | None = None) -> RoundResult:
-    """Makes the faces and runs the round; goes on where a former call stopped.
+    """Synthesises the faces and runs the round; resumes where an earlier call stopped.
 
     Args:
-        out: folder of everything.
-        config: by default the embedded one.
+        out: folder that everything is written to.
+        config: config of the demo; by default the embedded one.
 
     Raises:
-        RequestError: ``out`` cannot be written, or holds another round.
+        RequestError: ``out`` cannot be written, or contains another round.
     """
     config = config or demo_config()
-    make_faces(out, config)
+    synthesize_demo_faces(out, config)
     return run_round(config.round_config(out))
 
 
-def make_faces(out: Path, config: DemoConfig) -> None:
-    """Synthesises the photos and the test photos below ``out``, unless they are there."""
+def synthesize_demo_faces(out: Path, config: DemoConfig) -> None:
+    """Synthesises the photos and the test photos below ``out``, unless they exist."""
     require_writable(str(out))
     for name, faces in (("photos", config.photos), ("test-photos", config.test_photos)):
         uri = str(out / name)
-        # The triangles are written last.
+        # The topology is written last, so its presence marks a complete set.
         if not exists(join_uri(uri, "truth/topology.npz")):
             synthesize(faces, uri)

@@ -1,4 +1,4 @@
-"""Whether the shapes of a round have drifted away from the first teacher's."""
+"""Detection of shape drift: how a candidate's shapes differ from the first teacher's."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,58 +16,65 @@ __all__ = ["DriftConfig", "detect_drift", "measure_drift", "read_crops"]
 
 
 class DriftConfig(FrozenConfig):
-    """How far the shapes may go from the first teacher's, all on the same photos."""
+    """Limits on how far shapes may differ from the first teacher's on the same photos."""
 
     num_photos: int = Field(64, ge=4)
-    """Of the pairs data set, those that the shapes are described by."""
+    """Number of photos of the pairs data set on which the shape statistics are computed."""
     min_spread: float = Field(0.85, ge=0, le=1)
-    """Share of the first teacher's spread that must be left: below it faces become alike. In six
-    sound rounds at least 0.95 was."""
+    """Fraction of the first teacher's spread that must remain: below it faces become alike. In six
+    sound rounds at least 0.95 remained."""
     max_mirror_loss: float = Field(0.05, ge=0, le=1)
-    """Most that the overlap of a shape with its mirror image's may fall by. In sound rounds it
-    fell by 0.003 at most, and mostly grew; by 0.04 in one of 24 photos and one epoch."""
+    """Largest allowed decrease of the overlap between a shape and its mirror image's shape. In
+    sound rounds it decreased by 0.003 at most, and mostly grew; by 0.04 in one of 24 photos and
+    one epoch."""
     max_volume_change: float = Field(0.25, ge=0)
-    """Share of the first teacher's volume that shapes may grow or shrink by. In sound rounds it was
-    0.02 at most on made faces, and 0.13 on real ones."""
+    """Fraction of the first teacher's volume by which shapes may grow or shrink. In sound rounds it
+    was 0.02 at most on synthetic faces, and 0.13 on real ones."""
 
 
 def measure_drift(
     weights: Mapping[str, Path], pairs: str, config: DriftConfig
 ) -> dict[str, ShapeStatistics]:
-    """Statistics of networks on the unrotated photos of a pairs data set, by name.
+    """Returns shape statistics of networks, by name, on the source crops of a pairs data set.
 
     Args:
-        weights: files by name; they all take crops of the pairs' size.
+        weights: weights files by name; all networks take crops of the pairs' size.
         pairs: URI of the data set.
-        config: how many photos.
+        config: number of photos to use.
     """
     crops = read_crops(pairs, config.num_photos)
     return {name: measure_shapes(load_network(path), crops) for name, path in weights.items()}
 
 
 def read_crops(pairs: str, count: int) -> np.ndarray:
-    """The first ``count`` faces' crops (N, S, S, 3) uint8, in the order of their names."""
+    """Returns the first ``count`` training faces' crops (N, S, S, 3) uint8, ordered by name."""
     index = index_faces(pairs, "train").slice(0, count)
     rows = read_faces(pairs, index, "occupancy")
     return np.stack([decode_photo(row["image"]) for row in rows])
 
 
-def detect_drift(first: ShapeStatistics, now: ShapeStatistics, config: DriftConfig) -> str:
-    """What has left the first teacher's range, a sentence; empty where nothing has."""
+def detect_drift(first: ShapeStatistics, candidate: ShapeStatistics, config: DriftConfig) -> str:
+    """Describes which statistics exceed their limits; returns "" where none does.
+
+    Args:
+        first: statistics of the first teacher.
+        candidate: statistics of the candidate on the same photos.
+        config: the limits.
+    """
     faults = []
-    if now.spread < config.min_spread * first.spread:
+    if candidate.spread < config.min_spread * first.spread:
         faults.append(
-            f"faces become alike: spread {now.spread:.4f}, the first teacher's is "
-            f"{first.spread:.4f} and at least {config.min_spread:.0%} of it must be left"
+            f"faces become alike: spread {candidate.spread:.4f}, the first teacher's is "
+            f"{first.spread:.4f} and at least {config.min_spread:.0%} of it must remain"
         )
-    if now.mirror < first.mirror - config.max_mirror_loss:
+    if candidate.mirror < first.mirror - config.max_mirror_loss:
         faults.append(
-            f"mirror images get other shapes: overlap {now.mirror:.3f}, the first teacher's is "
-            f"{first.mirror:.3f} and may fall by {config.max_mirror_loss:g}"
+            f"mirror images get other shapes: overlap {candidate.mirror:.3f}, the first teacher's "
+            f"is {first.mirror:.3f} and may decrease by {config.max_mirror_loss:g}"
         )
-    if abs(now.volume - first.volume) > config.max_volume_change * first.volume:
+    if abs(candidate.volume - first.volume) > config.max_volume_change * first.volume:
         faults.append(
-            f"shapes change their size: {now.volume:.4f} of the volume, the first teacher's fill "
-            f"{first.volume:.4f} and may change by {config.max_volume_change:.0%}"
+            f"shapes change their size: they fill {candidate.volume:.4f} of the volume, the first "
+            f"teacher's fill {first.volume:.4f} and may change by {config.max_volume_change:.0%}"
         )
     return "; ".join(faults)

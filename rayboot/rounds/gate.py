@@ -1,4 +1,4 @@
-"""Whether a candidate may become the champion."""
+"""The gate: whether a candidate may become the champion."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,25 +9,26 @@ from pydantic import Field
 from rayboot.config import FrozenConfig
 from rayboot.evaluate.metrics.statistics import Interval, paired_change
 from rayboot.evaluate.results import FaceError, select_band
-from rayboot.registry.thresholds import exceeded
+from rayboot.registry.thresholds import find_exceeded
 
-__all__ = ["GateConfig", "GateDecision", "judge"]
+__all__ = ["GateConfig", "GateDecision", "decide_promotion"]
 
 
 class GateConfig(FrozenConfig):
-    """What profiles must gain, and the front may lose, in ICP NME."""
+    """How much ICP NME must improve on profiles, and may worsen on near-frontal faces."""
 
     profile_from_deg: float = Field(60.0, gt=0, le=90)
     front_to_deg: float = Field(15.0, gt=0, le=90)
     min_profile_gain: float = Field(0.0, gt=-1, lt=1)
-    """Share of the champion's profile error that must be gained at least."""
+    """Smallest improvement on profiles, as a fraction of the champion's profile error."""
     max_front_loss: float = Field(0.1, ge=0)
-    """Share of the champion's near-frontal error that may be lost at most, the upper end of its
-    95 % interval counted: fewer faces at the front make it harder to pass, not easier."""
+    """Largest degradation on near-frontal faces, as a fraction of the champion's error there. The
+    upper end of its 95 % interval counts: fewer faces at the front make the gate harder to pass,
+    not easier."""
 
 
 class GateDecision(NamedTuple):
-    """The gate's answer; changes are shares of the champion's error, negative is better."""
+    """The gate's decision; changes are fractions of the champion's error, negative is better."""
 
     passed: bool
     profile: Interval
@@ -35,47 +36,52 @@ class GateDecision(NamedTuple):
     reason: str
 
 
-def judge(
+def decide_promotion(
     champion: Sequence[FaceError], candidate: Sequence[FaceError], config: GateConfig
 ) -> GateDecision:
-    """Compares two models on the same faces.
+    """Compares two models on the same faces and decides whether the candidate passes.
 
-    Both bands count with their whole 95 % interval: profiles must gain at its worse end,
-    and at its worse end the front may not lose more than the config says.
+    Both bands count with the worse end of their 95 % interval: profiles must improve there,
+    and the front may not worsen there by more than the config allows.
 
     Args:
         champion: errors of the model to beat.
-        candidate: errors of the new one, in the same order of faces.
-        config: of the gate.
+        candidate: errors of the new model, in the same order of faces.
+        config: bands and limits.
     """
     profile = _relative_change(champion, candidate, config.profile_from_deg, 90.0)
     front = _relative_change(champion, candidate, 0.0, config.front_to_deg)
     if not profile.num_faces or not front.num_faces:
         return GateDecision(False, profile, front, "no face in the profile band or at the front")
-    figures = {"profiles": profile.high, "front": front.high}
+    changes = {"profiles": profile.high, "front": front.high}
     limits = {"profiles": -config.min_profile_gain, "front": config.max_front_loss}
-    faults = exceeded(figures, limits)
-    # At the limit itself nothing is gained yet.
+    faults = find_exceeded(changes, limits)
+    # A change equal to the limit is no gain yet.
     if "profiles" not in faults and profile.high == limits["profiles"]:
         faults.insert(0, "profiles")
     reasons = {
-        "profiles": f"profiles changed by {_said(profile)}, no clear gain of more than "
+        "profiles": f"profiles changed by {_format_change(profile)}, no clear gain of more than "
         f"{config.min_profile_gain:.0%}",
-        "front": f"the front changed by {_said(front)}, which may be a loss of more than "
+        "front": f"the front changed by {_format_change(front)}, which may be a loss of more than "
         f"{config.max_front_loss:.0%}",
     }
     if faults:
         return GateDecision(False, profile, front, "; ".join(reasons[name] for name in faults))
-    return GateDecision(True, profile, front, f"profiles {_said(profile)}, front {_said(front)}")
+    reason = f"profiles {_format_change(profile)}, front {_format_change(front)}"
+    return GateDecision(True, profile, front, reason)
 
 
-def _said(change: Interval) -> str:
+def _format_change(change: Interval) -> str:
     return f"{change.mean:+.1%} [{change.low:+.1%}, {change.high:+.1%}]"
 
 
 def _relative_change(
     champion: Sequence[FaceError], candidate: Sequence[FaceError], low: float, high: float
 ) -> Interval:
+    """Returns the paired change of ICP NME in a band of |yaw|, relative to the champion's mean.
+
+    Faces without a finite error for both models do not count.
+    """
     before = np.array([face.nme_icp for face in select_band(champion, low, high)])
     after = np.array([face.nme_icp for face in select_band(candidate, low, high)])
     both = np.isfinite(before) & np.isfinite(after)

@@ -1,8 +1,8 @@
-"""How far networks stay true to themselves as a face turns: the paper's section 4.2.
+"""Self-consistency of networks under rotation of the face: section 4.2 of the paper.
 
-A network reconstructs near-frontal photos; its shapes are turned by known angles and
-rendered; from the renders it should give the turned shapes again. No true shape is asked for,
-so anybody's photos will do. The renders are a pairs data set, made as a round would make it.
+A network reconstructs near-frontal photos; its shapes are rotated by known angles and
+rendered; from the renders it should reconstruct the rotated shapes. No ground truth is
+needed, so any photos can be used. The renders are a pairs data set, generated as in a round.
 """
 
 import json
@@ -30,7 +30,8 @@ from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.generate_request import GeneratePlan, prepare_generate
 from rayboot.registry.model_names import BUILTIN_COMPACT
-from rayboot.rounds.view_angles import spread_steps
+from rayboot.registry.resolve import resolve_model
+from rayboot.rounds.view_angles import distribute_steps
 
 __all__ = [
     "Curve",
@@ -41,43 +42,43 @@ __all__ = [
     "run_robustness",
 ]
 
-SET = "self-consistency"
-PLOT, PROPOSAL = "robustness.png", "proposed-views.yaml"
+DATASET_NAME = "self-consistency"
+PLOT_FILE, PROPOSAL_FILE = "robustness.png", "proposed-views.yaml"
 
 Curve = dict[float, Interval]
-"""By turn in yaw, degrees and signed: NME in % of the outer eye distance, over faces."""
+"""NME in % of the outer eye distance over faces, by signed rotation in yaw, degrees."""
 
 
 class RobustnessConfig(FrozenConfig):
-    """Networks, photos and turns."""
+    """Networks, photos and rotations of the robustness experiment."""
 
     input: str | tuple[str, ...] | None = None
     """URI of the photos, or several; ``--input`` overrides it."""
     output: str = "runs/robustness"
-    """Local folder of the renders, the rows, the curve and the proposal."""
+    """Local folder of the renders, the result rows, the curves and the proposal."""
     models: dict[str, str] = Field({"compact": BUILTIN_COMPACT}, min_length=1)
-    """Name in plots to model."""
+    """Models by their name in plots."""
     turns_deg: tuple[float, ...] = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0)
-    """In yaw, to both sides, rising."""
+    """Rotations in yaw, applied to both sides, in increasing order."""
     generate: GenerateConfig = GenerateConfig()
-    """How renders are made; its input, output, model and turns follow from this experiment."""
+    """How renders are made; input, output, model and rotations follow from this experiment."""
     protocol: Protocol = Protocol()
     num_actors: int = Field(2, ge=1)
     num_steps: int = Field(3, ge=1, le=8)
-    """Turns to each side that are proposed."""
+    """Number of rotations to each side in the proposal."""
     tracking_uri: str | None = None
-    """Of the registry that ``models:/`` names are looked up in."""
+    """URI of the registry in which ``models:/`` names are resolved."""
 
     @model_validator(mode="after")
-    def _turns_rise(self) -> "RobustnessConfig":
+    def _require_increasing_turns(self) -> "RobustnessConfig":
         if not self.turns_deg or sorted(set(self.turns_deg)) != list(self.turns_deg):
-            raise ValueError(f"turns_deg must rise, got {self.turns_deg}")
+            raise ValueError(f"turns_deg must be increasing and not empty, got {self.turns_deg}")
         return self
 
-    def request(self, name: str) -> GenerateConfig:
-        """What is asked of ``generate`` for one model."""
+    def generate_config(self, name: str) -> GenerateConfig:
+        """Returns the config that generates the renders of the model called ``name``."""
         views = self.generate.views.replace(preset=None, yaw_steps_deg=self.turns_deg)
-        # The turns are known, and faces near to frontal: as far as the last one must be possible.
+        # Source faces are near-frontal and the rotations are given, so no limit applies to them.
         views = views.replace(both_sides_within_deg=90.0, max_gaze_deg=89.0)
         return self.generate.replace(
             input=self.input,
@@ -89,7 +90,7 @@ class RobustnessConfig(FrozenConfig):
 
 
 class RobustnessPlan(NamedTuple):
-    """A checked request; the renders of each model, by name."""
+    """A checked request, with the plan of each model's renders by its name."""
 
     config: RobustnessConfig
     output: Path
@@ -97,13 +98,13 @@ class RobustnessPlan(NamedTuple):
 
 
 class RobustnessResult(NamedTuple):
-    """What was found.
+    """Results of the robustness experiment.
 
     Attributes:
-        results: a row a view and model, of the views that all models have.
-        curves: by model.
-        steps_deg: turns that are proposed, by where the first model errs.
-        proposal: the config with them, which ``generate`` takes.
+        results: one row per view and model, of the views that all models have.
+        curves: curve by model.
+        steps_deg: proposed yaw steps, chosen from the errors of the first model.
+        proposal: file of a config for ``generate`` with the proposed yaw steps.
     """
 
     results: Results
@@ -116,44 +117,58 @@ def prepare_robustness(config: RobustnessConfig) -> RobustnessPlan:
     """Checks a request; needs no Ray.
 
     Raises:
-        RequestError: photos or a model are missing, or the output cannot be written or holds
+        RequestError: photos or a model are missing, or the output cannot be written or contains
             another experiment.
     """
     if config.input is None:
-        raise RequestError("robustness needs photos: `input` in the config, or --input")
+        raise RequestError("robustness needs photos: give `input` in the config, or --input")
     require_writable(config.output)
-    renders = {name: prepare_generate(config.request(name)) for name in config.models}
+    models = {
+        name: resolve_model(model, config.tracking_uri).uri for name, model in config.models.items()
+    }
+    # Renders and errors are of the same version, even if an alias moves in between.
+    config = config.replace(models=models)
+    renders = {name: prepare_generate(config.generate_config(name)) for name in config.models}
     return RobustnessPlan(config, Path(config.output), renders)
 
 
 def run_robustness(plan: RobustnessPlan) -> RobustnessResult:
-    """Renders and measures, or what is left of it; Ray must be initialised.
+    """Renders and measures, or finishes what remains of it; Ray must be initialised.
 
     Writes ``results.parquet``, ``curves.json``, ``robustness.png`` and ``proposed-views.yaml``.
+
+    Args:
+        plan: the checked request, from :func:`prepare_robustness`.
+
+    Raises:
+        RequestError: no view has an error for every model.
     """
     config = plan.config
     tables = {}
     for name, render in plan.renders.items():
         generate(render)
         tables[name] = _measure(config, name, plan.output / f"errors-{name}")
-    results = Results(pa.concat_tables(_shared(tables)), [SET], list(tables))
+    rows = pa.concat_tables(_select_common_views(tables))
+    results = Results(rows, [DATASET_NAME], list(tables))
     results.save(plan.output / "results.parquet")
     curves = {name: _curve(results, name) for name in tables}
-    kept = {
-        name: [{"turn_deg": turn, **found._asdict()} for turn, found in curve.items()]
+    points = {
+        name: [{"turn_deg": turn, **interval._asdict()} for turn, interval in curve.items()]
         for name, curve in curves.items()
     }
-    write_bytes(str(plan.output / "curves.json"), (json.dumps(kept, indent=1) + "\n").encode())
+    write_bytes(str(plan.output / "curves.json"), (json.dumps(points, indent=1) + "\n").encode())
     plot = plot_nme_against_yaw(results.errors(), signed=True)
-    write_bytes(str(plan.output / PLOT), plot)
-    steps_deg = _propose(next(iter(curves.values())), config.num_steps)
-    proposal = _write_proposal(plan.output / PROPOSAL, config, steps_deg)
+    write_bytes(str(plan.output / PLOT_FILE), plot)
+    steps_deg = _propose_steps(next(iter(curves.values())), config.num_steps)
+    proposal = _write_proposal(plan.output / PROPOSAL_FILE, config, steps_deg)
     return RobustnessResult(results, curves, steps_deg, proposal)
 
 
 def _measure(config: RobustnessConfig, name: str, folder: Path) -> pa.Table:
     request = EvaluateConfig(
-        datasets={SET: RenderedPairsDataset(data=config.request(name).output or "")},
+        datasets={
+            DATASET_NAME: RenderedPairsDataset(data=config.generate_config(name).output or "")
+        },
         models={name: config.models[name]},
         output=str(folder),
         protocol=config.protocol,
@@ -163,14 +178,17 @@ def _measure(config: RobustnessConfig, name: str, folder: Path) -> pa.Table:
     return measure(prepare_evaluation(request)).results.rows
 
 
-def _shared(tables: Mapping[str, pa.Table]) -> list[pa.Table]:
-    """The rows of views that every model has a number for: others would compare other faces."""
+def _select_common_views(tables: Mapping[str, pa.Table]) -> list[pa.Table]:
+    """Keeps the views that every model has an error for, so that all are compared on the same."""
     ids = None
     for table in tables.values():
-        known = table.filter(pc.equal(table["reason"], ""))["face_id"].combine_chunks()
-        ids = known if ids is None else ids.filter(pc.is_in(ids, value_set=known))
+        measured = table.filter(pc.equal(table["reason"], ""))["face_id"].combine_chunks()
+        ids = measured if ids is None else ids.filter(pc.is_in(ids, value_set=measured))
     if ids is None or len(ids) == 0:
-        raise RequestError("no view has a number for every model; see the rejects of the renders")
+        raise RequestError(
+            "no view has an error for every model; see the rejects of the renders in views-MODEL "
+            "and the column `reason` of the rows in errors-MODEL"
+        )
     return [table.filter(pc.is_in(table["face_id"], value_set=ids)) for table in tables.values()]
 
 
@@ -183,26 +201,26 @@ def _curve(results: Results, name: str) -> Curve:
     }
 
 
-def _propose(curve: Curve, num_steps: int) -> tuple[float, ...]:
-    """Turns where the error over both sides is large, close together where it is largest."""
-    sizes = sorted({abs(turn) for turn in curve})
+def _propose_steps(curve: Curve, num_steps: int) -> tuple[float, ...]:
+    """Chooses rotations densely where the error, averaged over both sides, is largest."""
+    magnitudes = sorted({abs(turn) for turn in curve})
     errors = {
-        size: sum(found.mean for turn, found in curve.items() if abs(turn) == size)
-        / sum(abs(turn) == size for turn in curve)
-        for size in sizes
+        magnitude: sum(interval.mean for turn, interval in curve.items() if abs(turn) == magnitude)
+        / sum(abs(turn) == magnitude for turn in curve)
+        for magnitude in magnitudes
     }
-    return spread_steps({size: -error for size, error in errors.items()}, num_steps)
+    return distribute_steps({step: -error for step, error in errors.items()}, num_steps)
 
 
 def _write_proposal(path: Path, config: RobustnessConfig, steps_deg: tuple[float, ...]) -> Path:
-    """The same request of ``generate`` as here, with the proposed turns; without where it goes."""
+    """Writes a config for ``generate`` with the proposed yaw steps and without an output."""
     views = config.generate.views.replace(preset=None, yaw_steps_deg=steps_deg)
     first = next(iter(config.models.values()))
     request = config.generate.replace(input=config.input, model=first, views=views)
     values = request.model_dump(mode="json", exclude_defaults=True)
     text = (
-        "# Turns where the network disagrees with itself most; rayboot generate --config FILE "
-        f"--output URI\n{yaml.safe_dump(values, sort_keys=False)}"
+        "# Yaw steps where the network disagrees most with itself; use it with\n"
+        f"# rayboot generate --config FILE --output URI\n{yaml.safe_dump(values, sort_keys=False)}"
     )
     write_bytes(str(path), text.encode())
     return path

@@ -1,7 +1,7 @@
-"""One bootstrap round: generate, fine-tune, evaluate, watch for drift, gate, register, report.
+"""One bootstrap round: generate, fine-tune, evaluate, check drift, gate, register, report.
 
-The same call again goes on where the last one stopped: every step keeps its
-result under the output folder, and ``round.json`` notes what is done.
+The same call again resumes where the last one stopped: every step stores its result in the
+output folder, and ``round.json`` records which steps are done.
 """
 
 import logging
@@ -14,20 +14,18 @@ from typing import NamedTuple
 from rayboot import __version__
 from rayboot.cluster.session import connect
 from rayboot.errors import ConflictError, RequestError
-from rayboot.evaluate.measure import Measurements
-from rayboot.evaluate.report.html_page import BandRow, tabulate_bands
+from rayboot.evaluate.metrics.bands import BandRow, tabulate_bands
 from rayboot.evaluate.results import FaceError
-from rayboot.evaluate.run import record_evaluation
+from rayboot.evaluate.run import Evaluation, record_evaluation
 from rayboot.io.storage import require_writable
 from rayboot.logs import logged_run
-from rayboot.models import read_config
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_summary import GenerateSummary
 from rayboot.registry.promotion import champion_version, promote
-from rayboot.registry.registration import pin_model_version, resolve_weights
+from rayboot.registry.resolve import ResolvedModel, resolve_model
 from rayboot.registry.runs import Run, open_run, resume_run
 from rayboot.rounds.drift import detect_drift
-from rayboot.rounds.gate import GateDecision, judge
+from rayboot.rounds.gate import GateDecision, decide_promotion
 from rayboot.rounds.provenance import version_tags
 from rayboot.rounds.round_config import RoundConfig
 from rayboot.rounds.round_page import write_page
@@ -36,17 +34,17 @@ from rayboot.rounds.steps import (
     AFTER,
     BEFORE,
     CHAMPION,
-    FIRST,
-    Shapes,
-    drift_step,
-    evaluate_step,
-    finetune_step,
-    pairs_request,
+    FIRST_TEACHER,
+    StatisticsByModel,
+    evaluate_models,
+    finetune_candidate,
+    measure_shape_statistics,
+    pairs_config,
     plan_evaluation,
     plan_pairs,
-    register_step,
+    register_candidate,
 )
-from rayboot.rounds.view_angles import choose_steps
+from rayboot.rounds.view_angles import choose_yaw_steps
 
 __all__ = ["RoundResult", "run_round"]
 
@@ -54,18 +52,19 @@ _LOG = logging.getLogger(__name__)
 
 
 class RoundResult(NamedTuple):
-    """What a round came to.
+    """Results of a round.
 
     Attributes:
-        report: the page.
-        tracking_uri: of the MLflow store that has the run and the model.
-        errors: on the first set of faces by model, first the one to improve, last the candidate.
-        rows: ICP NME in % by band of |yaw|, a cell a model.
-        summary: of the pairs data set.
-        version: of the registered candidate.
-        promoted: whether it is the champion.
-        reason: why, or why not.
-        seconds: of each step.
+        report: path of the report page.
+        tracking_uri: URI of the MLflow store with the run and the registered model.
+        errors: errors on the first data set by model: first the network to improve, last the
+            candidate.
+        rows: ICP NME in % by band of |yaw|, one cell per model.
+        summary: counts of the pairs data set.
+        version: version of the registered candidate.
+        promoted: whether the candidate is the champion.
+        reason: reason why it was promoted or was not.
+        seconds: duration by step.
     """
 
     report: Path
@@ -80,11 +79,11 @@ class RoundResult(NamedTuple):
 
 
 def run_round(config: RoundConfig) -> RoundResult:
-    """Runs a round, or what is left of it.
+    """Runs a round, or finishes what remains of it.
 
     Raises:
-        RequestError: photos, evaluation faces or model are missing, or the output
-            cannot be written or holds another round; before Ray starts.
+        RequestError: photos, evaluation faces or model are missing, or the output cannot be
+            written or contains another round; raised before Ray starts.
     """
     config = config.with_absolute_paths()
     output, tracking_uri = Path(config.output), config.tracking_uri
@@ -94,70 +93,87 @@ def run_round(config: RoundConfig) -> RoundResult:
     for faces in config.evaluation.datasets.values():
         faces.list_faces()
     state = load_state(output, _digest(config))
-    model = state.model if state else pin_model_version(config.model, tracking_uri)
+    model = resolve_model(state.model if state else config.model, tracking_uri)
     _require_comparable(config, model)
-    steps_deg = state.yaw_steps_deg if state else _choose_angles(config, model)
+    steps_deg = state.yaw_steps_deg if state else _choose_yaw_steps(config, model)
     plan = plan_pairs(config, model, steps_deg)
-    run, state = _begin(config, model, steps_deg, state)
-    steps = _Steps(output, state)
+    run, state = _open_or_resume_run(config, model, steps_deg, state)
+    steps = _StepRecorder(output, state)
     with run.closing(), logged_run(run.run_id), connect(num_cpus=config.num_cpus):
         with steps.timed("generate"):
             summary = generate(plan)
         with steps.timed("finetune"):
-            candidate = finetune_step(config, model, run)
+            candidate = finetune_candidate(config, model, run)
         with steps.timed("evaluate"):
             evaluation = plan_evaluation(config, model, _champion_uri(config, state), candidate)
-            measured = evaluate_step(evaluation)
+            measured = evaluate_models(evaluation)
         with steps.timed("drift"):
-            shapes = drift_step(config, model, candidate)
-        verdict = _judge(config, measured, shapes)
+            statistics = measure_shape_statistics(config, model, candidate)
+        decision = _decide(config, measured, statistics)
         with steps.timed("register"):
-            _register(config, run, steps, candidate, measured, verdict)
+            _register(config, run, steps, candidate, measured, decision)
         with steps.timed("report"):
-            report, files = write_page(config, steps.state, evaluation, measured, summary, shapes)
-        _record(run, summary, shapes)
+            report, files = write_page(
+                config, steps.state, evaluation, measured, summary, statistics
+            )
+        _log_metrics(run, summary, statistics)
         record_evaluation(run, measured, evaluation, files)
     errors = measured.results.errors()
     rows = tabulate_bands(errors, config.evaluation.bands)
-    done = steps.state
-    assert done.version is not None and done.reason is not None
+    final = steps.state
+    assert final.version is not None and final.reason is not None
     return RoundResult(
-        report, tracking_uri, errors, rows, summary, done.version, bool(done.promoted),
-        done.reason, done.seconds,
-    )  # fmt: skip
+        report=report,
+        tracking_uri=tracking_uri,
+        errors=errors,
+        rows=rows,
+        summary=summary,
+        version=final.version,
+        promoted=bool(final.promoted),
+        reason=final.reason,
+        seconds=final.seconds,
+    )
 
 
-def _require_comparable(config: RoundConfig, model: str) -> None:
-    """Refuses a champion that cannot be measured on the same crops, before hours of training."""
+def _require_comparable(config: RoundConfig, model: ResolvedModel) -> None:
+    """Refuses a champion whose crop size differs from the model's, before hours of training.
+
+    Raises:
+        RequestError: the two networks cannot be evaluated on the same crops.
+    """
     assert config.tracking_uri is not None
     name = config.registered_model
     champion = champion_version(config.tracking_uri, name)
     if champion is None:
         return
-    sizes = [
-        read_config(resolve_weights(uri, config.tracking_uri)).resolution
-        for uri in (model, f"models:/{name}/{champion}")
-    ]
-    if sizes[0] != sizes[1]:
+    size = model.config.resolution
+    champion_size = resolve_model(
+        f"models:/{name}/{champion}", config.tracking_uri
+    ).config.resolution
+    if size != champion_size:
         raise RequestError(
-            f"model {model} takes crops of {sizes[0]} px, but the champion of {name}, version "
-            f"{champion}, takes {sizes[1]} px; choose another registered_model for networks of "
-            "another size"
+            f"model {model.uri} takes crops of {size} px, but the champion of {name}, version "
+            f"{champion}, takes {champion_size} px; choose another registered_model for networks "
+            "of this size"
         )
 
 
-def _choose_angles(config: RoundConfig, model: str) -> tuple[float, ...]:
+def _choose_yaw_steps(config: RoundConfig, model: ResolvedModel) -> tuple[float, ...]:
+    """Returns yaw steps where the config asks to choose them; empty where it gives its own."""
     if config.angles is None:
         return ()
-    steps_deg = choose_steps(pairs_request(config, model), config.angles)
-    _LOG.info("turns in yaw: %s degrees", ", ".join(f"{step:g}" for step in steps_deg))
+    steps_deg = choose_yaw_steps(pairs_config(config, model), config.angles)
+    _LOG.info("yaw steps: %s degrees", ", ".join(f"{step:g}" for step in steps_deg))
     return steps_deg
 
 
-def _begin(
-    config: RoundConfig, model: str, steps_deg: tuple[float, ...], state: RoundState | None
+def _open_or_resume_run(
+    config: RoundConfig,
+    model: ResolvedModel,
+    steps_deg: tuple[float, ...],
+    state: RoundState | None,
 ) -> tuple[Run, RoundState]:
-    """The round's MLflow run, opened or gone on with, and its state."""
+    """Opens or resumes the round's MLflow run; returns it with the state of the round."""
     output, tracking_uri = Path(config.output), config.tracking_uri
     assert tracking_uri is not None
     if state is not None:
@@ -169,7 +185,7 @@ def _begin(
     champion = champion_version(tracking_uri, config.registered_model)
     state = RoundState(
         config_digest=_digest(config),
-        model=model,
+        model=model.uri,
         run_id=run.run_id,
         yaw_steps_deg=steps_deg,
         champion=champion,
@@ -181,76 +197,79 @@ def _champion_uri(config: RoundConfig, state: RoundState) -> str | None:
     return state.champion and f"models:/{config.registered_model}/{state.champion}"
 
 
-def _judge(config: RoundConfig, measured: Measurements, shapes: Shapes) -> GateDecision:
-    """The gate's answer; drift refuses whatever the errors say."""
+def _decide(
+    config: RoundConfig, measured: Evaluation, statistics: StatisticsByModel
+) -> GateDecision:
+    """Returns the gate's decision; a candidate whose shapes drift never passes."""
     errors = measured.results.errors()
-    verdict = judge(errors.get(CHAMPION, errors[BEFORE]), errors[AFTER], config.gate)
-    drift = detect_drift(shapes[FIRST], shapes[AFTER], config.drift)
+    champion = errors.get(CHAMPION, errors[BEFORE])
+    decision = decide_promotion(champion, errors[AFTER], config.gate)
+    drift = detect_drift(statistics[FIRST_TEACHER], statistics[AFTER], config.drift)
     if not drift:
-        return verdict
-    return verdict._replace(passed=False, reason=f"shapes drift: {drift}; {verdict.reason}")
+        return decision
+    return decision._replace(passed=False, reason=f"shapes drift: {drift}; {decision.reason}")
 
 
 def _digest(config: RoundConfig) -> str:
-    # Where it is written and who watches do not change what a round is.
+    # Locations, the tracking store and the number of CPUs do not change a round's result.
     return config.replace(output="", storage=None, tracking_uri=None, num_cpus=None).digest()
 
 
-class _Steps:
-    """Times the steps, and writes the state after each."""
+class _StepRecorder:
+    """Measures the duration of each step, and stores the round's state around it."""
 
     def __init__(self, output: Path, state: RoundState) -> None:
         self._output, self.state = output, state
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
+        """Records the step ``name`` as running, and its duration once the block is done."""
         _LOG.info("%s ...", name, extra={"step": name})
-        self.note(under_way=name)
+        self.update(under_way=name)
         started = time.monotonic()
         yield
         spent = time.monotonic() - started
         _LOG.info("%s: %.0f s", name, spent, extra={"step": name, "seconds": round(spent, 1)})
-        # Going on with a finished round takes moments: those are not what the step took.
+        # A step that was done already returns within moments; its real duration is kept.
         seconds = max(spent, self.state.seconds.get(name, 0.0))
-        self.note(under_way=None, seconds={**self.state.seconds, name: round(seconds, 1)})
+        self.update(under_way=None, seconds={**self.state.seconds, name: round(seconds, 1)})
 
-    def note(self, **changes: object) -> None:
+    def update(self, **changes: object) -> None:
+        """Changes fields of the state and stores it."""
         self.state = save_state(self._output, self.state.replace(**changes))
 
 
 def _register(
     config: RoundConfig,
     run: Run,
-    steps: _Steps,
+    steps: _StepRecorder,
     candidate: Path,
-    measured: Measurements,
-    verdict: GateDecision,
+    measured: Evaluation,
+    decision: GateDecision,
 ) -> None:
-    """Registers the candidate and, if it passed, makes it the champion; each once."""
+    """Registers the candidate and promotes it if it passed; skips what was done before."""
     if steps.state.version is None:
         tags = version_tags(config, steps.state, candidate)
-        steps.note(version=register_step(config, run, candidate, measured, tags))
+        steps.update(version=register_candidate(config, run, candidate, measured, tags))
     version = steps.state.version
     assert version is not None
     if steps.state.promoted is None:
-        promoted, reason = verdict.passed, verdict.reason
+        promoted, reason = decision.passed, decision.reason
         if promoted:
             try:
                 promote(run.tracking_uri, config.registered_model, version, steps.state.champion)
             except ConflictError as error:
                 promoted, reason = False, str(error)
-        steps.note(promoted=promoted, reason=reason)
-    decision = "is the champion now" if steps.state.promoted else "was not promoted"
-    _LOG.info(
-        "%s version %s %s: %s", config.registered_model, version, decision, steps.state.reason
-    )
+        steps.update(promoted=promoted, reason=reason)
+    outcome = "is the champion now" if steps.state.promoted else "was not promoted"
+    _LOG.info("%s version %s %s: %s", config.registered_model, version, outcome, steps.state.reason)
 
 
-def _record(run: Run, summary: GenerateSummary, shapes: Shapes) -> None:
+def _log_metrics(run: Run, summary: GenerateSummary, statistics: StatisticsByModel) -> None:
     metrics = {
         f"shapes/{name.replace(' ', '_')}/{key}": value
-        for name, found in shapes.items()
-        for key, value in found._asdict().items()
+        for name, shapes in statistics.items()
+        for key, value in shapes._asdict().items()
     }
     counts = {"faces": summary.num_faces, "views": summary.num_views}
     run.log_metrics({**metrics, **counts, "rejects": sum(summary.rejects.values())})

@@ -1,4 +1,4 @@
-"""One bootstrap round as a whole."""
+"""Config of one bootstrap round."""
 
 import os
 from pathlib import Path
@@ -20,56 +20,56 @@ __all__ = ["RoundConfig"]
 
 
 class RoundConfig(FrozenConfig):
-    """Generate, fine-tune, evaluate, watch for drift, gate, register."""
+    """Settings of a round: generate, fine-tune, evaluate, check drift, gate, register."""
 
     photos: str | tuple[str, ...]
-    """URI, or several, of the photographs to learn from."""
+    """URI, or several, of the photos to bootstrap from."""
     evaluation: MeasureConfig
-    """Faces with known shape, on which before and after are compared; the gate looks at the first
-    set."""
+    """Data sets with known shape on which the network is compared before and after; the gate uses
+    the first data set."""
     output: str
-    """Local folder of everything the round writes."""
+    """Local folder that everything of the round is written to."""
     storage: str | None = None
-    """Where pairs and checkpoints are kept, which all nodes read and write: a folder or a URI. None
-    is ``output``, for a single machine or a volume that every node sees there."""
+    """Folder or URI of pairs and checkpoints, which all nodes read and write. None is ``output``,
+    for a single machine or a volume that every node mounts there."""
     model: str = BUILTIN_COMPACT
-    """Whom to improve: a weights file, ``builtin:compact`` or ``models:/NAME/VERSION``."""
+    """Network to improve: a weights file, ``builtin:compact`` or ``models:/NAME/VERSION``."""
     generate: GenerateConfig = GenerateConfig()
     angles: AnglesConfig | None = None
-    """Choose the turns in yaw from where the network disagrees with its own turned shapes,
-    instead of ``generate.views``' own; None leaves those."""
+    """How to choose the yaw steps from the network's disagreement with its own rotated shapes.
+    None: the yaw steps of ``generate.views`` are used."""
     finetune: FinetuneSettings = FinetuneSettings()
-    """Data, weights and folders follow from the round."""
+    """Training settings; data, weights and folders follow from the round."""
     gate: GateConfig = GateConfig()
     drift: DriftConfig = DriftConfig()
     first_teacher: str | None = None
-    """The network whose shapes are the healthy range; None: the one to improve."""
+    """Network whose shape statistics are the reference for drift; None: the network to improve."""
     tracking_uri: str | None = None
-    """MLflow's; None is ``MLFLOW_TRACKING_URI`` where that is set, or a SQLite store in the output
-    folder."""
+    """URI of the MLflow store; None is ``MLFLOW_TRACKING_URI`` where that is set, or a SQLite store
+    in the output folder."""
     experiment: str = "rayboot"
     registered_model: str = "rayboot-vrn"
     num_cpus: int | None = Field(None, ge=1)
-    """That a Ray started here offers; None: what the machine has."""
+    """Number of CPUs of a Ray instance that the round starts; None: all of the machine's."""
 
     @property
     def pairs_uri(self) -> str:
-        """Of the data set that the round makes."""
+        """URI of the pairs data set that the round generates."""
         return join_uri(self.storage or self.output, "pairs")
 
     @property
     def training_uri(self) -> str:
-        """Of the checkpoints."""
+        """URI of the training checkpoints."""
         return join_uri(self.storage or self.output, "training")
 
     def with_absolute_paths(self) -> "RoundConfig":
-        """The same with folders absolute, for processes elsewhere, and the tracking store named."""
+        """Returns the config with absolute folders, for other processes, and an explicit store."""
         output = Path(self.output).expanduser().resolve()
         storage = self.storage
         if storage is not None and "://" not in storage:
             storage = str(Path(storage).expanduser().resolve())
-        own = f"sqlite:///{output / 'mlflow.db'}"
-        tracking_uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or own
+        local_store = f"sqlite:///{output / 'mlflow.db'}"
+        tracking_uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or local_store
         return self.replace(
             output=str(output), storage=storage, tracking_uri=absolute_tracking_uri(tracking_uri)
         )

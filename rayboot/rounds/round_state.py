@@ -1,10 +1,12 @@
-"""What a round has done so far, kept beside its results so that it can go on."""
+"""State of a round, stored in its output folder so that the round can be resumed."""
 
 import json
 from pathlib import Path
 
+from pydantic import Field
+
 from rayboot.config import FrozenConfig
-from rayboot.errors import RequestError
+from rayboot.data.fingerprint import require_same_request
 from rayboot.io.storage import write_bytes
 
 __all__ = ["STATE_FILE", "RoundState", "load_state", "read_state", "save_state"]
@@ -13,32 +15,32 @@ STATE_FILE = "round.json"
 
 
 class RoundState(FrozenConfig):
-    """Written after every step."""
+    """The state that is written after every step."""
 
     config_digest: str
-    """Of the round's config, output and store apart: another request never mixes in."""
+    """Digest of the round's config except its locations, so that two requests never mix."""
     model: str
-    """The network to improve, an alias pinned to its version."""
+    """Network to improve, with an alias replaced by its version."""
     run_id: str
-    """Of the MLflow run."""
+    """Id of the MLflow run."""
     yaw_steps_deg: tuple[float, ...] = ()
-    """Turns that were chosen by the network's disagreement; empty: the config's own."""
+    """Yaw steps that were chosen from the network's disagreement; empty: those of the config."""
     champion: str | None = None
     """Version that was the champion when the round began: the one to beat."""
     under_way: str | None = None
-    """The step that runs, or was stopped."""
-    seconds: dict[str, float] = {}
-    """Of each step that is done, all its attempts together."""
+    """Name of the step that runs or was interrupted."""
+    seconds: dict[str, float] = Field({})
+    """Duration by step that is done; the longest where a finished step was called again."""
     version: str | None = None
-    """Of the registered candidate."""
+    """Version of the registered candidate."""
     promoted: bool | None = None
-    """None until that is decided."""
+    """Whether the candidate was promoted; None until that is decided."""
     reason: str | None = None
-    """Why it was promoted, or was not."""
+    """Reason why the candidate was promoted or was not."""
 
 
 def read_state(output: Path) -> RoundState | None:
-    """The state of the round at ``output``, whatever its config; None where none was begun."""
+    """Returns the state of the round at ``output``, whatever its config; None without a round."""
     path = output / STATE_FILE
     if not path.exists():
         return None
@@ -46,25 +48,21 @@ def read_state(output: Path) -> RoundState | None:
 
 
 def load_state(output: Path, config_digest: str) -> RoundState | None:
-    """The state of the round at ``output``, or None where none was begun.
+    """Returns the state of the round at ``output``, or None where no round was begun.
 
     Raises:
-        RequestError: the folder holds a round of another config.
+        RequestError: the folder contains a round of another config.
     """
     state = read_state(output)
     if state is None:
         return None
-    if state.config_digest != config_digest:
-        raise RequestError(
-            f"output {output}: holds a round of another config (digest "
-            f"{state.config_digest[:12]}, this one has {config_digest[:12]}); choose a new "
-            "output, or remove the old one"
-        )
+    stored = {"config_digest": state.config_digest}
+    require_same_request(str(output), stored, {"config_digest": config_digest})
     return state
 
 
 def save_state(output: Path, state: RoundState) -> RoundState:
-    """Writes the state as a whole; returns it."""
+    """Writes the state atomically and returns it."""
     text = json.dumps(state.model_dump(mode="json"), indent=1) + "\n"
     write_bytes(str(output / STATE_FILE), text.encode())
     return state

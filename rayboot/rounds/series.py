@@ -1,4 +1,4 @@
-"""Several rounds, each taught by the champion of the one before, until one no longer helps."""
+"""A series of rounds, each taught by the champion of the one before, until one does not help."""
 
 import json
 import logging
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rayboot.config import FrozenConfig
 from rayboot.io.storage import join_uri, require_writable, write_bytes
-from rayboot.registry.registration import pin_model_version
+from rayboot.registry.resolve import resolve_model
 from rayboot.rounds.round import RoundResult, run_round
 from rayboot.rounds.round_config import RoundConfig
 
@@ -14,28 +14,28 @@ __all__ = ["run_rounds"]
 
 _LOG = logging.getLogger(__name__)
 
-_NAME = "series.json"
+_STATE_FILE = "series.json"
 
 
-class _Series(FrozenConfig):
-    """What must not change when a series goes on."""
+class _SeriesState(FrozenConfig):
+    """State of a series that must not change when it is resumed."""
 
     model: str
-    """The first teacher, pinned: by then its alias may name a later round's."""
+    """The first teacher, pinned to a version: its alias may name a later round's model by then."""
 
 
 def run_rounds(config: RoundConfig, num_rounds: int) -> list[RoundResult]:
-    """Runs rounds one after the other, or what is left of them.
+    """Runs rounds one after the other, or finishes what remains of them.
 
-    Round N is at ``OUTPUT/round-N``. The series ends before its time when a round's
-    candidate is not promoted: the gate saw no gain, or its shapes drift.
+    Round N is stored at ``OUTPUT/round-N``. The series ends early when a round's candidate
+    is not promoted, because the gate found no gain or the shapes drift.
 
     Args:
-        config: of the first round; all read the same photos.
-        num_rounds: at most.
+        config: config of the first round; all rounds read the same photos.
+        num_rounds: largest number of rounds.
 
     Returns:
-        The rounds that were run.
+        The results of the rounds that were run.
 
     Raises:
         RequestError: as :func:`rayboot.rounds.round.run_round` raises it.
@@ -47,7 +47,7 @@ def run_rounds(config: RoundConfig, num_rounds: int) -> list[RoundResult]:
     first = _first_teacher(output, config.model, tracking_uri)
     teacher, results = first, list[RoundResult]()
     for number in range(1, num_rounds + 1):
-        _LOG.info("round %d of at most %d, taught by %s", number, num_rounds, teacher)
+        _LOG.info("round %d of at most %d, teacher %s", number, num_rounds, teacher)
         result = run_round(
             config.replace(
                 output=str(output / f"round-{number}"),
@@ -66,9 +66,10 @@ def run_rounds(config: RoundConfig, num_rounds: int) -> list[RoundResult]:
 
 
 def _first_teacher(output: Path, model: str, tracking_uri: str) -> str:
-    path = output / _NAME
+    """Returns the first teacher as stored with the series; pins and stores it on the first call."""
+    path = output / _STATE_FILE
     if path.exists():
-        return _Series.model_validate(json.loads(path.read_text("utf-8"))).model
-    series = _Series(model=pin_model_version(model, tracking_uri))
-    write_bytes(str(path), series.model_dump_json(indent=1).encode())
-    return series.model
+        return _SeriesState.model_validate(json.loads(path.read_text("utf-8"))).model
+    state = _SeriesState(model=resolve_model(model, tracking_uri).uri)
+    write_bytes(str(path), state.model_dump_json(indent=1).encode())
+    return state.model

@@ -1,4 +1,4 @@
-"""The state of all rounds below a folder, and of the registry that they fill."""
+"""Readable descriptions of all rounds below a folder, and of the registry."""
 
 from pathlib import Path
 
@@ -12,30 +12,30 @@ STEPS = ("generate", "finetune", "evaluate", "drift", "register", "report")
 
 
 def describe_rounds(folder: Path) -> str:
-    """For a person: every round below ``folder``, with its steps.
+    """Describes every round below ``folder`` with its steps.
 
     Raises:
-        RequestError: there is none.
+        RequestError: there is no round below ``folder``.
     """
     outputs = sorted(path.parent for path in folder.rglob(STATE_FILE))
     states = [(output, read_state(output)) for output in outputs]
-    lines = [_describe(output, state) for output, state in states if state is not None]
-    if not lines:
+    descriptions = [_describe_round(output, state) for output, state in states if state is not None]
+    if not descriptions:
         raise RequestError(
-            f"{folder}: holds no round ({STATE_FILE}); give a folder that `rayboot round` or "
+            f"{folder}: contains no round ({STATE_FILE}); give a folder that `rayboot round` or "
             "`rayboot demo` wrote to"
         )
-    return "\n".join(lines)
+    return "\n".join(descriptions)
 
 
 def describe_registry(tracking_uri: str) -> str:
-    """For a person: versions that have an alias, a line each."""
-    named = [version for version in list_versions(tracking_uri) if version.aliases]
-    return "\n".join(_describe_version(version) for version in named)
+    """Lists the registered versions that have an alias, one per line."""
+    versions = [version for version in list_versions(tracking_uri) if version.aliases]
+    return "\n".join(_describe_version(version) for version in versions)
 
 
-def _describe(output: Path, state: RoundState) -> str:
-    steps = ", ".join(f"{name} {_step(state, name)}" for name in STEPS)
+def _describe_round(output: Path, state: RoundState) -> str:
+    steps = ", ".join(f"{name} {_describe_step(state, name)}" for name in STEPS)
     lines = [str(output), f"  teacher {state.model}", f"  {steps}"]
     if state.promoted is not None:
         decision = "the champion" if state.promoted else "not promoted"
@@ -43,11 +43,11 @@ def _describe(output: Path, state: RoundState) -> str:
     return "\n".join(lines)
 
 
-def _step(state: RoundState, name: str) -> str:
+def _describe_step(state: RoundState, name: str) -> str:
     if state.under_way == name:
-        return "under way or stopped"
-    spent = state.seconds.get(name)
-    return "to do" if spent is None else f"{spent:.0f} s"
+        return "running or interrupted"
+    seconds = state.seconds.get(name)
+    return "to do" if seconds is None else f"{seconds:.0f} s"
 
 
 def _describe_version(version: ModelVersion) -> str:

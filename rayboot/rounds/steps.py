@@ -1,4 +1,4 @@
-"""The steps of a round, each skipped where its result is there already."""
+"""The steps of a round; each returns the stored result where it exists already."""
 
 import json
 import logging
@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from rayboot.evaluate.evaluation_config import EvaluateConfig
-from rayboot.evaluate.measure import Measurements
 from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics
 from rayboot.evaluate.report.examples import pick_by_yaw, read_dataset_faces
-from rayboot.evaluate.run import EvaluationPlan, measure, prepare_evaluation
+from rayboot.evaluate.run import Evaluation, EvaluationPlan, measure, prepare_evaluation
 from rayboot.io.storage import write_bytes
 from rayboot.models import load_network
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.generate_request import GeneratePlan, prepare_generate
-from rayboot.registry.registration import InputExamples, register_weights, resolve_weights
+from rayboot.registry.registration import InputExamples, register_weights
+from rayboot.registry.resolve import ResolvedModel, resolve_model
 from rayboot.registry.runs import Run
 from rayboot.rounds.drift import measure_drift
 from rayboot.rounds.round_config import RoundConfig
@@ -31,65 +31,71 @@ __all__ = [
     "BEFORE",
     "CHAMPION",
     "EVALUATION",
-    "FIRST",
-    "Shapes",
-    "drift_step",
-    "evaluate_step",
-    "finetune_step",
-    "pairs_request",
+    "FIRST_TEACHER",
+    "StatisticsByModel",
+    "evaluate_models",
+    "finetune_candidate",
+    "measure_shape_statistics",
+    "pairs_config",
     "plan_evaluation",
     "plan_pairs",
-    "register_step",
+    "register_candidate",
 ]
 
 _LOG = logging.getLogger(__name__)
 
 BEFORE, AFTER = "original", "bootstrapped"
-CHAMPION = "champion"
-"""Name in tables of a champion that is not the network to improve."""
+"""Names in tables of the network to improve, and of the candidate."""
 
-FIRST = "first teacher"
+CHAMPION = "champion"
+"""Name in tables of a champion other than the network to improve."""
+
+FIRST_TEACHER = "first teacher"
+"""Key of the first teacher's statistics in ``drift.json``."""
 
 EVALUATION = "evaluation"
-"""Folder of a round's evaluation."""
+"""Name of the folder of a round's evaluation."""
 
-Shapes = dict[str, ShapeStatistics]
+StatisticsByModel = dict[str, ShapeStatistics]
+"""Shape statistics by :data:`FIRST_TEACHER` and :data:`AFTER`."""
 
 
-def plan_pairs(config: RoundConfig, model: str, yaw_steps_deg: tuple[float, ...]) -> GeneratePlan:
-    """The checked request for the pairs data set; needs no Ray.
+def plan_pairs(
+    config: RoundConfig, model: ResolvedModel, yaw_steps_deg: tuple[float, ...]
+) -> GeneratePlan:
+    """Checks the request for the pairs data set; needs no Ray.
 
     Args:
-        config: of the round.
-        model: to make pairs with, pinned.
-        yaw_steps_deg: turns instead of the config's; none leaves those.
+        config: config of the round, with absolute paths.
+        model: model to generate pairs with.
+        yaw_steps_deg: rotations that replace the config's; empty keeps those.
     """
-    request = pairs_request(config, model)
+    request = pairs_config(config, model)
     if yaw_steps_deg:
         views = request.views.replace(preset=None, yaw_steps_deg=yaw_steps_deg)
         request = request.replace(views=views)
     return prepare_generate(request)
 
 
-def pairs_request(config: RoundConfig, model: str) -> GenerateConfig:
-    """What a round asks of ``generate``."""
+def pairs_config(config: RoundConfig, model: ResolvedModel) -> GenerateConfig:
+    """Returns the config of ``generate`` for a round's pairs data set."""
     return config.generate.replace(
         input=config.photos,
         output=config.pairs_uri,
-        model=model,
+        model=model.uri,
         tracking_uri=config.tracking_uri,
     )
 
 
-def finetune_step(config: RoundConfig, model: str, run: Run) -> Path:
-    """The candidate's weights at ``output/candidate.safetensors``."""
+def finetune_candidate(config: RoundConfig, model: ResolvedModel, run: Run) -> Path:
+    """Fine-tunes the candidate; returns its weights file ``output/candidate.safetensors``."""
     target = Path(config.output) / "candidate.safetensors"
     if target.exists():
-        _LOG.info("%s is there already", target)
+        _LOG.info("%s exists already; fine-tuning is skipped", target)
         return target
     settings = FinetuneConfig(
         data=config.pairs_uri,
-        model=model,
+        model=model.uri,
         storage=config.training_uri,
         tracking_uri=config.tracking_uri,
         **config.finetune.model_dump(),
@@ -100,14 +106,15 @@ def finetune_step(config: RoundConfig, model: str, run: Run) -> Path:
 
 
 def plan_evaluation(
-    config: RoundConfig, model: str, champion: str | None, candidate: Path
+    config: RoundConfig, model: ResolvedModel, champion: str | None, candidate: Path
 ) -> EvaluationPlan:
-    """The comparison of the network before and after, kept at ``output/evaluation``.
+    """Checks the request that compares the network before and after fine-tuning.
 
-    A champion that is another network than the one to improve is measured as well.
+    A champion other than the network to improve is evaluated as well. Results are stored
+    in ``output/evaluation``.
     """
-    models = {BEFORE: model}
-    if champion is not None and champion != model:
+    models = {BEFORE: model.uri}
+    if champion is not None and champion != model.uri:
         models[CHAMPION] = champion
     return prepare_evaluation(
         EvaluateConfig(
@@ -119,34 +126,37 @@ def plan_evaluation(
     )
 
 
-def evaluate_step(plan: EvaluationPlan) -> Measurements:
-    """Errors of all networks; faces that are measured already are not measured again."""
+def evaluate_models(plan: EvaluationPlan) -> Evaluation:
+    """Returns the errors of all networks; only faces without a stored result are evaluated."""
     return measure(plan)
 
 
-def drift_step(config: RoundConfig, model: str, candidate: Path) -> Shapes:
-    """Shape statistics of the first teacher and of the candidate, kept in ``output/drift.json``."""
-    kept = Path(config.output) / "drift.json"
-    if kept.exists():
-        stored = json.loads(kept.read_text("utf-8"))
-        return {name: ShapeStatistics(**figures) for name, figures in stored.items()}
-    first = resolve_weights(config.first_teacher or model, config.tracking_uri)
-    shapes = measure_drift({FIRST: first, AFTER: candidate}, config.pairs_uri, config.drift)
-    figures = {name: found._asdict() for name, found in shapes.items()}
-    write_bytes(str(kept), json.dumps(figures, indent=1).encode())
-    return shapes
+def measure_shape_statistics(
+    config: RoundConfig, model: ResolvedModel, candidate: Path
+) -> StatisticsByModel:
+    """Returns shape statistics of first teacher and candidate; stores ``output/drift.json``."""
+    path = Path(config.output) / "drift.json"
+    if path.exists():
+        stored = json.loads(path.read_text("utf-8"))
+        return {name: ShapeStatistics(**values) for name, values in stored.items()}
+    first = resolve_model(config.first_teacher or model, config.tracking_uri).path
+    weights = {FIRST_TEACHER: first, AFTER: candidate}
+    statistics = measure_drift(weights, config.pairs_uri, config.drift)
+    values = {name: shapes._asdict() for name, shapes in statistics.items()}
+    write_bytes(str(path), json.dumps(values, indent=1).encode())
+    return statistics
 
 
-def register_step(
-    config: RoundConfig, run: Run, candidate: Path, measured: Measurements, tags: Mapping[str, str]
+def register_candidate(
+    config: RoundConfig, run: Run, candidate: Path, measured: Evaluation, tags: Mapping[str, str]
 ) -> str:
-    """Registers the candidate, with two evaluation faces as its example; its version."""
+    """Registers the candidate with two evaluation faces as its example; returns its version."""
     network = load_network(candidate)
     chosen = pick_by_yaw(measured.results.errors()[AFTER], 2)
-    first_set = config.evaluation.datasets[measured.results.datasets[0]]
-    faces = read_dataset_faces(first_set, chosen, network.config.resolution)
-    photos = np.stack([face.image for face in faces])
-    occupancy = Predictor(network, InferenceConfig(precision="float32"), 2).predict(photos)
+    first_dataset = config.evaluation.datasets[measured.results.datasets[0]]
+    faces = read_dataset_faces(first_dataset, chosen, network.config.resolution)
+    crops = np.stack([face.image for face in faces])
+    occupancy = Predictor(network, InferenceConfig(precision="float32"), 2).predict(crops)
     code = Path(str(resources.files("rayboot.inference").joinpath("mlflow_model.py")))
-    examples = InputExamples(photos, occupancy)
+    examples = InputExamples(crops, occupancy)
     return register_weights(run, config.registered_model, candidate, code, examples, tags)

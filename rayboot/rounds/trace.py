@@ -1,7 +1,7 @@
-"""In which data sets and models a photo was used, so that it can be taken out of them.
+"""Finding the data sets and models that used a photo, so that it can be removed from them.
 
-The registry knows of which data set each version was made, and from which teacher: whatever
-learnt from a model that saw the photo is affected too.
+The registry records from which data set each version was trained, and by which teacher:
+a version whose teacher was trained on the photo is affected too.
 """
 
 from collections.abc import Sequence
@@ -19,18 +19,20 @@ from rayboot.registry.model_versions import ModelVersion, list_versions
 
 __all__ = ["PhotoUse", "Trace", "format_trace", "trace_face"]
 
+_COLUMNS = ("face_id", "content_hash", "source_uri")
+
 
 class PhotoUse(NamedTuple):
-    """A photo in a data set.
+    """One occurrence of a photo in a data set.
 
     Attributes:
         data: URI of the data set.
-        face_id: by which it is there.
-        outcome: ``face`` or ``reject``: a reject taught no model anything, but its thumbnail
-            is kept.
-        file: that holds the row, below the data set.
-        source_uri: where the photo came from.
-        run_id: in the log lines of the run that made the data set; empty where it is unfinished.
+        face_id: id of the photo in that data set.
+        outcome: ``face`` or ``reject``: no model was trained on a reject, but its thumbnail
+            is stored.
+        file: path of the file with the row, relative to the data set.
+        source_uri: URI that the photo was read from.
+        run_id: id of the run that made the data set; empty where the data set is unfinished.
     """
 
     data: str
@@ -42,12 +44,12 @@ class PhotoUse(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """Where a photo was used.
+    """Data sets and models that used a photo.
 
     Attributes:
-        uses: in data sets.
-        trained: versions that were trained on it.
-        descended: versions whose teachers, or theirs, were trained on it.
+        uses: occurrences in data sets.
+        trained: versions that were trained on the photo.
+        descended: versions that have one of ``trained`` among their teachers' ancestors.
         missing: data sets of versions that cannot be read.
     """
 
@@ -58,63 +60,67 @@ class Trace(NamedTuple):
 
 
 def trace_face(tracking_uri: str, face_id: str, data: Sequence[str] = ()) -> Trace:
-    """Looks for a photo in the data sets of all registered versions, and in others.
+    """Searches a photo in the data sets of all registered versions, and in others.
 
-    The same bytes under another name are found too.
+    Copies of the photo with the same bytes under another name are found too.
 
     Args:
-        tracking_uri: of the registry.
-        face_id: as a data set names the photo.
-        data: URIs of further data sets, of which no version is registered.
+        tracking_uri: URI of the registry.
+        face_id: id of the photo in some data set.
+        data: URIs of further data sets, which no registered version was trained on.
     """
     versions = list_versions(tracking_uri)
     uris = dict.fromkeys([v.tags["rayboot.pairs"] for v in versions if "rayboot.pairs" in v.tags])
     uris.update(dict.fromkeys(data))
-    rows, missing = {}, []
+    tables, missing = {}, []
     for uri in uris:
         names = [name for name in list_files(uri) if name.startswith("outcome=")]
         if names:
-            rows[uri] = [retry_io(partial(_read, uri, name), uri) for name in names]
+            tables[uri] = [retry_io(partial(_read_ids, uri, name), uri) for name in names]
         else:
             missing.append(uri)
     hashes = {
         row["content_hash"]
-        for parts in rows.values()
+        for parts in tables.values()
         for part in parts
         for row in part.filter(pc.equal(part["face_id"], face_id)).to_pylist()
         if row["content_hash"]
     }
-    uses = [use for uri, parts in rows.items() for part in parts for use in _uses(
-        uri, part, face_id, hashes)]  # fmt: skip
-    runs = {uri: _run_of(uri) for uri in {use.data for use in uses}}
-    uses = [use._replace(run_id=runs[use.data]) for use in uses]
-    touched = {use.data for use in uses if use.outcome == "face"}
-    trained = [v for v in versions if v.tags.get("rayboot.pairs") in touched]
-    return Trace(uses, trained, _descendants(versions, trained), missing)
+    uses = [
+        use
+        for uri, parts in tables.items()
+        for part in parts
+        for use in _find_uses(uri, part, face_id, hashes)
+    ]
+    run_ids = {uri: _read_run_id(uri) for uri in {use.data for use in uses}}
+    uses = [use._replace(run_id=run_ids[use.data]) for use in uses]
+    affected = {use.data for use in uses if use.outcome == "face"}
+    trained = [v for v in versions if v.tags.get("rayboot.pairs") in affected]
+    return Trace(uses, trained, _find_descendants(versions, trained), missing)
 
 
-def _read(uri: str, name: str) -> pa.Table:
+def _read_ids(uri: str, name: str) -> pa.Table:
+    """Returns ids and hashes of one file's rows; a column that the file lacks is null."""
     with open_file(join_uri(uri, name)) as file:
         parts = pq.ParquetFile(file, pre_buffer=True)
-        wanted = ["face_id", "content_hash", "source_uri"]
-        known = [column for column in wanted if column in parts.schema_arrow.names]
-        table = parts.read(columns=known)
-    for column in wanted:
-        if column not in known:
+        present = [column for column in _COLUMNS if column in parts.schema_arrow.names]
+        table = parts.read(columns=present)
+    for column in _COLUMNS:
+        if column not in present:
             table = table.append_column(column, pa.nulls(len(table), pa.string()))
     return table.append_column("file", pa.array([name] * len(table), pa.string()))
 
 
-def _run_of(uri: str) -> str:
+def _read_run_id(uri: str) -> str:
     manifest = retry_io(partial(read_manifest, uri), uri)
     return "" if manifest is None else manifest.run_id
 
 
-def _uses(uri: str, part: pa.Table, face_id: str, hashes: set[str]) -> list[PhotoUse]:
-    hit = pc.equal(part["face_id"], face_id)
+def _find_uses(uri: str, part: pa.Table, face_id: str, hashes: set[str]) -> list[PhotoUse]:
+    matches = pc.equal(part["face_id"], face_id)
     if hashes:
         same = pc.is_in(part["content_hash"], value_set=pa.array(sorted(hashes), pa.string()))
-        hit = pc.or_(hit, same)
+        matches = pc.or_(matches, same)
     return [
         PhotoUse(
             uri,
@@ -123,27 +129,27 @@ def _uses(uri: str, part: pa.Table, face_id: str, hashes: set[str]) -> list[Phot
             row["file"],
             row["source_uri"] or "",
         )
-        for row in part.filter(hit).to_pylist()
+        for row in part.filter(matches).to_pylist()
     ]
 
 
-def _descendants(
+def _find_descendants(
     versions: Sequence[ModelVersion], trained: Sequence[ModelVersion]
 ) -> list[ModelVersion]:
-    """Versions whose teacher, or a teacher of it, is one of ``trained``."""
+    """Returns versions whose teacher, or a teacher's teacher, is one of ``trained``."""
     affected = {_identity(version) for version in trained}
-    found: list[ModelVersion] = []
-    grown = True
-    while grown:
-        grown = False
+    descendants: list[ModelVersion] = []
+    changed = True
+    while changed:
+        changed = False
         for version in versions:
-            if version in trained or version in found:
+            if version in trained or version in descendants:
                 continue
             if version.tags.get("rayboot.teacher_digest") in affected:
-                found.append(version)
+                descendants.append(version)
                 affected.add(_identity(version))
-                grown = True
-    return found
+                changed = True
+    return descendants
 
 
 def _identity(version: ModelVersion) -> str:
@@ -151,19 +157,19 @@ def _identity(version: ModelVersion) -> str:
 
 
 def format_trace(face_id: str, trace: Trace) -> str:
-    """For a person, some lines."""
+    """Returns a readable description of a trace, one data set or version per line."""
     lines = [
         f"data set  {use.data}  {use.outcome} {use.face_id} in {use.file}"
         + (f", run {use.run_id}" if use.run_id else "")
         for use in trace.uses
     ]
-    lines += [f"trained   {_named(version)}" for version in trace.trained]
-    lines += [f"descended {_named(version)}" for version in trace.descended]
+    lines += [f"trained   {_format_version(version)}" for version in trace.trained]
+    lines += [f"descended {_format_version(version)}" for version in trace.descended]
     lines += [f"unknown   {uri}: cannot be read, so it was not searched" for uri in trace.missing]
     if not trace.uses:
         lines.insert(0, f"{face_id}: in none of the data sets that were searched")
     return "\n".join(lines)
 
 
-def _named(version: ModelVersion) -> str:
+def _format_version(version: ModelVersion) -> str:
     return version.uri + "".join(f", {alias}" for alias in version.aliases)

@@ -1,4 +1,4 @@
-"""Runs as jobs on a Ray cluster that is somewhere else."""
+"""Submission of commands as jobs to a remote Ray cluster."""
 
 from rayboot.submission.job import follow_job, submit_job
 from rayboot.submission.prepare import Submission, prepare_submission

@@ -1,4 +1,4 @@
-"""What is checked before a job is sent: its config, the cluster's token and version, secrets."""
+"""Checks before a job is submitted: its config, the cluster's token and version, secrets."""
 
 import shlex
 from collections.abc import Sequence
@@ -17,46 +17,62 @@ from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.rounds.robustness import RobustnessConfig
 from rayboot.rounds.round_config import RoundConfig
 from rayboot.synthesis import SynthesisConfig
-from rayboot.train.training_config import FinetuneConfig
+from rayboot.train.training_config import FinetuneConfig, PretrainConfig
 
-__all__ = ["TASKS", "Submission", "prepare_submission", "require_cluster"]
+__all__ = ["TASKS", "Submission", "Task", "prepare_submission", "require_cluster"]
 
-TASKS: dict[str, type[FrozenConfig]] = {
-    "synthesize": SynthesisConfig,
-    "plan": GenerateConfig,
-    "generate": GenerateConfig,
-    "finetune": FinetuneConfig,
-    "evaluate": EvaluateConfig,
-    "round": RoundConfig,
-    "reconstruct": ReconstructConfig,
+
+class Task(NamedTuple):
+    """A command that can be submitted.
+
+    Attributes:
+        config_type: class of its config; None where the command takes no config.
+        config_required: whether the command needs a config.
+    """
+
+    config_type: type[FrozenConfig] | None
+    config_required: bool = True
+
+
+TASKS: dict[str, Task] = {
+    "synthesize": Task(SynthesisConfig),
+    "pack": Task(None, config_required=False),
+    "plan": Task(GenerateConfig),
+    "generate": Task(GenerateConfig),
+    "pretrain": Task(PretrainConfig),
+    "finetune": Task(FinetuneConfig),
+    # The experiment `robustness` works without a config, see `_check_config`.
+    "evaluate": Task(EvaluateConfig),
+    "round": Task(RoundConfig),
+    "reconstruct": Task(ReconstructConfig, config_required=False),
 }
-"""Commands that can be submitted, and what their config is."""
+"""Commands that can be submitted: all whose inputs and outputs need not be on this machine."""
 
 CONFIG_NAME = "config.yaml"
-"""Of the config, in the job's folder."""
+"""Name of the config in the job's working directory."""
 
 
 class Submission(NamedTuple):
-    """A checked request.
+    """A checked submission.
 
     Attributes:
-        task: the command.
-        address: of the cluster's dashboard, ``http://HOST:8265``.
-        config: the YAML, as it goes into the job's folder.
-        entrypoint: the shell command of the job.
-        environment: variables of the job.
+        task: name of the command.
+        address: address of the cluster's dashboard, ``http://HOST:8265``.
+        config: the YAML file as it is copied to the job; None where the command gets none.
+        entrypoint: shell command of the job.
+        environment: environment variables of the job.
     """
 
     task: str
     address: str
-    config: bytes
+    config: bytes | None
     entrypoint: str
     environment: dict[str, str]
 
 
 def prepare_submission(
     task: str,
-    config: Path,
+    config: Path | None,
     address: str,
     *,
     arguments: Sequence[str] = (),
@@ -67,62 +83,94 @@ def prepare_submission(
 
     Args:
         task: one of :data:`TASKS`.
-        config: YAML of the run.
-        address: of the dashboard.
-        arguments: further ones of the command.
-        environment: ``NAME=VALUE`` each, for the job.
-        allow_open: take a cluster that asks for no token.
+        config: YAML file of the run; None for commands that work without one.
+        address: address of the dashboard.
+        arguments: further arguments of the command.
+        environment: environment variables of the job, ``NAME=VALUE`` each.
+        allow_open: whether a cluster that requires no token is accepted.
 
     Raises:
-        RequestError: the config is wrong, a secret would be sent, or the cluster does not answer,
-            is open, refuses the token or runs another Ray.
+        RequestError: the config is missing or wrong, a secret would be sent, or the cluster does
+            not answer, requires no token, refuses the token or runs another version of Ray.
     """
-    kind = RobustnessConfig if "robustness" in arguments else TASKS[task]
-    load_config(kind, config)
-    variables = dict(_variable(text) for text in environment)
-    for text in (config.read_text("utf-8"), *arguments):
+    payload = _check_config(task, config, arguments)
+    variables = dict(_parse_variable(text) for text in environment)
+    for text in ((payload or b"").decode("utf-8"), *arguments):
         _require_no_login(text)
     address = address.rstrip("/")
     require_cluster(address, allow_open=allow_open)
-    command = shlex.join(["rayboot", task, "--config", CONFIG_NAME, *arguments])
-    return Submission(task, address, config.read_bytes(), command, variables)
+    options = [] if payload is None else ["--config", CONFIG_NAME]
+    command = shlex.join(["rayboot", task, *options, *arguments])
+    return Submission(task, address, payload, command, variables)
+
+
+def _check_config(task: str, config: Path | None, arguments: Sequence[str]) -> bytes | None:
+    """Validates the config of a task and returns the file's content; None without a config."""
+    config_type, config_required = TASKS[task]
+    if task == "evaluate" and "robustness" in arguments:
+        config_type, config_required = RobustnessConfig, False
+    if config is None:
+        if config_required:
+            raise RequestError(f"submit {task} needs --config FILE, the YAML of the run")
+        return None
+    if config_type is None:
+        raise RequestError(
+            f"submit {task}: the command takes no config; leave out --config {config} and give "
+            "its options after --"
+        )
+    load_config(config_type, config)
+    return config.read_bytes()
 
 
 def require_cluster(address: str, *, allow_open: bool) -> None:
-    """Refuses a cluster that is not there, takes anybody's code, or runs another Ray."""
+    """Refuses a cluster that does not answer, requires no token, or runs another Ray.
+
+    Args:
+        address: address of the dashboard.
+        allow_open: whether a cluster that requires no token is accepted.
+
+    Raises:
+        RequestError: one of these is the case, or ``address`` is not that of a dashboard.
+    """
     if urlsplit(address).scheme not in ("http", "https"):
         raise RequestError(
-            f"--address {address}: expected the dashboard's, http://HOST:8265 or https://..."
+            f"--address {address}: expected the address of the dashboard, http://HOST:8265 or "
+            "https://..."
         )
     try:
-        found = query_dashboard(address)
+        dashboard = query_dashboard(address)
     except OSError as error:
         raise RequestError(f"{address} does not answer ({error}); check --address") from error
-    if found.status in (401, 403):
-        does = "asks for a token" if find_cluster_token() is None else "refuses this token"
-        raise RequestError(f"{address} {does}; {AUTH_REMEDY}")
-    if found.status != 200 or found.ray_version is None:
-        raise RequestError(f"{address} answers {found.status}; is this Ray's dashboard?")
-    if found.is_open and not allow_open:
+    if dashboard.status in (401, 403):
+        refusal = "requires a token" if find_cluster_token() is None else "refuses this token"
+        raise RequestError(f"{address} {refusal}; {AUTH_REMEDY}")
+    if dashboard.status != 200 or dashboard.ray_version is None:
         raise RequestError(
-            f"{address} asks for no token, so whoever reaches it runs code there; start the "
-            "cluster with RAY_AUTH_MODE=token, or say --allow-open-cluster"
+            f"{address} answers with HTTP status {dashboard.status}, as no Ray dashboard does; "
+            "check --address"
         )
-    ours = installed_versions()["ray"]
-    if found.ray_version != ours:
+    if dashboard.is_open and not allow_open:
         raise RequestError(
-            f"{address} runs Ray {found.ray_version}, here is Ray {ours}; install the cluster's "
-            "version here, or give the cluster an image with this one"
+            f"{address} requires no token, so anyone who can reach it can run code there; start "
+            "the cluster with RAY_AUTH_MODE=token, or give --allow-open-cluster"
+        )
+    local_version = installed_versions()["ray"]
+    if dashboard.ray_version != local_version:
+        raise RequestError(
+            f"{address} runs Ray {dashboard.ray_version}, but Ray {local_version} is installed "
+            "here; install the cluster's version here, or run an image with this version on the "
+            "cluster"
         )
 
 
-def _variable(text: str) -> tuple[str, str]:
+def _parse_variable(text: str) -> tuple[str, str]:
+    """Splits ``NAME=VALUE``; refuses secrets, because the dashboard shows all variables."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise RequestError(f"--env {text!r}: expected NAME=VALUE")
     if is_secret_name(name):
         raise RequestError(
-            f"--env {name}: a job's environment is shown to all who see the dashboard; give "
+            f"--env {name}: a job's environment is shown to everyone who sees the dashboard; give "
             "secrets to the cluster's machines instead (service account, instance profile, "
             "mounted file)"
         )
@@ -131,9 +179,9 @@ def _variable(text: str) -> tuple[str, str]:
 
 
 def _require_no_login(text: str) -> None:
-    """Refuses a URL with a password in it."""
+    """Refuses a text with a URL that contains a password."""
     if (url := find_credentialed_url(text)) is not None:
         raise RequestError(
-            f"{url} has a password in it, which the dashboard would show; leave it out and give "
+            f"{url} contains a password, which the dashboard would show; remove it and give "
             "credentials to the cluster's machines"
         )

@@ -1,11 +1,12 @@
-"""Paint: the colour of every vertex of a head, under its light."""
+"""Hair and colours of a synthetic head, per vertex, including its lighting."""
 
+import itertools
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from rayboot.geometry.head_model import HeadModel, head_model
+from rayboot.geometry.head_model import HeadModel, load_head_model
 from rayboot.geometry.isosurface import vertex_normals
 from rayboot.synthesis.sampling import FaceSample
 
@@ -18,7 +19,10 @@ _CHEEKS = (31, 35)
 
 
 class _Regions(NamedTuple):
-    """Where things are painted, (N,) from 0 to 1, on the mean head."""
+    """Regions of the mean head that get a colour of their own.
+
+    Each is (N,), from 0 to 1; ``left_eye`` and ``right_eye`` are bool.
+    """
 
     scalp: np.ndarray
     brow: np.ndarray
@@ -31,11 +35,11 @@ class _Regions(NamedTuple):
 
 @cache
 def _regions() -> _Regions:
-    model = head_model()
+    model = load_head_model()
     mean, masks = model.mean, model.masks
     points = mean[model.landmarks]
     skin = (1 - masks["eyes"]) * (1 - masks["inside"])
-    # Behind the painted face, above the neck: where hair grows.
+    # Hair grows behind the face and above the neck.
     behind = (1 - masks["face"]) * (masks["ears"] < 0.2)
     scalp = np.clip(behind + _ramp(mean[:, 1], 0.62, 0.85), 0, 1) * _ramp(mean[:, 1], -0.75, -0.5)
     brow = np.zeros(len(mean))
@@ -62,27 +66,29 @@ def _regions() -> _Regions:
 
 
 def grow_hair(vertices: np.ndarray, sample: FaceSample, model: HeadModel) -> np.ndarray:
-    """The head with hair's volume: scalp vertices pushed outward, (N, 3) float32."""
-    look = sample.appearance
-    if look.baldness:
+    """Moves scalp vertices outward by the thickness of the hair; returns (N, 3) float32."""
+    appearance = sample.appearance
+    if appearance.baldness:
         return vertices
     rng = np.random.default_rng(sample.texture_seed)
-    scalp = _hair_share(sample, model)
+    scalp = _hair_fraction(sample, model)
     normals = vertex_normals(vertices, model.faces)
     waves = 1 + 0.35 * _noise(rng, model.mean, 6.0)
-    reach = look.hair_volume * waves
-    if look.long_hair:
-        reach = reach + 0.18 * _ramp(-model.mean[:, 1], -0.1, 0.6) * (model.mean[:, 2] < -0.3)
-    return (vertices + (scalp * reach)[:, None] * normals).astype(np.float32)
+    thickness = appearance.hair_volume * waves
+    if appearance.long_hair:
+        thickness = thickness + 0.18 * _ramp(-model.mean[:, 1], -0.1, 0.6) * (
+            model.mean[:, 2] < -0.3
+        )
+    return np.asarray(vertices + (scalp * thickness)[:, None] * normals, np.float32)
 
 
 def paint_head(vertices: np.ndarray, sample: FaceSample, model: HeadModel) -> np.ndarray:
-    """Colours (N, 3) uint8 of a head in the photo's pose.
+    """Returns the colours (N, 3) uint8 of a head under its light.
 
     Args:
-        vertices: (N, 3), turned as in the photo; light comes from outside.
-        sample: its appearance and light.
-        model: of the head.
+        vertices: (N, 3), in the photo's pose, because the light does not turn with the head.
+        sample: appearance and light.
+        model: head model.
     """
     albedo = _albedo(sample, model)
     light = sample.light
@@ -92,39 +98,42 @@ def paint_head(vertices: np.ndarray, sample: FaceSample, model: HeadModel) -> np
     gloss = np.clip(normals @ (half / np.linalg.norm(half)), 0, 1) ** 24
     shine = light.gloss * gloss * (1 - 0.7 * _regions().scalp)
     shade = light.ambient + light.strength * direct
-    # Cavities get little light of their own.
+    # Little light reaches cavities such as the mouth.
     shade = shade * (1 - 0.75 * model.masks["inside"])
     colors = albedo * shade[:, None] * light.tint + shine[:, None]
-    return np.clip(np.rint(255 * colors), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(255 * colors), 0, 255), np.uint8)
 
 
 def _albedo(sample: FaceSample, model: HeadModel) -> np.ndarray:
-    look, areas = sample.appearance, _regions()
+    appearance, regions = sample.appearance, _regions()
     rng = np.random.default_rng(sample.texture_seed)
     count = len(model.mean)
-    color = np.tile(look.skin, (count, 1)) * (1 + 0.05 * _noise(rng, model.mean, 4.0))[:, None]
-    color = color * (1 - 0.12 * look.freckles * (rng.random(count) < 0.2))[:, None]
-    color = _blend(color, look.skin * [1.12, 0.78, 0.74], 0.5 * look.blush * areas.blush)
-    color = _blend(color, look.lips, 0.9 * model.masks["lips"])
-    stubble = look.beard * areas.beard * (0.8 + 0.2 * _noise(rng, model.mean, 9.0))
-    color = _blend(color, 0.6 * look.hair + 0.1 * look.skin, stubble)
-    color = _blend(color, 0.5 * look.hair, 0.45 * areas.lashes)
-    color = _blend(color, 0.8 * look.hair, look.brow * areas.brow)
-    if not look.baldness:
+    color = (
+        np.tile(appearance.skin, (count, 1)) * (1 + 0.05 * _noise(rng, model.mean, 4.0))[:, None]
+    )
+    color = color * (1 - 0.12 * appearance.freckles * (rng.random(count) < 0.2))[:, None]
+    color = _blend(
+        color, appearance.skin * [1.12, 0.78, 0.74], 0.5 * appearance.blush * regions.blush
+    )
+    color = _blend(color, appearance.lips, 0.9 * model.masks["lips"])
+    stubble = appearance.beard * regions.beard * (0.8 + 0.2 * _noise(rng, model.mean, 9.0))
+    color = _blend(color, 0.6 * appearance.hair + 0.1 * appearance.skin, stubble)
+    color = _blend(color, 0.5 * appearance.hair, 0.45 * regions.lashes)
+    color = _blend(color, 0.8 * appearance.hair, appearance.brow * regions.brow)
+    if not appearance.baldness:
         strands = 1 + 0.25 * _noise(rng, model.mean * [3.0, 1.0, 1.0], 8.0)
-        color = _blend(color, look.hair * strands[:, None], _hair_share(sample, model))
+        color = _blend(color, appearance.hair * strands[:, None], _hair_fraction(sample, model))
     color = _blend(color, np.array([0.25, 0.08, 0.08]), 0.9 * model.masks["inside"])
-    for eye in (areas.left_eye, areas.right_eye):
-        _paint_eye(color, eye, model.mean, look.iris, rng)
+    for eye in (regions.left_eye, regions.right_eye):
+        _paint_eye(color, eye, model.mean, appearance.iris)
     return np.clip(color, 0, 1)
 
 
-def _paint_eye(
-    color: np.ndarray, eye: np.ndarray, mean: np.ndarray, iris: np.ndarray, rng: np.random.Generator
-) -> None:
+def _paint_eye(color: np.ndarray, eye: np.ndarray, mean: np.ndarray, iris: np.ndarray) -> None:
+    """Colours white, iris and pupil of one eye, in place."""
     points = mean[eye]
     front = points[points[:, 2] > np.quantile(points[:, 2], 0.6)].mean(axis=0)
-    # Both eyes look the same way, a little off straight ahead.
+    # Iris and pupil are discs about the front of the eyeball.
     radius = np.linalg.norm((points - front)[:, :2], axis=1)
     white = np.array([0.86, 0.84, 0.82])
     painted = _blend(
@@ -133,26 +142,28 @@ def _paint_eye(
     color[eye] = _blend(painted, np.full(3, 0.03), 1 - _ramp(radius, _PUPIL, _PUPIL + 0.03))
 
 
-def _hair_share(sample: FaceSample, model: HeadModel) -> np.ndarray:
-    """How much each vertex is hair; the hairline moves with the person."""
-    look = sample.appearance
-    share = np.clip(_regions().scalp + 2.5 * look.hairline * (model.mean[:, 1] > 0.5), 0, 1)
-    if not look.long_hair:
+def _hair_fraction(sample: FaceSample, model: HeadModel) -> np.ndarray:
+    """Fraction of hair at each vertex, (N,); the hairline depends on the person."""
+    appearance = sample.appearance
+    fraction = np.clip(
+        _regions().scalp + 2.5 * appearance.hairline * (model.mean[:, 1] > 0.5), 0, 1
+    )
+    if not appearance.long_hair:
         # The nape is bare below the ears.
-        share = share * _ramp(model.mean[:, 1], -0.45, -0.2)
-    return _ramp(share, 0.35, 0.65) * (1 - model.masks["ears"])
+        fraction = fraction * _ramp(model.mean[:, 1], -0.45, -0.2)
+    return np.asarray(_ramp(fraction, 0.35, 0.65) * (1 - model.masks["ears"]))
 
 
 def _noise(rng: np.random.Generator, points: np.ndarray, frequency: float) -> np.ndarray:
-    """Smooth noise (N,) of about unit amplitude: a sum of waves in random directions."""
+    """Smooth noise (N,) of about unit amplitude: the sum of waves in random directions."""
     waves = rng.normal(0, frequency, (6, 3))
     phases = rng.uniform(0, 2 * np.pi, 6)
-    return np.sin(points @ waves.T + phases).mean(axis=1) * 1.7
+    return np.asarray(np.sin(points @ waves.T + phases).mean(axis=1) * 1.7)
 
 
-def _blend(base: np.ndarray, over: np.ndarray, share: np.ndarray) -> np.ndarray:
-    weight = np.asarray(share)[:, None]
-    return base * (1 - weight) + over * weight
+def _blend(base: np.ndarray, over: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    weight = np.asarray(opacity)[:, None]
+    return np.asarray(base * (1 - weight) + over * weight)
 
 
 def _ramp(values: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -162,8 +173,9 @@ def _ramp(values: np.ndarray, low: float, high: float) -> np.ndarray:
 def _distance_to_line(points: np.ndarray, line: np.ndarray) -> np.ndarray:
     """Distance (N,) of points to a polyline (K, 3)."""
     best = np.full(len(points), np.inf)
-    for start, end in zip(line[:-1], line[1:], strict=True):
+    for start, end in itertools.pairwise(line):
         along = end - start
-        share = np.clip((points - start) @ along / (along @ along), 0, 1)
-        best = np.minimum(best, np.linalg.norm(points - start - share[:, None] * along, axis=1))
+        position = np.clip((points - start) @ along / (along @ along), 0, 1)
+        offset = points - start - position[:, None] * along
+        best = np.minimum(best, np.linalg.norm(offset, axis=1))
     return best

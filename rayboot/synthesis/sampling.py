@@ -1,4 +1,4 @@
-"""Chance: everything random about a photo, drawn before any of it is made."""
+"""Random draws: everything that varies between photos, drawn before a photo is rendered."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,10 @@ __all__ = ["Appearance", "FaceSample", "Light", "draw_sample", "sample_rng"]
 
 
 class Appearance(NamedTuple):
-    """Colours are (3,) linear to the image, 0 to 1; strengths 0 to 1."""
+    """Colours and hair of an identity.
+
+    Colours are (3,), proportional to image values, from 0 to 1; strengths are from 0 to 1.
+    """
 
     skin: np.ndarray
     lips: np.ndarray
@@ -30,7 +33,15 @@ class Appearance(NamedTuple):
 
 
 class Light(NamedTuple):
-    """A directional light over an ambient one, and the picture's own tint."""
+    """A directional and an ambient light.
+
+    Attributes:
+        direction: (3,) unit vector towards the light, in the photo's frame.
+        strength: strength of the directional light.
+        ambient: strength of the ambient light.
+        gloss: strength of specular reflections.
+        tint: (3,) factors of the image's channels.
+    """
 
     direction: np.ndarray
     strength: float
@@ -40,21 +51,21 @@ class Light(NamedTuple):
 
 
 class FaceSample(NamedTuple):
-    """One photo to be made.
+    """Random parameters of one photo.
 
     Attributes:
-        identity: (I,) deviations.
-        expression: (E,) strengths.
+        identity: (I,) coefficients of the head model's identity, in standard deviations.
+        expression: (E,) strengths of the head model's expressions.
         rotation: (3, 3), from the head's frame to the photo's.
-        angles_deg: yaw, pitch, roll.
-        scale: of the face in the photo, in units of the usual.
-        shift: (2,) of the face's centre, shares of the photo's size.
+        angles_deg: yaw, pitch and roll.
+        scale: size of the face relative to the usual.
+        shift: (2,) offset of the face's centre, as fractions of the photo's size.
         appearance: colours and hair.
-        light: of the scene.
-        texture_seed: of skin noise, hair and background.
-        blur: standard deviation, px.
-        noise: standard deviation, of 255.
-        jpeg_quality: 1 to 100.
+        light: light of the scene.
+        texture_seed: seed of skin texture, hair and background.
+        blur: standard deviation of the blur, px.
+        noise: standard deviation of the noise, on the scale of 255.
+        jpeg_quality: JPEG quality, from 1 to 100.
     """
 
     identity: np.ndarray
@@ -71,7 +82,7 @@ class FaceSample(NamedTuple):
     jpeg_quality: int
 
 
-_MOODS = (
+_EXPRESSIONS = (
     {
         "mouthSmileLeft": 0.9,
         "mouthSmileRight": 0.9,
@@ -117,17 +128,17 @@ _IRIS_TONES = np.array(
 
 
 def sample_rng(seed: int, key: str, index: int) -> np.random.Generator:
-    """The chance of one sample; depends on no other sample and no worker."""
+    """Returns the random generator of one sample, independent of other samples and workers."""
     return np.random.default_rng([seed, index, *key.encode()])
 
 
 def draw_sample(config: SynthesisConfig, model: HeadModel, identity: int, photo: int) -> FaceSample:
-    """Everything about photo ``photo`` of identity ``identity``.
+    """Draws the parameters of photo ``photo`` of identity ``identity``.
 
-    Shape and colours belong to the identity; expression, pose, light and
-    background to the photo.
+    Shape and colours depend only on the identity; expression, pose, light and
+    background on the photo.
     """
-    person = sample_rng(config.seed, "identity", identity)
+    identity_rng = sample_rng(config.seed, "identity", identity)
     rng = sample_rng(config.seed, "photo", identity * 10_000 + photo)
     index = (identity - config.first_identity) * config.photos_per_identity + photo
     yaw = _draw_yaw(rng, config.yaw, index)
@@ -136,13 +147,13 @@ def draw_sample(config: SynthesisConfig, model: HeadModel, identity: int, photo:
     cos, sin = np.cos(np.radians(roll)), np.sin(np.radians(roll))
     in_plane = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
     return FaceSample(
-        identity=np.clip(person.normal(0, 1, len(model.identity)), -2.5, 2.5),
+        identity=np.clip(identity_rng.normal(0, 1, len(model.identity)), -2.5, 2.5),
         expression=_draw_expression(rng, model.expression_names),
         rotation=in_plane @ rotation_yaw_pitch(np.radians(yaw), np.radians(pitch)),
         angles_deg=(float(yaw), float(pitch), float(roll)),
         scale=float(rng.uniform(0.85, 1.1)),
         shift=rng.uniform(-0.06, 0.06, 2),
-        appearance=_draw_appearance(person),
+        appearance=_draw_appearance(identity_rng),
         light=_draw_light(rng),
         texture_seed=int(rng.integers(2**31)),
         blur=float(rng.choice([0.0, 0.4, 0.7, 1.1], p=[0.3, 0.3, 0.25, 0.15])),
@@ -153,7 +164,7 @@ def draw_sample(config: SynthesisConfig, model: HeadModel, identity: int, photo:
 
 def _draw_yaw(rng: np.random.Generator, config: YawConfig, index: int) -> float:
     if config.kind == "steps":
-        # In turn, not at random: every step is met equally often.
+        # Steps alternate instead of being drawn, so that each is equally frequent.
         step = config.steps_deg[index % len(config.steps_deg)]
         return float(step * rng.choice([-1.0, 1.0]))
     if config.kind == "uniform":
@@ -165,21 +176,21 @@ def _draw_yaw(rng: np.random.Generator, config: YawConfig, index: int) -> float:
 def _draw_expression(rng: np.random.Generator, names: tuple[str, ...]) -> np.ndarray:
     strength = np.zeros(len(names))
     if rng.random() < 0.6:
-        for name, value in _MOODS[rng.integers(len(_MOODS))].items():
+        for name, value in _EXPRESSIONS[rng.integers(len(_EXPRESSIONS))].items():
             strength[names.index(name)] += value * rng.uniform(0.3, 1.0)
     small = rng.random(len(names)) < 0.08
     strength[small] += rng.uniform(0, 0.35, small.sum())
-    strength[names.index("tongueOut")] = 0.0  # the tongue is not part of the model
+    strength[names.index("tongueOut")] = 0.0  # the head model has no tongue
     return np.clip(strength, 0, 1)
 
 
 def _draw_appearance(rng: np.random.Generator) -> Appearance:
-    skin = _between(rng, _SKIN_TONES) * rng.uniform(0.92, 1.08, 3)
+    skin = _interpolate(rng, _SKIN_TONES) * rng.uniform(0.92, 1.08, 3)
     male = rng.random() < 0.5
     return Appearance(
         skin=np.clip(skin, 0, 1),
         lips=np.clip(skin * [1.05, 0.72, 0.72] * rng.uniform(0.85, 1.1, 3), 0, 1),
-        hair=np.clip(_between(rng, _HAIR_TONES) * rng.uniform(0.85, 1.15), 0, 1),
+        hair=np.clip(_interpolate(rng, _HAIR_TONES) * rng.uniform(0.85, 1.15), 0, 1),
         iris=_IRIS_TONES[rng.integers(len(_IRIS_TONES))] * rng.uniform(0.8, 1.2, 3),
         cloth=rng.uniform(0.05, 0.9, 3),
         brow=float(rng.uniform(0.35, 0.95)),
@@ -211,8 +222,12 @@ def _draw_light(rng: np.random.Generator) -> Light:
     )
 
 
-def _between(rng: np.random.Generator, tones: np.ndarray) -> np.ndarray:
+def _interpolate(rng: np.random.Generator, tones: np.ndarray) -> np.ndarray:
+    """Draws a colour (3,) between two successive tones."""
     position = rng.uniform(0, len(tones) - 1)
     low = int(position)
-    share = position - low
-    return (1 - share) * tones[low] + share * tones[min(low + 1, len(tones) - 1)]
+    fraction = position - low
+    blended: np.ndarray = (1 - fraction) * tones[low] + fraction * tones[
+        min(low + 1, len(tones) - 1)
+    ]
+    return blended

@@ -1,4 +1,4 @@
-"""What a synthesised set of faces is made of."""
+"""Settings of a synthetic data set."""
 
 from typing import Literal
 
@@ -10,37 +10,50 @@ __all__ = ["SynthesisConfig", "YawConfig"]
 
 
 class YawConfig(FrozenConfig):
-    """How yaw is spread over the photos."""
+    """Distribution of yaw over the photos."""
 
     kind: Literal["uniform", "steps", "frontal_heavy"] = "uniform"
-    """``uniform`` in [-max, max]; ``steps``: each of ``steps_deg`` equally often, both
-    signs; ``frontal_heavy``: like AFLW2000-3D's, two thirds within 30 degrees."""
+    """Kind of the distribution. ``uniform``: in [-max, max]; ``steps``: each of ``steps_deg``
+    equally often, with random sign; ``frontal_heavy``: as in AFLW2000-3D, two thirds within 30
+    degrees."""
     max_deg: float = Field(75.0, gt=0, le=90)
+    """Largest absolute yaw; not used by ``steps``."""
     steps_deg: tuple[float, ...] = ()
+    """Absolute yaws of ``steps``."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> "YawConfig":
+    def _require_consistency(self) -> "YawConfig":
         if (self.kind == "steps") != bool(self.steps_deg):
-            raise ValueError("steps_deg goes with kind: steps, and only with it")
+            raise ValueError(
+                f"steps_deg must be given if and only if kind is steps, got kind {self.kind} and "
+                f"steps_deg {self.steps_deg}"
+            )
         return self
 
 
 class SynthesisConfig(FrozenConfig):
-    """A set of photographs of faces whose shape is known."""
+    """A data set of photos of faces whose shape is known."""
 
     num_identities: int = Field(ge=1)
+    """Number of identities."""
     photos_per_identity: int = Field(1, ge=1)
+    """Number of photos of each identity."""
     yaw: YawConfig = YawConfig()
+    """Distribution of yaw."""
     max_pitch_deg: float = Field(12.0, ge=0, le=45)
+    """Largest absolute pitch; pitch is uniform."""
     max_roll_deg: float = Field(10.0, ge=0, le=45)
+    """Largest absolute roll; roll is uniform."""
     photo_size: int = Field(144, ge=64)
-    """Width and height of the photos, px; the face's box is about half of it."""
+    """Width and height of the photos, px; the face's box takes about half of it."""
     crop_size: int = Field(96, ge=32)
-    """Of the crop in whose frame the truth is kept, px."""
+    """Width and height of the crop in whose frame the ground truth is stored, px."""
     slices: int = Field(96, ge=16)
-    """Depth of the true volumes, half pixels."""
+    """Depth of the true volumes, in slices of half a pixel."""
     solid_depth: float = Field(65.0, gt=10)
-    """From the nose to the plane that the face is filled back to, px of a 192 px crop."""
+    """Distance from the nose to the plane at the back of the face's solid, px of a 192 px crop."""
     first_identity: int = Field(0, ge=0)
-    """Identities are numbered from here; sets that do not overlap share no face."""
+    """Number of the first identity; data sets whose numbers do not overlap have no face in
+    common."""
     seed: int = 0
+    """Seed of all random draws."""

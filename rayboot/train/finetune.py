@@ -1,8 +1,8 @@
 """Fine-tuning on a pairs data set with Ray Train.
 
-The driver names data and settings; each worker reads its share of the faces and
-trains, their targets turned on its device. The epoch with the lowest validation loss
-is kept.
+The driver passes data set and settings; each worker reads its part of the faces and
+trains, with targets transformed on its device. The epoch with the lowest validation loss
+is returned.
 """
 
 import logging
@@ -25,7 +25,7 @@ from rayboot.errors import RaybootError
 from rayboot.io.retry import translate_storage_errors
 from rayboot.io.storage import arrow_filesystem, exists, join_uri, require_writable, write_bytes
 from rayboot.logs import current_context, logged_run
-from rayboot.registry.registration import pin_model_version, resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.registry.runs import (
     Run,
     absolute_tracking_uri,
@@ -45,7 +45,13 @@ _LOG = logging.getLogger(__name__)
 
 
 class FinetuneResult(NamedTuple):
-    """The best epoch's weights (the bytes of a safetensors file), and what every epoch reached."""
+    """The outcome of a fine-tuning.
+
+    Attributes:
+        weights: bytes of a safetensors file with the best epoch's weights.
+        epochs: record of every epoch.
+        best_epoch: number of the best epoch, from 0.
+    """
 
     weights: bytes
     epochs: list[EpochRecord]
@@ -56,34 +62,37 @@ def finetune(config: FinetuneConfig, run: Run | None = None) -> FinetuneResult:
     """Fine-tunes ``config.model`` on ``config.data``; Ray must be initialised.
 
     Args:
-        config: of the run.
-        run: where rank 0 records its figures.
+        config: settings of the run.
+        run: MLflow run to which rank 0 logs its metrics.
 
     Raises:
         UnfinishedDataError: the data set has no manifest.
         RaybootError: the cluster is too small, or no epoch was completed.
-        StoreError, DiskFullError, ClusterError: the same config goes on when that is remedied.
+        StoreError, DiskFullError, ClusterError: once that is remedied, the same config resumes.
     """
-    require_resources(_workers(config), free_cpus=0)
-    weights = BroadcastFile.put(resolve_weights(config.model, config.tracking_uri))
+    require_resources(_min_bundles(config), free_cpus=0)
+    weights = BroadcastFile.put(resolve_model(config.model, config.tracking_uri).path)
     if run is not None:
-        _describe(config, run)
+        _log_provenance(config, run)
     with (
         translate_ray_errors(config.storage),
         translate_storage_errors(config.storage),
-        follow_progress("fine-tune", "step") as board,
+        follow_progress("fine-tune", "step") as progress,
     ):
-        result = _trainer(config, weights, run, board).fit()
+        result = _trainer(config, weights, run, progress).fit()
     best = result.get_best_checkpoint("val_loss", "min")
     if best is None or result.checkpoint is None:
-        raise RaybootError(f"run {config.name}: no epoch ended; see its log under {result.path}")
-    # Ray's own table of figures has only those whose checkpoint is still there.
+        raise RaybootError(
+            f"run {config.name}: training ended before its first epoch did; the workers' log is "
+            f"under {result.path}"
+        )
+    # Ray's own table of metrics contains only epochs whose checkpoint still exists.
     with result.checkpoint.as_directory() as folder:
         position = torch.load(Path(folder) / STATE, weights_only=True)
     epochs = [EpochRecord(*record) for record in position["epochs"]]
     for epoch in epochs:
         _LOG.info(
-            "epoch %d: loss %.4f, validation %.4f, overlap %.3f, waited %.1f %% of it for data",
+            "epoch %d: loss %.4f, validation %.4f, IoU %.3f, waited %.1f %% of the time for data",
             epoch.epoch + 1, epoch.train_loss, epoch.val_loss, epoch.val_iou, 100 * epoch.waited,
         )  # fmt: skip
     if run is not None:
@@ -96,24 +105,27 @@ def finetune(config: FinetuneConfig, run: Run | None = None) -> FinetuneResult:
 
 
 class FinetunePlan(NamedTuple):
-    """A checked request, the model's alias pinned to its version."""
+    """A checked request.
+
+    Attributes:
+        config: settings of the run, with the model pinned to its version.
+        tracking_uri: URI of the MLflow store, valid in any folder.
+    """
 
     config: FinetuneConfig
     tracking_uri: str
 
 
 def prepare_finetune(config: FinetuneConfig) -> FinetunePlan:
-    """Checks a request; needs no Ray.
+    """Checks a request before Ray starts.
 
     Raises:
         RequestError: the model is missing, or the storage cannot be written.
         UnfinishedDataError: the data set has no manifest.
     """
     tracking_uri = absolute_tracking_uri(config.tracking_uri or default_tracking_uri())
-    config = config.replace(
-        model=pin_model_version(config.model, tracking_uri), tracking_uri=tracking_uri
-    )
-    resolve_weights(config.model, tracking_uri)
+    model = resolve_model(config.model, tracking_uri)
+    config = config.replace(model=model.uri, tracking_uri=tracking_uri)
     require_finished(config.data)
     require_writable(config.storage)
     return FinetunePlan(config, tracking_uri)
@@ -122,25 +134,25 @@ def prepare_finetune(config: FinetuneConfig) -> FinetunePlan:
 def finetune_tracked(plan: FinetunePlan) -> str:
     """Fine-tunes within an MLflow run of its own; Ray must be initialised.
 
-    The same plan again goes on with what was stopped, in the same MLflow run.
+    The same plan again resumes an interrupted training, in the same MLflow run.
 
     Returns:
         URI of the best epoch's weights, ``STORAGE/NAME.safetensors``.
 
     Raises:
-        RequestError: the storage has a run of this name with another config.
+        RequestError: the storage contains a run of this name with another config.
     """
     config = plan.config
     target = join_uri(config.storage, f"{config.name}.safetensors")
-    kept = load_run(config)
-    if kept is not None and exists(target):
-        _LOG.info("%s is there already", target)
+    run_id = load_run(config)
+    if run_id is not None and exists(target):
+        _LOG.info("%s exists already", target)
         return target
-    if kept is None:
+    if run_id is None:
         run = open_run(plan.tracking_uri, config.experiment, config.name)
         save_run(config, run)
     else:
-        run = resume_run(plan.tracking_uri, kept)
+        run = resume_run(plan.tracking_uri, run_id)
     run.log_params(config.model_dump(mode="json"))
     with run.closing(), logged_run(run.run_id):
         result = finetune(config, run)
@@ -149,33 +161,33 @@ def finetune_tracked(plan: FinetunePlan) -> str:
     return target
 
 
-def _describe(config: FinetuneConfig, run: Run) -> None:
-    """What a run starts from, so that it can be made again."""
+def _log_provenance(config: FinetuneConfig, run: Run) -> None:
+    """Logs data set, versions and hardware, so that the run can be repeated."""
     manifest = require_finished(config.data)
     run.log_dataset("pairs", config.data, manifest.digest(), manifest.counts)
     hardware = {name: amount for name, amount in ray.cluster_resources().items() if ":" not in name}
-    kinds = [name for name in ray.cluster_resources() if name.startswith("accelerator_type:")]
+    gpu_types = [name for name in ray.cluster_resources() if name.startswith("accelerator_type:")]
     run.set_tags(
         {
             "rayboot.version": __version__,
             "rayboot.config_digest": config.content_digest(),
             "rayboot.manifest_digest": manifest.digest(),
-            "hardware": f"{len(ray.nodes())} nodes, {hardware}, {', '.join(kinds) or 'no GPU'}",
+            "hardware": f"{len(ray.nodes())} nodes, {hardware}, {', '.join(gpu_types) or 'no GPU'}",
             "torch": torch.__version__,
             "seed": str(config.optimizer.seed),
         }
     )
 
 
-def _workers(config: FinetuneConfig) -> list[Bundle]:
-    """What the fewest workers take that training starts with."""
-    count = config.num_workers
-    fewest = count if isinstance(count, int) else min(count)
-    return [{"CPU": config.cpus_per_worker, "GPU": float(config.use_gpu)}] * fewest
+def _min_bundles(config: FinetuneConfig) -> list[Bundle]:
+    """Returns the resources of the smallest number of workers with which training can start."""
+    num_workers = config.num_workers
+    min_workers = num_workers if isinstance(num_workers, int) else min(num_workers)
+    return [{"CPU": config.cpus_per_worker, "GPU": float(config.use_gpu)}] * min_workers
 
 
 def _trainer(
-    config: FinetuneConfig, weights: BroadcastFile, run: Run | None, board: Any
+    config: FinetuneConfig, weights: BroadcastFile, run: Run | None, progress: Any
 ) -> TorchTrainer:
     filesystem, path = arrow_filesystem(config.storage)
     return TorchTrainer(
@@ -184,7 +196,7 @@ def _trainer(
             "config": config.model_dump(mode="json"),
             "weights": weights,
             "run": None if run is None else (run.tracking_uri, run.run_id),
-            "board": board,
+            "progress": progress,
             "log": current_context(),
         },
         torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),

@@ -1,7 +1,7 @@
-"""The training loop: plain PyTorch, the same under one process or many.
+"""The training loop: plain PyTorch, the same in one process and in many.
 
-Order and augmentation of a step depend on ``[seed, epoch, rank]`` and its number alone,
-so a run that goes on from any step sees what an undisturbed one sees.
+Order and augmentation of a step depend only on ``[seed, epoch, rank]`` and the step's number,
+so a run that resumes at any step sees the same batches as an uninterrupted one.
 """
 
 import time
@@ -13,9 +13,9 @@ import torch
 import torch.distributed
 
 from rayboot.models import Reconstructor
-from rayboot.models.device_transfer import send
+from rayboot.models.device_transfer import to_device_async
 from rayboot.models.precision import autocast
-from rayboot.train.augment import augment_images, draw_augmentation, mirror_chosen
+from rayboot.train.augment import augment_images, draw_augmentation, mirror_targets
 from rayboot.train.objective import Objective
 from rayboot.train.prefetch import read_ahead, to_device
 from rayboot.train.sample_store import Batch, SampleStore
@@ -24,12 +24,19 @@ from rayboot.train.training_config import OptimizerConfig
 
 __all__ = ["StepRecord", "ious", "learning_rate", "train_epochs", "validate"]
 
-_MOST_OVERLAPS = 256
-"""Samples of a worker, about, whose volumes are compared: not every network has them at hand."""
+_NUM_IOU_SAMPLES = 256
+"""Approximate number of validation samples per worker whose IoU is computed: for some networks
+the volumes have to be filled first, which takes longer than the loss."""
 
 
 class StepRecord(NamedTuple):
-    """A step that was done: its number in the epoch, of how many, and its loss."""
+    """One training step.
+
+    Attributes:
+        step: number of the step within its epoch, from 0.
+        num_steps: number of steps in the epoch.
+        loss: loss of the step's batch.
+    """
 
     step: int
     num_steps: int
@@ -37,7 +44,7 @@ class StepRecord(NamedTuple):
 
 
 def learning_rate(config: OptimizerConfig, epoch: int) -> float:
-    """The rate of an epoch (from 0): halved every ``lr_halving_epochs`` epochs."""
+    """Returns the rate of an epoch (from 0), halved every ``lr_halving_epochs`` epochs."""
     return config.learning_rate * 0.5 ** (epoch // config.lr_halving_epochs)
 
 
@@ -49,14 +56,14 @@ def train_epochs(
     objective: Objective | None = None,
     on_step: Callable[[StepRecord], None] | None = None,
 ) -> Iterator[EpochRecord]:
-    """Trains from where ``state`` is to the last epoch; yields a record after each.
+    """Trains from the position of ``state`` to the last epoch; yields a record after each.
 
     Args:
-        state: moved on in place.
-        train: this worker's samples.
-        val: this worker's share of those to validate on.
-        objective: of each step; by default the network's loss.
-        on_step: called after each step, ``state`` pointing to the next one.
+        state: network and optimizer, advanced in place.
+        train: this worker's training samples.
+        val: this worker's part of the validation samples.
+        objective: function that a step minimises; by default the network's loss.
+        on_step: called after each step, when ``state`` points to the next one.
     """
     objective = objective or Objective()
     for epoch in range(state.next_epoch, state.config.num_epochs):
@@ -78,10 +85,11 @@ def _train_epoch(
     objective: Objective,
     on_step: Callable[[StepRecord], None] | None,
 ) -> float:
+    """Trains the remaining steps of an epoch; returns the fraction of time spent on waiting."""
     config, (rank, num_workers) = state.config, _rank_and_size()
     order = np.random.default_rng([config.seed, epoch, rank]).permutation(len(train))
     batch_size = max(1, config.batch_size // num_workers)
-    num_steps = _smallest(max(1, len(train) // batch_size))
+    num_steps = _min_over_workers(max(1, len(train) // batch_size))
     batches = [
         order[step * batch_size : (step + 1) * batch_size]
         for step in range(state.next_step, num_steps)
@@ -90,22 +98,24 @@ def _train_epoch(
     started, waited = time.perf_counter(), 0.0
     for batch, seconds in read_ahead(train, batches):
         waited += seconds
-        # A draw of its own for every step: one that goes on from here draws the same.
+        # Every step has a generator of its own, so a run that resumes here draws the same.
         rng = np.random.default_rng([config.seed, epoch, rank, state.next_step])
-        state.losses.append(_step(state, batch, objective, rng))
+        state.losses.append(_train_step(state, batch, objective, rng))
         step, state.next_step = state.next_step, state.next_step + 1
         if on_step is not None:
             on_step(StepRecord(step, num_steps, state.losses[-1]))
     return waited / max(time.perf_counter() - started, 1e-9)
 
 
-def _step(state: TrainState, batch: Batch, objective: Objective, rng: np.random.Generator) -> float:
+def _train_step(
+    state: TrainState, batch: Batch, objective: Objective, rng: np.random.Generator
+) -> float:
     config, network = state.config, state.network
     images, targets = to_device(network, batch, state.device)
-    changes = draw_augmentation(rng, len(images), config.augment)
-    images = augment_images(images, changes)
-    targets = mirror_chosen(targets, network.mirror, changes)
-    weights = None if batch.weights is None else send(batch.weights, state.device)
+    draw = draw_augmentation(rng, len(images), config.augment)
+    images = augment_images(images, draw)
+    targets = mirror_targets(targets, network.mirror, draw)
+    weights = None if batch.weights is None else to_device_async(batch.weights, state.device)
     with autocast(state.device, config.precision):
         loss = objective.loss(state, images, targets, torch.from_numpy(batch.is_source), weights)
     state.optimizer.zero_grad(set_to_none=True)
@@ -119,58 +129,58 @@ def _step(state: TrainState, batch: Batch, objective: Objective, rng: np.random.
 def ious(
     network: Reconstructor, store: SampleStore, indices: np.ndarray, config: OptimizerConfig
 ) -> np.ndarray:
-    """Intersection over union (M,) of what a network says of samples with their targets.
+    """Computes the intersection over union (M,) of predictions with their targets.
 
     Args:
-        network: on its device.
-        store: of the samples.
-        indices: (M,) in it.
-        config: its batch and precision are used.
+        network: network on its device; its training mode is restored afterwards.
+        store: samples.
+        indices: (M,) indices into ``store``.
+        config: batch size and precision.
     """
     device = next(network.parameters()).device
     was_training = network.training
     network.eval()
-    found = []
+    values = []
     starts = range(0, len(indices), config.batch_size)
     batches = [indices[start : start + config.batch_size] for start in starts]
     for batch, _ in read_ahead(store, batches):
         images, targets = to_device(network, batch, device)
         with autocast(device, config.precision):
-            estimate = network(images, raw=True)
-        found.append(network.iou(estimate, targets).float().cpu().numpy())
+            prediction = network(images, raw=True)
+        values.append(network.iou(prediction, targets).float().cpu().numpy())
     network.train(was_training)
-    return np.concatenate(found) if found else np.zeros(0, np.float32)
+    return np.concatenate(values) if values else np.zeros(0, np.float32)
 
 
 @torch.no_grad()
 def validate(
     network: Reconstructor, val: SampleStore, config: OptimizerConfig
 ) -> tuple[float, float]:
-    """Mean loss, and mean intersection over union at 0.5, over all workers' shares.
+    """Returns mean loss and mean intersection over union at 0.5 on all workers' samples.
 
-    The latter of batches spread over them, where a share is large.
+    Where a worker has many samples, the latter is computed on evenly spaced batches only.
     """
     device = next(network.parameters()).device
     network.eval()
     sums = torch.zeros(4, dtype=torch.float64)
-    everything = np.arange(len(val))
-    batches = [everything[i : i + config.batch_size] for i in range(0, len(val), config.batch_size)]
-    num_compared = max(1, _MOST_OVERLAPS // config.batch_size)
-    compared = set(np.linspace(0, len(batches), num_compared, False).astype(int).tolist())
+    indices = np.arange(len(val))
+    batches = [indices[i : i + config.batch_size] for i in range(0, len(val), config.batch_size)]
+    num_iou_batches = max(1, _NUM_IOU_SAMPLES // config.batch_size)
+    iou_batches = set(np.linspace(0, len(batches), num_iou_batches, False).astype(int).tolist())
     for number, (batch, _) in enumerate(read_ahead(val, batches)):
         images, targets = to_device(network, batch, device)
         with autocast(device, config.precision):
-            estimate = network(images, raw=True)
-        loss = float(network.loss(estimate, targets)) * len(images)
+            prediction = network(images, raw=True)
+        loss = float(network.loss(prediction, targets)) * len(images)
         sums[:2] += torch.tensor([loss, len(images)], dtype=torch.float64)
-        if number in compared:
-            iou = float(network.iou(estimate, targets).sum())
+        if number in iou_batches:
+            iou = float(network.iou(prediction, targets).sum())
             sums[2:] += torch.tensor([iou, len(images)], dtype=torch.float64)
     if torch.distributed.is_initialized():
         sums = sums.to(device)
         torch.distributed.all_reduce(sums)
-    loss_sum, num_losses, iou_sum, num_overlaps = sums.tolist()
-    return loss_sum / num_losses, iou_sum / num_overlaps
+    loss_sum, num_losses, iou_sum, num_ious = sums.tolist()
+    return loss_sum / num_losses, iou_sum / num_ious
 
 
 def _rank_and_size() -> tuple[int, int]:
@@ -179,8 +189,8 @@ def _rank_and_size() -> tuple[int, int]:
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
 
 
-def _smallest(count: int) -> int:
-    """The smallest count of all workers: one more step on one of them would hang the rest."""
+def _min_over_workers(count: int) -> int:
+    """Returns the smallest count of all workers: one more step on one would block the others."""
     if not torch.distributed.is_initialized():
         return count
     device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"

@@ -1,4 +1,4 @@
-"""Losses over a run, as a picture."""
+"""A plot of the losses of a run."""
 
 import io
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ __all__ = ["draw_curves"]
 
 
 def draw_curves(epochs: Sequence[EpochRecord]) -> bytes:
-    """A PNG: losses of training and validation, and the validation's overlap, by epoch."""
+    """Draws training loss, validation loss and validation IoU by epoch, as a PNG file."""
     numbers = [record.epoch + 1 for record in epochs]
-    figure, (losses, overlap) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    figure, (losses, ious) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     losses.plot(numbers, [record.train_loss for record in epochs], "o-", label="training")
     losses.plot(numbers, [record.val_loss for record in epochs], "s-", label="validation")
     losses.set_ylabel("loss")
     losses.legend()
-    overlap.plot(numbers, [record.val_iou for record in epochs], "s-", color="tab:green")
-    overlap.set_ylabel("intersection over union")
-    for axes in (losses, overlap):
+    ious.plot(numbers, [record.val_iou for record in epochs], "s-", color="tab:green")
+    ious.set_ylabel("intersection over union")
+    for axes in (losses, ious):
         axes.set_xlabel("epoch")
         axes.set_xticks(numbers)
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What a step minimises: the network's loss, and what it said before of unrotated photos."""
+"""The function that a training step minimises: the network's loss, optionally with distillation."""
 
 import torch
 
@@ -11,13 +11,13 @@ __all__ = ["Objective"]
 class Objective:
     """The loss of a batch.
 
-    Unrotated photos keep their targets, or where there is a teacher they learn what it
-    says of them, in shades instead of bits: learning without forgetting, which the paper
-    suggests against the loss at the front.
+    With a teacher, unrotated photos learn the teacher's soft prediction instead of their binary
+    target: learning without forgetting, which the paper suggests against the loss of accuracy
+    on frontal faces.
 
     Args:
-        teacher: the network as it was before training; None leaves every sample its target.
-        weight: of the samples that learn from it, against the others.
+        teacher: the network before training; None trains every sample on its own target.
+        weight: weight of the distilled samples relative to the others.
 
     Source:
         Li and Hoiem, Learning without Forgetting, ECCV 2016.
@@ -35,26 +35,26 @@ class Objective:
         is_source: torch.Tensor,
         weights: torch.Tensor | None,
     ) -> torch.Tensor:
-        """A scalar.
+        """Computes the scalar loss of a batch.
 
         Args:
-            state: whose network is asked.
-            images: (B, 3, S, S), changed already.
-            targets: likewise.
-            is_source: (B,) bool on the host, which are unrotated photos.
-            weights: (B,) of the samples; None is all ones.
+            state: holds the network to train.
+            images: (B, 3, S, S), augmented.
+            targets: (B, ...), mirrored where the image is.
+            is_source: (B,) bool on the host, True for unrotated photos.
+            weights: (B,) weights of the samples; None weighs all alike.
         """
-        estimate = state.forward(images, raw=True)
+        prediction = state.forward(images, raw=True)
         if self._teacher is None or not is_source.any():
-            return state.network.loss(estimate, targets, weights)
+            return state.network.loss(prediction, targets, weights)
         with torch.no_grad():
-            said = state.network.soft_targets(self._teacher(images[is_source], raw=True))
-        total = self._weight * state.network.loss(estimate[is_source], said) * is_source.sum()
+            soft = state.network.soft_targets(self._teacher(images[is_source], raw=True))
+        total = self._weight * state.network.loss(prediction[is_source], soft) * is_source.sum()
         if not is_source.all():
-            rest = None if weights is None else weights[~is_source]
+            view_weights = None if weights is None else weights[~is_source]
             total = (
                 total
-                + state.network.loss(estimate[~is_source], targets[~is_source], rest)
+                + state.network.loss(prediction[~is_source], targets[~is_source], view_weights)
                 * (~is_source).sum()
             )
         return total / len(is_source)

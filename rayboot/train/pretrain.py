@@ -1,4 +1,4 @@
-"""Training a network from nothing on faces with known shape, in one process."""
+"""Training a network from scratch on faces with known shape, in one process."""
 
 import json
 import platform
@@ -11,9 +11,9 @@ import torch
 from tqdm import tqdm
 
 import rayboot
-from rayboot.data.ground_truth import truth_table
+from rayboot.data.ground_truth import read_truth
 from rayboot.data.images import decode_photo
-from rayboot.data.splits import split_of
+from rayboot.data.splits import assign_split
 from rayboot.geometry.crop import warp_photo
 from rayboot.io.storage import join_uri, read_bytes
 from rayboot.models import (
@@ -33,18 +33,19 @@ __all__ = ["pretrain", "read_truth_samples"]
 
 
 def pretrain(config: PretrainConfig, network_config: NetworkConfig | None = None) -> Path:
-    """Trains a network; keeps the epoch with the lowest validation loss.
+    """Trains a network; saves the epoch with the lowest validation loss.
 
     Args:
-        config: of the run.
-        network_config: by default the small network that ``config.network`` names.
+        config: settings of the run.
+        network_config: architecture; by default that of the small network named by
+            ``config.network``.
 
     Returns:
-        The weights (safetensors); ``record.json`` beside them tells how they came about.
+        Path of the weights (safetensors); ``record.json`` in the same folder documents the run.
     """
     torch.manual_seed(config.optimizer.seed)
-    small = HeadConfig() if config.network == "head" else VRNConfig.compact()
-    network = make_network(network_config or small)
+    default = HeadConfig() if config.network == "head" else VRNConfig.compact()
+    network = make_network(network_config or default)
     train, val = read_truth_samples(config, network)
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -52,8 +53,8 @@ def pretrain(config: PretrainConfig, network_config: NetworkConfig | None = None
     records: list[EpochRecord] = []
     started = time.time()
     state = TrainState(network, config.optimizer)
-    for record in train_epochs(state, train, val, on_step=_progress(state)):
-        if not records or record.val_loss < min(former.val_loss for former in records):
+    for record in train_epochs(state, train, val, on_step=_progress_bar(state)):
+        if not records or record.val_loss < min(previous.val_loss for previous in records):
             save_network(state.result, weights)
         records.append(record)
         tqdm.write(
@@ -67,34 +68,34 @@ def pretrain(config: PretrainConfig, network_config: NetworkConfig | None = None
 def read_truth_samples(
     config: PretrainConfig, network: Reconstructor
 ) -> tuple[SampleStore, SampleStore]:
-    """Training and validation samples of a synthesised set, split by identity.
+    """Reads training and validation samples of a synthetic data set, split by identity.
 
     Args:
-        config: of the run.
-        network: that learns from them.
+        config: settings of the run.
+        network: network to train.
     """
-    # The truth's columns are named as the kinds of targets are.
+    # Columns of the ground truth have the names of the target kinds.
     columns = ["face_id", "group_id", "crop", "shape", network.target_kind]
     samples: dict[str, list[Sample]] = {"train": [], "val": []}
     shape = (0, 0, 0)
-    for row in tqdm(truth_table(config.data, columns).to_pylist(), desc="read", unit="photo"):
+    for row in tqdm(read_truth(config.data, columns).to_pylist(), desc="read", unit="photo"):
         shape = tuple(row["shape"])
         photo = decode_photo(read_bytes(join_uri(config.data, row["face_id"])))
         image = warp_photo(photo, np.reshape(row["crop"], (2, 3)), shape[2])
-        split = split_of(row["group_id"], config.optimizer.seed, config.val_fraction)
+        split = assign_split(row["group_id"], config.optimizer.seed, config.val_fraction)
         samples[split].append(Sample(image, row[network.target_kind]))
     train, val = (SampleStore(samples[split], shape, network.decode) for split in ("train", "val"))
     return train, val
 
 
-def _progress(state: TrainState) -> Callable[[StepRecord], None]:
+def _progress_bar(state: TrainState) -> Callable[[StepRecord], None]:
     bar = tqdm(unit="step", mininterval=2.0, leave=False)
 
-    def on_step(done: StepRecord) -> None:
-        if done.step == 0:
-            bar.reset(total=done.num_steps)
+    def on_step(record: StepRecord) -> None:
+        if record.step == 0:
+            bar.reset(total=record.num_steps)
             bar.set_description(f"epoch {state.next_epoch + 1}")
-        bar.set_postfix(loss=f"{done.loss:.4f}", refresh=False)
+        bar.set_postfix(loss=f"{record.loss:.4f}", refresh=False)
         bar.update()
 
     return on_step

@@ -1,11 +1,11 @@
-"""A worker's share of a pairs data set, as training samples."""
+"""Reading a worker's part of a pairs data set as training samples."""
 
 import hashlib
 
 import numpy as np
 
 from rayboot.data.manifest import require_finished
-from rayboot.data.pair_index import index_faces, read_faces, share_of
+from rayboot.data.pair_index import index_faces, read_faces, select_shard
 from rayboot.data.splits import Split
 from rayboot.errors import RequestError
 from rayboot.geometry.camera import gaze_angles
@@ -13,7 +13,7 @@ from rayboot.models import Reconstructor
 from rayboot.train.sample_store import Sample, SampleStore
 from rayboot.train.training_config import FinetuneConfig
 
-__all__ = ["read_samples", "repeat_source"]
+__all__ = ["num_source_copies", "read_samples"]
 
 
 def read_samples(
@@ -23,24 +23,25 @@ def read_samples(
     rank: int = 0,
     num_workers: int = 1,
 ) -> SampleStore:
-    """The share of a worker in one split: a sample for each view, in the faces' order.
+    """Reads a worker's samples of one split: a sample for each view, in the faces' order.
 
-    The photos' own copies come in as ``config.source_fraction`` says.
+    After its views each face adds copies of its unrotated photo, as many as
+    ``config.source_fraction`` requires.
 
     Args:
-        config: of the run.
-        network: that learns from them.
+        config: settings of the run.
+        network: network to train.
         split: ``train`` or ``val``.
-        rank: of the worker.
-        num_workers: of the run.
+        rank: rank of the worker.
+        num_workers: number of workers of the run.
 
     Raises:
         RequestError: there is no face for this worker.
     """
     counts = require_finished(config.data).counts
-    share = config.source_fraction
-    copies = share / (1 - share) * counts["views"] / max(1, counts["faces"])
-    index = share_of(index_faces(config.data, split), rank, num_workers)
+    fraction = config.source_fraction
+    copies = fraction / (1 - fraction) * counts["views"] / max(1, counts["faces"])
+    index = select_shard(index_faces(config.data, split), rank, num_workers)
     if len(index) == 0:
         raise RequestError(
             f"{config.data}: no {split} face for worker {rank} of {num_workers}; give more photos, "
@@ -56,15 +57,15 @@ def read_samples(
             samples.append(
                 Sample(view["image"], face["target"], transform, yaw_deg=float(np.degrees(yaw)))
             )
-        own = repeat_source(face["face_id"], copies)
-        samples += [Sample(face["image"], face["target"], is_source=True)] * own
+        source = Sample(face["image"], face["target"], is_source=True)
+        samples += [source] * num_source_copies(face["face_id"], copies)
     return SampleStore(samples, shape, network.decode)
 
 
-def repeat_source(face_id: str, copies: float) -> int:
-    """How often the unrotated photo of ``face_id`` takes part, ``copies`` on average.
+def num_source_copies(face_id: str, mean_copies: float) -> int:
+    """Returns the number of samples made of a face's unrotated photo, ``mean_copies`` on average.
 
-    Decided by the id alone, so it depends on no worker and no order.
+    The number follows from the id alone, so it depends neither on workers nor on order.
     """
     draw = int.from_bytes(hashlib.sha256(face_id.encode()).digest()[:8], "big") / 2**64
-    return int(copies) + (draw < copies - int(copies))
+    return int(mean_copies) + (draw < mean_copies - int(mean_copies))

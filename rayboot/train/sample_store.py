@@ -1,8 +1,8 @@
-"""Training samples held in memory, pictures and targets compressed, targets not turned yet.
+"""Training samples in memory: images and targets compressed, targets not yet transformed.
 
-A face's target takes some kilobytes at most and is held once for all its views; a picture
-is decoded, and a target unpacked and turned, when its batch is made. So a worker's share
-of a million pairs fits in the memory of its machine.
+A face's target is a few kilobytes and is stored once for all its views. An image is decoded,
+and a target unpacked and transformed, only for the batch that contains it. So a worker's part
+of a million pairs fits into the memory of its machine.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,14 +17,15 @@ __all__ = ["Batch", "Sample", "SampleStore"]
 
 
 class Sample(NamedTuple):
-    """One picture and its target.
+    """An image and its target.
 
     Attributes:
-        image: (S, S, 3) uint8, or the bytes of a picture file of that size.
-        target: as a pairs data set keeps it.
-        transform: (3, 4) that carries the target to where the picture shows it; None leaves it.
-        is_source: the picture is an unrotated photo, its target what the network said of it.
-        yaw_deg: where the face looks in the picture.
+        image: (S, S, 3) uint8, or the bytes of an image file of that size.
+        target: bytes as a pairs data set stores them.
+        transform: (3, 4) from the target's frame to the image's; None is the identity.
+        is_source: whether the image is an unrotated photo, whose target is the network's own
+            prediction.
+        yaw_deg: yaw of the face's gaze in the image.
     """
 
     image: np.ndarray | bytes
@@ -35,14 +36,14 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Samples to train on.
+    """Samples of one training step.
 
     Attributes:
         images: (B, S, S, 3) uint8.
-        targets: (B, ...) as the network's ``decode`` gives them, not turned yet.
-        transforms: (B, 3, 4) float64 that turn them.
-        is_source: (B,) bool, which are unrotated photos.
-        weights: (B,) float32, how much each counts; None is all alike.
+        targets: (B, ...) as the network's ``decode`` returns them, not yet transformed.
+        transforms: (B, 3, 4) float64, from the targets' frames to the images'.
+        is_source: (B,) bool, True for unrotated photos.
+        weights: (B,) float32, weight of each sample in the loss; None weighs all alike.
     """
 
     images: np.ndarray
@@ -56,10 +57,13 @@ class SampleStore:
     """Samples of one shape, read by index.
 
     Args:
-        samples: in the order of their indices.
+        samples: samples in the order of their indices.
         shape: (D, S, S) of every volume.
-        decode: a target's bytes to an array, see
+        decode: function from a target's bytes to an array, see
             :meth:`rayboot.models.reconstructor.Reconstructor.decode`.
+
+    Raises:
+        ShapeError: there is no sample.
     """
 
     def __init__(
@@ -80,21 +84,21 @@ class SampleStore:
             is_source.append(sample.is_source)
             yaws.append(sample.yaw_deg)
         if not self._images:
-            raise ShapeError("no training sample; the data set or its split is empty")
+            raise ShapeError("there is no training sample: the data set or its split is empty")
         self._transforms = np.stack(transforms)
         self._decode, self.shape = decode, shape
         self.is_source = np.array(is_source)
-        """(N,) bool, which are unrotated photos."""
+        """(N,) bool, True for unrotated photos."""
         self.yaws_deg = np.array(yaws)
-        """(N,) float64, where the faces look."""
+        """(N,) float64, yaw of each face's gaze in its image."""
         self._weights: np.ndarray | None = None
 
     def take(self, indices: np.ndarray, weights: np.ndarray | None = None) -> "SampleStore":
-        """A store of some of the samples.
+        """Returns a store of some of the samples.
 
         Args:
-            indices: (M,) of them.
-            weights: (M,) float32, how much each counts; None is all alike.
+            indices: (M,) indices of the samples.
+            weights: (M,) float32, weight of each sample in the loss; None weighs all alike.
         """
         samples = [
             Sample(
@@ -114,30 +118,30 @@ class SampleStore:
         return len(self._targets)
 
     def read(self, indices: np.ndarray) -> Batch:
-        """The samples of ``indices`` (B,), in that order.
+        """Decodes the samples of ``indices`` (B,), in that order.
 
         Raises:
-            ShapeError: a picture or a target has another size.
+            ShapeError: an image or a target has another size.
         """
         return Batch(
-            np.stack([self._image(index) for index in indices]),
-            np.stack([self._target(index) for index in indices]),
+            np.stack([self._read_image(index) for index in indices]),
+            np.stack([self._read_target(index) for index in indices]),
             self._transforms[indices],
             self.is_source[indices],
             None if self._weights is None else self._weights[indices],
         )
 
-    def _image(self, index: int) -> np.ndarray:
+    def _read_image(self, index: int) -> np.ndarray:
         stored = self._images[index]
         image = decode_photo(stored) if isinstance(stored, bytes) else stored
         if image.shape != (*self.shape[1:], 3) or image.dtype != np.uint8:
             raise ShapeError(
-                f"sample {index}: image must be uint8 {(*self.shape[1:], 3)} to go with targets "
+                f"sample {index}: image must be uint8 {(*self.shape[1:], 3)} to match targets of "
                 f"{self.shape}, got {image.dtype} {image.shape}"
             )
         return image
 
-    def _target(self, index: int) -> np.ndarray:
+    def _read_target(self, index: int) -> np.ndarray:
         try:
             return self._decode(self._targets[index], self.shape)
         except ShapeError as error:

@@ -1,7 +1,7 @@
-"""Error of the surface by where the face looks, on faces that training does not see.
+"""Error of the predicted surface by band of yaw, on the validation faces.
 
-The truth is the network's own reconstruction of the unrotated photo, turned: a figure to
-watch a run by, not one to report.
+The reference is the teacher's own reconstruction of the unrotated photo, transformed to the
+view. So the error serves to monitor a run, not to be reported as a result.
 """
 
 import numpy as np
@@ -19,39 +19,40 @@ from rayboot.train.training_config import OptimizerConfig
 __all__ = ["surface_errors"]
 
 _BANDS_DEG = ((0, 30), (30, 60), (60, 90))
-_MOST_FACES = 8
-"""Of a band, spread over the samples."""
+_FACES_PER_BAND = 8
+"""Largest number of faces that are measured in a band, evenly spaced over the samples."""
 
 _EYE_DISTANCE = 0.29
-"""Outer eye distance of the usual crop, share of its width; the photos' own is not known."""
+"""Outer eye distance of the usual crop, as a fraction of its width; that of the photos is not
+known."""
 
 
 @torch.no_grad()
 def surface_errors(
     network: Reconstructor, val: SampleStore, config: OptimizerConfig
 ) -> dict[str, float]:
-    """``val_nme/LOW_to_HIGH``: mean distance from the target's surface to the predicted one.
+    """Computes ``val_nme/LOW_to_HIGH``, mean distance from target surface to predicted surface.
 
     Args:
-        network: on its device.
-        val: samples to validate on.
-        config: its precision is used.
+        network: network on its device.
+        val: validation samples.
+        config: precision of the prediction.
 
     Returns:
-        In % of the usual outer eye distance, without alignment, for each band of |yaw|,
-        degrees, that has a face.
+        Error in % of the usual outer eye distance, without alignment, for each band of |yaw|,
+        degrees, that contains a face.
     """
-    found = {}
+    errors = {}
     for low, high in _BANDS_DEG:
         yaws = np.abs(val.yaws_deg)
-        places = np.flatnonzero((yaws >= low) & (yaws < high) & ~val.is_source)
-        if len(places) == 0:
+        in_band = np.flatnonzero((yaws >= low) & (yaws < high) & ~val.is_source)
+        if len(in_band) == 0:
             continue
-        picks = np.unique(np.linspace(0, len(places) - 1, _MOST_FACES).astype(int))
-        error = _mean_error(network, val, places[picks], config)
+        chosen = np.unique(np.linspace(0, len(in_band) - 1, _FACES_PER_BAND).astype(int))
+        error = _mean_error(network, val, in_band[chosen], config)
         if np.isfinite(error):
-            found[f"val_nme/{low}_to_{high}"] = error
-    return found
+            errors[f"val_nme/{low}_to_{high}"] = error
+    return errors
 
 
 def _mean_error(
@@ -59,23 +60,26 @@ def _mean_error(
 ) -> float:
     device = next(network.parameters()).device
     network.eval()
-    errors = []
+    distances = []
     for batch, _ in read_ahead(val, [indices]):
         images, targets = to_device(network, batch, device)
         with autocast(device, config.precision):
-            estimate = network(images, raw=True)
-        truths = network.target_volumes(targets).float().cpu().numpy()
-        shapes = network.occupancy(estimate).float().cpu().numpy()
-        errors += [_distance(truth, shape) for truth, shape in zip(truths, shapes, strict=True)]
-    known = [error for error in errors if np.isfinite(error)]
+            prediction = network(images, raw=True)
+        target_volumes = network.target_volumes(targets).float().cpu().numpy()
+        predicted_volumes = network.occupancy(prediction).float().cpu().numpy()
+        distances += [
+            _surface_distance(target, predicted)
+            for target, predicted in zip(target_volumes, predicted_volumes, strict=True)
+        ]
+    known = [distance for distance in distances if np.isfinite(distance)]
     return 100 * float(np.mean(known)) / (_EYE_DISTANCE * val.shape[2]) if known else np.nan
 
 
-def _distance(truth: np.ndarray, shape: np.ndarray) -> float:
-    """Mean distance, px, from the vertices of one volume's surface to those of the other's."""
+def _surface_distance(target: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean distance, px, from every 7th vertex of the target to the predicted vertices."""
     try:
-        wanted, found = extract_surface(truth), extract_surface(shape)
+        target_surface, predicted_surface = extract_surface(target), extract_surface(predicted)
     except DegenerateInputError:
         return np.nan
-    distances, _ = cKDTree(found.vertices).query(wanted.vertices[::7])
+    distances, _ = cKDTree(predicted_surface.vertices).query(target_surface.vertices[::7])
     return float(distances.mean())

@@ -1,4 +1,4 @@
-"""How far a training is: what a checkpoint holds."""
+"""The state of a training, as a checkpoint stores it."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,10 +13,16 @@ __all__ = ["EpochRecord", "TrainState"]
 
 
 class EpochRecord(NamedTuple):
-    """Figures of one epoch; ``epoch`` counts from 0, losses are what the network minimises.
+    """Metrics of one epoch.
 
-    ``waited`` is the share of the time that the device had to wait for a batch, since
-    the epoch or the process began.
+    Attributes:
+        epoch: number of the epoch, from 0.
+        learning_rate: learning rate of the epoch.
+        train_loss: mean loss of the epoch's steps, as the network defines it.
+        val_loss: mean loss on the validation samples.
+        val_iou: mean intersection over union on the validation samples.
+        waited: fraction of the time for which the device waited for a batch, since the start of
+            the epoch or of the process.
     """
 
     epoch: int
@@ -28,12 +34,13 @@ class EpochRecord(NamedTuple):
 
 
 class TrainState:
-    """A network, its optimizer and how far they are.
+    """A network and its optimizer at a position of the training.
 
     Args:
-        network: on its device.
-        config: of the optimizer.
-        forward: calls the network, where it is wrapped to be trained by several workers.
+        network: network on its device.
+        config: settings of the optimizer.
+        forward: function that calls the network, where it is wrapped for several workers; by
+            default the network itself.
     """
 
     def __init__(
@@ -42,30 +49,31 @@ class TrainState:
         config: OptimizerConfig,
         forward: Callable[..., torch.Tensor] | None = None,
     ) -> None:
-        # Twice as fast on a CPU, and on a GPU in bfloat16.
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Channels last is twice as fast on a CPU, and on a GPU in bfloat16.
+        self.network: Reconstructor = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.forward = forward or network
         self.config = config
         self.optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
         self.next_epoch, self.next_step = 0, 0
         self.losses: list[float] = []
-        """Of this epoch's steps."""
+        """Losses of the current epoch's steps."""
         self.epochs: list[EpochRecord] = []
-        """Those that ended."""
+        """Records of the completed epochs."""
         self._average: AveragedModel | None = None
         if config.ema_decay:
-            keep = get_ema_multi_avg_fn(config.ema_decay)
-            # What batch normalisation has counted is averaged as well.
-            self._average = AveragedModel(network, multi_avg_fn=keep, use_buffers=True)
+            average = get_ema_multi_avg_fn(config.ema_decay)
+            # Buffers are averaged too: they hold the statistics of batch normalisation.
+            self._average = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
-        return next(self.network.parameters()).device
+        """Device of the network."""
+        device: torch.device = next(self.network.parameters()).device
+        return device
 
     @property
     def result(self) -> Reconstructor:
-        """The network to validate and to keep: the average of its steps, where there is one."""
+        """Network to validate and to save: the moving average of the steps, if there is one."""
         if self._average is None:
             return self.network
         averaged = self._average.module
@@ -73,12 +81,12 @@ class TrainState:
         return averaged
 
     def after_step(self) -> None:
-        """To be called after each step of the optimizer."""
+        """Updates the moving average; to be called after each step of the optimizer."""
         if self._average is not None:
             self._average.update_parameters(self.network)
 
     def position(self) -> dict[str, Any]:
-        """All but the weights of :attr:`result`, for :func:`torch.save`."""
+        """Returns everything but the weights of :attr:`result`, for :func:`torch.save`."""
         averaged = {}
         if self._average is not None:
             averaged = {
@@ -94,11 +102,11 @@ class TrainState:
         }
 
     def restore(self, position: dict[str, Any], result: dict[str, torch.Tensor]) -> None:
-        """Goes on from a position.
+        """Resumes at a position.
 
         Args:
-            position: of :meth:`position`.
-            result: state dict that :attr:`result` had.
+            position: return value of :meth:`position`.
+            result: state dict of :attr:`result` at that position.
         """
         self.result.load_state_dict(result)
         if self._average is not None:

@@ -1,4 +1,4 @@
-"""What decides a training run."""
+"""Settings of a training run."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -17,24 +17,24 @@ __all__ = [
 
 
 class AugmentConfig(FrozenConfig):
-    """How pictures are changed, each anew whenever it is seen; of all nothing by default."""
+    """Augmentation of the training images, drawn anew for every step; by default there is none."""
 
     flip: bool = False
-    """Mirror a random half of the samples, image and shape alike."""
+    """Whether a random half of the samples is mirrored, image and shape alike."""
     color_jitter: float = Field(0.0, ge=0, lt=1)
     """Largest relative change of brightness, contrast and each channel."""
     light: float = Field(0.0, ge=0, lt=1)
-    """Largest change of brightness from the middle to one side, which is drawn."""
+    """Largest change of brightness from the middle of the image to one side, which is random."""
     blur: float = Field(0.0, ge=0, le=0.05)
-    """Largest standard deviation of a Gaussian, share of the picture's width."""
+    """Largest standard deviation of a Gaussian blur, as a fraction of the image's width."""
     noise: float = Field(0.0, ge=0, le=0.5)
-    """Largest standard deviation, share of white."""
+    """Largest standard deviation of the noise, as a fraction of white."""
     occlusion: float = Field(0.0, ge=0, le=0.5)
-    """Largest share of the picture that a plain rectangle hides, in every second picture."""
+    """Largest fraction of the image that a plain rectangle hides, in every second image."""
 
 
 class OptimizerConfig(FrozenConfig):
-    """Adam as the paper has it: batch 64, rate halved every 5 epochs, best epoch kept."""
+    """Adam as in the paper: batches of 64, rate halved every 5 epochs, best epoch kept."""
 
     former_keys: ClassVar[Mapping[str, FormerKey]] = {
         "halve_every": FormerKey("lr_halving_epochs"),
@@ -42,40 +42,45 @@ class OptimizerConfig(FrozenConfig):
     }
 
     batch_size: int = Field(64, ge=1)
-    """Samples a step, over all workers."""
+    """Number of samples per step, over all workers."""
     learning_rate: float = Field(3e-4, gt=0)
-    """Initial rate. The paper does not print its own."""
+    """Initial learning rate. The paper does not state its own."""
     num_epochs: int = Field(10, ge=1)
+    """Number of epochs."""
     lr_halving_epochs: int = Field(5, ge=1)
-    """Epochs between halvings of the rate."""
+    """Number of epochs between halvings of the learning rate."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """``auto``: bfloat16 where the processor computes in it, else float32."""
+    """Precision of the computation. ``auto``: bfloat16 where the processor supports it, else
+    float32."""
     augment: AugmentConfig = AugmentConfig()
+    """Augmentation of the images."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
-    """Weights are validated and kept as their moving average, of which each step keeps this
-    share, 0.999 for one; 0 keeps the last step's own."""
+    """Decay of the exponential moving average of the weights, which is validated and saved, such
+    as 0.999; 0 uses the weights of the last step."""
     seed: int = 0
-    """Of order and augmentation."""
+    """Seed of order and augmentation."""
 
 
 class PretrainConfig(FrozenConfig):
-    """Training a network from nothing on faces with known shape."""
+    """Training a network from scratch on faces with known shape."""
 
     former_keys: ClassVar[Mapping[str, FormerKey]] = {"val_share": FormerKey("val_fraction")}
 
     data: str
-    """URI of a set written by ``rayboot synthesize``."""
+    """URI of a data set written by ``rayboot synthesize``."""
     output: str
-    """Where the weights (safetensors) and the training record go: a local folder."""
+    """Local folder of the weights (safetensors) and of the training record."""
     network: Literal["vrn", "head"] = "vrn"
-    """The compact member of the VRN family, or the regressor of the parametric head."""
+    """Kind of network: the compact member of the VRN family, or the regressor of the parametric
+    head."""
     val_fraction: float = Field(0.1, gt=0, lt=1)
-    """Share of the identities held out for validation."""
+    """Fraction of the identities that is used for validation."""
     optimizer: OptimizerConfig = OptimizerConfig()
+    """Optimizer and augmentation."""
 
 
 class FinetuneSettings(FrozenConfig):
-    """How a network is fine-tuned on pairs, whichever they are."""
+    """Settings of a fine-tuning that do not depend on its data."""
 
     former_keys: ClassVar[Mapping[str, FormerKey]] = {
         "source_share": FormerKey("source_fraction"),
@@ -83,28 +88,33 @@ class FinetuneSettings(FrozenConfig):
     }
 
     source_fraction: float = Field(0.0, ge=0, lt=1)
-    """Share of the samples that are unrotated photos with their own predictions."""
+    """Fraction of the samples that are unrotated photos with their own predictions."""
     distillation: float = Field(0.0, ge=0)
-    """Weight of unrotated photos whose target is what the network said of them before, in
-    shades instead of bits: learning without forgetting. They come in by ``source_fraction``. 0:
-    they are samples like any other."""
+    """Weight of unrotated photos whose target is the soft prediction of the network before
+    training (learning without forgetting). ``source_fraction`` sets their number. 0 treats them
+    as any other sample."""
     discard_fraction: float = Field(0.0, ge=0, lt=1)
-    """Share of the views that take no part: those on which the network, before training,
-    disagrees most with the turned shape."""
+    """Fraction of the views that is not used: those on which the network, before training, agrees
+    least with the transformed shape."""
     agreement_power: float = Field(0.0, ge=0)
-    """Views count as their agreement (intersection over union) to this power; 0: all alike."""
+    """Views are weighted by their agreement (intersection over union) to this power; 0 weighs all
+    alike."""
     checkpoint_steps: int = Field(500, ge=1)
-    """Steps between checkpoints within an epoch: what a lost worker costs at most."""
+    """Number of steps between checkpoints within an epoch: at most these are repeated when a
+    worker is lost."""
     num_workers: PositiveInt | tuple[PositiveInt, PositiveInt] = 1
-    """Of the run; two numbers are the fewest and the most, as machines come and go. On one number
-    a run that was disturbed ends with the weights of one that was not."""
+    """Number of workers; two numbers are the minimum and the maximum, as machines come and go.
+    With a single number, an interrupted run ends with the weights of an uninterrupted one."""
     max_failures: int = Field(8, ge=-1)
-    """Workers or machines that may be lost before the run gives up; -1: any number."""
+    """Number of losses of workers or machines after which the run fails; -1 sets no limit."""
     use_gpu: bool = False
+    """Whether each worker uses a GPU."""
     compile: bool = False
-    """Compile the network; on GPUs only, where it takes about a minute once."""
+    """Whether the network is compiled; only on GPUs, where it takes about a minute once."""
     cpus_per_worker: float = Field(1.0, gt=0)
+    """Number of CPUs that each worker reserves."""
     optimizer: OptimizerConfig = OptimizerConfig()
+    """Optimizer and augmentation."""
 
 
 class FinetuneConfig(FinetuneSettings):
@@ -113,25 +123,30 @@ class FinetuneConfig(FinetuneSettings):
     data: str
     """URI of a pairs data set written by ``rayboot generate``."""
     model: str
-    """Weights to start from: a file, ``builtin:compact`` or ``models:/NAME/VERSION``."""
+    """Model to start from: a weights file, ``builtin:compact`` or ``models:/NAME/VERSION``."""
     storage: str = "runs"
-    """Where checkpoints of a run are kept: a local folder or a URI."""
+    """Local folder or URI of the checkpoints."""
     name: str = "finetune"
-    """Of the run; the same name again resumes it."""
+    """Name of the run; the same name again resumes it."""
     tracking_uri: str | None = None
-    """MLflow's; None is MLflow's own setting, ``MLFLOW_TRACKING_URI`` or a local SQLite."""
+    """URI of the MLflow store; None is MLflow's own setting, ``MLFLOW_TRACKING_URI`` or a local
+    SQLite file."""
     experiment: str = "rayboot"
+    """MLflow experiment of the run."""
 
     def content_digest(self) -> str:
-        """Digest of what decides the result: not where it is kept, nor on how many machines."""
-        same = FinetuneSettings()
+        """Returns a digest of the settings that decide the result.
+
+        Storage, tracking and the number and kind of machines are not among them.
+        """
+        defaults = FinetuneSettings()
         return self.replace(
             storage="",
             tracking_uri=None,
             experiment="",
-            num_workers=same.num_workers,
-            max_failures=same.max_failures,
-            use_gpu=same.use_gpu,
-            compile=same.compile,
-            cpus_per_worker=same.cpus_per_worker,
+            num_workers=defaults.num_workers,
+            max_failures=defaults.max_failures,
+            use_gpu=defaults.use_gpu,
+            compile=defaults.compile,
+            cpus_per_worker=defaults.cpus_per_worker,
         ).digest()

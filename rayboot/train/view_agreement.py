@@ -1,8 +1,8 @@
-"""Where the network, shown its own render, disagrees with the turned shape.
+"""Agreement of the network on a view with the transformed shape, to select and weigh views.
 
-The paper's section 3.1: the bootstrap finds by itself where the network is weak. The
-disagreement is also largest where a render or a pose went wrong; such views can be left
-out, or count less.
+The paper's section 3.1: low agreement shows the bootstrap where the network is weak. Agreement
+is lowest, however, where a render or a pose estimate went wrong; such views can be discarded
+or given a lower weight.
 """
 
 import numpy as np
@@ -16,43 +16,44 @@ __all__ = ["filter_views", "weight_views"]
 
 
 def filter_views(network: Reconstructor, store: SampleStore, config: FinetuneConfig) -> SampleStore:
-    """Samples without the views that the network disagrees with most, and with weights.
+    """Returns samples without the views of lowest agreement, with weights.
 
-    Unrotated photos stay, with the weight 1.
+    Unrotated photos are kept, with the weight 1.
 
     Args:
-        network: before training, on its device.
+        network: network before training, on its device.
         store: a worker's samples.
-        config: of the run.
+        config: settings of the run.
     """
     if not config.discard_fraction and not config.agreement_power:
         return store
     views = np.flatnonzero(~store.is_source)
     agreement = ious(network, store, views, config.optimizer)
-    kept, weights = weight_views(agreement, config.discard_fraction, config.agreement_power)
-    all_weights = np.ones(len(store), np.float32)
-    all_weights[views] = weights
-    taking_part = store.is_source.copy()
-    taking_part[views[kept]] = True
-    chosen = np.flatnonzero(taking_part)
-    return store.take(chosen, all_weights[chosen])
+    kept, view_weights = weight_views(agreement, config.discard_fraction, config.agreement_power)
+    weights = np.ones(len(store), np.float32)
+    weights[views] = view_weights
+    selected = store.is_source.copy()
+    selected[views[kept]] = True
+    indices = np.flatnonzero(selected)
+    return store.take(indices, weights[indices])
 
 
 def weight_views(
     agreement: np.ndarray, discard_fraction: float, power: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which views take part, and how much each counts.
+    """Returns which views are kept, and their weights.
 
     Args:
         agreement: (N,) intersection over union.
-        discard_fraction: share of the views, those that agree least.
-        power: of the agreement; 0 is all alike.
+        discard_fraction: fraction of the views to discard, those of lowest agreement.
+        power: exponent of the agreement; 0 weighs all alike.
 
     Returns:
-        (N,) bool, and (N,) float32 whose mean over those that take part is 1.
+        (N,) bool, whether a view is kept, and (N,) float32 weights whose mean over the kept
+        views is 1.
     """
-    count = int(discard_fraction * len(agreement))
+    num_discarded = int(discard_fraction * len(agreement))
     kept = np.ones(len(agreement), bool)
-    kept[np.argsort(agreement, kind="stable")[:count]] = False
+    kept[np.argsort(agreement, kind="stable")[:num_discarded]] = False
     weights = np.maximum(agreement, 1e-6) ** power
     return kept, (weights / weights[kept].mean()).astype(np.float32)

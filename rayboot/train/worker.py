@@ -1,4 +1,4 @@
-"""What each worker of a fine-tuning does: it reads its share of the faces, and trains."""
+"""The function that Ray Train runs on each worker: read the worker's faces, then train."""
 
 import os
 import tempfile
@@ -32,34 +32,35 @@ WEIGHTS, STATE = "network.safetensors", "state.pt"
 """Files of a checkpoint."""
 
 _NOT_VALIDATED = 1e30
-"""Loss of a checkpoint within an epoch, so that any other is better. Ray writes its state as
-JSON, which knows no infinity: a run could not be gone on with."""
+"""Validation loss reported for a checkpoint within an epoch; any real loss is smaller. Infinity
+would not do: Ray stores its state as JSON, and could not resume a run that reported it."""
 
 
 def train_worker(settings: dict[str, Any]) -> None:
-    """Trains to the last epoch; what Ray Train calls on every worker.
+    """Trains to the last epoch; Ray Train calls it on every worker.
 
     Args:
-        settings: ``config`` as JSON values, ``weights`` a
-            :class:`rayboot.cluster.broadcast.BroadcastFile`, ``run`` the tracking URI and
-            the run's id or None, ``board`` the handle of the driver's progress,
-            ``log`` what log lines say.
+        settings: ``config``, the config as JSON values; ``weights``, a
+            :class:`rayboot.cluster.broadcast.BroadcastFile`; ``run``, the tracking URI and
+            the id of the MLflow run, or None; ``progress``, the handle that
+            :func:`rayboot.cluster.progress.follow_progress` yields; ``log``, the context of
+            log lines.
     """
     adopt_context(settings["log"])
     config = FinetuneConfig.model_validate(settings["config"])
     rank = ray.train.get_context().get_world_rank()
     run = Run(*settings["run"]) if settings["run"] else None
-    carried: BroadcastFile = settings["weights"]
+    broadcast: BroadcastFile = settings["weights"]
     with (
-        carried.local_path() as weights,
+        broadcast.local_path() as weights,
         system_metrics_logger(run, f"worker-{rank}"),
-        async_metric_logger(run if rank == 0 else None) as recorder,
+        async_metric_logger(run if rank == 0 else None) as metric_logger,
     ):
-        _train(config, weights, settings["board"], recorder)
+        _train(config, weights, settings["progress"], metric_logger)
 
 
 def _train(
-    config: FinetuneConfig, weights: Path, board: Any, recorder: AsyncMetricLogger | None
+    config: FinetuneConfig, weights: Path, progress: Any, metric_logger: AsyncMetricLogger | None
 ) -> None:
     context = ray.train.get_context()
     rank, num_workers = context.get_world_rank(), context.get_world_size()
@@ -69,22 +70,22 @@ def _train(
     network = load_network(weights)
     train = read_samples(config, network, "train", rank, num_workers)
     val = read_samples(config, network, "val", rank, num_workers)
-    # It moves the network to the worker's device.
+    # prepare_model() also moves the network to the worker's device.
     forward: Any = ray.train.torch.prepare_model(network)
     if config.compile and config.use_gpu:
         forward = torch.compile(forward)
     train = filter_views(network, train, config)
     objective = _objective(config, weights, next(network.parameters()).device)
     state = TrainState(network, config.optimizer, forward)
-    _restore(state, ray.train.get_checkpoint(), recorder)
-    gauges = TrainingTelemetry(config.name) if rank == 0 else None
-    on_step = _step_hook(config, state, board, recorder, gauges)
+    _restore(state, ray.train.get_checkpoint(), metric_logger)
+    telemetry = TrainingTelemetry(config.name) if rank == 0 else None
+    on_step = _step_callback(config, state, progress, metric_logger, telemetry)
     for record in train_epochs(state, train, val, objective=objective, on_step=on_step):
-        if recorder is not None and gauges is not None:
-            surfaces = surface_errors(state.result, val, config.optimizer)
-            recorder.log_metrics({**record._asdict(), **surfaces}, step=record.epoch)
-            gauges.report_epoch({**record._asdict(), **surfaces})
-        _report(state, record._asdict(), rank, recorder)
+        if metric_logger is not None and telemetry is not None:
+            metrics = {**record._asdict(), **surface_errors(state.result, val, config.optimizer)}
+            metric_logger.log_metrics(metrics, step=record.epoch)
+            telemetry.report_epoch(metrics)
+        _report(state, record._asdict(), rank, metric_logger)
 
 
 def _objective(config: FinetuneConfig, weights: Path, device: torch.device) -> Objective:
@@ -93,36 +94,38 @@ def _objective(config: FinetuneConfig, weights: Path, device: torch.device) -> O
     return Objective(load_network(weights, str(device)), config.distillation)
 
 
-def _step_hook(
+def _step_callback(
     config: FinetuneConfig,
     state: TrainState,
-    board: Any,
-    recorder: AsyncMetricLogger | None,
-    gauges: TrainingTelemetry | None,
+    progress: Any,
+    metric_logger: AsyncMetricLogger | None,
+    telemetry: TrainingTelemetry | None,
 ) -> Callable[[StepRecord], None]:
-    """What follows each step: the driver is told, figures are handed over, checkpoints made.
+    """Returns the function that reports progress, logs metrics and writes checkpoints.
 
-    ``gauges`` are those of rank 0; other ranks have none, and tell nobody.
+    Only rank 0 has ``telemetry``; other ranks report nothing.
     """
     rank = ray.train.get_context().get_world_rank()
 
-    def on_step(done: StepRecord) -> None:
-        number = state.next_epoch * done.num_steps + done.step + 1
-        if gauges is not None:
-            total = state.config.num_epochs * done.num_steps
-            board.update.remote(Progress(number, total, f"loss {done.loss:.4f}"))
-            gauges.report_step(done.loss)
-        if recorder is not None:
-            recorder.log_metrics({"loss": done.loss}, step=number)
-        # The epoch's last step is followed by its own checkpoint.
-        if state.next_step % config.checkpoint_steps == 0 and state.next_step < done.num_steps:
-            _report(state, {"val_loss": _NOT_VALIDATED}, rank, recorder)
+    def on_step(record: StepRecord) -> None:
+        step = state.next_epoch * record.num_steps + record.step + 1
+        if telemetry is not None:
+            total = state.config.num_epochs * record.num_steps
+            progress.update.remote(Progress(step, total, f"loss {record.loss:.4f}"))
+            telemetry.report_step(record.loss)
+        if metric_logger is not None:
+            metric_logger.log_metrics({"loss": record.loss}, step=step)
+        # The last step of an epoch is followed by the epoch's own checkpoint.
+        if state.next_step % config.checkpoint_steps == 0 and state.next_step < record.num_steps:
+            _report(state, {"val_loss": _NOT_VALIDATED}, rank, metric_logger)
 
     return on_step
 
 
 def _restore(
-    state: TrainState, checkpoint: ray.train.Checkpoint | None, recorder: AsyncMetricLogger | None
+    state: TrainState,
+    checkpoint: ray.train.Checkpoint | None,
+    metric_logger: AsyncMetricLogger | None,
 ) -> None:
     if checkpoint is None:
         return
@@ -130,20 +133,24 @@ def _restore(
         weights = load_network(Path(folder) / WEIGHTS).state_dict()
         position = torch.load(Path(folder) / STATE, weights_only=True)
     state.restore(position, weights)
-    if recorder is not None:
-        # Taken before this checkpoint, and lost with the worker that had not sent them yet.
-        recorder.restore(MetricPoint(*figure) for figure in position.get("figures", ()))
+    if metric_logger is not None:
+        # Logged before this checkpoint, but not sent before the former worker ended.
+        metric_logger.restore(MetricPoint(*point) for point in position.get("figures", ()))
 
 
 def _report(
-    state: TrainState, figures: dict[str, Any], rank: int, recorder: AsyncMetricLogger | None
+    state: TrainState,
+    metrics: dict[str, Any],
+    rank: int,
+    metric_logger: AsyncMetricLogger | None,
 ) -> None:
+    """Reports metrics to Ray Train; rank 0 adds a checkpoint."""
     if rank != 0:
-        ray.train.report(figures)
+        ray.train.report(metrics)
         return
     result: Reconstructor = state.result
     with tempfile.TemporaryDirectory() as folder:
         save_network(result, Path(folder) / WEIGHTS)
-        waiting = [] if recorder is None else [tuple(figure) for figure in recorder.waiting()]
-        torch.save({**state.position(), "figures": waiting}, Path(folder) / STATE)
-        ray.train.report(figures, checkpoint=ray.train.Checkpoint.from_directory(folder))
+        pending = [] if metric_logger is None else [tuple(p) for p in metric_logger.pending()]
+        torch.save({**state.position(), "figures": pending}, Path(folder) / STATE)
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))

@@ -1,4 +1,4 @@
-"""One stack for all events, and what runs without any come to."""
+"""One stack for all events, and the outcomes of undisturbed runs."""
 
 import datetime
 import json
@@ -28,7 +28,7 @@ End = Callable[[Event, Run], None]
 
 
 class Undisturbed(NamedTuple):
-    """A run that nothing happened to: how long it took from the command on, what it left."""
+    """A run without an event: its duration from the command on, and its outcome."""
 
     run: Any
     seconds: float
@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     os.environ["OMP_NUM_THREADS"] = "1"
-    # Not below pytest's own folder, which each pytest closes to other users: PostgreSQL is one.
+    # Not below pytest's folder, which other users cannot read, and PostgreSQL runs as one.
     folder = Path(tempfile.mkdtemp(prefix="rayboot-chaos-"))
     folder.chmod(0o755)
     settings = StackSettings(folder, FIRST_PORT, worker_cpus=3, store_mb=200, with_prometheus=False)
@@ -55,11 +55,11 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def environment(stack: Stack) -> Iterator[dict[str, str]]:
-    """Of a user's shell; this process too reaches the bucket, MLflow and the job API."""
+    """Environment of a user's shell; this process gets its credentials as well."""
     shell = user_environment(stack)
     before = dict(os.environ)
-    ours = ("AWS_", "MLFLOW_", "RAY_AUTH")
-    os.environ.update({name: value for name, value in shell.items() if name.startswith(ours)})
+    prefixes = ("AWS_", "MLFLOW_", "RAY_AUTH")
+    os.environ.update({name: value for name, value in shell.items() if name.startswith(prefixes)})
     yield shell
     os.environ.clear()
     os.environ.update(before)
@@ -74,7 +74,7 @@ def photos(environment: dict[str, str]) -> str:
 
 @pytest.fixture
 def output(tmp_path: Path) -> str:
-    """Where a run writes; tests of disks have another."""
+    """URI that a run writes to; overridden in the tests of disks."""
     return f"{BUCKET}/{tmp_path.name}"
 
 
@@ -107,7 +107,7 @@ def undisturbed_pairs(
     photos: str, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Undisturbed:
     folder = tmp_path_factory.mktemp("undisturbed-pairs")
-    return timed(generate_run(folder, photos, f"{BUCKET}/undisturbed/pairs", environment))
+    return run_timed(generate_run(folder, photos, f"{BUCKET}/undisturbed/pairs", environment))
 
 
 @pytest.fixture(scope="session")
@@ -117,18 +117,18 @@ def undisturbed_training(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Undisturbed:
     folder, storage = tmp_path_factory.mktemp("undisturbed-training"), f"{BUCKET}/undisturbed/runs"
-    return timed(finetune_run(folder, undisturbed_pairs.run.output, storage, environment))
+    return run_timed(finetune_run(folder, undisturbed_pairs.run.output, storage, environment))
 
 
 @pytest.fixture
 def undisturbed(request: pytest.FixtureRequest) -> Undisturbed:
-    """The one of the same task as the test's run."""
+    """The undisturbed run of the same task as the test's run."""
     kind = "pairs" if "generate" in request.fixturenames else "training"
-    found: Undisturbed = request.getfixturevalue(f"undisturbed_{kind}")
-    return found
+    run: Undisturbed = request.getfixturevalue(f"undisturbed_{kind}")
+    return run
 
 
-def timed(run: Run) -> Undisturbed:
+def run_timed(run: Run) -> Undisturbed:
     started = time.monotonic()
     run.submit()
     run.finish(within_s=600)
@@ -149,7 +149,7 @@ def generate_run(
 
 
 def finetune_run(folder: Path, data: str, storage: str, environment: dict[str, str]) -> FinetuneRun:
-    """Two workers, each of which needs a node of its own; some 30 seconds of training."""
+    """Makes a training of about 30 seconds with two workers, which do not fit on one node."""
     config = {
         "data": data,
         "model": "builtin:compact",
@@ -166,7 +166,7 @@ def finetune_run(folder: Path, data: str, storage: str, environment: dict[str, s
 
 @pytest.fixture(scope="session")
 def records(request: pytest.FixtureRequest) -> Iterator[list[dict[str, Any]]]:
-    """Of all events; written down at the end, whatever failed."""
+    """Records of all events; written to a file at the end, even after a failure."""
     events: list[dict[str, Any]] = []
     yield events
     now = datetime.datetime.now(datetime.UTC)
@@ -179,7 +179,7 @@ def records(request: pytest.FixtureRequest) -> Iterator[list[dict[str, Any]]]:
 
 @pytest.fixture
 def finish(undisturbed: Undisturbed, records: list[dict[str, Any]]) -> End:
-    """Waits for the end of a run and compares what it left with the undisturbed one's."""
+    """Waits for the end of a run and compares its outcome with the undisturbed one's."""
 
     def finish(event: Event, run: Run) -> None:
         run.finish(within_s=600)
@@ -193,7 +193,7 @@ def finish(undisturbed: Undisturbed, records: list[dict[str, Any]]) -> End:
 
 @pytest.fixture
 def begin(undisturbed: Undisturbed) -> Begin:
-    """Submits a run; returns when a good part of it is done."""
+    """Submits a run; returns when a part of it is done."""
 
     def begin(name: str, run: Run) -> Event:
         event = Event(name, run, undisturbed.seconds)

@@ -1,5 +1,6 @@
-"""What an event did to a run, measured, and the table of all: ``python -m tests.chaos.record``."""
+"""Measured effects of events on runs; ``python -m tests.chaos.record FILE ...`` prints a table."""
 
+import itertools
 import json
 import statistics
 import sys
@@ -12,62 +13,62 @@ from tests.chaos.runs import Outcome, Run
 
 __all__ = ["Event", "table"]
 
-_LOOK_S = 0.3
+_POLL_INTERVAL_S = 0.3
 
 
 class Event:
     """One event in the middle of a run.
 
-    Time to recover goes from the event to the moment when more is finished than was then; how
-    long a part was away is in it.
+    The time to recover is measured from the event to the first progress after it; it includes
+    the time for which a part was unavailable.
 
     Args:
-        name: for people.
-        run: that it happens to.
-        undisturbed_s: what the same run takes without it.
+        name: readable name of the event.
+        run: run that the event happens to.
+        undisturbed_s: duration of the same run without the event.
     """
 
     def __init__(self, name: str, run: Run, undisturbed_s: float) -> None:
         self._name, self._run, self._undisturbed_s = name, run, undisturbed_s
         self._started = time.monotonic()
-        self._done = self._at = self._away_s = self._recovered_s = 0.0
+        self._done = self._at = self._unavailable_s = self._recovered_s = 0.0
         self._message = ""
 
     def happens(self) -> None:
-        """Now; watches in the background from here on."""
+        """Marks the time of the event; progress is polled in the background from now on."""
         self._done, self._at = self._run.num_done(), time.monotonic()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def is_over(self) -> None:
-        """What was away is back."""
-        self._away_s = time.monotonic() - self._at
+        """Marks the time at which the part is available again."""
+        self._unavailable_s = time.monotonic() - self._at
 
-    def told(self) -> None:
-        """The run ended; what the user reads is kept."""
-        self._message = self._run.last_words()
+    def record_message(self) -> None:
+        """Stores the last message of the run, which has ended."""
+        self._message = self._run.last_message()
 
     def _watch(self) -> None:
-        # What was done at the event is not shown at once.
+        # Progress made before the event is reported with a delay.
         time.sleep(self._run.lag_s)
         if self._run.lag_s:
             self._done = self._run.num_done()
         while not self._recovered_s:
             try:
                 done = self._run.num_done()
-            except Exception:  # a store that is away
+            except Exception:  # the store is unavailable
                 done = 0
             if done > self._done:
                 self._recovered_s = time.monotonic() - self._at
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_INTERVAL_S)
 
     def close(self, outcome: Outcome, undisturbed: Outcome) -> dict[str, Any]:
-        """The record; call it as soon as the run is finished."""
-        assert self._recovered_s, "the run finished without having gone on"
+        """Returns the record of the event, after :meth:`finished`."""
+        assert self._recovered_s, "the run finished without any progress after the event"
         return {
             "event": self._name,
             "task": self._run.task,
             "done_before": f"{self._done:.0f} {self._run.unit}",
-            "away_s": round(self._away_s, 1),
+            "away_s": round(self._unavailable_s, 1),
             "recovered_s": round(self._recovered_s, 1),
             "total_s": round(self._total_s, 1),
             "undisturbed_s": round(self._undisturbed_s, 1),
@@ -78,36 +79,37 @@ class Event:
         }
 
     def finished(self) -> None:
-        """The run is whole."""
+        """Marks the time at which the run was complete."""
         self._total_s = time.monotonic() - self._started
 
 
 def table(records: list[list[dict[str, Any]]]) -> str:
-    """Markdown of one or several passes over the events: medians, with the range in brackets."""
+    """Returns a Markdown table of one or several passes over the events: medians and ranges."""
     lines = [
-        "| event | in | away | to recover | more than undisturbed | lost | doubled | equal |",
+        "| event | task | unavailable | to recover | longer than undisturbed "
+        "| lost | doubled | equal |",
         "|---|---|---|---|---|---|---|---|",
     ]
     events: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for record in (record for records_ in records for record in records_):
+    for record in itertools.chain.from_iterable(records):
         events.setdefault((record["event"], record["task"]), []).append(record)
-    for (name, task), found in events.items():
-        more = [record["total_s"] - record["undisturbed_s"] for record in found]
+    for (name, task), passes in events.items():
+        delays = [record["total_s"] - record["undisturbed_s"] for record in passes]
         cells = [
             name,
             f"`{task}`",
-            _spread([record["away_s"] for record in found]),
-            _spread([record["recovered_s"] for record in found]),
-            _spread(more),
-            str(max(record["lost"] for record in found)),
-            str(max(record["doubled"] for record in found)),
-            "yes" if all(record["equal"] for record in found) else "NO",
+            _format_range([record["away_s"] for record in passes]),
+            _format_range([record["recovered_s"] for record in passes]),
+            _format_range(delays),
+            str(max(record["lost"] for record in passes)),
+            str(max(record["doubled"] for record in passes)),
+            "yes" if all(record["equal"] for record in passes) else "NO",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _spread(seconds: list[float]) -> str:
+def _format_range(seconds: list[float]) -> str:
     middle = f"{statistics.median(seconds):.0f} s"
     if len(seconds) == 1:
         return middle

@@ -1,4 +1,4 @@
-"""Runs submitted as jobs, as a user does it: with ``rayboot submit``, whose output is kept."""
+"""Runs submitted as jobs by ``rayboot submit``, as by a user, whose output is stored."""
 
 import json
 import re
@@ -21,15 +21,15 @@ from rayboot.submission.job import stop_job
 __all__ = ["FinetuneRun", "GenerateRun", "Outcome", "Run"]
 
 ROOT = Path(__file__).resolve().parents[2]
-_RAYBOOT = [sys.executable, "-c", "from rayboot.cli import main; main()"]
+_RAYBOOT = [sys.executable, "-m", "rayboot"]
 
 
 class Outcome(NamedTuple):
-    """What a finished run left.
+    """The outcome of a finished run.
 
     Attributes:
-        counts: how often each thing is there that must be there once: photos, steps.
-        content: all that must be equal, whatever happened.
+        counts: number of occurrences of each photo or step, which must be one.
+        content: everything that must be equal in spite of an event.
     """
 
     counts: dict[str, int]
@@ -40,15 +40,15 @@ class Run:
     """A config, and the jobs that were submitted for it one after the other.
 
     Args:
-        folder: of the config and what was said.
-        config: of the task.
-        environment: of the user's shell.
+        folder: folder of the config and of the jobs' logs.
+        config: config of the task.
+        environment: environment of the user's shell.
     """
 
     task: str
     unit: str
     lag_s = 0.0
-    """How late :meth:`num_done` tells."""
+    """Delay of :meth:`num_done`, seconds."""
 
     def __init__(self, folder: Path, config: dict[str, Any], environment: dict[str, str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,11 +58,11 @@ class Run:
         (folder / "config.yaml").write_text(json.dumps(config))
 
     def submit(self) -> None:
-        """The command, again where it was given before; returns at once."""
+        """Starts the command, the first time or again; returns at once."""
         self._num_jobs += 1
         command = [*_RAYBOOT, "submit", self.task, "--config", str(self.folder / "config.yaml")]
         command += ["--address", self._environment["RAY_API_SERVER_ADDRESS"]]
-        with open(self._log, "wb") as log:
+        with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=ROOT, env=self._environment
             )
@@ -71,64 +71,68 @@ class Run:
     def _log(self) -> Path:
         return self.folder / f"job-{self._num_jobs}.log"
 
-    def said(self) -> str:
-        """By the job that was submitted last, its bar included."""
+    def log_text(self) -> str:
+        """Returns the output of the job that was submitted last, with its progress bar."""
         return self._log.read_text(errors="replace")
 
-    def last_words(self) -> str:
-        """The last line of it that is rayboot's own."""
-        lines = [line for line in re.split(r"[\r\n]", self.said()) if line.startswith("rayboot: ")]
+    def last_message(self) -> str:
+        """Returns the last line of the output that is rayboot's own."""
+        lines = [
+            line for line in re.split(r"[\r\n]", self.log_text()) if line.startswith("rayboot: ")
+        ]
         return lines[-1] if lines else ""
 
-    def ended(self) -> int | None:
-        """Exit status of the command; None while it follows the job."""
+    def exit_status(self) -> int | None:
+        """Returns the exit status of the command; None while it follows the job."""
         assert self._process is not None
         return self._process.poll()
 
     def wait(self, within_s: float) -> int:
-        """For the end of the job; its exit status."""
+        """Waits for the end of the job and returns its exit status."""
         deadline = time.monotonic() + within_s
-        while (status := self.ended()) is None:
-            assert time.monotonic() < deadline, f"not ended after {within_s:.0f} s:\n{self._end()}"
+        while (status := self.exit_status()) is None:
+            assert time.monotonic() < deadline, (
+                f"not ended after {within_s:.0f} s:\n{self._log_end()}"
+            )
             time.sleep(0.2)
         return status
 
     def finish(self, within_s: float) -> None:
-        """Waits for a job that must succeed."""
+        """Waits for the end of the job, which must succeed."""
         status = self.wait(within_s)
-        assert status == 0, f"status {status}:\n{self._end()}"
+        assert status == 0, f"status {status}:\n{self._log_end()}"
 
     def stop(self) -> None:
-        """Ends the command and its job, if they run."""
-        if self._process is None or self.ended() is not None:
+        """Stops the command and its job, if they are running."""
+        if self._process is None or self.exit_status() is not None:
             return
-        if found := re.search(r"^rayboot-\w+-\w{8}$", self.said(), re.MULTILINE):
-            stop_job(self._environment["RAY_API_SERVER_ADDRESS"], found[0])
+        if match := re.search(r"^rayboot-\w+-\w{8}$", self.log_text(), re.MULTILINE):
+            stop_job(self._environment["RAY_API_SERVER_ADDRESS"], match[0])
         self._process.kill()
         self._process.wait()
 
     def num_done(self) -> int:
-        """How much is finished."""
+        """Returns the number of finished photos or steps."""
         raise NotImplementedError
 
     def outcome(self) -> Outcome:
-        """What the finished run left."""
+        """Returns the outcome of the finished run."""
         raise NotImplementedError
 
     def wait_for(self, num_done: int, within_s: float) -> None:
-        """Returns when at least so much is finished."""
+        """Returns when at least ``num_done`` photos or steps are finished."""
         deadline = time.monotonic() + within_s
         while (done := self.num_done()) < num_done:
-            assert self.ended() is None, f"ended with {done} done:\n{self._end()}"
-            assert time.monotonic() < deadline, f"{done} of {num_done} done:\n{self._end()}"
+            assert self.exit_status() is None, f"ended with {done} done:\n{self._log_end()}"
+            assert time.monotonic() < deadline, f"{done} of {num_done} done:\n{self._log_end()}"
             time.sleep(0.1)
 
-    def _end(self) -> str:
-        return self.said()[-6000:]
+    def _log_end(self) -> str:
+        return self.log_text()[-6000:]
 
 
 class GenerateRun(Run):
-    """Photos are done when the run's own checkpoint knows them, their rows written before."""
+    """A run of ``generate``; a photo is done when it is in the run's checkpoint."""
 
     task, unit = "generate", "photos"
 
@@ -138,12 +142,12 @@ class GenerateRun(Run):
 
     @property
     def output(self) -> str:
-        """URI of the pairs."""
+        """URI of the pairs data set."""
         return str(self.config["output"])
 
     def num_done(self) -> int:
-        """Photos whose rows are written and noted."""
-        # Not by rayboot's own functions: they wait for a store that is away.
+        """Returns the number of photos whose rows are written and checkpointed."""
+        # Without rayboot's own functions, which wait for an unavailable store.
         filesystem, path = url_to_fs(self.output, use_listings_cache=False)
         for name in filesystem.glob(f"{path}/_run/checkpoint/*.parquet"):
             if name not in self._rows and not name.endswith(".pending.parquet"):
@@ -152,7 +156,7 @@ class GenerateRun(Run):
         return sum(self._rows.values())
 
     def outcome(self) -> Outcome:
-        """Every row, images and occupancy included, by photo."""
+        """Returns every row, images and occupancy included, by photo."""
         require_finished(self.output)
         rows = []
         for outcome in ("face", "reject"):
@@ -164,19 +168,19 @@ class GenerateRun(Run):
 
 
 class FinetuneRun(Run):
-    """Steps are done when the training says so, in the bar that the user sees."""
+    """A run of ``finetune``; a step is done when the progress bar shows it."""
 
     task, unit = "finetune", "steps"
-    # A second of the bar, and one of the job's log.
+    # The bar is updated once a second, and the job's log is polled once a second.
     lag_s = 2.5
 
     def num_done(self) -> int:
-        """Step that the last job's bar shows."""
-        shown = re.findall(r"fine-tune:[^\r\n]*?(\d+)/\d+ \[", self.said())
+        """Returns the step in the progress bar of the last job."""
+        shown = re.findall(r"fine-tune:[^\r\n]*?(\d+)/\d+ \[", self.log_text())
         return int(shown[-1]) if shown else 0
 
     def outcome(self) -> Outcome:
-        """Points of MLflow's metrics by step and epoch; their values, and the weights."""
+        """Returns the points of MLflow's metrics by step and epoch with values, and the weights."""
         assert self._client.get_run(self._run_id).info.status == "FINISHED"
         counts: dict[str, int] = {}
         values: dict[str, float] = {}
@@ -194,5 +198,5 @@ class FinetuneRun(Run):
 
     @cached_property
     def _run_id(self) -> str:
-        kept = json.loads(read_bytes(join_uri(self.config["storage"], "finetune.run.json")))
-        return str(kept["run_id"])
+        run_file = json.loads(read_bytes(join_uri(self.config["storage"], "finetune.run.json")))
+        return str(run_file["run_id"])

@@ -1,4 +1,4 @@
-"""Disks are full in the middle of work: that of the results, and that of a node's Ray."""
+"""The disk of the outputs becomes full during a run."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +9,8 @@ from tests.chaos.cluster import SmallDisk, small_disk
 from tests.chaos.conftest import Begin, End
 from tests.chaos.runs import FinetuneRun, GenerateRun, Run
 
-LEFT = 60_000
-"""Bytes: room for notes, but for no more rows and no checkpoint."""
+FREE_BYTES = 60_000
+"""Enough for small state files, but not for more rows or a checkpoint."""
 
 
 @pytest.fixture
@@ -24,27 +24,27 @@ def output(disk: SmallDisk) -> str:
     return str(disk.folder)
 
 
-def test_the_disk_full_while_pairs_are_made(
+def test_a_full_disk_during_generate(
     disk: SmallDisk, generate: GenerateRun, begin: Begin, finish: End
 ) -> None:
-    fill_up(disk, generate, begin, finish)
+    fill_disk(disk, generate, begin, finish)
 
 
-def test_the_disk_full_while_training(
+def test_a_full_disk_during_finetune(
     disk: SmallDisk, finetune: FinetuneRun, begin: Begin, finish: End
 ) -> None:
-    fill_up(disk, finetune, begin, finish)
+    fill_disk(disk, finetune, begin, finish)
 
 
-def fill_up(disk: SmallDisk, run: Run, begin: Begin, finish: End) -> None:
+def fill_disk(disk: SmallDisk, run: Run, begin: Begin, finish: End) -> None:
     event = begin("disk of the output full", run)
     event.happens()
-    disk.fill(leave=LEFT)
+    disk.fill(leave=FREE_BYTES)
     assert run.wait(within_s=500) == 1
-    event.told()
+    event.record_message()
     disk.free()
     event.is_over()
-    assert "no space left on the disk" in run.last_words()
-    assert "run the same command again: it resumes where it stopped" in run.last_words()
+    assert "no space left on the disk" in run.last_message()
+    assert "run the same command again: it resumes where it stopped" in run.last_message()
     run.submit()
     finish(event, run)

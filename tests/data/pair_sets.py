@@ -1,4 +1,4 @@
-"""Pairs data sets as their schema says, without the pipeline that makes them."""
+"""Pairs data sets of the real schema, written without the pipeline."""
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ def transform_of(yaw_deg):
 
 
 def solid(index):
-    """A box in the middle, another for every face."""
+    """A box in the middle of the volume, of another size for every face."""
     occupied = np.zeros(SHAPE, bool)
     occupied[4 : 14 + index, 6:17, 8 : 15 + index % 3] = True
     return occupied
@@ -55,12 +55,12 @@ def face(index):
     return {name: known.get(name) for name in FACE_COLUMNS}
 
 
-def write_pairs(folder, faces, rows_a_file=2):
-    """Writes a finished set; its URI."""
+def write_pairs(folder, faces, rows_per_file=2):
+    """Writes a finished data set; returns its URI."""
     schema = pa.schema([PAIRS_SCHEMA.field(name) for name in FACE_COLUMNS])
     (folder / "outcome=face").mkdir(parents=True)
-    for start in range(0, len(faces), rows_a_file):
-        table = pa.Table.from_pylist(faces[start : start + rows_a_file], schema)
+    for start in range(0, len(faces), rows_per_file):
+        table = pa.Table.from_pylist(faces[start : start + rows_per_file], schema)
         pq.write_table(table, folder / "outcome=face" / f"{start:03d}.parquet")
     manifest = Manifest(
         config={},

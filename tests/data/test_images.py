@@ -15,13 +15,14 @@ def encoded(image, image_format="PNG", **options):
 
 
 def smooth_photo(height=48, width=64):
-    """Colours that JPEG keeps, another in every corner."""
+    """A gradient that JPEG preserves, with another colour in every corner."""
     rows, columns = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     channels = [40 + 180 * rows, 40 + 180 * columns, 220 - 90 * rows - 90 * columns]
     return np.stack(channels, axis=2).astype(np.uint8)
 
 
-def refusal(payload):
+def rejection(payload):
+    """The reason for which a photo is rejected."""
     with pytest.raises(FaceRejectedError) as caught:
         decode_photo(payload)
     assert caught.value.stage == "read"
@@ -45,15 +46,15 @@ def test_lossy_formats_come_close(image_format):
     assert np.abs(decoded.astype(int) - photo).max() <= 6
 
 
-def test_a_photo_is_turned_as_its_exif_says():
+def test_a_photo_is_rotated_as_its_exif_says():
     photo = smooth_photo()
     exif = PIL.Image.Exif()
-    exif[0x0112] = 6  # turn clockwise to show
+    exif[0x0112] = 6  # to be shown rotated clockwise
     payload = encoded(PIL.Image.fromarray(photo), exif=exif)
     assert (decode_photo(payload) == np.rot90(photo, -1)).all()
 
 
-def test_damaged_exif_leaves_the_photo_as_it_lies():
+def test_damaged_exif_is_ignored():
     photo = smooth_photo()
     payload = encoded(PIL.Image.fromarray(photo), exif=b"Exif\0\0XX\0\0no directory")
     assert (decode_photo(payload) == photo).all()
@@ -81,7 +82,7 @@ def test_a_dark_16_bit_photo_stays_dark():
     assert decode_photo(encoded(PIL.Image.fromarray(grey))).max() == 1
 
 
-def test_floats_between_0_and_1_are_shown_and_what_is_no_number_is_black():
+def test_floats_between_0_and_1_are_scaled_and_nan_is_black():
     grey = np.linspace(0, 1, 48 * 64, dtype=np.float32).reshape(48, 64)
     grey[0, 0] = np.nan
     decoded = decode_photo(encoded(PIL.Image.fromarray(grey), "TIFF"))
@@ -115,7 +116,7 @@ def test_cmyk_is_shown_in_its_colours():
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_what_is_transparent_is_white(mode):
+def test_transparent_pixels_are_white(mode):
     image = PIL.Image.new("RGBA", (32, 32), (0, 0, 0, 255))
     image.paste((9, 9, 9, 0), (0, 0, 16, 32))
     decoded = decode_photo(encoded(image.convert(mode)))
@@ -123,7 +124,7 @@ def test_what_is_transparent_is_white(mode):
     assert decoded[5, 25].tolist() == [0, 0, 0]
 
 
-def test_half_transparent_is_mixed_with_white():
+def test_half_transparent_pixels_are_mixed_with_white():
     payload = encoded(PIL.Image.new("RGBA", (32, 32), (255, 0, 0, 128)))
     assert decode_photo(payload)[3, 3].tolist() == [255, 127, 127]
 
@@ -135,48 +136,50 @@ def test_colours_that_are_not_rgb_are_converted():
     assert decode_photo(encoded(PIL.Image.new("LAB", (32, 32)), "TIFF")).shape == (32, 32, 3)
 
 
-def test_what_is_no_image_is_refused():
-    assert refusal(b"") == "empty"
-    assert refusal(b"GIF87 is what this text begins with") == "undecodable"
-    assert refusal(b"<html>404</html>") == "undecodable"
-    assert refusal(bytes(1000)) == "undecodable"
+def test_a_file_that_is_no_image_is_rejected():
+    assert rejection(b"") == "empty"
+    assert rejection(b"GIF87 is what this text begins with") == "undecodable"
+    assert rejection(b"<html>404</html>") == "undecodable"
+    assert rejection(bytes(1000)) == "undecodable"
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "PPM"])
-def test_a_photo_that_breaks_off_is_refused(image_format):
+def test_a_truncated_photo_is_rejected(image_format):
     payload = encoded(PIL.Image.fromarray(smooth_photo(200, 300)), image_format)
-    assert refusal(payload[: len(payload) * 2 // 3]) == "truncated"
+    assert rejection(payload[: len(payload) * 2 // 3]) == "truncated"
 
 
-def test_a_progressive_jpeg_that_breaks_off_is_refused():
-    # Its first passes show the whole photo, blurred.
+def test_a_truncated_progressive_jpeg_is_rejected():
+    # Its first scans contain the whole photo, blurred.
     payload = encoded(PIL.Image.fromarray(smooth_photo(200, 300)), "JPEG", progressive=True)
-    assert refusal(payload[: len(payload) * 2 // 3]) == "truncated"
+    assert rejection(payload[: len(payload) * 2 // 3]) == "truncated"
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "AVIF"])
-def test_damage_is_refused_or_shown_but_never_ends_a_run(image_format):
+def test_a_damaged_file_is_rejected_or_decoded_but_never_ends_a_run(image_format):
     rng = np.random.default_rng(0)
     whole = encoded(PIL.Image.fromarray(smooth_photo()), image_format)
+    reasons = set()
     for _ in range(60):
         payload = bytearray(whole)
-        for place in rng.integers(0, len(payload), 4):
-            payload[place] = rng.integers(0, 256)
+        for index in rng.integers(0, len(payload), 4):
+            payload[index] = rng.integers(0, 256)
         try:
             decoded = decode_photo(bytes(payload))
         except FaceRejectedError as error:
-            assert error.reason in ("undecodable", "truncated", "too-small", "too-large")
+            reasons.add(error.reason)
         else:
             assert decoded.dtype == np.uint8 and decoded.shape[2] == 3
+    assert reasons <= {"undecodable", "truncated", "too-small", "too-large"}
 
 
 def test_one_pixel_is_too_small():
-    assert refusal(encoded(PIL.Image.new("RGB", (1, 1)))) == "too-small"
-    assert refusal(encoded(PIL.Image.new("RGB", (4000, 15)))) == "too-small"
+    assert rejection(encoded(PIL.Image.new("RGB", (1, 1)))) == "too-small"
+    assert rejection(encoded(PIL.Image.new("RGB", (4000, 15)))) == "too-small"
     assert decode_photo(encoded(PIL.Image.new("RGB", (16, 16)))).shape == (16, 16, 3)
 
 
-def test_100_megapixels_are_read():
+def test_100_megapixels_are_decoded():
     payload = encoded(PIL.Image.new("L", (12_500, 8_000), 77), "JPEG")
     photo = decode_photo(payload)
     assert photo.shape == (8_000, 12_500, 3)
@@ -185,21 +188,21 @@ def test_100_megapixels_are_read():
 
 
 @pytest.mark.parametrize("side", [11_000, 20_000])
-def test_more_than_the_limit_is_refused_before_it_is_decoded(side):
-    # Pillow has a limit of its own, between the two.
+def test_more_pixels_than_the_limit_are_rejected_before_decoding(side):
+    # The limit of Pillow is between the two sizes.
     assert side**2 > MAX_PIXELS
     header = encoded(PIL.Image.new("1", (side, side)), "TIFF", compression="group4")
-    assert refusal(header) == "too-large"
+    assert rejection(header) == "too-large"
 
 
-def test_encoding_keeps_the_photo():
+def test_an_encoded_photo_is_decoded_again():
     photo = smooth_photo()
     assert (decode_photo(encode_image(photo, "png")) == photo).all()
-    close = decode_photo(encode_image(photo, "jpeg")).astype(int)
-    assert np.abs(close - photo).max() <= 4
+    decoded = decode_photo(encode_image(photo, "jpeg")).astype(int)
+    assert np.abs(decoded - photo).max() <= 4
 
 
-def test_a_thumbnail_keeps_the_shape():
+def test_a_thumbnail_keeps_the_aspect_ratio():
     thumbnail = decode_photo(make_thumbnail(smooth_photo(300, 600)))
     assert thumbnail.shape == (32, 64, 3)
     assert decode_photo(make_thumbnail(np.zeros((32, 20, 3), np.uint8))).shape == (64, 40, 3)

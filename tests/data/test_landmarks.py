@@ -4,6 +4,9 @@ import numpy as np
 import PIL.Image
 import pytest
 import scipy.io
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
 
 from rayboot.data.landmarks import LANDMARK_SUFFIXES, read_landmarks
 from rayboot.errors import FaceRejectedError
@@ -33,15 +36,16 @@ def mat(**values):
     return buffer.getvalue()
 
 
-def file_of(suffix, points):
-    """The points as each format holds them."""
+def encode_points(suffix, points):
+    """Encodes points in the format of a suffix."""
     if suffix == ".mat":
         # MATLAB counts from 1; the third row is depth.
         return mat(pt3d_68=np.vstack([np.asarray(points).T + 1, np.zeros(len(points))]))
     return {".t7": write_torch7, ".pts": pts, ".npy": npy}[suffix](points)
 
 
-def refusal(payload, suffix, size=SIZE):
+def rejection(payload, suffix, size=SIZE):
+    """The reason for which landmarks are rejected."""
     with pytest.raises(FaceRejectedError) as caught:
         read_landmarks(payload, suffix, size)
     assert caught.value.stage == "landmarks"
@@ -50,8 +54,8 @@ def refusal(payload, suffix, size=SIZE):
 
 
 @pytest.mark.parametrize("suffix", LANDMARK_SUFFIXES)
-def test_every_format_gives_its_points(suffix):
-    landmarks = read_landmarks(file_of(suffix, POINTS), suffix, SIZE)
+def test_every_format_is_read(suffix):
+    landmarks = read_landmarks(encode_points(suffix, POINTS), suffix, SIZE)
     assert landmarks.shape == (68, 2) and landmarks.dtype == np.float64
     assert landmarks == pytest.approx(POINTS, abs=1e-9)
 
@@ -74,6 +78,22 @@ def test_pts_come_with_and_without_header(header, ending):
     assert landmarks == pytest.approx(POINTS)
 
 
+@given(
+    points=st_numpy.arrays(np.float64, (68, 2), elements=st.floats(0, 159)),
+    transposed=st.booleans(),
+    header=st.booleans(),
+    ending=st.sampled_from(["\n", "\r\n", "\n\n"]),
+    separator=st.sampled_from([" ", "  ", "\t"]),
+)
+def test_any_points_in_pts_are_read_back_exactly(points, transposed, header, ending, separator):
+    rows = points.T if transposed else points
+    lines = [separator.join(map(repr, row)) for row in rows.tolist()]
+    if header:
+        lines = ["version: 1", "n_points: 68", "{", *lines, "}"]
+    payload = ending.join([*lines, ""]).encode()
+    assert np.array_equal(read_landmarks(payload, ".pts", (160, 160)), points)
+
+
 def test_pts_may_begin_with_a_byte_order_mark():
     payload = b"\xef\xbb\xbf" + pts(POINTS, header=False)
     assert read_landmarks(payload, ".pts", SIZE) == pytest.approx(POINTS)
@@ -85,76 +105,78 @@ def test_mat_counts_from_one_in_any_dtype():
     assert (landmarks == POINTS.round() - 1).all()
 
 
-def test_points_in_columns_are_turned():
+def test_points_in_columns_are_transposed():
     assert (read_landmarks(npy(POINTS.T), ".npy", SIZE) == POINTS).all()
 
 
 @pytest.mark.parametrize("suffix", LANDMARK_SUFFIXES)
 @pytest.mark.parametrize("count", [5, 51, 69])
-def test_another_number_of_points_is_refused(suffix, count):
-    assert refusal(file_of(suffix, np.resize(POINTS, (count, 2))), suffix) == "wrong-shape"
+def test_another_number_of_points_is_rejected(suffix, count):
+    assert rejection(encode_points(suffix, np.resize(POINTS, (count, 2))), suffix) == "wrong-shape"
 
 
-def test_another_shape_is_refused():
-    assert refusal(write_torch7(POINTS.ravel()), ".t7") == "wrong-shape"
-    assert refusal(npy(np.zeros((68, 3))), ".npy") == "wrong-shape"
-    assert refusal(npy(np.zeros((1, 68, 2))), ".npy") == "wrong-shape"
-    assert refusal(pts(POINTS[:0]), ".pts") == "wrong-shape"
-    assert refusal(mat(pt3d_68=np.zeros((68, 3))), ".mat") == "wrong-shape"
+def test_another_shape_is_rejected():
+    assert rejection(write_torch7(POINTS.ravel()), ".t7") == "wrong-shape"
+    assert rejection(npy(np.zeros((68, 3))), ".npy") == "wrong-shape"
+    assert rejection(npy(np.zeros((1, 68, 2))), ".npy") == "wrong-shape"
+    assert rejection(pts(POINTS[:0]), ".pts") == "wrong-shape"
+    assert rejection(mat(pt3d_68=np.zeros((68, 3))), ".mat") == "wrong-shape"
 
 
-def test_what_holds_no_points_is_refused():
-    # 300W-LP's landmark files hold a table; LS3D-W's a tensor.
-    assert refusal(write_torch7({"2D": POINTS, "3D": POINTS}), ".t7") == "unreadable"
-    assert refusal(write_torch7("a sentence"), ".t7") == "unreadable"
-    assert refusal(mat(pt2d=POINTS), ".mat") == "unreadable"
-    assert refusal(pts(POINTS).replace(b".", b","), ".pts") == "unreadable"
-    assert refusal(pts(POINTS) + b"1 2 3\n", ".pts") == "unreadable"
+def test_a_file_without_points_is_rejected():
+    # Landmark files of 300W-LP contain a table, those of LS3D-W a tensor.
+    assert rejection(write_torch7({"2D": POINTS, "3D": POINTS}), ".t7") == "unreadable"
+    assert rejection(write_torch7("a sentence"), ".t7") == "unreadable"
+    assert rejection(mat(pt2d=POINTS), ".mat") == "unreadable"
+    assert rejection(pts(POINTS).replace(b".", b","), ".pts") == "unreadable"
+    assert rejection(pts(POINTS) + b"1 2 3\n", ".pts") == "unreadable"
 
 
-def test_a_pickle_is_refused_unopened():
+def test_a_pickle_is_rejected_without_being_loaded():
     class Trap:
         def __reduce__(self):
-            return pytest.fail, ("the pickle was opened",)
+            return pytest.fail, ("the pickle was loaded",)
 
     payload = io.BytesIO()
     np.save(payload, np.array([Trap()], object), allow_pickle=True)
-    assert refusal(payload.getvalue(), ".npy") == "unreadable"
+    assert rejection(payload.getvalue(), ".npy") == "unreadable"
 
 
 @pytest.mark.parametrize("suffix", LANDMARK_SUFFIXES)
-def test_damaged_files_are_refused_or_read_but_never_end_a_run(suffix):
+def test_damaged_files_are_rejected_or_read_but_never_end_a_run(suffix):
     rng = np.random.default_rng(0)
-    whole = file_of(suffix, POINTS)
-    assert refusal(b"", suffix) in ("unreadable", "wrong-shape")
-    assert refusal(whole[: len(whole) // 2], suffix) in ("unreadable", "wrong-shape")
-    assert refusal(rng.bytes(500), suffix) == "unreadable"
+    whole = encode_points(suffix, POINTS)
+    assert rejection(b"", suffix) in ("unreadable", "wrong-shape")
+    assert rejection(whole[: len(whole) // 2], suffix) in ("unreadable", "wrong-shape")
+    assert rejection(rng.bytes(500), suffix) == "unreadable"
+    stages = set()
     for _ in range(100):
         payload = bytearray(whole)
-        for place in rng.integers(0, len(payload), 3):
-            payload[place] = rng.integers(0, 256)
+        for index in rng.integers(0, len(payload), 3):
+            payload[index] = rng.integers(0, 256)
         try:
             landmarks = read_landmarks(bytes(payload), suffix, SIZE)
         except FaceRejectedError as error:
-            assert error.stage == "landmarks"
+            stages.add(error.stage)
         else:
             assert landmarks.shape == (68, 2) and np.isfinite(landmarks).all()
+    assert stages <= {"landmarks"}
 
 
 @pytest.mark.parametrize("suffix", LANDMARK_SUFFIXES)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_point_that_is_no_number_is_refused(suffix, bad):
+def test_a_point_that_is_not_finite_is_rejected(suffix, bad):
     points = POINTS.copy()
     points[33, 1] = bad
-    assert refusal(file_of(suffix, points), suffix) == "not-finite"
+    assert rejection(encode_points(suffix, points), suffix) == "not-finite"
 
 
-def test_landmarks_of_another_photo_are_refused():
-    assert refusal(npy(POINTS + 1000), ".npy") == "outside-image"
-    assert refusal(npy(-POINTS), ".npy") == "outside-image"
+def test_landmarks_outside_the_photo_are_rejected():
+    assert rejection(npy(POINTS + 1000), ".npy") == "outside-image"
+    assert rejection(npy(-POINTS), ".npy") == "outside-image"
 
 
-def test_a_jaw_may_leave_the_photo():
+def test_a_jaw_may_be_outside_the_photo():
     points = POINTS.copy()
     points[:17, 0] -= 300
     assert (read_landmarks(npy(points), ".npy", SIZE) == points).all()
@@ -171,5 +193,5 @@ def test_real_files_are_read(shared_dir, folder, suffix):
         with PIL.Image.open(photo) as image:
             landmarks = read_landmarks(file.read_bytes(), suffix, image.size)
         eyes, mouth = landmarks[36:48].mean(axis=0), landmarks[48:].mean(axis=0)
-        # In a profile the eyes are near the mouth's column, so only lying heads are near its row.
+        # The distance of eyes and mouth shows in any pose, but only in the right point order.
         assert np.linalg.norm(mouth - eyes) > 0.2 * np.ptp(landmarks, axis=0).max(), file

@@ -16,7 +16,7 @@ MANIFEST = Manifest(
 )
 
 
-def test_a_finished_set_says_what_it_is(tmp_path):
+def test_the_manifest_of_a_finished_data_set_is_read_back(tmp_path):
     uri = str(tmp_path / "set")
     written = write_manifest(uri, MANIFEST)
     assert read_manifest(uri) == require_finished(uri) == written
@@ -26,7 +26,7 @@ def test_a_finished_set_says_what_it_is(tmp_path):
     assert abs(age) < datetime.timedelta(minutes=1)
 
 
-def test_people_can_read_it(tmp_path):
+def test_the_manifest_is_plain_json(tmp_path):
     write_manifest(str(tmp_path), MANIFEST)
     values = json.loads((tmp_path / "manifest.json").read_text("utf-8"))
     assert values["counts"] == MANIFEST.counts
@@ -34,25 +34,25 @@ def test_people_can_read_it(tmp_path):
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_an_unfinished_set_is_said_to_be_unfinished(tmp_path, begun):
+def test_a_data_set_without_a_manifest_is_unfinished(tmp_path, begun):
     if begun:
         (tmp_path / "outcome=face").mkdir()
         (tmp_path / "outcome=face" / "part.parquet").write_bytes(b"PAR1")
     uri = str(tmp_path)
     assert read_manifest(uri) is None
-    with pytest.raises(UnfinishedDataError, match="no manifest.json.*generate` again"):
+    with pytest.raises(UnfinishedDataError, match=r"no manifest\.json.*generate` again"):
         require_finished(uri)
 
 
-def test_a_set_of_a_later_rayboot_is_refused(tmp_path):
-    values = {**MANIFEST.model_dump(), "schema_version": SCHEMA_VERSION + 1, "novelty": 1}
+def test_a_data_set_of_a_later_schema_is_refused(tmp_path):
+    values = {**MANIFEST.model_dump(), "schema_version": SCHEMA_VERSION + 1, "new_key": 1}
     (tmp_path / "manifest.json").write_text(json.dumps(values))
     with pytest.raises(RequestError, match=f"schema version {SCHEMA_VERSION + 1}.*update"):
         read_manifest(str(tmp_path))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"a"', '{"name": "a web page", "icons": []}'])
-def test_another_manifest_json_is_refused(tmp_path, text):
+def test_a_manifest_of_something_else_is_refused(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(RequestError, match="manifest.json"):
+    with pytest.raises(RequestError, match=r"manifest\.json"):
         require_finished(str(tmp_path))

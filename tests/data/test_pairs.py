@@ -24,22 +24,22 @@ def pairs(tmp_path_factory):
     )
 
 
-def views_of(dataset):
-    """Which views came, by face."""
-    found = {}
+def yaws_by_face(dataset):
+    """The yaws of the views of a data set, by face."""
+    yaws = {}
     for row in dataset.take_all():
-        found.setdefault(row["face_id"], []).append(row["yaw_deg"])
-    return {key: sorted(found[key]) for key in sorted(found)}
+        yaws.setdefault(row["face_id"], []).append(row["yaw_deg"])
+    return {key: sorted(yaws[key]) for key in sorted(yaws)}
 
 
 @pytest.fixture(scope="module")
 def drawn(ray_local, pairs):
     """Two views of each face, by seed 0."""
-    return views_of(read_pairs(pairs, num_views=2, seed=0))
+    return yaws_by_face(read_pairs(pairs, num_views=2, seed=0))
 
 
-def test_every_view_comes_with_the_bits_of_its_source(ray_local, pairs):
-    # More than there are is all of them.
+def test_every_view_has_the_packed_occupancy_of_its_source(ray_local, pairs):
+    # A number above that of the views reads all of them.
     rows = read_pairs(pairs, num_views=99).take_all()
     assert len(rows) == NUM_FACES * len(YAWS)
     assert len({(row["face_id"], row["yaw_deg"]) for row in rows}) == len(rows)
@@ -54,7 +54,7 @@ def test_every_view_comes_with_the_bits_of_its_source(ray_local, pairs):
         assert row["pitch_deg"] == 0.0 and not row["is_source"]
 
 
-def test_transformed_targets_are_the_views_own(ray_local, pairs, drawn):
+def test_transformed_targets_are_in_the_frame_of_the_view(ray_local, pairs, drawn):
     dataset = read_pairs(pairs, 2, "transformed", seed=1, split="train", include_source=True)
     rows = dataset.take_all()
     assert {row["face_id"] for row in rows} == {f"photos/{index}.jpg" for index in (1, 2, 4, 5)}
@@ -71,24 +71,24 @@ def test_transformed_targets_are_the_views_own(ray_local, pairs, drawn):
             expected = transform_volume(solid(index), stored)
             assert (row["occupancy"] == expected).all()
             assert expected.any()
-    # The other seed draws others.
+    # Another seed draws other views.
     pairs_drawn = {(row["face_id"], row["yaw_deg"]) for row in rows if not row["is_source"]}
     assert pairs_drawn - {(key, yaw) for key, yaws in drawn.items() for yaw in yaws}
 
 
-def test_views_are_drawn_by_seed_and_face_alone(drawn, tmp_path):
+def test_the_drawn_views_depend_on_seed_and_face_alone(drawn, tmp_path):
     assert len(drawn) == NUM_FACES
     assert {len(yaws) for yaws in drawn.values()} == {2}
     assert all(set(yaws) < set(YAWS) for yaws in drawn.values())
-    # Not the same for every face.
+    # The draw differs between faces.
     assert len(set(map(tuple, drawn.values()))) > 1
-    # Neither order nor files matter, nor which other faces there are.
-    some = write_pairs(tmp_path / "set", [face(index) for index in (4, 1, 3, 5)], rows_a_file=4)
-    again = views_of(read_pairs(some, num_views=2, seed=0))
+    # The draw depends neither on order and files, nor on the other faces.
+    some = write_pairs(tmp_path / "set", [face(index) for index in (4, 1, 3, 5)], rows_per_file=4)
+    again = yaws_by_face(read_pairs(some, num_views=2, seed=0))
     assert again == {key: drawn[key] for key in again} and len(again) == 4
 
 
-def test_an_unfinished_set_is_refused(tmp_path):
+def test_an_unfinished_data_set_is_refused(tmp_path):
     uri = write_pairs(tmp_path / "set", [face(0)])
     (tmp_path / "set" / "manifest.json").unlink()
     with pytest.raises(UnfinishedDataError, match="generate` again"):
@@ -97,18 +97,18 @@ def test_an_unfinished_set_is_refused(tmp_path):
         read_pairs(str(tmp_path / "nothing"))
 
 
-def test_a_set_without_a_face_is_refused(tmp_path):
+def test_a_data_set_without_a_face_is_refused(tmp_path):
     with pytest.raises(RequestError, match="every photo was rejected"):
         read_pairs(write_pairs(tmp_path / "set", []))
 
 
 @pytest.mark.parametrize("num_views", [0, -1])
-def test_no_number_of_views_is_refused(pairs, num_views):
+def test_less_than_one_view_is_refused(pairs, num_views):
     with pytest.raises(RequestError, match="num_views"):
         read_pairs(pairs, num_views=num_views)
 
 
-def test_the_schema_keeps_what_readers_hold_on_to():
+def test_the_schema_keeps_its_columns():
     assert SCHEMA_VERSION == 2
     columns = (
         "face_id content_hash group_id source_uri dataset split crop image target_kind target "

@@ -9,7 +9,7 @@ def test_first_and_last_are_included() -> None:
 
 
 @pytest.mark.parametrize(("total", "count"), [(0, 3), (1, 3), (3, 3), (3, 10)])
-def test_small_collections_are_taken_whole(total: int, count: int) -> None:
+def test_all_items_of_a_small_collection_are_chosen(total: int, count: int) -> None:
     assert evenly_spaced(total, count).tolist() == list(range(total))
 
 

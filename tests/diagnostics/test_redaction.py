@@ -18,7 +18,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_variables_that_hold_secrets() -> None:
+def test_secrets_in_variables_are_found() -> None:
     environment = {
         "AWS_SECRET_ACCESS_KEY": "secret-key",
         "AWS_ACCESS_KEY_ID": "account",
@@ -29,12 +29,12 @@ def test_variables_that_hold_secrets() -> None:
         "TOKEN_KIND": "true",
         "HOME_TOWN": "Rome",
     }
-    found = {"secret-key", "pass word", "ray-token", "proxy-pass"}
-    assert find_secrets(environment) == found
+    secrets = {"secret-key", "pass word", "ray-token", "proxy-pass"}
+    assert find_secrets(environment) == secrets
     assert find_secrets({}, ["uri: http://me:in-config@host"]) == {"in-config"}
 
 
-def test_files_of_the_standard_chains(home: Path) -> None:
+def test_secrets_in_the_standard_files_are_found(home: Path) -> None:
     write(
         home / ".aws/credentials",
         "[default]\naws_access_key_id = account\naws_secret_access_key = from-file\n"
@@ -43,11 +43,11 @@ def test_files_of_the_standard_chains(home: Path) -> None:
     write(home / ".ray/auth_token", "token-of-ray\n")
     write(home / ".mlflow/credentials", "[mlflow]\nmlflow_tracking_password = of-mlflow\n")
     write(home / ".netrc", "machine host login me password of-netrc\n")
-    found = {"from-file", "other-token", "token-of-ray", "of-mlflow", "of-netrc"}
-    assert find_secrets({}) == found
+    secrets = {"from-file", "other-token", "token-of-ray", "of-mlflow", "of-netrc"}
+    assert find_secrets({}) == secrets
 
 
-def test_files_that_variables_name(home: Path) -> None:
+def test_secrets_in_files_named_by_variables_are_found(home: Path) -> None:
     key = "-----BEGIN KEY-----\nMIIEvgIBADANBgkqhkiG\n-----END KEY-----"
     environment = {
         "RAY_AUTH_TOKEN_PATH": str(write(home / "a/token", "elsewhere")),
@@ -57,9 +57,9 @@ def test_files_that_variables_name(home: Path) -> None:
         ),
         "AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token",
     }
-    found = find_secrets(environment)
-    assert {"elsewhere", "pg-pass", key, "MIIEvgIBADANBgkqhkiG"} <= found
-    assert str(home / "pg") not in found and "account" not in found
+    secrets = find_secrets(environment)
+    assert {"elsewhere", "pg-pass", key, "MIIEvgIBADANBgkqhkiG"} <= secrets
+    assert str(home / "pg") not in secrets and "account" not in secrets
 
 
 SECRET = 'a b/c+"d"'
@@ -74,7 +74,7 @@ SECRET = 'a b/c+"d"'
         f"AWS_SECRET_ACCESS_KEY={SECRET}",
     ],
 )
-def test_known_secrets_are_taken_out_however_they_are_written(text: str) -> None:
+def test_known_secrets_are_removed_in_every_encoding(text: str) -> None:
     redactor = Redactor(frozenset({SECRET}))
     assert redactor.leaks(text.encode())
     clean = redactor.redact(text)
@@ -91,15 +91,15 @@ def test_known_secrets_are_taken_out_however_they_are_written(text: str) -> None
         ("at http://me:hunter2@host/x", "at http://***@host/x"),
     ],
 )
-def test_unknown_ones_are_told_by_their_place(text: str, clean: str) -> None:
+def test_unknown_secrets_are_recognised_by_their_place(text: str, clean: str) -> None:
     assert Redactor(frozenset()).redact(text) == clean
 
 
-def test_a_secret_that_begins_another_leaves_nothing_of_it() -> None:
+def test_a_secret_that_is_a_prefix_of_another_is_removed_completely() -> None:
     redactor = Redactor(frozenset({"long-secret", "long-secret-and-more"}))
     assert redactor.redact("long-secret-and-more") == REDACTED
 
 
-def test_other_texts_stay() -> None:
+def test_texts_without_secrets_are_unchanged() -> None:
     text = "faces/a.jpg: read, undecodable; tokens are asked for (RAY_AUTH_MODE=token)"
     assert Redactor(frozenset({"secret"})).redact(text) == text

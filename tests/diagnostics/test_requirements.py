@@ -6,7 +6,7 @@ from rayboot.diagnostics.doctor import RunRequirements, read_requirements
 from rayboot.errors import RequestError
 
 
-def needs_of(
+def read_text_requirements(
     tmp_path: Path, text: str, environment: dict[str, str] | None = None
 ) -> RunRequirements:
     path = tmp_path / "run.yaml"
@@ -14,13 +14,13 @@ def needs_of(
     return read_requirements(path, environment or {})
 
 
-def test_a_laptop_needs_little() -> None:
+def test_a_demo_requires_no_gpu_and_no_services() -> None:
     assert read_requirements(None, {}) == RunRequirements(
         False, (), "sqlite:///mlflow.db", None, ()
     )
 
 
-def test_needs_are_found_wherever_they_stand(tmp_path: Path) -> None:
+def test_requirements_are_found_at_any_depth(tmp_path: Path) -> None:
     text = """
         generate:
           input: s3://photos/ls3d
@@ -30,7 +30,7 @@ def test_needs_are_found_wherever_they_stand(tmp_path: Path) -> None:
         tracking_uri: http://mlflow:5000
         ray_address: http://head:8265
     """
-    assert needs_of(tmp_path, text) == RunRequirements(
+    assert read_text_requirements(tmp_path, text) == RunRequirements(
         True,
         ("s3://pairs/0", "s3://photos/ls3d"),
         "http://mlflow:5000",
@@ -51,25 +51,29 @@ def test_needs_are_found_wherever_they_stand(tmp_path: Path) -> None:
         ("", False),
     ],
 )
-def test_a_gpu_is_needed_when_asked_for(tmp_path: Path, text: str, gpu: bool) -> None:
-    assert needs_of(tmp_path, text).gpu is gpu
+def test_a_gpu_is_required_when_the_config_requests_one(
+    tmp_path: Path, text: str, gpu: bool
+) -> None:
+    assert read_text_requirements(tmp_path, text).gpu is gpu
 
 
-def test_the_config_is_stronger_than_the_environment(tmp_path: Path) -> None:
+def test_the_config_overrides_the_environment(tmp_path: Path) -> None:
     environment = {"MLFLOW_TRACKING_URI": "http://a", "RAY_ADDRESS": "b:6379"}
-    assert needs_of(tmp_path, "seed: 0", environment)[2:4] == ("http://a", "b:6379")
-    found = needs_of(tmp_path, "tracking_uri: sqlite:///c.db\nray_address: auto", environment)
-    assert found[2:4] == ("sqlite:///c.db", "auto")
+    assert read_text_requirements(tmp_path, "seed: 0", environment)[2:4] == ("http://a", "b:6379")
+    requirements = read_text_requirements(
+        tmp_path, "tracking_uri: sqlite:///c.db\nray_address: auto", environment
+    )
+    assert requirements[2:4] == ("sqlite:///c.db", "auto")
 
 
 @pytest.mark.parametrize("text", ["- a", "a: [", "word"])
-def test_what_is_no_config_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(RequestError, match="run.yaml"):
-        needs_of(tmp_path, text)
+def test_a_file_that_is_no_config_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(RequestError, match=r"run\.yaml"):
+        read_text_requirements(tmp_path, text)
 
 
 def test_a_missing_config_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="none.yaml"):
+    with pytest.raises(RequestError, match=r"none\.yaml"):
         read_requirements(tmp_path / "none.yaml")
 
 

@@ -24,13 +24,13 @@ def test_a_local_ray_starts() -> None:
     assert "authentication" in check.detail
 
 
-def test_a_cluster_that_is_not_there() -> None:
+def test_a_cluster_that_does_not_answer() -> None:
     check = check_ray(f"http://{CLOSED}")
     assert check.status == "FAIL"
     assert "8265" in check.remedy
 
 
-def test_a_dashboard_without_token_is_noted(dashboard: str) -> None:
+def test_a_dashboard_that_requires_no_token_is_noted(dashboard: str) -> None:
     check = check_ray(dashboard)
     assert check.status == "note"
     assert "no token" in check.detail
@@ -39,12 +39,12 @@ def test_a_dashboard_without_token_is_noted(dashboard: str) -> None:
 @pytest.mark.parametrize(
     ("token", "status", "words"),
     [
-        (None, "FAIL", "asks for a token"),
+        (None, "FAIL", "requires a token"),
         ("wrong", "FAIL", "refuses this token"),
-        ("right", "ok", "takes the token"),
+        ("right", "ok", "accepts the token"),
     ],
 )
-def test_a_dashboard_that_asks_for_a_token(
+def test_a_dashboard_that_requires_a_token(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     token: str | None,
@@ -70,7 +70,7 @@ def s3_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("s3_environment")
-def test_storage_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_storage_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{CLOSED}")
     check = check_storage("s3://bucket/photos")
     assert check.status == "FAIL"
@@ -84,7 +84,7 @@ def test_storage_by_bucket_and_key(s3_server: Any, monkeypatch: pytest.MonkeyPat
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     empty = check_storage("s3://ready/photos/not/yet")
-    assert empty.status == "ok" and "nothing is there yet" in empty.detail
+    assert empty.status == "ok" and "is empty" in empty.detail
     written = check_storage("s3://ready/runs", written=True)
     assert written.status == "ok" and "written" in written.detail
     assert check_storage("s3://missing/runs", written=True).status == "FAIL"
@@ -93,29 +93,29 @@ def test_storage_by_bucket_and_key(s3_server: Any, monkeypatch: pytest.MonkeyPat
     assert check_storage("s3://ready").status == "FAIL"
 
 
-def test_an_mlflow_server(dashboard: str) -> None:
+def test_mlflow_servers_are_checked(dashboard: str) -> None:
     assert check_mlflow(dashboard).status == "ok"
     assert check_mlflow(f"http://{CLOSED}").status == "FAIL"
     with serve_dashboard("2.60.0", token="right") as closed:
         assert "MLFLOW_TRACKING_TOKEN" in check_mlflow(closed).remedy
 
 
-def test_an_mlflow_store_in_a_file(tmp_path: Path) -> None:
+def test_sqlite_stores_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     assert check_mlflow(f"sqlite:///{path}") == (
         "MLflow",
         "ok",
-        f"sqlite:///{path} will be made",
+        f"sqlite:///{path} will be created",
         "",
     )
     assert (
         check_mlflow(f"sqlite:///{tmp_path}/none/mlflow.db").remedy == f"mkdir -p {tmp_path}/none"
     )
-    path.write_text("these are no pages of a database" * 100)
+    path.write_text("this is no SQLite database" * 100)
     assert check_mlflow(f"sqlite:///{path}").status == "FAIL"
 
 
-def test_a_locked_mlflow_store(tmp_path: Path) -> None:
+def test_a_locked_sqlite_store_fails(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("CREATE TABLE experiments (name TEXT)")
@@ -127,6 +127,6 @@ def test_a_locked_mlflow_store(tmp_path: Path) -> None:
     assert "locked" in check.detail
 
 
-def test_a_folder_is_no_mlflow_store() -> None:
+def test_a_folder_as_tracking_store_fails() -> None:
     assert check_mlflow("file:./mlruns").status == "FAIL"
     assert check_mlflow("mlruns").status == "FAIL"

@@ -1,20 +1,27 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayboot.evaluate.results import RESULT_SCHEMA, Results, select_band, select_side
+from rayboot.evaluate.results import (
+    RESULT_SCHEMA,
+    Results,
+    read_result_rows,
+    select_band,
+    select_side,
+)
 
 
-def table(*rows: tuple) -> pa.Table:
-    names = ("set", "model", "face_id", "yaw_deg", "nme_icp", "reason")
+def table(*rows: tuple[Any, ...]) -> pa.Table:
+    names = ("dataset", "model", "face_id", "yaw_deg", "nme_icp", "reason")
     known = [dict(zip(names, row, strict=True)) for row in rows]
     return pa.Table.from_pylist(known, schema=RESULT_SCHEMA)
 
 
 def test_a_face_has_one_yaw_for_all_models() -> None:
-    """Of scans that models place themselves, each model tells another."""
+    """Where a model's own shape aligns a scan, each model gives another yaw."""
     nan = float("nan")
     rows = table(
         ("a", "one", "x", nan, nan, "no pose"),
@@ -37,8 +44,14 @@ def test_bands_and_sides() -> None:
     assert sorted(e.yaw_deg for e in select_side(errors, -1)) == [-70, -10]
 
 
-def test_rows_are_kept(tmp_path: Path) -> None:
+def test_rows_are_stored(tmp_path: Path) -> None:
     rows = table(("a", "m", "y", 1.0, 0.1, ""), ("a", "m", "x", 2.0, np.nan, "why"))
     Results(rows, ["a"], ["m"]).save(tmp_path / "rows.parquet")
-    kept = pq.read_table(tmp_path / "rows.parquet")
-    assert kept["face_id"].to_pylist() == ["x", "y"] and kept.schema == RESULT_SCHEMA
+    stored = read_result_rows(tmp_path / "rows.parquet")
+    assert stored["face_id"].to_pylist() == ["x", "y"] and stored.schema == RESULT_SCHEMA
+
+
+def test_the_former_name_of_a_column_is_read(tmp_path: Path) -> None:
+    rows = table(("a", "m", "x", 1.0, 0.1, ""))
+    pq.write_table(rows.rename_columns(["set", *rows.column_names[1:]]), tmp_path / "rows.parquet")
+    assert read_result_rows(tmp_path / "rows.parquet").equals(rows)

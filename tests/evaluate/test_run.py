@@ -7,7 +7,7 @@ import pytest
 from rayboot.errors import RequestError
 from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import EvaluateConfig
-from rayboot.evaluate.report.html_page import tabulate_bands
+from rayboot.evaluate.metrics.bands import tabulate_bands
 from rayboot.evaluate.run import EvaluationResult, evaluate, prepare_evaluation
 
 MODELS = {"one": "builtin:compact", "same": "builtin:compact"}
@@ -15,7 +15,7 @@ MODELS = {"one": "builtin:compact", "same": "builtin:compact"}
 
 def request(synthetic_set: str, output: Path) -> EvaluateConfig:
     return EvaluateConfig(
-        datasets={"made": SyntheticDataset(data=synthetic_set)},
+        datasets={"synthetic": SyntheticDataset(data=synthetic_set)},
         models=MODELS,
         output=str(output),
         bands=((0, 90),),
@@ -33,13 +33,13 @@ def result(ray_local: object, synthetic_set: str, output: Path) -> EvaluationRes
     return evaluate(prepare_evaluation(request(synthetic_set, output)))
 
 
-def test_a_model_against_itself_changes_nothing(
+def test_a_model_against_itself_has_no_change(
     result: EvaluationResult, synthetic_set: str, output: Path
 ) -> None:
     names = SyntheticDataset(data=synthetic_set).list_faces().rows["face_id"].to_pylist()
-    errors = result.measured.results.errors()
-    for found in errors.values():
-        assert [error.face_id for error in found] == names
+    errors = result.evaluation.results.errors()
+    for of_model in errors.values():
+        assert [error.face_id for error in of_model] == names
     (row,) = tabulate_bands(errors, ((0, 90),))
     assert row.num_faces == len(names)
     assert row.change[:3] == (0, 0, 0)
@@ -49,12 +49,13 @@ def test_a_model_against_itself_changes_nothing(
     ]
 
 
-def test_the_summary_says_of_how_many_faces_it_is(result: EvaluationResult, output: Path) -> None:
+def test_the_summary_gives_the_numbers_of_faces(result: EvaluationResult, output: Path) -> None:
     summary = json.loads((output / "summary.json").read_text("utf-8"))
+    assert summary == result.evaluation.summary
     assert summary["protocol"]["version"] == 1
-    assert summary["datasets"]["made"]["faces"] == 24
-    assert summary["datasets"]["made"]["measured"] == {"one": 24, "same": 24}
-    assert "dense mesh" in summary["datasets"]["made"]["truth"]
+    assert summary["datasets"]["synthetic"]["faces"] == 24
+    assert summary["datasets"]["synthetic"]["measured"] == {"one": 24, "same": 24}
+    assert "dense mesh" in summary["datasets"]["synthetic"]["truth"]
     for row in summary["rows"]:
         assert row["low"] <= row["mean"] <= row["high"]
         assert row["change_mean"] == 0
@@ -63,51 +64,49 @@ def test_the_summary_says_of_how_many_faces_it_is(result: EvaluationResult, outp
     assert len({row["align"] for row in summary["rows"]}) == 3
 
 
-def test_the_same_call_again_measures_nothing_anew(
+def test_the_same_call_again_measures_nothing(
     result: EvaluationResult, synthetic_set: str, output: Path
 ) -> None:
-    parts = {path: path.stat().st_mtime_ns for path in output.glob("rows/made/*.parquet")}
+    parts = {path: path.stat().st_mtime_ns for path in output.glob("rows/synthetic/*.parquet")}
     again = evaluate(prepare_evaluation(request(synthetic_set, output)))
-    assert again.measured.results.rows == result.measured.results.rows
-    assert parts == {p: p.stat().st_mtime_ns for p in output.glob("rows/made/*.parquet")}
+    assert again.evaluation.results.rows == result.evaluation.results.rows
+    assert parts == {p: p.stat().st_mtime_ns for p in output.glob("rows/synthetic/*.parquet")}
 
 
-def test_what_is_missing_is_measured_and_nothing_twice(
+def test_missing_rows_are_measured_again(
     result: EvaluationResult, synthetic_set: str, output: Path
 ) -> None:
-    sorted(output.glob("rows/made/*.parquet"))[0].unlink()
+    sorted(output.glob("rows/synthetic/*.parquet"))[0].unlink()
     again = evaluate(prepare_evaluation(request(synthetic_set, output)))
-    assert again.measured.results.rows == result.measured.results.rows
+    assert again.evaluation.results.rows == result.evaluation.results.rows
 
 
-def test_another_protocol_is_not_mixed_in(
+def test_rows_of_another_protocol_are_refused(
     result: EvaluationResult, synthetic_set: str, output: Path
 ) -> None:
     config = request(synthetic_set, output).replace(protocol={"icp_points": 100})
-    with pytest.raises(RequestError, match="another protocol"):
+    with pytest.raises(RequestError, match="protocol differ from this config"):
         evaluate(prepare_evaluation(config))
 
 
 @pytest.mark.parametrize("missing", ["models", "output"])
-def test_what_is_compared_and_where_it_goes_must_be_named(
-    synthetic_set: str, tmp_path: Path, missing: str
-) -> None:
+def test_models_and_output_are_required(synthetic_set: str, tmp_path: Path, missing: str) -> None:
     empty = {"models": {}, "output": None}[missing]
     with pytest.raises(RequestError, match="needs `models`"):
         prepare_evaluation(request(synthetic_set, tmp_path).replace(**{missing: empty}))
 
 
-def test_a_model_that_is_not_there_is_refused(synthetic_set: str, tmp_path: Path) -> None:
+def test_a_missing_model_is_refused(synthetic_set: str, tmp_path: Path) -> None:
     config = request(synthetic_set, tmp_path).replace(models={"a": "no/file"})
     with pytest.raises(RequestError, match="no such file"):
         prepare_evaluation(config)
 
 
-def test_a_set_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_dataset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="synthesize"):
         prepare_evaluation(request(str(tmp_path / "nothing"), tmp_path))
 
 
-def test_names_that_would_leave_the_folder_are_refused(synthetic_set: str, tmp_path: Path) -> None:
+def test_names_that_leave_the_folder_are_refused(synthetic_set: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="without slashes"):
         request(synthetic_set, tmp_path).replace(models={"../a": "builtin:compact"})

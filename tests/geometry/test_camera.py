@@ -33,13 +33,13 @@ def test_gaze_angles_invert_the_rotation(yaw, pitch):
     assert gaze_angles(gaze) == pytest.approx((yaw, pitch))
 
 
-def test_corner_voxels_lie_where_the_contract_says():
+def test_corner_voxels_have_the_documented_coordinates():
     shape = (200, 192, 190)
     points = transform_points(crop_from_voxel(shape), [[0, 0, 0], [199, 191, 189]])
     assert points == pytest.approx(np.array([[-94.5, 95.5, -49.75], [94.5, -95.5, 49.75]]))
 
 
-def test_voxels_and_pixels_go_there_and_back():
+def test_voxel_and_pixel_conversions_are_invertible():
     rng = np.random.default_rng(0)
     points = rng.normal(size=(20, 3)) * 30
     voxels = transform_points(voxel_from_crop((96, 80, 64)), points)

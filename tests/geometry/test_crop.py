@@ -10,16 +10,16 @@ def landmarks(seed=0):
 
 
 @pytest.mark.parametrize("size", [96, 192])
-def test_the_box_and_the_mean_land_where_the_method_wants_them(size):
+def test_bounding_box_and_mean_of_the_cropped_landmarks(size):
     cropped = apply_affine(landmark_crop(landmarks(), size), landmarks())
     assert np.sqrt(np.ptp(cropped, axis=0).prod()) == pytest.approx(90 * size / 192)
     assert cropped.mean(axis=0) == pytest.approx([(size - 1) / 2] * 2)
 
 
-def test_inverse():
+def test_inverted_affine_restores_the_points():
     affine = landmark_crop(landmarks(), 96)
-    back = apply_affine(invert_affine(affine), apply_affine(affine, landmarks()))
-    assert back == pytest.approx(landmarks())
+    restored = apply_affine(invert_affine(affine), apply_affine(affine, landmarks()))
+    assert restored == pytest.approx(landmarks())
 
 
 def test_landmarks_without_area_are_refused():
@@ -30,7 +30,7 @@ def test_landmarks_without_area_are_refused():
 
 
 @pytest.mark.parametrize("reduction", [1, 2, 3.7, 8])
-def test_a_disc_lands_where_the_affine_says_at_every_reduction(reduction):
+def test_a_disc_moves_as_the_affine_at_every_reduction(reduction):
     side = int(96 * reduction)
     rows, columns = np.mgrid[:side, :side]
     centre = np.array([0.37 * side, 0.61 * side])
@@ -39,5 +39,5 @@ def test_a_disc_lands_where_the_affine_says_at_every_reduction(reduction):
     affine = np.array([[1 / reduction, 0, 2.0], [0, 1 / reduction, -3.0]])
     crop = warp_photo(photo, affine, 96)[..., 0].astype(float)
     mass = crop / crop.sum()
-    found = [(mass * np.arange(96)).sum(), (mass * np.arange(96)[:, None]).sum()]
-    assert found == pytest.approx(apply_affine(affine, centre[None])[0], abs=0.15)
+    centroid = [(mass * np.arange(96)).sum(), (mass * np.arange(96)[:, None]).sum()]
+    assert centroid == pytest.approx(apply_affine(affine, centre[None])[0], abs=0.15)

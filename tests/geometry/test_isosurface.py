@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 
 from rayboot.errors import DegenerateInputError
-from rayboot.geometry.isosurface import extract_surface, vertex_normals
+from rayboot.geometry.isosurface import (
+    extract_solid_surface,
+    extract_surface,
+    vertex_normals,
+)
 from tests.geometry.shapes import soft_sphere
 
 SHAPE = (64, 64, 64)
@@ -20,14 +24,14 @@ def test_a_sphere_keeps_centre_radius_and_volume():
 
 
 @pytest.mark.parametrize("cell", [1, 2])
-def test_thinned_surfaces_lie_where_the_full_one_does(cell: int):
+def test_coarse_surfaces_coincide_with_the_full_one(cell: int):
     centre = np.array([3.25, -4.5, 2.0])
     volume = soft_sphere((63, 64, 65), centre, 12)
     mesh = extract_surface(volume, cell=cell)
     radius = np.linalg.norm(mesh.vertices - centre, axis=1)
     assert np.median(radius) == pytest.approx(12, abs=0.05 * cell)
     assert radius == pytest.approx(np.full(len(radius), 12), abs=0.25 * cell)
-    # The vertices are not evenly dense.
+    # The density of the vertices is not uniform.
     assert mesh.vertices.mean(axis=0) == pytest.approx(centre, abs=0.1 * cell)
     assert len(mesh.faces) < 0.75 / cell**2 * len(extract_surface(volume).faces)
 
@@ -42,6 +46,15 @@ def test_a_solid_that_meets_the_border_is_closed():
     mesh = extract_surface(soft_sphere(SHAPE, np.array([28.0, 0, 0]), 12))
     edges = np.sort(mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     assert (np.unique(edges, axis=0, return_counts=True)[1] == 2).all()
+
+
+@pytest.mark.parametrize("cell", [0, 1])
+def test_a_solid_surface_omits_small_components(cell: int):
+    solid = soft_sphere(SHAPE, np.zeros(3), 9)
+    small = soft_sphere(SHAPE, np.array([25.0, 25.0, 10.0]), 3)
+    mesh = extract_solid_surface(np.maximum(solid, small), cell=cell)
+    assert np.linalg.norm(mesh.vertices, axis=1).max() < 10
+    assert np.abs(extract_surface(np.maximum(solid, small), cell=cell).vertices).max() > 20
 
 
 def test_an_empty_volume_is_refused():

@@ -2,10 +2,14 @@ import numpy as np
 import pytest
 
 from rayboot.errors import DegenerateInputError, ShapeError
-from rayboot.geometry.alignment import oriented_points
+from rayboot.geometry.alignment import build_point_surface
 from rayboot.geometry.camera import rotation_yaw_pitch
-from rayboot.geometry.landmarks68 import fit_mean_landmarks, head_rotation, lift_landmarks
-from rayboot.geometry.mean_face import fit_mean_face, mean_face
+from rayboot.geometry.landmarks68 import (
+    landmarks_from_pose,
+    lift_landmarks,
+    rotation_from_landmarks,
+)
+from rayboot.geometry.mean_face import fit_mean_face, load_mean_face
 from rayboot.geometry.pose import estimate_pose
 
 
@@ -14,8 +18,8 @@ def angle_deg(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def mean_solid(depth: float = 1.0) -> np.ndarray:
-    """The mean face, closed by a plane behind it; outer eye corners 40 px apart."""
-    front = mean_face().vertices
+    """Returns the mean face closed by a plane behind it, its outer eye corners 40 px apart."""
+    front = load_mean_face().vertices
     back = front.copy()
     back[:, 2] = front[:, 2].max() - depth
     return 40 * np.concatenate([front, back])
@@ -23,7 +27,7 @@ def mean_solid(depth: float = 1.0) -> np.ndarray:
 
 @pytest.mark.parametrize("yaw_deg", [-30, 0, 12, 30])
 @pytest.mark.parametrize("pitch_deg", [-15, 0, 15])
-def test_a_turned_mean_face_is_found(yaw_deg: float, pitch_deg: float) -> None:
+def test_pose_of_a_rotated_mean_face_is_recovered(yaw_deg: float, pitch_deg: float) -> None:
     rotation = rotation_yaw_pitch(np.radians(yaw_deg), np.radians(pitch_deg))
     pose = estimate_pose(mean_solid() @ rotation.T + [3.0, -5.0, 7.0])
     assert angle_deg(pose.symmetry_normal, rotation[:, 0]) < 1.0
@@ -46,16 +50,16 @@ def test_covariance_fails_where_depth_equals_width_and_refinement_does_not() -> 
     depths = np.arange(0.6, 2.4, 0.05)
     spread = [np.ptp(np.linalg.eigvalsh(np.cov(mean_solid(d).T))[1:]) for d in depths]
     solid = mean_solid(float(depths[int(np.argmin(spread))])) @ rotation.T
-    paper = estimate_pose(solid, "covariance")
+    covariance = estimate_pose(solid, "covariance")
     refined = estimate_pose(solid)
     assert angle_deg(refined.symmetry_normal, rotation[:, 0]) < 1.0
-    assert paper.confidence < 0.2
-    assert angle_deg(paper.symmetry_normal, rotation[:, 0]) > angle_deg(
+    assert covariance.confidence < 0.2
+    assert angle_deg(covariance.symmetry_normal, rotation[:, 0]) > angle_deg(
         refined.symmetry_normal, rotation[:, 0]
     )
 
 
-def test_no_face_has_no_confidence() -> None:
+def test_a_shape_that_is_not_a_face_has_low_confidence() -> None:
     rng = np.random.default_rng(0)
     blob = rng.normal(0, 30, (2000, 3)) * [1.0, 0.6, 0.8]
     assert estimate_pose(blob).confidence < 0.5 * estimate_pose(mean_solid()).confidence
@@ -71,44 +75,44 @@ def test_input_is_checked() -> None:
         estimate_pose(flat)
 
 
-def test_mean_face_is_laid_onto_a_scaled_face() -> None:
-    points = 40 * mean_face().vertices
-    fitted, residual = fit_mean_face(oriented_points(points), np.array([1.0, 0.0, 0.0]))
+def test_mean_face_is_registered_to_a_scaled_face() -> None:
+    points = 40 * load_mean_face().vertices
+    fitted, residual = fit_mean_face(build_point_surface(points), np.array([1.0, 0.0, 0.0]))
     assert fitted.scale == pytest.approx(40, rel=0.02)
     assert np.allclose(fitted.rotation, np.eye(3), atol=0.01)
     assert residual < 0.5
 
 
-def test_mean_landmarks_lie_where_the_face_has_them() -> None:
+def test_landmarks_from_pose_match_the_rotated_face() -> None:
     rotation = rotation_yaw_pitch(0.2, 0.1)
     solid = mean_solid() @ rotation.T + [2.0, 1.0, 0.0]
-    placed = fit_mean_landmarks(estimate_pose(solid))
-    true = 40 * mean_face().landmarks @ rotation.T + [2.0, 1.0, 0.0]
-    assert np.linalg.norm(placed - true, axis=1).mean() < 1.0
+    landmarks = landmarks_from_pose(estimate_pose(solid))
+    true = 40 * load_mean_face().landmarks @ rotation.T + [2.0, 1.0, 0.0]
+    assert np.linalg.norm(landmarks - true, axis=1).mean() < 1.0
     with pytest.raises(DegenerateInputError, match="refined"):
-        fit_mean_landmarks(estimate_pose(solid, "covariance"))
+        landmarks_from_pose(estimate_pose(solid, "covariance"))
 
 
 @pytest.mark.parametrize("yaw_deg", [-60, -20, 0, 45, 80])
-def test_head_rotation_of_projected_landmarks(yaw_deg: float) -> None:
+def test_rotation_from_projected_landmarks(yaw_deg: float) -> None:
     rotation = rotation_yaw_pitch(np.radians(yaw_deg), np.radians(10))
-    turned = 50 * mean_face().landmarks @ rotation.T
-    pixels = turned[:, :2] * (1, -1) + 100
-    assert np.allclose(head_rotation(pixels), rotation, atol=1e-6)
+    rotated = 50 * load_mean_face().landmarks @ rotation.T
+    pixels = rotated[:, :2] * (1, -1) + 100
+    assert np.allclose(rotation_from_landmarks(pixels), rotation, atol=1e-6)
 
 
-def test_head_rotation_refuses_a_line() -> None:
+def test_rotation_from_collinear_landmarks_is_refused() -> None:
     line = np.column_stack([np.arange(68.0), np.arange(68.0)])
     with pytest.raises(DegenerateInputError, match="line"):
-        head_rotation(line)
+        rotation_from_landmarks(line)
     with pytest.raises(ShapeError):
-        head_rotation(np.zeros((51, 2)))
+        rotation_from_landmarks(np.zeros((51, 2)))
 
 
 def test_landmarks_are_lifted_to_the_nearest_covered_pixel() -> None:
     occupied = np.zeros((17, 9, 9), bool)
     for index, (row, column) in enumerate(np.ndindex(3, 3)):
-        # Down to slice 2, up to 8 to 16: z is 0 to 4.
+        # From slice 2 up to slices 8 to 16, whose z is 0 to 4.
         occupied[2 : 9 + index, 3 + row, 3 + column] = True
     landmarks = np.tile([[4.0, 4.0]], (68, 1))
     landmarks[0], landmarks[1] = (0.0, 4.0), (100.0, 5.0)

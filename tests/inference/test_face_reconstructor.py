@@ -15,7 +15,7 @@ WEIGHTS = Path(__file__).resolve().parents[2] / "rayboot/models/compact.safetens
 
 
 @pytest.fixture(scope="module")
-def faces() -> FaceReconstructor:
+def reconstructor() -> FaceReconstructor:
     return FaceReconstructor(WEIGHTS)
 
 
@@ -25,37 +25,37 @@ def photo(shared_dir: Path) -> np.ndarray:
     return decode_photo(first.read_bytes())
 
 
-def test_crops_give_the_networks_own_answer(faces: FaceReconstructor) -> None:
+def test_crops_give_the_networks_prediction(reconstructor: FaceReconstructor) -> None:
     crops = np.random.default_rng(0).integers(0, 256, (3, 96, 96, 3), np.uint8)
     with torch.inference_mode():
         expected = load_network(WEIGHTS)(
             torch.from_numpy(crops.transpose(0, 3, 1, 2) / np.float32(255))
         )
-    found = faces.reconstruct(crops)
-    assert found.dtype == np.float32
+    occupancy = reconstructor.reconstruct(crops)
+    assert occupancy.dtype == np.float32
     # The fast path may compute in bfloat16.
-    assert np.abs(found - expected.numpy()).max() < 0.05
+    assert np.abs(occupancy - expected.numpy()).max() < 0.05
 
 
 @pytest.mark.parametrize("kind", ["glb", "ply"])
 def test_a_photo_becomes_a_coloured_mesh(
-    faces: FaceReconstructor, photo: np.ndarray, kind: str
+    reconstructor: FaceReconstructor, photo: np.ndarray, kind: str
 ) -> None:
-    (payload,) = faces.reconstruct(photo[None], kind)
+    (payload,) = reconstructor.reconstruct(photo[None], kind)
     mesh = trimesh.load(io.BytesIO(payload), file_type=kind, force="mesh", process=False)
     assert len(mesh.vertices) > 5000
     assert np.abs(mesh.vertices[:, :2]).max() <= 48
     assert np.asarray(mesh.visual.vertex_colors)[:, :3].std() > 10
 
 
-def test_a_photo_without_a_face_is_refused(faces: FaceReconstructor) -> None:
-    with pytest.raises(FaceRejectedError, match="no-face|no face"):
-        faces.reconstruct(np.full((1, 200, 150, 3), 90, np.uint8))
+def test_a_photo_without_a_face_is_refused(reconstructor: FaceReconstructor) -> None:
+    with pytest.raises(FaceRejectedError, match=r"no-face|no face"):
+        reconstructor.reconstruct(np.full((1, 200, 150, 3), 90, np.uint8))
 
 
-def test_input_is_checked(faces: FaceReconstructor) -> None:
+def test_input_is_checked(reconstructor: FaceReconstructor) -> None:
     with pytest.raises(RequestError, match="one of occupancy, glb, ply, got 'obj'"):
-        faces.reconstruct(np.zeros((1, 96, 96, 3), np.uint8), "obj")
+        reconstructor.reconstruct(np.zeros((1, 96, 96, 3), np.uint8), "obj")
     with pytest.raises(ShapeError, match=r"uint8 RGB \(B, H, W, 3\), got float32"):
-        faces.reconstruct(np.zeros((1, 96, 96, 3), np.float32))
-    assert faces.reconstruct(np.zeros((0, 96, 96, 3), np.uint8)).shape == (0, 96, 96, 96)
+        reconstructor.reconstruct(np.zeros((1, 96, 96, 3), np.float32))
+    assert reconstructor.reconstruct(np.zeros((0, 96, 96, 3), np.uint8)).shape == (0, 96, 96, 96)

@@ -24,7 +24,7 @@ from infra.stack.service import Service, find_http_problem
 from rayboot.diagnostics.service_checks import check_mlflow
 from rayboot.models import load_vrn, save_network
 from rayboot.registry.promotion import champion_version, promote, roll_back
-from rayboot.registry.registration import register_weights, resolve_weights
+from rayboot.registry.registration import register_weights
 from rayboot.registry.runs import make_client, open_run
 from tests.infra.manifests import ROOT, of_kind
 from tests.registry.test_registration import CODE, examples, network

@@ -1,7 +1,7 @@
-"""What a consumer of the registry does, where Ray and OpenGL are not installed.
+"""A consumer of a registered model on a machine without Ray and OpenGL.
 
-Run with a tracking URI; prints, as JSON, what it got and which packages were needed for it
-beyond those that the model asks for.
+Run it with a tracking URI. It prints as JSON what the model returned, and which packages were
+imported that the model's requirements do not list.
 """
 
 import importlib.metadata
@@ -9,42 +9,49 @@ import json
 import re
 import sys
 from importlib.abc import MetaPathFinder
+from pathlib import Path
 
 MODEL = "models:/rayboot-vrn@champion"
 
-ABSENT = {"ray", "OpenGL", "pyrender"}
-INCIDENTAL = {"lxml", "pygments"}
-"""Imported by others (trimesh, MLflow) where it happens to be there, and missed by nobody."""
+MISSING_PACKAGES = {"ray", "OpenGL", "pyrender"}
+OPTIONAL_PACKAGES = {"lxml", "pygments"}
+"""Packages that others (trimesh, MLflow) import if they are installed, and work without."""
 
 
-class Absent(MetaPathFinder):
+class MissingPackageFinder(MetaPathFinder):
+    """Makes the import of :data:`MISSING_PACKAGES` fail."""
+
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ABSENT:
+        if name.partition(".")[0] in MISSING_PACKAGES:
             raise ImportError(f"{name} is not installed")
 
 
-def normal(name):
+def normalize(name):
     return name.lower().replace("_", "-")
 
 
-def with_what_they_need(names):
-    """Packages and, as far as installed here, all that they need in turn."""
-    found, left = set(), list(names)
-    while left:
-        name = normal(left.pop())
-        if name in found:
+def with_dependencies(names):
+    """Returns packages with all their dependencies, as far as they are installed."""
+    closure, queue = set(), list(names)
+    while queue:
+        name = normalize(queue.pop())
+        if name in closure:
             continue
-        found.add(name)
+        closure.add(name)
         try:
-            needs = importlib.metadata.requires(name) or []
+            requirements = importlib.metadata.requires(name) or []
         except importlib.metadata.PackageNotFoundError:
             continue
-        left += [re.match(r"[\w.-]+", need)[0] for need in needs if "extra ==" not in need]
-    return found
+        queue += [
+            re.match(r"[\w.-]+", requirement)[0]
+            for requirement in requirements
+            if "extra ==" not in requirement
+        ]
+    return closure
 
 
 def main():
-    sys.meta_path.insert(0, Absent())
+    sys.meta_path.insert(0, MissingPackageFinder())
     import mlflow
     import numpy as np
 
@@ -55,20 +62,20 @@ def main():
     volumes = model.predict(photos)
     meshes = model.predict(photos, params={"output": "glb"})
     folder = mlflow.artifacts.download_artifacts(MODEL)
-    with open(f"{folder}/requirements.txt", encoding="utf-8") as file:
-        asked_for = with_what_they_need(line.partition("==")[0] for line in file)
+    lines = Path(folder, "requirements.txt").read_text(encoding="utf-8").splitlines()
+    required = with_dependencies(line.partition("==")[0] for line in lines)
     loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
-    homes = importlib.metadata.packages_distributions()
-    used = {normal(homes[name][0]) for name in loaded if name in homes}
+    distributions = importlib.metadata.packages_distributions()
+    used = {normalize(distributions[name][0]) for name in loaded if name in distributions}
     import rayboot
 
-    told = {
+    report = {
         "code": rayboot.__file__,
         "volumes": [list(volumes.shape), str(volumes.dtype), float(volumes.max())],
         "meshes": [mesh[:4].decode("latin-1") for mesh in meshes],
-        "not_asked_for": sorted(used - asked_for - INCIDENTAL - {"rayboot"}),
+        "not_required": sorted(used - required - OPTIONAL_PACKAGES - {"rayboot"}),
     }
-    print(json.dumps(told))
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The demo at a tenth of its size: every part real, only less of it."""
+"""The demo with few faces and one epoch; every part is real."""
 
 import base64
 import json
@@ -19,10 +19,10 @@ import pytest
 from click.testing import CliRunner
 
 import rayboot
-from benchmarks.drift import copy_with, one_face
+from benchmarks.drift import copy_with_changed_shapes, first_face
 from rayboot.cli import main
 from rayboot.data.images import decode_photo
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.rounds.demo import DemoConfig, demo_config, run_demo
 from rayboot.rounds.drift import DriftConfig, detect_drift, measure_drift
 from rayboot.rounds.gate import GateConfig
@@ -34,7 +34,7 @@ from tests.s3 import free_ports
 pytestmark = pytest.mark.egl
 
 
-def small() -> DemoConfig:
+def small_config() -> DemoConfig:
     config = demo_config()
     optimizer = config.finetune.optimizer.replace(num_epochs=1, batch_size=8)
     return config.replace(
@@ -54,17 +54,17 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(out: Path, ray_local: object) -> RoundResult:
-    return run_demo(out, small())
+    return run_demo(out, small_config())
 
 
-def test_a_round_leaves_everything_behind(result: RoundResult, out: Path) -> None:
+def test_a_round_writes_all_its_outputs(result: RoundResult, out: Path) -> None:
     assert result.summary.num_faces > 12
     assert result.summary.num_views > 3 * result.summary.num_faces
     assert (out / "round/candidate.safetensors").stat().st_size < 5_000_000
     assert (out / "round/pairs/manifest.json").exists()
     assert pq.read_table(out / "round/evaluation/results.parquet").num_rows == 2 * 16
     page = result.report.read_text("utf-8")
-    # The contact sheet, five plots, panels, and a thumbnail of each face.
+    # The page contains the contact sheet, five plots, panels, and a thumbnail of each face.
     assert page.count("data:image/") >= 7 + 16
     steps = {"generate", "finetune", "evaluate", "drift", "register", "report"}
     assert steps <= set(result.seconds)
@@ -81,18 +81,18 @@ def test_the_candidate_is_registered(result: RoundResult, out: Path) -> None:
     assert {"val_loss", "faces", "views"} <= metrics
 
 
-def test_the_same_call_again_is_done_already(result: RoundResult, out: Path) -> None:
-    again = run_demo(out, small())
+def test_a_repeated_call_returns_the_stored_result(result: RoundResult, out: Path) -> None:
+    again = run_demo(out, small_config())
     assert again.version == result.version
     assert again.rows == result.rows
     assert again.seconds.keys() == result.seconds.keys()
 
 
-def test_drift_is_seen_in_a_run_made_to_collapse_and_in_no_other(
+def test_drift_is_detected_in_a_collapsed_network_only(
     result: RoundResult, out: Path, tmp_path: Path
 ) -> None:
     pairs = out / "round/pairs"
-    copy_with(pairs, tmp_path / "one-face", one_face)
+    copy_with_changed_shapes(pairs, tmp_path / "one-face", first_face)
     optimizer = OptimizerConfig(batch_size=8, num_epochs=3, learning_rate=5e-4)
     config = FinetuneConfig(
         data=str(tmp_path / "one-face"),
@@ -103,7 +103,7 @@ def test_drift_is_seen_in_a_run_made_to_collapse_and_in_no_other(
     )
     (tmp_path / "collapsed.safetensors").write_bytes(finetune(config).weights)
     weights = {
-        "first": resolve_weights("builtin:compact"),
+        "first": resolve_model("builtin:compact").path,
         "healthy": out / "round/candidate.safetensors",
         "collapsed": tmp_path / "collapsed.safetensors",
     }
@@ -113,21 +113,21 @@ def test_drift_is_seen_in_a_run_made_to_collapse_and_in_no_other(
     assert "faces become alike" in drift, shapes
 
 
-def test_state_and_provenance_are_told(result: RoundResult, out: Path) -> None:
+def test_state_and_provenance_are_printed(result: RoundResult, out: Path) -> None:
     environment = {"MLFLOW_TRACKING_URI": result.tracking_uri}
 
-    def told(*command: str) -> str:
+    def run_command(*command: str) -> str:
         done = CliRunner().invoke(main, command, env=environment)
         assert done.exit_code == 0, done.output
         return done.stdout
 
-    assert "models:/rayboot-vrn/1  champion" in told("status", str(out))
-    made_from = told("trace", "models:/rayboot-vrn@champion")
-    assert f"data set    {out / 'round/pairs'}" in made_from
-    assert f"{result.summary.num_faces} faces" in made_from
+    assert "models:/rayboot-vrn/1  champion" in run_command("status", str(out))
+    provenance = run_command("trace", "models:/rayboot-vrn@champion")
+    assert f"data set    {out / 'round/pairs'}" in provenance
+    assert f"{result.summary.num_faces} faces" in provenance
     index = pq.read_table(out / "round/pairs/outcome=face", columns=["face_id"])
-    used = told("trace", index["face_id"][0].as_py())
-    assert "trained   models:/rayboot-vrn/1, champion" in used
+    trace = run_command("trace", index["face_id"][0].as_py())
+    assert "trained   models:/rayboot-vrn/1, champion" in trace
 
 
 def test_a_registered_version_needs_neither_ray_nor_opengl(
@@ -142,16 +142,16 @@ def test_a_registered_version_needs_neither_ray_nor_opengl(
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout.splitlines()[-1])
-    # The code that was registered, not the checkout's.
-    assert not Path(told["code"]).is_relative_to(Path(rayboot.__file__).parent)
-    assert told["volumes"][:2] == [[2, 96, 96, 96], "float32"]
-    assert told["volumes"][2] > 0.5
-    assert told["meshes"] == ["glTF", "glTF"]
-    assert told["not_asked_for"] == [], "give them to registry.models.requirements"
+    report = json.loads(done.stdout.splitlines()[-1])
+    # The registered code is imported, not that of the checkout.
+    assert not Path(report["code"]).is_relative_to(Path(rayboot.__file__).parent)
+    assert report["volumes"][:2] == [[2, 96, 96, 96], "float32"]
+    assert report["volumes"][2] > 0.5
+    assert report["meshes"] == ["glTF", "glTF"]
+    assert report["not_required"] == [], "add them to registry.registration.requirements"
 
 
-def test_a_served_version_answers_a_photo_with_a_mesh(result: RoundResult, out: Path) -> None:
+def test_a_served_version_returns_a_mesh(result: RoundResult, out: Path) -> None:
     (port,) = free_ports(1)
     commands = Path(sys.executable).parent
     command = [
@@ -174,34 +174,38 @@ def test_a_served_version_answers_a_photo_with_a_mesh(result: RoundResult, out: 
     photo = decode_photo(next((out / "test-photos").rglob("*.jpg")).read_bytes())
     body = {"inputs": [cv2.resize(photo, (96, 96)).tolist()], "params": {"output": "glb"}}
     try:
-        answer = _ask(f"http://127.0.0.1:{port}", json.dumps(body))
-        wrong = _ask(f"http://127.0.0.1:{port}", json.dumps({**body, "params": {"output": "obj"}}))
+        response = _post(f"http://127.0.0.1:{port}", json.dumps(body))
+        refusal = _post(
+            f"http://127.0.0.1:{port}", json.dumps({**body, "params": {"output": "obj"}})
+        )
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
-    (mesh,) = answer["predictions"]
+    (mesh,) = response["predictions"]
     assert base64.b64decode(mesh)[:4] == b"glTF"
-    assert "output must be one of" in wrong["message"]
+    assert "output must be one of" in refusal["message"]
 
 
-def _ask(address: str, body: str) -> dict[str, Any]:
-    """What the server answers, once it is up."""
+def _post(address: str, body: str) -> dict[str, Any]:
+    """Returns the server's response, as soon as it accepts connections."""
     request = urllib.request.Request(
         f"{address}/invocations", body.encode(), {"Content-Type": "application/json"}
     )
     deadline = time.monotonic() + 90
     while True:
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.loads(answer.read())
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return dict(json.loads(response.read()))
         except urllib.error.HTTPError as error:
-            return json.loads(error.read())
+            return dict(json.loads(error.read()))
         except OSError:
             assert time.monotonic() < deadline
             time.sleep(0.3)
 
 
-def test_meshes_from_the_registered_version(result: RoundResult, out: Path, tmp_path: Path) -> None:
+def test_reconstruct_takes_a_registered_version(
+    result: RoundResult, out: Path, tmp_path: Path
+) -> None:
     environment = {"MLFLOW_TRACKING_URI": result.tracking_uri}
     command = [
         "reconstruct", "--model", "models:/rayboot-vrn/1",

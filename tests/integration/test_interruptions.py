@@ -1,4 +1,4 @@
-"""Runs killed at any point end with exactly the rows of an undisturbed one."""
+"""Runs that are killed and resumed have exactly the rows of an undisturbed run."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from tests.s3 import S3Server
 pytestmark = [pytest.mark.egl, pytest.mark.slow]
 
 NUM_PHOTOS = 48
-RAYBOOT = [sys.executable, "-c", "from rayboot.cli import main; main()"]
+RAYBOOT = [sys.executable, "-m", "rayboot"]
 SETTINGS = {
     "selection": {"detect_faces": False},
     "views": {"preset": "small"},
@@ -32,7 +32,7 @@ SETTINGS = {
 
 
 class Run:
-    """``rayboot generate`` in a session of its own, Ray included."""
+    """``rayboot generate`` in a process session of its own, with its own Ray."""
 
     def __init__(
         self,
@@ -57,17 +57,17 @@ class Run:
         assert self.process.wait(timeout=400) == 0
 
     def num_files(self) -> int:
-        """Written so far, of faces and rejects."""
+        """Returns the number of files of faces and rejects."""
         return len(list(self.output.glob("outcome=*/*.parquet")))
 
     def num_finished(self) -> int:
-        """Photos that the checkpoint knows."""
-        notes = self.output.glob("_run/checkpoint/*.parquet")
-        done = [path for path in notes if not path.name.endswith(".pending.parquet")]
+        """Returns the number of photos in the checkpoint."""
+        paths = self.output.glob("_run/checkpoint/*.parquet")
+        done = [path for path in paths if not path.name.endswith(".pending.parquet")]
         return sum(pq.read_metadata(path).num_rows for path in done)
 
     def wait_for(self, num_files: int, seconds: float) -> bool:
-        """Whether so many files came before the end of the run."""
+        """Waits for so many files; returns False where the run or the time ends first."""
         deadline = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < deadline:
             if self.num_files() >= num_files:
@@ -81,8 +81,8 @@ class Run:
             self.process.wait()
 
     def workers(self, title: str) -> list[int]:
-        """Processes of the session whose title has this in it."""
-        found = []
+        """Returns the ids of the session's processes whose command line contains ``title``."""
+        processes = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
@@ -90,8 +90,8 @@ class Run:
             except (OSError, ProcessLookupError):
                 continue
             if title in words and session == self.process.pid:
-                found.append(int(folder.name))
-        return found
+                processes.append(int(folder.name))
+        return processes
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, photos: str) -> list[d
 
 
 def table_to_rows(output: Path) -> list[dict]:
-    """Every row of a finished data set, images and occupancy included, by photo."""
+    """Returns every row of a finished data set, images and occupancy included, by photo."""
     require_finished(str(output))
     rows = ds.dataset(output / "outcome=face").to_table().to_pylist()
     rows += ds.dataset(output / "outcome=reject").to_table().to_pylist()
@@ -121,7 +121,7 @@ def table_to_rows(output: Path) -> list[dict]:
 def test_a_killed_run_is_finished_by_the_same_command(
     tmp_path: Path, photos: str, undisturbed: list[dict], seed: int
 ) -> None:
-    """Everything is killed at once, at several points: as a node that goes down is."""
+    """All processes are killed at once, at several points, as when a machine fails."""
     rng = random.Random(seed)
     for _ in range(2):
         run = Run(tmp_path, photos)
@@ -136,17 +136,17 @@ def test_the_number_of_actors_changes_no_row(
     tmp_path: Path, photos: str, undisturbed: list[dict]
 ) -> None:
     pools = {"num_readers": 2, "num_reconstruct_actors": 2, "num_render_actors": 2}
-    shares = {"reader_cpus": 0.05, "reconstruct_cpus": 0.4, "render_cpus": 0.4}
-    run = Run(tmp_path, photos, pools=pools | shares)
+    cpus = {"reader_cpus": 0.05, "reconstruct_cpus": 0.4, "render_cpus": 0.4}
+    run = Run(tmp_path, photos, pools=pools | cpus)
     run.finish()
     assert table_to_rows(run.output) == undisturbed
 
 
 @pytest.mark.parametrize("title", ["isolation", "ray::MapWorker"])
-def test_a_run_survives_the_loss_of_its_processes(
+def test_a_run_survives_killed_processes(
     tmp_path: Path, photos: str, undisturbed: list[dict], title: str
 ) -> None:
-    """Stages' own processes, and the actors that hold them."""
+    """The subprocesses of stages, and the actors that own them."""
     run = Run(tmp_path, photos)
     assert run.wait_for(1, seconds=120)
     killed = 0
@@ -158,28 +158,26 @@ def test_a_run_survives_the_loss_of_its_processes(
     assert table_to_rows(run.output) == undisturbed
 
 
-def test_an_interrupted_run_says_how_to_go_on(
+def test_an_interrupted_run_prints_how_to_resume(
     tmp_path: Path, photos: str, undisturbed: list[dict], capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = Run(tmp_path, photos)
     assert run.wait_for(1, seconds=120)
-    # As a terminal's Ctrl-C does it: every process of the group is told.
+    # Like Ctrl-C in a terminal, which signals every process of the group.
     os.killpg(run.process.pid, signal.SIGINT)
     assert run.process.wait(timeout=60) == 130
     last = capfd.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("rayboot: interrupted; to go on: rayboot generate --config ")
+    assert last.startswith("rayboot: interrupted; resume with: rayboot generate --config ")
     finished = run.num_finished()
     assert 0 < finished < NUM_PHOTOS
     Run(tmp_path, photos).finish()
     assert table_to_rows(run.output) == undisturbed
-    # What was finished costs nothing any more.
+    # Finished photos are not processed again.
     assert f"\n{NUM_PHOTOS - finished} photos in " in capfd.readouterr().err
 
 
-def test_a_run_survives_the_loss_of_a_node(
-    tmp_path: Path, photos: str, undisturbed: list[dict]
-) -> None:
-    """One of two: its actors, and the rows that lay in its memory."""
+def test_a_run_survives_a_lost_node(tmp_path: Path, photos: str, undisturbed: list[dict]) -> None:
+    """One of two nodes is lost, with its actors and the rows in its object store."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 5})
     try:
         node = cluster.add_node(num_cpus=3)
@@ -193,10 +191,10 @@ def test_a_run_survives_the_loss_of_a_node(
 
 
 @pytest.mark.s3
-def test_a_run_waits_for_its_store(
+def test_a_run_waits_for_an_unavailable_store(
     tmp_path: Path, photos: str, undisturbed: list[dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Gone for a minute, photos and pairs alike."""
+    """The store of both photos and pairs is unavailable for a minute."""
     server = S3Server(tmp_path)
     server.start()
     for name, value in server.environment.items():

@@ -1,7 +1,7 @@
-"""What runs leave behind is searched for the secrets that they used.
+"""All outputs of runs are searched for the secrets that the runs used.
 
-The storage asks for signatures, MLflow for a login, Ray for a token; commands run as a user runs
-them, in processes of their own.
+The storage requires signatures, MLflow a login, Ray a token; commands run as a user runs them,
+in processes of their own.
 """
 
 import gzip
@@ -37,22 +37,21 @@ TOKEN = "token-of-ray-0123456789abcdef0123456789abcdef"
 
 
 class World(NamedTuple):
-    """Where runs happen, and what they leave."""
+    """The services and folders of the runs, and access to all their outputs."""
 
     folder: Path
-    """Of the commands: configs, outputs, output of the commands, home."""
+    """Working folder of the commands: configs, outputs, their stdout and stderr; also HOME."""
     ray: Path
-    """Ray's sessions."""
+    """Folder of Ray's sessions."""
     s3: S3Server
     server: MlflowServer
     proxy: LoginProxy
     environment: dict[str, str]
 
     def run(self, name: str, *arguments: str) -> str:
-        """Runs a command; its stdout. What it says is kept beside its results."""
-        code = "from rayboot.cli import main; main(prog_name='rayboot')"
+        """Runs a command and returns its stdout; both streams are stored in ``folder``."""
         done = subprocess.run(
-            [sys.executable, "-c", code, *arguments],
+            [sys.executable, "-m", "rayboot", *arguments],
             capture_output=True,
             text=True,
             cwd=self.folder,
@@ -68,14 +67,14 @@ class World(NamedTuple):
         return name
 
     def secrets(self) -> dict[str, bytes]:
-        """In every form that they are sent or written in."""
+        """Returns the secrets in every encoding in which they are sent or written."""
         plain = {"key": self.s3.secret_key, "password": PASSWORD, "token": TOKEN}
         forms = {name: value.encode() for name, value in plain.items()}
         forms |= {f"quoted {name}": quote(v, safe="").encode() for name, v in plain.items()}
         return {**forms, "login": self.proxy.header.partition(" ")[2].encode()}
 
-    def left(self) -> Iterator[tuple[str, bytes]]:
-        """All files and objects, unpacked where they are packed."""
+    def outputs(self) -> Iterator[tuple[str, bytes]]:
+        """Yields all files, objects, runs and versions with their content, uncompressed."""
         server = self.folder.parent / "server"
         for folder in (self.folder, self.ray, server):
             for path in folder.rglob("*"):
@@ -93,7 +92,7 @@ class World(NamedTuple):
 
 
 def unpacked(name: str, payload: bytes) -> bytes:
-    """With the values of a Parquet file, and the members of an archive, as they are."""
+    """Returns the payload with Parquet values and members of an archive uncompressed."""
     if name.endswith(".parquet"):
         table = pq.read_table(io.BytesIO(payload))
         sink = pa.BufferOutputStream()
@@ -119,7 +118,7 @@ def world(
     filesystem.put(str(photos), f"{BUCKET}/photos", recursive=True)
     server = MlflowServer(parent / "server", s3_server)
     server.start()
-    # Sockets of Ray need a short path.
+    # The paths of Ray's sockets must be short.
     ray_folder = Path(tempfile.mkdtemp(prefix="rb", dir="/tmp"))
     with LoginProxy(server.uri, USER, PASSWORD) as proxy:
         environment = {
@@ -171,50 +170,55 @@ def log_lines(text: str) -> list[dict[str, Any]]:
 
 
 def require_clean(world: World) -> dict[str, bytes]:
-    """All that is left, none of it with a secret in it."""
-    left = dict(world.left())
-    told = [(name, place) for place, payload in left.items() for name, secret in
-            world.secrets().items() if secret in payload]  # fmt: skip
-    assert not told
-    return left
+    """Checks that no output contains a secret; returns the content by place."""
+    outputs = dict(world.outputs())
+    leaks = [
+        (name, place)
+        for place, payload in outputs.items()
+        for name, secret in world.secrets().items()
+        if secret in payload
+    ]
+    assert not leaks
+    return outputs
 
 
-def holders(left: dict[str, bytes], words: str) -> list[str]:
-    return [place for place, payload in left.items() if words.encode() in payload]
+def places_with(outputs: dict[str, bytes], words: str) -> list[str]:
+    return [place for place, payload in outputs.items() if words.encode() in payload]
 
 
-def test_nothing_that_is_left_has_a_secret_in_it(world: World, pairs: str, weights: str) -> None:
+def test_no_output_contains_a_secret(world: World, pairs: str, weights: str) -> None:
     world.run("bundle", "support-bundle", "--run", pairs, "--config", "f.yaml", "--out", "b.tar.gz")
-    left = require_clean(world)
-    # What was searched is what there is: places that a secret might have come to.
+    outputs = require_clean(world)
+    # The search covered the places that a secret could have reached.
     assert world.proxy.num_let_through > 10
-    places = holders(left, world.s3.endpoint_url)
+    places = places_with(outputs, world.s3.endpoint_url)
     assert any(place.endswith("b.tar.gz") for place in places)
-    face = holders(left, "truncated.jpg")
-    assert any(place.startswith(f"s3://{BUCKET}/pairs/outcome=reject") for place in face)
-    assert any(place.endswith("b.tar.gz") for place in face)
-    assert any(place.startswith("run ") for place in holders(left, "builtin:compact"))
-    assert any(str(world.ray) in place for place in holders(left, "stage read is ready"))
-    assert any(place.startswith(f"s3://{MlflowServer.bucket}/") for place in left)
-    assert f"{weights.removeprefix('s3://')}" in {place.removeprefix("s3://") for place in left}
+    reject = places_with(outputs, "truncated.jpg")
+    assert any(place.startswith(f"s3://{BUCKET}/pairs/outcome=reject") for place in reject)
+    assert any(place.endswith("b.tar.gz") for place in reject)
+    assert any(place.startswith("run ") for place in places_with(outputs, "builtin:compact"))
+    assert any(str(world.ray) in place for place in places_with(outputs, "stage read is ready"))
+    assert any(place.startswith(f"s3://{MlflowServer.bucket}/") for place in outputs)
+    assert f"{weights.removeprefix('s3://')}" in {place.removeprefix("s3://") for place in outputs}
 
 
-def test_a_run_is_followed_by_its_id(world: World, pairs: str, weights: str) -> None:
+def test_log_lines_contain_the_id_of_their_run(world: World, pairs: str, weights: str) -> None:
     manifest = json.loads(world.s3.filesystem().cat_file(f"{pairs}/manifest.json"))
-    told = log_lines((world.folder / "generate.err").read_text())
-    assert {line["run"] for line in told if line["logger"].startswith("rayboot.pipeline")} == {
+    lines = log_lines((world.folder / "generate.err").read_text())
+    assert {line["run"] for line in lines if line["logger"].startswith("rayboot.pipeline")} == {
         manifest["run_id"]
     }
-    kept = json.loads(world.s3.filesystem().cat_file(f"{BUCKET}/training/finetune.run.json"))
-    trained = log_lines((world.folder / "finetune.err").read_text())
-    assert kept["run_id"] in {line["run"] for line in trained}
+    run_file = json.loads(world.s3.filesystem().cat_file(f"{BUCKET}/training/finetune.run.json"))
+    finetune_lines = log_lines((world.folder / "finetune.err").read_text())
+    assert run_file["run_id"] in {line["run"] for line in finetune_lines}
     workers = [p.read_text() for p in world.ray.rglob("worker-*.err") if not p.is_symlink()]
-    of_generate = [line for text in workers for line in log_lines(text)
-                   if line["run"] == manifest["run_id"]]  # fmt: skip
-    assert {"read", "reconstruct", "turn"} <= {line.get("stage") for line in of_generate}
+    worker_lines = [
+        line for text in workers for line in log_lines(text) if line["run"] == manifest["run_id"]
+    ]
+    assert {"read", "reconstruct", "turn"} <= {line.get("stage") for line in worker_lines}
 
 
-def test_a_login_in_the_uri_stops_a_run_before_it_begins(world: World, pairs: str) -> None:
+def test_a_login_in_the_tracking_uri_is_refused(world: World, pairs: str) -> None:
     uri = world.proxy.uri.replace("://", f"://{USER}:{quote(PASSWORD, safe='')}@")
     with pytest.raises(AssertionError, match="MLFLOW_TRACKING_PASSWORD") as refused:
         world._replace(environment={**world.environment, "MLFLOW_TRACKING_URI": uri}).run(
@@ -227,13 +231,14 @@ def test_a_login_in_the_uri_stops_a_run_before_it_begins(world: World, pairs: st
 
 
 @pytest.mark.slow
-def test_a_round_leaves_no_secret(world: World, synthetic_set: str) -> None:
+def test_no_output_of_a_round_contains_a_secret(world: World, synthetic_set: str) -> None:
     config = {
         "photos": f"s3://{BUCKET}/photos",
         "output": "round",
         "tracking_uri": world.proxy.uri,
         "evaluation": {
-            "datasets": {"made": {"kind": "synthetic", "data": synthetic_set}}, "num_actors": 1,
+            "datasets": {"synthetic": {"kind": "synthetic", "data": synthetic_set}},
+            "num_actors": 1,
         },
         "generate": {
             "selection": {"detect_faces": False}, "views": {"preset": "small"},
@@ -246,13 +251,13 @@ def test_a_round_leaves_no_secret(world: World, synthetic_set: str) -> None:
     world.run(
         "r-bundle", "support-bundle", "--run", "round", "--config", "r.yaml", "--out", "r.tgz"
     )
-    left = require_clean(world)
+    outputs = require_clean(world)
     state = json.loads((world.folder / "round/round.json").read_text())
-    places = holders(left, state["run_id"])
+    places = places_with(outputs, state["run_id"])
     for end in ("round.err", "round.json", "report.html", "r.tgz", "pairs/manifest.json"):
         assert any(place.endswith(end) for place in places), end
     lines = log_lines((world.folder / "round.err").read_text())
     assert {line["run"] for line in lines if line["message"].startswith("evaluate:")} == {
         state["run_id"]
     }
-    assert any(place.startswith("version ") for place in left)
+    assert any(place.startswith("version ") for place in outputs)

@@ -1,7 +1,7 @@
-"""A whole round on a cluster whose workers do not see the disk of the head.
+"""A whole round on a cluster whose workers cannot access the disk of the head.
 
-The worker is a node of its own in a mount namespace, where the folder that the driver writes to
-is another, empty one.
+The worker node runs in a mount namespace of its own, in which an empty file system hides the
+folder that the driver writes to.
 """
 
 import json
@@ -18,7 +18,7 @@ import pytest
 
 from rayboot.cluster.resources import WAIT_VARIABLE
 from rayboot.pipeline.synthesize import synthesize
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.synthesis import SynthesisConfig
 from tests.mlflow_server import MlflowServer
 from tests.ray_head import Head, end_node, start_head
@@ -26,7 +26,7 @@ from tests.s3 import S3Server
 
 pytestmark = [pytest.mark.egl, pytest.mark.s3, pytest.mark.slow]
 
-ROUND = [sys.executable, "-c", "from rayboot.cli import main; main()", "round", "--config"]
+ROUND = [sys.executable, "-m", "rayboot", "round", "--config"]
 
 
 def can_mount() -> bool:
@@ -36,15 +36,15 @@ def can_mount() -> bool:
 
 @contextmanager
 def worker_without(folder: Path, head: Head, log: Path) -> Iterator[None]:
-    """A node of 6 CPUs for which ``folder`` is empty."""
-    short = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    """Runs a worker node of 6 CPUs for which ``folder`` is empty."""
+    temporary = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     ray = f"{sys.executable} -m ray.scripts.scripts start --block --address={head.driver_address}"
     options = (
-        f"--num-cpus=6 --temp-dir={short} --object-store-memory=300000000 "
+        f"--num-cpus=6 --temp-dir={temporary} --object-store-memory=300000000 "
         "--dashboard-agent-listen-port=0 --disable-usage-stats"
     )
     script = f"mount -t tmpfs none '{folder}' && exec {ray} {options}"
-    with open(log, "wb") as file:
+    with log.open("wb") as file:
         process = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", script],
             env=head.environment,
@@ -56,17 +56,17 @@ def worker_without(folder: Path, head: Head, log: Path) -> Iterator[None]:
             yield
         finally:
             end_node(process)
-            shutil.rmtree(short, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def round_config(private: Path, tracking_uri: str) -> dict:
     weights = private / "weights.safetensors"
-    shutil.copy(resolve_weights("builtin:compact"), weights)
+    shutil.copy(resolve_model("builtin:compact").path, weights)
     faces = {"kind": "synthetic", "data": "s3://disks/faces"}
     return {
         "photos": "s3://disks/photos",
         "model": str(weights),
-        "evaluation": {"datasets": {"made": faces}, "num_actors": 1},
+        "evaluation": {"datasets": {"synthetic": faces}, "num_actors": 1},
         "output": str(private / "round"),
         "storage": "s3://disks/round",
         "tracking_uri": tracking_uri,
@@ -77,16 +77,16 @@ def round_config(private: Path, tracking_uri: str) -> dict:
 
 
 @pytest.mark.skipif(not can_mount(), reason="needs root and the right to mount")
-def test_a_round_needs_no_disk_that_all_nodes_see(tmp_path: Path, s3_server: S3Server) -> None:
+def test_a_round_needs_no_shared_disk(tmp_path: Path, s3_server: S3Server) -> None:
     private = tmp_path / "private"
     private.mkdir()
     server = MlflowServer(tmp_path, s3_server)
     server.start()
     store = s3_server.filesystem()
     store.call_s3("create_bucket", Bucket="disks")
-    near = {"kind": "uniform", "max_deg": 15}
+    frontal_yaw = {"kind": "uniform", "max_deg": 15}
     datasets = {
-        "photos": SynthesisConfig(num_identities=24, yaw=near, seed=3),
+        "photos": SynthesisConfig(num_identities=24, yaw=frontal_yaw, seed=3),
         "faces": SynthesisConfig(num_identities=8, first_identity=500, seed=4),
     }
     for name, config in datasets.items():

@@ -1,4 +1,4 @@
-"""Fine-tuning tracked by a real MLflow server on PostgreSQL and S3, which goes away meanwhile."""
+"""Fine-tuning tracked by a real MLflow server on PostgreSQL and S3, with an outage."""
 
 import os
 import subprocess
@@ -17,7 +17,8 @@ import torch
 import rayboot
 from rayboot.models import VRN, VRNConfig, save_network
 from rayboot.registry.promotion import champion_version, promote, roll_back
-from rayboot.registry.registration import InputExamples, register_weights, resolve_weights
+from rayboot.registry.registration import InputExamples, register_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.registry.runs import open_run
 from rayboot.train.finetune import finetune_tracked, prepare_finetune
 from rayboot.train.training_config import FinetuneConfig, OptimizerConfig
@@ -55,26 +56,37 @@ def request(tmp_path: Path, server: MlflowServer, num_epochs: int) -> FinetuneCo
     )
 
 
-def away_for(server: MlflowServer, started: threading.Event, folder: Path, seconds: float) -> None:
-    deadline = time.monotonic() + 120
-    while not list(folder.glob("finetune/checkpoint_*")) and time.monotonic() < deadline:
+def interrupt_server(server: MlflowServer, storage: Path, outage: threading.Event) -> None:
+    """Kills the server after an epoch, and starts it again after another one.
+
+    Training that ends meanwhile waits for the server, so it is started after a minute anyway.
+    """
+
+    def checkpoints() -> set[Path]:
+        return set(storage.glob("finetune/checkpoint_*"))
+
+    while not (before := checkpoints()):
         time.sleep(0.05)
     server.kill()
-    started.set()
-    time.sleep(seconds)
+    outage.set()
+    deadline = time.monotonic() + 60
+    while checkpoints() <= before and time.monotonic() < deadline:
+        time.sleep(0.05)
     server.start()
 
 
-def test_a_server_that_is_away_misses_nothing(
+def test_metrics_survive_an_unavailable_server(
     ray_local: Any, server: MlflowServer, tmp_path: Path, s3_server: S3Server
 ) -> None:
     config = request(tmp_path, server, num_epochs=12)
-    gone = threading.Event()
-    outage = threading.Thread(target=away_for, args=(server, gone, tmp_path / "runs", 8.0))
-    outage.start()
+    outage = threading.Event()
+    arguments = (server, tmp_path / "runs", outage)
+    # A daemon, which does not outlive a training that fails before its first checkpoint.
+    interruption = threading.Thread(target=interrupt_server, args=arguments, daemon=True)
+    interruption.start()
     finetune_tracked(prepare_finetune(config))
-    outage.join()
-    assert gone.is_set()
+    interruption.join()
+    assert outage.is_set()
     client = mlflow.MlflowClient(server.uri)
     (run,) = client.search_runs([client.get_experiment_by_name("server").experiment_id])
     assert run.info.status == "FINISHED"
@@ -87,43 +99,42 @@ def test_a_server_that_is_away_misses_nothing(
     assert {"val_iou", "val_nme/0_to_30", "val_nme/30_to_60"} <= run.data.metrics.keys()
     assert any(name.startswith("system/worker-0/cpu") for name in run.data.metrics)
     assert run.data.tags["seed"] == "0"
-    (used,) = run.inputs.dataset_inputs
-    assert used.dataset.digest == run.data.tags["rayboot.manifest_digest"][:36]
+    (dataset_input,) = run.inputs.dataset_inputs
+    assert dataset_input.dataset.digest == run.data.tags["rayboot.manifest_digest"][:36]
     assert "curves.png" in [entry.path for entry in client.list_artifacts(run.info.run_id)]
     stored = s3_server.filesystem().find(MlflowServer.bucket)
     assert any(path.endswith("curves.png") for path in stored)
 
 
-def test_versions_and_the_champion_over_http(server: MlflowServer, tmp_path: Path) -> None:
+def test_versions_and_the_champion_through_a_server(server: MlflowServer, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = VRN(TINY).eval()
     save_network(network, tmp_path / "tiny.safetensors")
-    photos = np.full((2, *SHAPE[1:], 3), 90, np.uint8)
+    crops = np.full((2, *SHAPE[1:], 3), 90, np.uint8)
     with torch.inference_mode():
-        volumes = network(torch.from_numpy(photos.transpose(0, 3, 1, 2) / np.float32(255)))
-    code = Path(rayboot.__file__).parent / "serving/served.py"
+        volumes = network(torch.from_numpy(crops.transpose(0, 3, 1, 2) / np.float32(255)))
+    code = Path(rayboot.__file__).parent / "inference/mlflow_model.py"
     run = open_run(server.uri, "server", "versions")
     for _ in range(2):
-        examples = InputExamples(photos, volumes.numpy())
+        examples = InputExamples(crops, volumes.numpy())
         register_weights(run, "faces", tmp_path / "tiny.safetensors", code, examples, {})
     assert champion_version(server.uri, "faces") is None
     promote(server.uri, "faces", "1", None)
     promote(server.uri, "faces", "2", "1")
     assert roll_back(server.uri, "faces") == ("2", "1")
-    fetched = resolve_weights("models:/faces@champion", server.uri)
+    fetched = resolve_model("models:/faces@champion", server.uri).path
     assert fetched.read_bytes() == (tmp_path / "tiny.safetensors").read_bytes()
 
 
-def test_checkpoints_and_weights_go_to_a_bucket(
+def test_checkpoints_and_weights_are_stored_in_a_bucket(
     s3_server: S3Server, server: MlflowServer, tmp_path: Path
 ) -> None:
     config = request(tmp_path, server, num_epochs=1)
     config = config.replace(storage=f"s3://{MlflowServer.bucket}/runs", name="in-a-bucket")
     (tmp_path / "config.yaml").write_text(config.model_dump_json())
-    # A process of its own: workers of a Ray that runs already do not know the store.
-    command = "from rayboot.cli import main; main()"
+    # In a process of its own: workers of a running Ray do not have the store's variables.
     done = subprocess.run(
-        [sys.executable, "-c", command, "finetune", "--config", str(tmp_path / "config.yaml")],
+        [sys.executable, "-m", "rayboot", "finetune", "--config", str(tmp_path / "config.yaml")],
         capture_output=True,
         text=True,
         env={**os.environ, **s3_server.environment},

@@ -1,4 +1,4 @@
-"""A worker that is lost in the middle of an epoch changes nothing but the time it takes."""
+"""A worker that is lost in the middle of an epoch changes nothing but the duration."""
 
 import json
 import os
@@ -66,15 +66,15 @@ def kill_worker_after(folder: Path, num_checkpoints: int, killed: list[int]) -> 
 
 
 def _train_workers() -> list[int]:
-    """Those of this process's own cluster: another training on the machine is none of ours."""
+    """Returns the training workers of this process's own cluster, not others on the machine."""
     return [
         child.pid
         for child in psutil.Process().children(recursive=True)
-        if "RayTrainWorker" in _title(child)
+        if "RayTrainWorker" in _command_line(child)
     ]
 
 
-def _title(process: psutil.Process) -> str:
+def _command_line(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
     except psutil.NoSuchProcess:
@@ -82,7 +82,7 @@ def _title(process: psutil.Process) -> str:
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_a_lost_worker_goes_on_from_its_last_steps(
+def test_training_resumes_from_the_last_checkpoint_of_a_lost_worker(
     tmp_path: Path, ray_local: Any, tiny_weights: Path, num_workers: int
 ) -> None:
     data = write_pairs(tmp_path / "pairs", [face(index) for index in range(4 * NUM_FACES)])
@@ -100,7 +100,7 @@ def test_a_lost_worker_goes_on_from_its_last_steps(
     assert np.isfinite(disturbed.epochs[-1].val_loss)
 
 
-def test_elastic_workers_end_within_noise_of_a_fixed_number(
+def test_elastic_training_matches_a_fixed_number_of_workers(
     tmp_path: Path, ray_local: Any, tiny_weights: Path
 ) -> None:
     data = write_pairs(tmp_path / "pairs", [face(index) for index in range(4 * NUM_FACES)])
@@ -116,10 +116,7 @@ def test_elastic_workers_end_within_noise_of_a_fixed_number(
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
 
 
-_COMMAND = "from rayboot.cli import main; main()"
-
-
-def test_the_same_command_goes_on_in_the_same_run(tmp_path: Path, tiny_weights: Path) -> None:
+def test_the_same_command_resumes_the_same_mlflow_run(tmp_path: Path, tiny_weights: Path) -> None:
     data = write_pairs(tmp_path / "pairs", [face(index) for index in range(4 * NUM_FACES)])
     results = [run_command(tmp_path / name, data, tiny_weights) for name in ("whole", "cut")]
     assert results[0] == results[1]
@@ -131,7 +128,7 @@ def test_the_same_command_goes_on_in_the_same_run(tmp_path: Path, tiny_weights: 
 
 
 def run_command(folder: Path, data: str, weights: Path) -> bytes:
-    """The weights that `rayboot finetune` makes; in the folder ``cut`` it is killed once."""
+    """Returns the weights of `rayboot finetune`, which is killed once in the folder ``cut``."""
     folder.mkdir()
     config = {
         "data": data, "model": str(weights), "storage": str(folder / "runs"),
@@ -141,9 +138,9 @@ def run_command(folder: Path, data: str, weights: Path) -> bytes:
     }  # fmt: skip
     (folder / "config.yaml").write_text(json.dumps(config))
     command = [
-        sys.executable, "-c", _COMMAND, "finetune", "--config", str(folder / "config.yaml"),
+        *(sys.executable, "-m", "rayboot"), "finetune", "--config", str(folder / "config.yaml"),
     ]  # fmt: skip
-    with open(folder / "log", "wb") as log:
+    with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=log, start_new_session=True, cwd=folder
         )

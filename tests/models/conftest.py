@@ -1,4 +1,4 @@
-"""Made-up weights at full size, made once."""
+"""Synthetic weights of full size, and tiny networks."""
 
 import json
 import zlib
@@ -13,18 +13,18 @@ from rayboot.models import VRN, VRNConfig
 
 @pytest.fixture(scope="session")
 def released_shapes(shared_dir: Path) -> dict[str, tuple[int, ...]]:
-    """Every key of the released state dict with its shape, in order."""
+    """The keys of the released state dict with their shapes, in order."""
     stored = json.loads((shared_dir / "vrn-unguided-state-dict.json").read_text())
     return {key: tuple(shape) for key, shape in stored.items()}
 
 
 @pytest.fixture(scope="session")
-def made_up_weights(released_shapes: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
-    """The weights with which the reference values were made."""
-    return {key: _draw(key, shape) for key, shape in released_shapes.items()}
+def synthetic_weights(released_shapes: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+    """The weights with which the reference values were computed."""
+    return {key: _draw_entry(key, shape) for key, shape in released_shapes.items()}
 
 
-def _draw(key: str, shape: tuple[int, ...]) -> torch.Tensor:
+def _draw_entry(key: str, shape: tuple[int, ...]) -> torch.Tensor:
     rng = np.random.default_rng(zlib.crc32(key.encode()))
     if key.endswith("num_batches_tracked"):
         return torch.tensor(0)
@@ -43,7 +43,7 @@ def _draw(key: str, shape: tuple[int, ...]) -> torch.Tensor:
 
 @pytest.fixture(scope="session")
 def tiny_config() -> VRNConfig:
-    """A member that runs in milliseconds, with every kind of block."""
+    """Sizes of a network that runs in milliseconds and has every kind of block."""
     return VRNConfig(
         resolution=32,
         slices=12,
@@ -60,7 +60,7 @@ def tiny_config() -> VRNConfig:
 
 @pytest.fixture
 def tiny(tiny_config: VRNConfig) -> VRN:
-    """A tiny network whose statistics are not the initial ones."""
+    """A tiny network whose batch statistics differ from the initial ones."""
     torch.manual_seed(0)
     network = VRN(tiny_config)
     for key, value in network.state_dict().items():

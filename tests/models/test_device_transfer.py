@@ -2,20 +2,20 @@ import numpy as np
 import pytest
 import torch
 
-from rayboot.models.device_transfer import HostCopy, send
+from rayboot.models.device_transfer import HostCopy, to_device_async
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_arrays_come_back_as_they_went(device: str, dtype: type) -> None:
+def test_arrays_survive_the_round_trip(device: str, dtype: type) -> None:
     arrays = [np.full((64, 64), number, dtype) for number in range(20)]
-    there = [send(array.copy(), torch.device(device)) for array in arrays]
-    assert all(tensor.device.type == device for tensor in there)
-    # Doubled in place after the copy home was asked for: the copy comes first.
+    tensors = [to_device_async(array.copy(), torch.device(device)) for array in arrays]
+    assert all(tensor.device.type == device for tensor in tensors)
+    # The tensors are changed after the copies were queued, which must not affect them.
     copies = []
-    for tensor in there:
+    for tensor in tensors:
         copies.append(HostCopy(tensor.clone()))
         tensor.mul_(2)
     for copy, array in zip(copies, arrays, strict=True):
@@ -23,7 +23,7 @@ def test_arrays_come_back_as_they_went(device: str, dtype: type) -> None:
 
 
 @pytest.mark.gpu
-def test_what_is_computed_meanwhile_is_not_waited_for() -> None:
+def test_a_host_copy_does_not_wait_for_later_work() -> None:
     large = torch.randn(4096, 4096, device="cuda")
     copy = HostCopy(torch.arange(10, device="cuda"))
     for _ in range(50):

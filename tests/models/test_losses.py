@@ -8,37 +8,39 @@ from rayboot.models.losses import voxel_cross_entropy
 SHAPE = (3, 5, 8, 8)
 
 
-def both(logits: torch.Tensor, targets: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Value and gradient of ours and of PyTorch's loss."""
+def both_losses(
+    logits: torch.Tensor, targets: torch.Tensor
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Returns value and gradient of our loss and of PyTorch's."""
     results = []
     for loss in (voxel_cross_entropy, binary_cross_entropy_with_logits):
         leaf = logits.clone().requires_grad_()
         value = loss(leaf, targets if loss is voxel_cross_entropy else targets.to(leaf.dtype))
-        # A factor, as a sum of losses or a scaler would put there.
+        # A factor, as a gradient scaler or a weighted sum of losses would apply.
         (3 * value).backward()
         results.append((value.detach(), leaf.grad))
     return results
 
 
 @pytest.mark.parametrize("soft", [False, True])
-def test_value_and_gradient_are_the_textbooks(soft: bool) -> None:
+def test_value_and_gradient_equal_pytorchs(soft: bool) -> None:
     rng = torch.Generator().manual_seed(0)
     logits = 4 * torch.randn(SHAPE, generator=rng)
     draw = torch.rand(SHAPE, generator=rng)
-    ours, theirs = both(logits, draw if soft else draw < 0.2)
+    ours, theirs = both_losses(logits, draw if soft else draw < 0.2)
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
 
 
-def test_certainty_stays_finite() -> None:
-    # The probability of what is there is 0 in float32, and its logarithm infinite.
+def test_extreme_logits_give_finite_values() -> None:
+    # The probability of the true class is 0 in float32, and its logarithm infinite.
     logits = torch.tensor([[[[-200.0, 200.0, -200.0, 200.0]]]])
-    ours, theirs = both(logits, torch.tensor([[[[True, False, False, True]]]]))
+    ours, theirs = both_losses(logits, torch.tensor([[[[True, False, False, True]]]]))
     assert ours[0] == theirs[0] == 100
     torch.testing.assert_close(ours[1], theirs[1])
     assert ours[1].isfinite().all()
 
 
-def test_logits_are_left_as_they_were() -> None:
+def test_logits_are_not_modified() -> None:
     logits = torch.linspace(-3, 3, 32).reshape(1, 2, 4, 4)
     before = logits.clone()
     voxel_cross_entropy(logits, logits > 1)
@@ -49,19 +51,19 @@ def test_half_precision_logits_keep_a_float32_value() -> None:
     rng = torch.Generator().manual_seed(1)
     logits = torch.randn(SHAPE, generator=rng).bfloat16()
     targets = torch.rand(SHAPE, generator=rng) < 0.5
-    (value, gradient), _ = both(logits, targets)
+    (value, gradient), _ = both_losses(logits, targets)
     exact = binary_cross_entropy_with_logits(logits.float(), targets.float())
     assert value.dtype == torch.float32
     torch.testing.assert_close(value, exact, rtol=1e-6, atol=0)
     assert gradient.dtype == torch.bfloat16
 
 
-def test_channels_last_changes_nothing() -> None:
+def test_channels_last_logits_give_the_same_result() -> None:
     rng = torch.Generator().manual_seed(2)
     logits, targets = torch.randn(SHAPE, generator=rng), torch.rand(SHAPE, generator=rng)
-    plain, _ = both(logits, targets)
-    turned, _ = both(logits.contiguous(memory_format=torch.channels_last), targets)
-    torch.testing.assert_close(plain, turned)
+    contiguous, _ = both_losses(logits, targets)
+    channels_last, _ = both_losses(logits.contiguous(memory_format=torch.channels_last), targets)
+    torch.testing.assert_close(contiguous, channels_last)
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 8, 9), (2, 5, 8, 8), (3, 5, 64)])
@@ -74,5 +76,5 @@ def test_more_voxels_than_one_chunk() -> None:
     rng = torch.Generator().manual_seed(3)
     shape = (2, 70, 48, 48)
     logits, targets = torch.randn(shape, generator=rng), torch.rand(shape, generator=rng) < 0.3
-    ours, theirs = both(logits, targets)
+    ours, theirs = both_losses(logits, targets)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-10)

@@ -16,7 +16,7 @@ def draw_images(count: int, size: int) -> np.ndarray:
     return np.random.default_rng(3).integers(0, 256, (count, size, size, 3), np.uint8)
 
 
-def test_what_is_asked_for_is_what_runs() -> None:
+def test_precisions_are_resolved() -> None:
     assert resolve_precision(CPU, "float32") == torch.float32
     assert resolve_precision(CPU, "bfloat16") == torch.bfloat16
     assert resolve_precision(CPU, "auto") in (torch.float32, torch.bfloat16)
@@ -25,30 +25,34 @@ def test_what_is_asked_for_is_what_runs() -> None:
 @pytest.mark.parametrize(
     ("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)]
 )
-def test_convolutions_run_in_the_precision(precision: Precision, dtype: torch.dtype) -> None:
+def test_convolutions_run_in_the_configured_precision(
+    precision: Precision, dtype: torch.dtype
+) -> None:
     convolution = torch.nn.Conv2d(3, 4, 1)
     with autocast(CPU, precision):
         assert convolution(torch.rand(1, 3, 8, 8)).dtype == dtype
     assert convolution.weight.dtype == torch.float32
 
 
-def test_the_fast_path_stays_close(tiny: VRN) -> None:
+def test_fast_inference_stays_close_to_float32(tiny: VRN) -> None:
     images = draw_images(8, 32)
     exact = Predictor(tiny, PLAIN, batch_size=4).predict(images)
     fast = Predictor(tiny, FAST, batch_size=4).predict(images)
     assert fast.dtype == np.float32
     assert exact.std() > 0.05, "a flat volume would hide any difference"
     difference = np.abs(fast - exact)
-    # bfloat16 keeps 8 bits: 0.4 % a step, which the depth of the network adds up.
+    # bfloat16 has 8 significant bits: an error of 0.4 % per layer, which accumulates.
     assert 0 < difference.max() < 0.05
     assert difference.mean() < 0.005
 
 
-def test_channels_last_alone_is_exact_to_float32(tiny: VRN) -> None:
+def test_channels_last_alone_is_exact_up_to_float32(tiny: VRN) -> None:
     images = draw_images(4, 32)
     exact = Predictor(tiny, PLAIN, batch_size=4).predict(images)
-    turned = Predictor(tiny, InferenceConfig(precision="float32"), batch_size=4).predict(images)
-    np.testing.assert_allclose(turned, exact, atol=1e-5)
+    channels_last = Predictor(tiny, InferenceConfig(precision="float32"), batch_size=4).predict(
+        images
+    )
+    np.testing.assert_allclose(channels_last, exact, atol=1e-5)
 
 
 @pytest.mark.gpu

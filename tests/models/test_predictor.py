@@ -22,25 +22,25 @@ def predictor(tiny: VRN, request: pytest.FixtureRequest) -> Predictor:
 
 @pytest.fixture
 def threads() -> Iterator[int]:
-    """What the process has, put back afterwards."""
+    """The process's number of threads, which is restored afterwards."""
     count = torch.get_num_threads()
     yield count
     torch.set_num_threads(count)
 
 
-def test_a_photo_does_not_depend_on_its_companions(
+def test_a_photos_result_is_independent_of_other_photos(
     predictor: Predictor, images: np.ndarray
 ) -> None:
-    together = predictor.predict(images)
-    assert together.shape == (7, 12, 32, 32)
+    batch = predictor.predict(images)
+    assert batch.shape == (7, 12, 32, 32)
     for number in range(7):
-        alone = predictor.predict(images[number : number + 1])
-        assert alone.tobytes() == together[number].tobytes()
-    assert predictor.predict(images[::-1])[::-1].tobytes() == together.tobytes()
-    assert predictor.predict(images[2:5]).tobytes() == together[2:5].tobytes()
+        single = predictor.predict(images[number : number + 1])
+        assert single.tobytes() == batch[number].tobytes()
+    assert predictor.predict(images[::-1])[::-1].tobytes() == batch.tobytes()
+    assert predictor.predict(images[2:5]).tobytes() == batch[2:5].tobytes()
 
 
-def test_volumes_are_the_networks(tiny: VRN, images: np.ndarray) -> None:
+def test_volumes_equal_the_networks_output(tiny: VRN, images: np.ndarray) -> None:
     config = InferenceConfig(precision="float32", channels_last=False)
     volumes = Predictor(tiny, config, batch_size=3).predict(images)
     tensor = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
@@ -48,13 +48,15 @@ def test_volumes_are_the_networks(tiny: VRN, images: np.ndarray) -> None:
         np.testing.assert_allclose(volumes, tiny(tensor), atol=1e-5)
 
 
-def test_a_network_in_training_is_not_trained(tiny: VRN, images: np.ndarray) -> None:
+def test_prediction_does_not_change_a_network_in_training_mode(
+    tiny: VRN, images: np.ndarray
+) -> None:
     before = {key: value.clone() for key, value in tiny.state_dict().items()}
     Predictor(tiny.train(), InferenceConfig(), batch_size=4).predict(images)
     assert all(torch.equal(value, before[key]) for key, value in tiny.state_dict().items())
 
 
-def test_no_photos_give_no_volumes(predictor: Predictor, images: np.ndarray) -> None:
+def test_an_empty_batch_gives_no_volumes(predictor: Predictor, images: np.ndarray) -> None:
     volumes = predictor.predict(images[:0])
     assert (volumes.shape, volumes.dtype) == ((0, 12, 32, 32), np.float32)
 
@@ -68,11 +70,13 @@ def test_no_photos_give_no_volumes(predictor: Predictor, images: np.ndarray) -> 
         np.zeros((32, 32, 3), np.uint8),
     ],
 )
-def test_other_images_are_refused(predictor: Predictor, wrong: np.ndarray) -> None:
+def test_images_of_wrong_shape_or_dtype_are_refused(
+    predictor: Predictor, wrong: np.ndarray
+) -> None:
     with pytest.raises(ShapeError, match=r"uint8 \(N, 32, 32, 3\)"):
         predictor.predict(wrong)
 
 
-def test_the_number_of_threads_is_set(tiny: VRN, threads: int) -> None:
+def test_the_configured_number_of_threads_is_set(tiny: VRN, threads: int) -> None:
     Predictor(tiny, InferenceConfig(num_threads=1), batch_size=1)
     assert torch.get_num_threads() == 1

@@ -1,4 +1,4 @@
-"""What the bootstrap holds on to, for every kind of network."""
+"""The interface of networks, checked for every kind."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import torch
 
 from rayboot.errors import ShapeError
 from rayboot.geometry.camera import rotation_yaw_pitch
+from rayboot.geometry.volume import transform_volume
 from rayboot.models import (
     HeadConfig,
     InferenceConfig,
@@ -31,7 +32,7 @@ IMAGES = np.random.default_rng(3).integers(0, 256, (4, 96, 96, 3), np.uint8)
 def network(request: pytest.FixtureRequest) -> Reconstructor:
     torch.manual_seed(1)
     network = make_network(request.param)
-    # Fresh layers say little: what they say shall differ from face to face.
+    # Initial layers output little; larger weights make the shapes differ from face to face.
     last = [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)][-1:]
     for layer in last:
         torch.nn.init.normal_(layer.weight, std=0.05)
@@ -45,28 +46,28 @@ def estimate(network: Reconstructor) -> torch.Tensor:
 
 
 def targets(network: Reconstructor) -> torch.Tensor:
-    """What a pairs data set would keep of the network's own shapes, decoded."""
-    made = estimate(network)
-    kept = network.encode(made)
-    if kept is None:
-        # Smooth blobs, since the bits of fresh layers are noise.
+    """Returns the targets that a pairs data set would store of the network's own shapes."""
+    payloads = network.encode(estimate(network))
+    if payloads is None:
+        # Smooth blobs, because the bits of untrained layers are noise.
         grid = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, 96)] * 3, indexing="ij"))
         centres = 0.2 * torch.arange(4)[:, None, None, None]
         volumes = (grid[0] ** 2 + grid[1] ** 2 + (grid[2] - centres) ** 2 < 0.3).float()
         return pack_bits(volumes, 0.5)
-    return torch.from_numpy(np.stack([network.decode(row, SHAPE) for row in kept]))
+    return torch.from_numpy(np.stack([network.decode(row, SHAPE) for row in payloads]))
 
 
-def turns(yaw_deg: float) -> np.ndarray:
+def rotations(yaw_deg: float) -> np.ndarray:
     rotation = rotation_yaw_pitch(np.radians(yaw_deg), 0.1)
     return np.tile(np.hstack([rotation, [[1.0], [-2.0], [0.5]]]), (4, 1, 1))
 
 
-def as_volumes(network: Reconstructor, turned: torch.Tensor) -> torch.Tensor:
-    return turned if turned.dtype == torch.bool else network.occupancy(turned) >= 0.5
+def occupied(network: Reconstructor, transformed: torch.Tensor) -> torch.Tensor:
+    is_bool = transformed.dtype == torch.bool
+    return transformed if is_bool else network.occupancy(transformed) >= 0.5
 
 
-def test_weights_come_back_as_the_network_they_were(network: Reconstructor, tmp_path: Path) -> None:
+def test_saved_networks_are_loaded_with_their_kind(network: Reconstructor, tmp_path: Path) -> None:
     save_network(network, tmp_path / "weights.safetensors")
     loaded = load_network(tmp_path / "weights.safetensors")
     assert type(loaded) is type(network)
@@ -74,97 +75,94 @@ def test_weights_come_back_as_the_network_they_were(network: Reconstructor, tmp_
     assert torch.equal(estimate(loaded), estimate(network))
 
 
-def test_shapes_are_volumes(network: Reconstructor) -> None:
+def test_occupancy_has_the_volumes_shape(network: Reconstructor) -> None:
     volumes = network.occupancy(estimate(network))
     assert volumes.shape == (4, *SHAPE)
     assert volumes.dtype == torch.float32
     assert 0 <= volumes.min() < volumes.max() <= 1
 
 
-def test_the_predictor_hands_on_shapes_and_targets(network: Reconstructor) -> None:
+def test_the_predictor_returns_shapes_and_targets(network: Reconstructor) -> None:
     predictor = Predictor(network, InferenceConfig(precision="float32"), batch_size=3)
-    small = predictor.predict_compressed(IMAGES, 0.5, 1)
+    compressed = predictor.predict_compressed(IMAGES, 0.5, 1)
     volumes = predictor.predict(IMAGES)
-    assert (small.bits != np.packbits(volumes >= 0.5, axis=-1)).mean() < 1e-3
-    kept = network.encode(estimate(network))
-    if kept is None:
-        assert small.targets == [None] * 4
+    assert (compressed.bits != np.packbits(volumes >= 0.5, axis=-1)).mean() < 1e-3
+    payloads = network.encode(estimate(network))
+    if payloads is None:
+        assert compressed.targets == [None] * 4
         return
-    for payload, expected in zip(small.targets, kept, strict=True):
+    for payload, expected in zip(compressed.targets, payloads, strict=True):
         assert payload is not None
-        moved = network.decode(payload, SHAPE) - network.decode(expected, SHAPE)
-        assert np.abs(moved).max() < 1e-3
+        difference = network.decode(payload, SHAPE) - network.decode(expected, SHAPE)
+        assert np.abs(difference).max() < 1e-3
 
 
-def test_what_is_kept_is_decoded_or_refused(network: Reconstructor) -> None:
-    kept = network.encode(estimate(network))
-    if kept is not None:
-        decoded = torch.from_numpy(np.stack([network.decode(row, SHAPE) for row in kept]))
+def test_encoded_targets_are_decoded_and_others_refused(network: Reconstructor) -> None:
+    payloads = network.encode(estimate(network))
+    if payloads is not None:
+        decoded = torch.from_numpy(np.stack([network.decode(row, SHAPE) for row in payloads]))
         assert torch.equal(decoded, estimate(network))
     with pytest.raises(ShapeError):
-        network.decode(b"nothing", SHAPE)
+        network.decode(b"not a target", SHAPE)
 
 
-def test_no_turn_leaves_a_target(network: Reconstructor) -> None:
-    still = np.tile(np.eye(3, 4), (4, 1, 1))
-    kept = targets(network)
-    turned = network.transform_targets(kept, still)
-    if turned.dtype == torch.bool:
-        assert torch.equal(pack_bits(turned.float(), 0.5), kept)
+def test_identity_transforms_keep_targets(network: Reconstructor) -> None:
+    identity = np.tile(np.eye(3, 4), (4, 1, 1))
+    stored = targets(network)
+    transformed = network.transform_targets(stored, identity)
+    if transformed.dtype == torch.bool:
+        assert torch.equal(pack_bits(transformed.float(), 0.5), stored)
     else:
-        assert torch.allclose(turned, kept, atol=1e-5)
+        assert torch.allclose(transformed, stored, atol=1e-5)
 
 
-def test_a_target_turns_as_its_volume_does(network: Reconstructor) -> None:
-    """Twenty degrees; a volume that is turned as voxels agrees with one turned exactly."""
-    from rayboot.geometry.volume import transform_volume
-
-    kept = targets(network)
-    # To the middle of the depth first, where the volume cuts off nothing.
-    still = np.tile(np.eye(3, 4), (4, 1, 1))
-    bare = as_volumes(network, network.transform_targets(kept, still))
-    slices = torch.stack([volume.flatten(1).any(1).nonzero().float().mean() for volume in bare])
-    still[:, 2, 3] = (47.5 - slices.numpy()) / 2
-    before = as_volumes(network, network.transform_targets(kept, still))
-    moved = turns(20.0) @ np.concatenate([still, np.tile([[[0, 0, 0, 1.0]]], (4, 1, 1))], axis=1)
-    after = as_volumes(network, network.transform_targets(kept, moved))
-    for source, turned, transform in zip(before, after, turns(20.0), strict=True):
+def test_targets_are_transformed_like_their_volumes(network: Reconstructor) -> None:
+    """Resampled voxels agree with an analytically rotated shape at twenty degrees."""
+    stored = targets(network)
+    # Shapes are moved to the middle of the depth first, where the volume does not clip them.
+    centring = np.tile(np.eye(3, 4), (4, 1, 1))
+    original = occupied(network, network.transform_targets(stored, centring))
+    slices = torch.stack([volume.flatten(1).any(1).nonzero().float().mean() for volume in original])
+    centring[:, 2, 3] = (47.5 - slices.numpy()) / 2
+    before = occupied(network, network.transform_targets(stored, centring))
+    homogeneous = np.concatenate([centring, np.tile([[[0, 0, 0, 1.0]]], (4, 1, 1))], axis=1)
+    after = occupied(network, network.transform_targets(stored, rotations(20.0) @ homogeneous))
+    for source, transformed, transform in zip(before, after, rotations(20.0), strict=True):
         expected = transform_volume(source.float().numpy(), transform) >= 0.5
-        union = (expected | turned.numpy()).sum()
-        assert (expected & turned.numpy()).sum() / union > 0.97
+        union = (expected | transformed.numpy()).sum()
+        assert (expected & transformed.numpy()).sum() / union > 0.97
 
 
-def test_a_mirrored_target_is_the_mirrored_volume(network: Reconstructor) -> None:
-    turned = network.transform_targets(targets(network), turns(20.0))
-    mirrored = network.mirror(turned)
-    assert torch.equal(network.mirror(mirrored), turned)
-    expected, made = as_volumes(network, turned).flip(-1), as_volumes(network, mirrored)
-    overlap = (expected & made).sum(dim=(1, 2, 3)) / (expected | made).sum(dim=(1, 2, 3))
-    # The head model is symmetric but for its thinned triangles.
-    assert overlap.min() > 0.97
+def test_mirrored_targets_are_mirrored_volumes(network: Reconstructor) -> None:
+    transformed = network.transform_targets(targets(network), rotations(20.0))
+    mirrored = network.mirror(transformed)
+    assert torch.equal(network.mirror(mirrored), transformed)
+    expected, actual = occupied(network, transformed).flip(-1), occupied(network, mirrored)
+    iou = (expected & actual).sum(dim=(1, 2, 3)) / (expected | actual).sum(dim=(1, 2, 3))
+    # The head model is symmetric except for its decimated triangles.
+    assert iou.min() > 0.97
 
 
-def test_the_loss_falls_towards_the_target(network: Reconstructor) -> None:
-    made, wanted = estimate(network), network.transform_targets(targets(network), turns(20.0))
-    goal = wanted if wanted.dtype != torch.bool else 20 * (wanted.float() - 0.5)
-    halfway = (made + goal) / 2
-    losses = [float(network.loss(step, wanted)) for step in (made, halfway, goal)]
+def test_the_loss_decreases_towards_the_target(network: Reconstructor) -> None:
+    start = estimate(network)
+    target = network.transform_targets(targets(network), rotations(20.0))
+    goal = target if target.dtype != torch.bool else 20 * (target.float() - 0.5)
+    halfway = (start + goal) / 2
+    losses = [float(network.loss(step, target)) for step in (start, halfway, goal)]
     assert losses[0] > losses[1] > losses[2]
     assert losses[2] < 1e-3
-    assert float(network.iou(goal, wanted).min()) > 0.99
+    assert float(network.iou(goal, target).min()) > 0.99
 
 
-def test_weights_of_samples_count(network: Reconstructor) -> None:
-    made, wanted = (
-        estimate(network).requires_grad_(),
-        network.transform_targets(targets(network), turns(20.0)),
-    )
-    alone = torch.stack([network.loss(made[i : i + 1], wanted[i : i + 1]) for i in range(4)])
+def test_sample_weights_scale_loss_and_gradient(network: Reconstructor) -> None:
+    predicted = estimate(network).requires_grad_()
+    target = network.transform_targets(targets(network), rotations(20.0))
+    losses = torch.stack([network.loss(predicted[i : i + 1], target[i : i + 1]) for i in range(4)])
     weights = torch.tensor([0.0, 1.0, 2.0, 0.5])
-    weighted = network.loss(made, wanted, weights)
-    assert weighted.item() == pytest.approx((alone * weights).mean().item(), rel=1e-5)
-    (gradient,) = torch.autograd.grad(weighted, made)
-    (expected,) = torch.autograd.grad((alone * weights).mean(), made)
+    weighted = network.loss(predicted, target, weights)
+    assert weighted.item() == pytest.approx((losses * weights).mean().item(), rel=1e-5)
+    (gradient,) = torch.autograd.grad(weighted, predicted)
+    (expected,) = torch.autograd.grad((losses * weights).mean(), predicted)
     assert torch.allclose(gradient, expected, rtol=1e-4, atol=1e-9)
     assert not gradient[0].any()
 

@@ -12,7 +12,7 @@ SHAPE = (40, 48, 32)
 
 
 def blobs(count: int) -> np.ndarray:
-    """Smooth solids without any symmetry, one of them cut by the volume's edge."""
+    """Returns smooth asymmetric solids, one of them cut by the volume's border."""
     rng = np.random.default_rng(2)
     index = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), axis=-1)
     volumes = np.zeros((count, *SHAPE), bool)
@@ -23,18 +23,18 @@ def blobs(count: int) -> np.ndarray:
     return volumes
 
 
-def transforms(count: int, pitch: float) -> np.ndarray:
+def draw_transforms(count: int, pitch: float) -> np.ndarray:
     rng = np.random.default_rng(4)
-    made = np.zeros((count, 3, 4))
-    for transform in made:
+    transforms = np.zeros((count, 3, 4))
+    for transform in transforms:
         rotation = rotation_yaw_pitch(rng.uniform(-1, 1), pitch * rng.uniform(-0.5, 0.5))
         transform[:, :3] = rng.uniform(0.8, 1.2) * rotation
         transform[:, 3] = rng.uniform(-4, 4, 3)
-    return made
+    return transforms
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_bits_are_unpacked(device: str) -> None:
+def test_packed_bits_are_unpacked(device: str) -> None:
     volumes = blobs(3)
     bits = torch.from_numpy(np.packbits(volumes, axis=-1)).to(device)
     assert np.array_equal(unpack_bits(bits).cpu().numpy(), volumes)
@@ -42,30 +42,31 @@ def test_bits_are_unpacked(device: str) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("pitch", [0.0, 1.0])
-def test_volumes_turn_as_they_do_one_by_one(device: str, pitch: float) -> None:
-    volumes, turns = blobs(6), transforms(6, pitch)
-    turned = transform_volumes(torch.from_numpy(volumes).to(device), turns).cpu().numpy()
+def test_batches_are_transformed_like_single_volumes(device: str, pitch: float) -> None:
+    volumes, affines = blobs(6), draw_transforms(6, pitch)
+    transformed = transform_volumes(torch.from_numpy(volumes).to(device), affines).cpu().numpy()
     soft = np.stack(
-        [transform_volume(v.astype(np.float32), t) for v, t in zip(volumes, turns, strict=True)]
+        [transform_volume(v.astype(np.float32), t) for v, t in zip(volumes, affines, strict=True)]
     )
     expected = soft >= 0.5
     assert expected.any(axis=(1, 2, 3)).all()
-    assert (turned != expected).mean() < 1e-4
-    # Only where rounding decides.
-    assert np.abs(soft[turned != expected] - 0.5).max(initial=0.0) < 1e-4
+    assert (transformed != expected).mean() < 1e-4
+    # They differ only where rounding decides.
+    assert np.abs(soft[transformed != expected] - 0.5).max(initial=0.0) < 1e-4
 
 
-def test_a_batch_may_mix_all_kinds_of_turns() -> None:
+def test_a_batch_may_mix_kinds_of_rotations() -> None:
     volumes = blobs(4)
-    turns = np.stack([np.eye(3, 4), *transforms(2, 0.0), *transforms(1, 1.0)])
-    turned = transform_volumes(torch.from_numpy(volumes), turns)
-    assert np.array_equal(turned[0].numpy(), volumes[0])
-    for place in range(4):
-        alone = transform_volumes(torch.from_numpy(volumes[place : place + 1]), turns[place, None])
-        assert torch.equal(alone[0], turned[place])
+    affines = np.stack([np.eye(3, 4), *draw_transforms(2, 0.0), *draw_transforms(1, 1.0)])
+    transformed = transform_volumes(torch.from_numpy(volumes), affines)
+    assert np.array_equal(transformed[0].numpy(), volumes[0])
+    for index in range(4):
+        volume = torch.from_numpy(volumes[index : index + 1])
+        single = transform_volumes(volume, affines[index, None])
+        assert torch.equal(single[0], transformed[index])
 
 
-def test_nothing_gives_nothing() -> None:
+def test_an_empty_batch_gives_an_empty_batch() -> None:
     empty = torch.zeros((0, *SHAPE), dtype=torch.bool)
     assert transform_volumes(empty, np.zeros((0, 3, 4))).shape == (0, *SHAPE)
 

@@ -17,8 +17,8 @@ State = dict[str, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
-def hollow() -> State:
-    """Entries of the released network in a few bytes: each repeats one number."""
+def expanded_state() -> State:
+    """A state dict of the released shapes that takes a few bytes: each entry repeats one value."""
     with torch.device("meta"):
         entries = VRN().state_dict()
     return {
@@ -28,26 +28,26 @@ def hollow() -> State:
 
 
 def require_equal(network: VRN, expected: State) -> None:
-    found = network.state_dict()
-    assert list(found) == list(expected)
+    actual = network.state_dict()
+    assert list(actual) == list(expected)
     for key, value in expected.items():
-        assert torch.equal(found[key], value), key
+        assert torch.equal(actual[key], value), key
 
 
-def test_own_weights_come_back_bit_for_bit(tiny: VRN, tmp_path: Path) -> None:
+def test_saved_weights_are_loaded_bit_for_bit(tiny: VRN, tmp_path: Path) -> None:
     save_network(tiny, tmp_path / "tiny.safetensors")
-    again = load_vrn(tmp_path / "tiny.safetensors")
-    assert again.config == tiny.config
+    loaded = load_vrn(tmp_path / "tiny.safetensors")
+    assert loaded.config == tiny.config
     assert read_config(tmp_path / "tiny.safetensors") == tiny.config
-    assert not again.training
-    assert all(value.requires_grad for value in again.parameters())
-    require_equal(again, tiny.state_dict())
+    assert not loaded.training
+    assert all(value.requires_grad for value in loaded.parameters())
+    require_equal(loaded, tiny.state_dict())
     images = torch.rand(2, 3, 32, 32)
     with torch.inference_mode():
-        torch.testing.assert_close(again(images), tiny(images))
+        torch.testing.assert_close(loaded(images), tiny(images))
 
 
-def test_weights_are_written_whole_and_for_everyone(tiny: VRN, tmp_path: Path) -> None:
+def test_weights_are_written_atomically_and_readable_by_all(tiny: VRN, tmp_path: Path) -> None:
     path = tmp_path / "tiny.safetensors"
     path.write_bytes(b"an older file")
     network = tiny.to(memory_format=torch.channels_last)
@@ -56,13 +56,13 @@ def test_weights_are_written_whole_and_for_everyone(tiny: VRN, tmp_path: Path) -
     mask = os.umask(0)
     os.umask(mask)
     assert path.stat().st_mode & 0o777 == 0o666 & ~mask
-    # A loaded network does not look back at its file.
-    again = load_vrn(path)
+    # A loaded network does not depend on its file any more.
+    loaded = load_vrn(path)
     path.write_bytes(b"")
-    require_equal(again, tiny.state_dict())
+    require_equal(loaded, tiny.state_dict())
 
 
-def test_weights_that_cannot_be_written_leave_nothing(tiny: VRN, tmp_path: Path) -> None:
+def test_a_failed_write_leaves_no_file(tiny: VRN, tmp_path: Path) -> None:
     (tmp_path / "folder.safetensors").mkdir()
     (tmp_path / "file").write_bytes(b"")
     for name in ("absent/w.safetensors", "folder.safetensors", "file/w.safetensors"):
@@ -72,15 +72,15 @@ def test_weights_that_cannot_be_written_leave_nothing(tiny: VRN, tmp_path: Path)
 
 
 def test_the_released_torch7_file_is_imported(
-    made_up_weights: State, shared_dir: Path, tmp_path: Path
+    synthetic_weights: State, shared_dir: Path, tmp_path: Path
 ) -> None:
-    tree = build_tree(released_listing(shared_dir), made_up_weights)
+    tree = build_tree(released_listing(shared_dir), synthetic_weights)
     source, destination = tmp_path / "vrn-unguided.t7", tmp_path / "vrn.safetensors"
     source.write_bytes(write_torch7(tree))
-    # test_vrn shows that these weights give the reference values.
-    require_equal(load_vrn(source), made_up_weights)
+    # test_vrn checks that these weights give the reference values.
+    require_equal(load_vrn(source), synthetic_weights)
     assert import_weights(source, destination) == VRNConfig()
-    require_equal(load_vrn(destination), made_up_weights)
+    require_equal(load_vrn(destination), synthetic_weights)
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,15 @@ def test_the_released_torch7_file_is_imported(
     ],
     ids=["plain", "checkpoint", "data-parallel"],
 )
-def test_state_dicts_are_loaded(hollow: State, tmp_path: Path, wrap: Callable) -> None:
-    torch.save(wrap(hollow), tmp_path / "vrn_unguided.pth")
-    require_equal(load_vrn(tmp_path / "vrn_unguided.pth"), hollow)
+def test_plain_nested_and_parallel_state_dicts_are_loaded(
+    expanded_state: State, tmp_path: Path, wrap: Callable
+) -> None:
+    torch.save(wrap(expanded_state), tmp_path / "vrn_unguided.pth")
+    require_equal(load_vrn(tmp_path / "vrn_unguided.pth"), expanded_state)
 
 
-class Trap:
-    """Makes a folder when it is unpickled."""
+class FolderOnUnpickling:
+    """An object that creates a folder when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -108,18 +110,18 @@ class Trap:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt"])
-def test_a_pickle_is_never_executed(hollow: State, tmp_path: Path, suffix: str) -> None:
-    path, sprung = tmp_path / f"vrn{suffix}", tmp_path / "sprung"
-    torch.save({**hollow, "0.bias": Trap(sprung)}, path)
+def test_a_pickle_is_never_executed(expanded_state: State, tmp_path: Path, suffix: str) -> None:
+    path, folder = tmp_path / f"vrn{suffix}", tmp_path / "executed"
+    torch.save({**expanded_state, "0.bias": FolderOnUnpickling(folder)}, path)
     with pytest.raises(WeightsError, match="not executed"):
         load_vrn(path)
-    path.write_bytes(pickle.dumps(Trap(sprung), protocol=2))
+    path.write_bytes(pickle.dumps(FolderOnUnpickling(folder), protocol=2))
     with pytest.raises(WeightsError):
         load_vrn(path)
-    assert not sprung.exists()
-    # The trap works.
+    assert not folder.exists()
+    # The pickle would create the folder if it were executed.
     pickle.loads(path.read_bytes())
-    assert sprung.exists()
+    assert folder.exists()
 
 
 @pytest.mark.parametrize(
@@ -135,10 +137,10 @@ def test_a_pickle_is_never_executed(hollow: State, tmp_path: Path, suffix: str) 
         (lambda state: state.clear(), r"1917 missing \(0.weight, .*, \.\.\.\)"),
     ],
 )
-def test_entries_that_do_not_fit_are_named(
-    hollow: State, tmp_path: Path, change: Callable, message: str
+def test_misfitting_entries_are_named(
+    expanded_state: State, tmp_path: Path, change: Callable, message: str
 ) -> None:
-    state = dict(hollow)
+    state = dict(expanded_state)
     change(state)
     torch.save(state, tmp_path / "vrn.pth")
     with pytest.raises(WeightsError, match=message) as caught:
@@ -146,25 +148,25 @@ def test_entries_that_do_not_fit_are_named(
     assert "vrn.pth" in str(caught.value)
 
 
-def test_a_member_without_its_config_is_refused(tiny: VRN, tmp_path: Path) -> None:
+def test_other_sizes_without_a_config_are_refused(tiny: VRN, tmp_path: Path) -> None:
     state = {key: value.contiguous() for key, value in tiny.state_dict().items()}
     safetensors.torch.save_file(state, tmp_path / "tiny.safetensors")
-    with pytest.raises(WeightsError, match="0.weight is"):
+    with pytest.raises(WeightsError, match=r"0\.weight is"):
         load_vrn(tmp_path / "tiny.safetensors")
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pth", "w.pt", "w.t7"])
-def test_files_of_another_kind_are_refused(tiny: VRN, tmp_path: Path, name: str) -> None:
+def test_damaged_files_are_refused(tiny: VRN, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    whole = tmp_path / "whole.safetensors"
-    save_network(tiny, whole)
-    for content in (b"", b"not weights at all", b"PK\x03\x04 cut", whole.read_bytes()[:5000]):
+    intact = tmp_path / "intact.safetensors"
+    save_network(tiny, intact)
+    for content in (b"", b"not weights at all", b"PK\x03\x04 cut", intact.read_bytes()[:5000]):
         path.write_bytes(content)
         with pytest.raises(WeightsError, match=name):
             load_vrn(path)
 
 
-def test_a_state_dict_must_be_one(tmp_path: Path) -> None:
+def test_a_file_without_a_state_dict_is_refused(tmp_path: Path) -> None:
     torch.save([torch.zeros(3)], tmp_path / "list.pth")
     with pytest.raises(WeightsError, match="expected a state dict, got list"):
         load_vrn(tmp_path / "list.pth")
@@ -178,7 +180,7 @@ def test_a_foreign_config_in_the_header_is_refused(tmp_path: Path) -> None:
             load_vrn(path)
 
 
-def test_torch7_files_of_other_things_are_refused(tmp_path: Path) -> None:
+def test_torch7_files_without_a_network_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "landmarks.t7"
     for data in (write_torch7({"a": 1}), legacy_torch7({"a": 1})):
         path.write_bytes(data)
@@ -186,7 +188,7 @@ def test_torch7_files_of_other_things_are_refused(tmp_path: Path) -> None:
             load_vrn(path)
 
 
-def test_a_wrong_request_is_told_from_wrong_weights(tiny: VRN, tmp_path: Path) -> None:
+def test_wrong_requests_are_distinguished_from_wrong_weights(tiny: VRN, tmp_path: Path) -> None:
     source = tmp_path / "tiny.safetensors"
     save_network(tiny, source)
     for read in (load_vrn, read_config):

@@ -1,6 +1,6 @@
-"""Module trees as Torch7 holds them, made from a listing of depths and classes.
+"""Torch7 module trees, built from a listing of depths and classes.
 
-:func:`member_listing` follows the published description of the graph, not our network.
+:func:`network_listing` follows the published description of the graph, not our network.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from rayboot.io.torch7 import TorchObject
 from rayboot.models import VRNConfig
 
-__all__ = ["build_tree", "member_listing", "module_at", "released_listing"]
+__all__ = ["build_tree", "module_at", "network_listing", "released_listing"]
 
 Listing = list[tuple[int, str]]
 
@@ -20,14 +20,14 @@ _ADD, _POOL = "nn.CAddTable", "nn.SpatialMaxPooling"
 
 
 def released_listing(shared_dir: Path) -> Listing:
-    """Depth and class of every module of the released file, in order."""
+    """Returns depth and class of every module of the released file, in order."""
     lines = (shared_dir / "vrn-unguided-t7-modules.txt").read_text().splitlines()
     names = [line.split("\t")[1] for line in lines]
     return [((len(name) - len(name.lstrip())) // 4, name.strip()) for name in names]
 
 
-def member_listing(config: VRNConfig) -> Listing:
-    """The same of a member of the family."""
+def network_listing(config: VRNConfig) -> Listing:
+    """Returns depth and class of every module of a network of the given sizes, in order."""
     body = [
         *((0, name) for name in (_CONV, _NORM, _RELU)),
         *_residual(0, projected=True),
@@ -80,7 +80,7 @@ def _pointwise(depth: int) -> Listing:
 
 
 def build_tree(listing: Listing, weights: dict[str, torch.Tensor]) -> TorchObject:
-    """The tree with weights, of which modules take theirs in the order of the keys."""
+    """Returns the tree with the weights, which are assigned to modules in the keys' order."""
     groups: dict[str, dict[str, np.ndarray]] = {}
     for key, value in weights.items():
         module, _, entry = key.rpartition(".")
@@ -104,7 +104,7 @@ def build_tree(listing: Listing, weights: dict[str, torch.Tensor]) -> TorchObjec
 
 
 def module_at(root: TorchObject, position: str) -> TorchObject:
-    """The module at a position such as ``4.1.2``."""
+    """Returns the module at a position such as ``4.1.2``."""
     for number in position.split("."):
         root = root.fields["modules"][int(number)]
     return root

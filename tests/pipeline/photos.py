@@ -1,11 +1,11 @@
-"""A folder of good and bad photos, and what must become of each."""
+"""A folder of good and bad photos, and the outcome that each must have."""
 
 import shutil
 from pathlib import Path
 
 import numpy as np
 
-from rayboot.data.readers.directory import list_photos
+from rayboot.data.readers import list_photos
 from rayboot.io.torch7 import write_torch7
 
 BAD = {
@@ -17,10 +17,17 @@ BAD = {
     "no-tensor.jpg": ("landmarks", None),
     "again.jpg": ("read", "duplicate"),
 }
+"""Stage and reason of the reject that each bad file becomes; None accepts any reason."""
 
 
 def mixed_folder(folder: Path, synthetic_set: str, num_good: int = 8) -> Path:
-    """Near-frontal and profile photos of a synthesised set, and every kind of bad file."""
+    """Writes photos of a synthetic data set, near-frontal and profile, and every kind of bad file.
+
+    Args:
+        folder: the folder to create.
+        synthetic_set: URI of the synthetic data set.
+        num_good: number of its photos.
+    """
     folder.mkdir()
     photos = list_photos(synthetic_set).to_pylist()[:num_good]
     for photo in photos:
@@ -29,7 +36,7 @@ def mixed_folder(folder: Path, synthetic_set: str, num_good: int = 8) -> Path:
     source, landmarks = Path(photos[0]["source_uri"]), Path(photos[0]["landmarks_uri"])
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "truncated.jpg").write_bytes(source.read_bytes()[:700])
-    (folder / "text.png").write_bytes(b"this is no picture")
+    (folder / "text.png").write_bytes(b"this is not an image")
     shutil.copy(source, folder / "again.jpg")
     shutil.copy(landmarks, folder / "again.t7")
     for name, payload in (
@@ -37,7 +44,7 @@ def mixed_folder(folder: Path, synthetic_set: str, num_good: int = 8) -> Path:
         ("outside", write_torch7(np.random.default_rng(0).uniform(5000, 6000, (68, 2)))),
         ("no-tensor", write_torch7("a string")),
     ):
-        # Other bytes, so that they are no duplicates.
+        # Appended bytes make the files differ, so that they are not duplicates.
         (folder / f"{name}.jpg").write_bytes(source.read_bytes() + name.encode())
         (folder / f"{name}.t7").write_bytes(payload)
     return folder

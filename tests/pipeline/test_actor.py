@@ -1,4 +1,4 @@
-"""What stages tell of their batches."""
+"""Statistics and log lines that stages report for their batches."""
 
 import logging
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from rayboot.cluster.progress import Progress
-from rayboot.pipeline.actor import StageActor, StageStats, StatsSnapshot, read_progress
+from rayboot.pipeline.actor import StageActor, StageStats, read_progress, read_snapshot
 
 
 class RejectOdd:
@@ -20,33 +20,33 @@ class RejectOdd:
         return table.append_column("reason", pa.array(["odd" if o else None for o in odd]))
 
 
-def sort_batches(tally: Any) -> None:
-    stage = StageActor("sort", RejectOdd, tally)
+def sort_batches(stats: Any) -> None:
+    stage = StageActor("sort", RejectOdd, stats)
     for first in (0, 3):
         stage(pa.table({"number": [first, first + 1, first + 2]}))
 
 
-def test_progress_is_what_stages_have_told(ray_local: object) -> None:
-    tally: Any = ray.remote(num_cpus=0)(StageStats).remote()
-    assert read_progress(tally, "sort") is None
-    sort_batches(tally)
-    assert read_progress(tally, "sort") == Progress(6, None, "3 rejected (3 sort, odd)")
-    assert read_progress(tally, "later") is None
-    reading: StatsSnapshot = ray.get(tally.read.remote())
-    use = reading.use["sort"]
-    assert (use.rows, use.num_bytes > 0, use.busy_s > 0) == (6, True, True)
-    assert reading.rejects == {"sort, odd": 3}
-    ray.kill(tally)
+def test_progress_is_what_stages_have_reported(ray_local: object) -> None:
+    stats: Any = ray.remote(num_cpus=0)(StageStats).remote()
+    assert read_progress(stats, "sort") is None
+    sort_batches(stats)
+    assert read_progress(stats, "sort") == Progress(6, None, "3 rejected (3 sort, odd)")
+    assert read_progress(stats, "later") is None
+    snapshot = read_snapshot(stats)
+    usage = snapshot.usage["sort"]
+    assert (usage.rows, usage.num_bytes > 0, usage.busy_s > 0) == (6, True, True)
+    assert snapshot.rejects == {"sort, odd": 3}
+    ray.kill(stats)
 
 
 class Fail:
-    """A stage with a fault."""
+    """A stage that raises."""
 
     def __call__(self, table: pa.Table) -> pa.Table:
         raise ZeroDivisionError("division by zero")
 
 
-def test_a_fault_is_told_with_the_photos_of_its_batch(
+def test_an_error_is_logged_with_the_photos_of_its_batch(
     ray_local: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     stage = StageActor("fail", Fail, None)
@@ -57,17 +57,17 @@ def test_a_fault_is_told_with_the_photos_of_its_batch(
     assert record.__dict__["face_ids"] == ["a", "b"]
 
 
-def test_rejects_are_told_at_debug_alone(
+def test_rejects_are_logged_at_debug_only(
     ray_local: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tally: Any = ray.remote(num_cpus=0)(StageStats).remote()
-    stage = StageActor("sort", RejectOdd, tally)
+    stats: Any = ray.remote(num_cpus=0)(StageStats).remote()
+    stage = StageActor("sort", RejectOdd, stats)
     table = pa.table({"number": [0, 1], "face_id": ["a", "b"]})
     stage(table)
     assert not caplog.records
     with caplog.at_level(logging.DEBUG, "rayboot"):
         stage(table)
     (record,) = caplog.records
-    told = {name: record.__dict__[name] for name in ("face_id", "stage", "reason")}
-    assert told == {"face_id": "b", "stage": "sort", "reason": "odd"}
-    ray.kill(tally)
+    fields = {name: record.__dict__[name] for name in ("face_id", "stage", "reason")}
+    assert fields == {"face_id": "b", "stage": "sort", "reason": "odd"}
+    ray.kill(stats)

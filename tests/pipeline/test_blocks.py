@@ -15,10 +15,10 @@ COMPACT, FULL = (96, 96, 96), (200, 192, 192)
     [
         (24, 2, COMPACT, 32),
         (200_000, 2, COMPACT, 32),
-        (200_000, 1000, COMPACT, 32),  # more would leave the last actors idle
+        (200_000, 1000, COMPACT, 32),  # larger blocks would leave actors idle at the end
         (1_000_000, 1000, COMPACT, 64),
         (10_000_000, 1000, COMPACT, 256),
-        (10_000_000, 1000, FULL, 64),  # or Ray would cut them again
+        (10_000_000, 1000, FULL, 64),  # Ray would split larger blocks
         (100_000_000, 14, COMPACT, 256),
     ],
 )
@@ -28,7 +28,7 @@ def test_blocks_grow_with_actors_and_photos(
     assert rows_per_block(num_photos, PoolConfig(num_render_actors=renderers), shape) == rows
 
 
-def test_blocks_hold_every_row_once(ray_local: Any) -> None:
+def test_blocks_contain_every_row_once(ray_local: Any) -> None:
     count = 3 * ROWS_PER_BLOCK + 5
     tables = [
         pa.table({"face_id": [str(i) for i in rows]}) for rows in (range(40), range(40, count))

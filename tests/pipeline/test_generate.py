@@ -17,7 +17,7 @@ from rayboot.pipeline.in_process_executor import InProcessExecutor
 from rayboot.pipeline.output_layout import CHECKPOINT
 from rayboot.pipeline.preview import pairs_sheet, write_preview
 from rayboot.registry.model_names import BUILTIN_COMPACT
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 from tests.pipeline.photos import BAD, mixed_folder
 
 pytestmark = pytest.mark.egl
@@ -112,7 +112,7 @@ def test_another_request_never_mixes_in(pairs: Path, photos: Path) -> None:
 
 
 def test_another_model_never_mixes_in(pairs: Path, photos: Path, tmp_path: Path) -> None:
-    network = load_vrn(resolve_weights(BUILTIN_COMPACT), device="cpu")
+    network = load_vrn(resolve_model(BUILTIN_COMPACT).path, device="cpu")
     with torch.no_grad():
         next(network.parameters()).mul_(1.01)
     save_network(network, tmp_path / "other.safetensors")

@@ -7,31 +7,36 @@ import pytest
 
 from rayboot.data.schema import PAIRS_SCHEMA
 from rayboot.pipeline import generate_summary as summary
-from rayboot.pipeline.generate_summary import GenerateSummary, count_rows, format_summary, summarize
+from rayboot.pipeline.generate_summary import (
+    GenerateSummary,
+    count_finished_photos,
+    format_summary,
+    summarize,
+)
 from rayboot.pipeline.stage_usage import StageUsage
 
 SUMMARY = GenerateSummary("s3://b/pairs", 90, 400, 2, {("select", "not-frontal"): 10})
 
 
-def test_a_summary_says_what_is_there_and_where() -> None:
-    use = {"read": StageUsage(100, 1.0, 0.5, 9), "turn": StageUsage(100, 20.0, 12.0, 9)}
-    text = format_summary(SUMMARY._replace(stages=use, seconds=4000.0))
+def test_a_summary_lists_counts_costs_and_uris() -> None:
+    usage = {"read": StageUsage(100, 1.0, 0.5, 9), "turn": StageUsage(100, 20.0, 12.0, 9)}
+    text = format_summary(SUMMARY._replace(stages=usage, seconds=4000.0))
     assert text.splitlines() == [
         "90 faces, 400 views (2 more would leave the volume)",
         "10 rejected: select, not-frontal",
-        "100 photos in 1 h 6 min, 0.0 a second",
-        "  read: 5 ms of CPU a photo",
-        "  turn: 120 ms of CPU a photo",
+        "100 photos in 1 h 6 min, 0.0 photos per second",
+        "  read: 5 ms of CPU per photo",
+        "  turn: 120 ms of CPU per photo",
         "pairs    s3://b/pairs/outcome=face",
         "rejects  s3://b/pairs/outcome=reject",
         "manifest s3://b/pairs/manifest.json",
     ]
 
 
-def test_a_data_set_that_was_finished_already_took_nothing() -> None:
-    text = format_summary(SUMMARY._replace(rejects={}, num_left_out=0))
+def test_a_data_set_that_was_already_finished_shows_no_costs() -> None:
+    text = format_summary(SUMMARY._replace(rejects={}, num_views_left_out=0))
     assert text.splitlines()[0] == "90 faces, 400 views"
-    assert "a second" not in text
+    assert "per second" not in text
     assert "rejects" not in text
 
 
@@ -50,22 +55,22 @@ def test_a_data_set_is_counted_file_by_file(tmp_path: Path) -> None:
     write_part(tmp_path, "outcome=reject/a.parquet", [reject, {**reject, "reason": "empty"}])
     write_part(tmp_path, "outcome=reject/b.parquet", [reject])
     write_part(tmp_path, "_run/listing.parquet", [reject])
-    assert count_rows(str(tmp_path)) == 18
+    assert count_finished_photos(str(tmp_path)) == 18
     rejects = {("read", "missing"): 2, ("read", "empty"): 1}
     assert summarize(str(tmp_path)) == GenerateSummary(str(tmp_path), 15, 30, 15, rejects)
 
 
-def test_nothing_is_nothing(tmp_path: Path) -> None:
-    assert count_rows(str(tmp_path)) == 0
+def test_an_empty_folder_has_no_rows(tmp_path: Path) -> None:
+    assert count_finished_photos(str(tmp_path)) == 0
     assert summarize(str(tmp_path)).num_faces == 0
 
 
-def test_all_nodes_count_a_set_of_many_files(
+def test_all_nodes_count_a_data_set_of_many_files(
     tmp_path: Path, ray_local: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(summary, "_FILES_A_TASK", 2)
+    monkeypatch.setattr(summary, "_FILES_PER_TASK", 2)
     for number in range(5):
         rows = [{"face_id": f"{number}-{i}", "num_views_left_out": 2} for i in range(number)]
         write_part(tmp_path, f"outcome=face/{number}.parquet", rows)
-    assert count_rows(str(tmp_path)) == 10
+    assert count_finished_photos(str(tmp_path)) == 10
     assert summarize(str(tmp_path)) == GenerateSummary(str(tmp_path), 10, 0, 20, {})

@@ -1,13 +1,14 @@
-"""The stages one after the other, without a cluster."""
+"""The stages in sequence, without a cluster."""
 
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 
-from rayboot.data.ground_truth import truth_table
+from rayboot.data.ground_truth import read_truth
 from rayboot.data.images import decode_photo
 from rayboot.data.schema import PAIRS_SCHEMA
 from rayboot.geometry.volume import coarsen, transform_volume, unpack_occupancy
@@ -19,7 +20,8 @@ from rayboot.pipeline.stages.crop_faces import CropFaces, reject_crop
 from rayboot.pipeline.stages.predict_volume import PredictVolume
 from rayboot.pipeline.stages.records import STAGE_SCHEMA, Solid, decode_solid
 from rayboot.pipeline.stages.render_views import RenderViews, reject_render
-from rayboot.registry.registration import resolve_weights
+from rayboot.pipeline.stages.write_meshes import INDEX_SCHEMA, WriteMeshes
+from rayboot.registry.resolve import resolve_model
 from tests.pipeline.photos import BAD, mixed_folder
 
 pytestmark = pytest.mark.egl
@@ -41,7 +43,7 @@ def cropped(listing: pa.Table) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def reconstructed(cropped: pa.Table) -> pa.Table:
-    weights = str(resolve_weights("builtin:compact"))
+    weights = str(resolve_model("builtin:compact").path)
     reconstruct = PredictVolume(
         weights, CONFIG.inference, batch_size=8, use_gpu=False, cell=CONFIG.cell_px(96)
     )
@@ -59,7 +61,7 @@ def test_every_photo_stays_in_one_row(listing: pa.Table, finished: pa.Table) -> 
     assert set(finished["outcome"].to_pylist()) == {"face", "reject"}
 
 
-def test_bad_photos_carry_stage_and_reason(finished: pa.Table) -> None:
+def test_bad_photos_have_stage_and_reason(finished: pa.Table) -> None:
     rows = {row["face_id"]: row for row in finished.to_pylist()}
     for name, (stage, reason) in BAD.items():
         assert rows[name]["outcome"] == "reject", name
@@ -75,7 +77,7 @@ def test_profiles_are_rejected_and_frontal_faces_kept(
 ) -> None:
     yaws = {
         row["face_id"].split("/")[-1]: row["yaw_deg"]
-        for row in truth_table(synthetic_set).to_pylist()
+        for row in read_truth(synthetic_set).to_pylist()
     }
     kept = 0
     for row in finished.to_pylist():
@@ -89,7 +91,7 @@ def test_profiles_are_rejected_and_frontal_faces_kept(
     assert kept >= 2
 
 
-def test_a_face_row_is_whole(finished: pa.Table) -> None:
+def test_a_face_row_is_complete(finished: pa.Table) -> None:
     for row in finished.to_pylist():
         if row["outcome"] != "face":
             continue
@@ -106,31 +108,31 @@ def test_a_face_row_is_whole(finished: pa.Table) -> None:
             transform = np.reshape(view["transform"], (3, 4))
             scale = np.linalg.det(transform[:, :3]) ** (1 / 3)
             assert 0.7 < scale < 1.3
-            turned = transform[:, :3] / scale @ row["gaze"]
-            assert np.allclose(turned, view["view_gaze"], atol=1e-4)
-            # Away from the camera, never back.
-            assert turned[2] < row["gaze"][2] + 1e-6
+            view_gaze = transform[:, :3] / scale @ row["gaze"]
+            assert np.allclose(view_gaze, view["view_gaze"], atol=1e-4)
+            # Views turn away from the camera, never towards it.
+            assert view_gaze[2] < row["gaze"][2] + 1e-6
 
 
 def test_the_target_covers_what_the_view_shows(finished: pa.Table) -> None:
-    """Where the turned volume projects to, the picture differs from its own backplane."""
+    """The projection of the rotated volume is in the middle of the render."""
     row = next(r for r in finished.to_pylist() if r["outcome"] == "face")
     volume = unpack_occupancy(row["occupancy"], SHAPE)
     for view in row["views"]:
         target = transform_volume(volume, np.reshape(view["transform"], (3, 4)))
         rows, columns = np.nonzero(target.any(axis=0))
-        # Cropped again: the turned face sits in the middle as any photo's would.
+        # Views are cropped again, so a rotated face is centred as that of any photo.
         assert abs(rows.mean() - 47.5) < 12
         assert abs(columns.mean() - 47.5) < 14
         depth = np.flatnonzero(target.any(axis=(1, 2)))
         assert depth[-1] < SHAPE[0] - 1, "the face itself is cut off"
 
 
-def test_solids_survive_the_way_between_stages(cropped: pa.Table, reconstructed: pa.Table) -> None:
+def test_solids_are_decoded_as_predicted(cropped: pa.Table, reconstructed: pa.Table) -> None:
     row = next(r for r in reconstructed.to_pylist() if not r["reason"])
     solid = decode_solid(row, SHAPE, CONFIG.cell_px(96))
     predictor = Predictor(
-        load_vrn(resolve_weights("builtin:compact")), CONFIG.inference, batch_size=8
+        load_vrn(resolve_model("builtin:compact").path), CONFIG.inference, batch_size=8
     )
     (photo,) = [r["image"] for r in cropped.to_pylist() if r["face_id"] == row["face_id"]]
     (volume,) = predictor.predict(np.frombuffer(photo, np.uint8).reshape(1, 96, 96, 3))
@@ -140,7 +142,7 @@ def test_solids_survive_the_way_between_stages(cropped: pa.Table, reconstructed:
     assert soft.sum() > 500
 
 
-def test_specks_leave_the_bits_and_the_cells() -> None:
+def test_small_components_are_removed_from_bits_and_cells() -> None:
     occupied, cells = np.zeros((16, 12, 12), bool), np.zeros((8, 12, 12), np.float32)
     for part in (slice(2, 8), slice(10, 11)):
         occupied[2:8, part, part] = True
@@ -151,7 +153,7 @@ def test_specks_leave_the_bits_and_the_cells() -> None:
     assert cleaned.without_small_components() is cleaned
 
 
-def test_photos_without_landmarks_say_so(tmp_path: Path, synthetic_set: str) -> None:
+def test_photos_without_landmarks_are_rejected(tmp_path: Path, synthetic_set: str) -> None:
     folder = mixed_folder(tmp_path / "photos", synthetic_set, num_good=1)
     (folder / "000000.t7").unlink()
     table = CropFaces(96, CONFIG.selection, detect_faces=False)(
@@ -162,38 +164,52 @@ def test_photos_without_landmarks_say_so(tmp_path: Path, synthetic_set: str) -> 
 
 
 def test_an_empty_volume_is_a_reject(tmp_path: Path, cropped: pa.Table) -> None:
-    network = load_vrn(resolve_weights("builtin:compact"))
+    network = load_vrn(resolve_model("builtin:compact").path)
     last = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
     torch.nn.init.constant_(last.bias, -100.0)
-    weights = tmp_path / "blind.safetensors"
+    weights = tmp_path / "empty.safetensors"
     save_network(network, weights)
     table = PredictVolume(str(weights), CONFIG.inference, 4, use_gpu=False)(cropped)
     reasons = {row["reason"] for row in table.to_pylist() if row["image"] is not None}
     assert reasons == {"empty-volume"}
 
 
-def test_photos_that_end_a_process_become_rejects(listing: pa.Table, cropped: pa.Table) -> None:
-    read = reject_crop(listing.slice(0, 1), "crashed", "it ended with -11")
+def test_photos_that_crash_a_process_become_rejects(listing: pa.Table, cropped: pa.Table) -> None:
+    read = reject_crop(listing.slice(0, 1), "crashed", "the process ended with -11")
     assert read.schema == STAGE_SCHEMA
-    turned = reject_render(cropped.slice(0, 1), "timed-out", "no answer")
-    assert turned.schema == PAIRS_SCHEMA
-    for table, stage, reason in ((read, "read", "crashed"), (turned, "render", "timed-out")):
+    rendered = reject_render(cropped.slice(0, 1), "timed-out", "no response")
+    assert rendered.schema == PAIRS_SCHEMA
+    for table, stage, reason in ((read, "read", "crashed"), (rendered, "render", "timed-out")):
         (row,) = table.to_pylist()
         assert (row["stage"], row["reason"]) == (stage, reason)
         assert row["face_id"] == listing["face_id"][0].as_py()
-    assert turned["outcome"].to_pylist() == ["reject"]
-    assert turned["thumbnail"][0].is_valid
+    assert rendered["outcome"].to_pylist() == ["reject"]
+    assert rendered["thumbnail"][0].is_valid
 
 
-def test_each_view_has_its_own_light_where_that_is_asked_for(
+def test_meshes_are_written_below_the_output(tmp_path: Path, cropped: pa.Table) -> None:
+    weights = str(resolve_model("builtin:compact").path)
+    face = cropped.filter(pc.is_null(cropped["reason"])).slice(0, 1)
+    (row,) = PredictVolume(weights, CONFIG.inference, 1, use_gpu=False)(face).to_pylist()
+    rows = [{**row, "face_id": name} for name in ("a/b.jpg", "../b.jpg")]
+    write = WriteMeshes(SHAPE, str(tmp_path), ("ply", "glb"))
+    index = write(pa.Table.from_pylist(rows, schema=STAGE_SCHEMA))
+    assert index.schema == INDEX_SCHEMA
+    written, rejected = index.to_pylist()
+    assert (written["ply"], written["glb"]) == ("a/b_jpg.ply", "a/b_jpg.glb")
+    assert all((tmp_path / written[kind]).stat().st_size > 1000 for kind in ("ply", "glb"))
+    assert (rejected["reason"], rejected["ply"]) == ("unsafe-name", None)
+
+
+def test_each_view_has_its_own_light_with_relighting(
     reconstructed: pa.Table, finished: pa.Table
 ) -> None:
-    turn = RenderViews(
+    render = RenderViews(
         CONFIG.replace(render=CONFIG.render.replace(relighting=0.6)), SHAPE, "model", "config"
     )
-    lit = turn(reconstructed).to_pylist()
-    # Whatever batch a photo comes in.
-    assert turn(reconstructed.slice(3)).to_pylist() == lit[3:]
+    lit = render(reconstructed).to_pylist()
+    # The lights do not depend on the batch of a photo.
+    assert render(reconstructed.slice(3)).to_pylist() == lit[3:]
     lights = [view["light"] for row in lit for view in row["views"] or ()]
     assert len({tuple(light) for light in lights}) == len(lights) > 20
     assert np.allclose(np.linalg.norm(lights, axis=1), 0.6, atol=1e-6)

@@ -1,9 +1,10 @@
-"""Stages that crash, hang and raise, in a process of their own."""
+"""Stages that crash, hang and raise, in a subprocess."""
 
 import os
 import signal
 import time
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -14,8 +15,8 @@ from rayboot.pipeline.isolation import SubprocessSpec, SubprocessStage
 SCHEMA = pa.schema([("face_id", pa.string()), ("process", pa.int64()), ("reason", pa.string())])
 
 
-class Poisonable:
-    """Adds its process to every row; some photos do it harm."""
+class FragileStage:
+    """Adds its process id to every row; some photos crash, hang or raise."""
 
     def __init__(self, greeting: str) -> None:
         if greeting != "hello":
@@ -34,19 +35,21 @@ class Poisonable:
                 end = time.process_time() + 0.2
                 while time.process_time() < end:
                     pass
-            elif name == "fault":
+            elif name == "raise":
                 raise FaceRejectedError("pose", "degenerate", "a plane")
-            elif name == "odd":
-                raise UnportableError(1, 2)
+            elif name == "unpicklable":
+                raise UnpicklableError(1, 2)
         return make_table(names, [os.getpid()] * len(names), [None] * len(names))
 
 
-class UnportableError(Exception):
+class UnpicklableError(Exception):
     def __init__(self, first: int, second: int) -> None:
-        super().__init__("needs two to be made again")
+        super().__init__("expects two arguments when it is unpickled")
 
 
-def make_table(names: list[str], processes: list[int | None], reasons: list) -> pa.Table:
+def make_table(
+    names: list[str], processes: list[int | None], reasons: list[str | None]
+) -> pa.Table:
     return pa.table([names, processes, reasons], schema=SCHEMA)
 
 
@@ -55,58 +58,58 @@ def reject(photo: pa.Table, reason: str, message: str) -> pa.Table:
     return make_table(photo["face_id"].to_pylist(), [None], [reason])
 
 
-def isolated(greeting: str) -> SubprocessStage:
-    isolation = SubprocessSpec.of(partial(Poisonable, greeting), reject, photo_timeout_s=2.0)
-    return SubprocessStage(isolation, "read")
+def make_stage(greeting: str) -> SubprocessStage:
+    spec = SubprocessSpec.create(partial(FragileStage, greeting), reject, photo_timeout_s=2.0)
+    return SubprocessStage(spec, "read")
 
 
 @pytest.fixture(scope="module")
 def stage() -> SubprocessStage:
-    return isolated("hello")
+    return make_stage("hello")
 
 
-def run(stage: SubprocessStage, *names: str) -> list[dict]:
+def run(stage: SubprocessStage, *names: str) -> list[dict[str, Any]]:
     return stage(pa.table({"face_id": list(names)})).to_pylist()
 
 
-def test_batches_are_run_in_one_other_process(stage: SubprocessStage) -> None:
+def test_batches_run_in_one_subprocess(stage: SubprocessStage) -> None:
     rows = run(stage, "a", "b") + run(stage, "c")
     assert [row["face_id"] for row in rows] == ["a", "b", "c"]
     assert len({row["process"] for row in rows} - {os.getpid()}) == 1
 
 
-def test_a_photo_that_crashes_the_process_costs_itself_alone(stage: SubprocessStage) -> None:
+def test_a_photo_that_crashes_the_process_costs_no_other_photo(stage: SubprocessStage) -> None:
     rows = run(stage, "a", "crash", "b", "crash-too", "c")
     assert [row["face_id"] for row in rows] == ["a", "crash", "b", "crash-too", "c"]
     assert [row["reason"] for row in rows] == [None, "crashed", None, "crashed", None]
     assert all(row["process"] for row in run(stage, "d"))
 
 
-def test_a_photo_that_hangs_the_process_costs_itself_alone(stage: SubprocessStage) -> None:
+def test_a_photo_that_hangs_the_process_costs_no_other_photo(stage: SubprocessStage) -> None:
     rows = run(stage, "hang", "a")
     assert [row["reason"] for row in rows] == ["timed-out", None]
 
 
-def test_a_process_that_is_lost_once_costs_nothing(stage: SubprocessStage) -> None:
+def test_a_process_that_is_lost_once_costs_no_photo(stage: SubprocessStage) -> None:
     assert [row["reason"] for row in run(stage, "once", "a")] == [None, None]
     process = run(stage, "b")[0]["process"]
     os.kill(process, signal.SIGKILL)
     assert run(stage, "c")[0]["process"] != process
 
 
-def test_faults_of_the_program_are_raised_with_their_traceback(stage: SubprocessStage) -> None:
+def test_errors_of_the_stage_are_raised_with_their_traceback(stage: SubprocessStage) -> None:
     with pytest.raises(FaceRejectedError, match="a plane"):
-        run(stage, "fault")
-    with pytest.raises(RuntimeError, match="needs two"):
-        run(stage, "odd")
+        run(stage, "raise")
+    with pytest.raises(RuntimeError, match="expects two arguments"):
+        run(stage, "unpicklable")
     assert run(stage, "a")[0]["reason"] is None
     with pytest.raises(ValueError, match="expected hello") as caught:
-        run(isolated("no"), "a")
-    assert "Poisonable" in caught.value.__notes__[0] or "__init__" in caught.value.__notes__[0]
+        run(make_stage("no"), "a")
+    assert "FragileStage" in caught.value.__notes__[0] or "__init__" in caught.value.__notes__[0]
 
 
 def test_the_process_ends_with_its_stage() -> None:
-    stage = isolated("hello")
+    stage = make_stage("hello")
     process = run(stage, "a")[0]["process"]
     del stage
     with pytest.raises(ProcessLookupError):
@@ -114,7 +117,7 @@ def test_the_process_ends_with_its_stage() -> None:
 
 
 def test_processor_time_of_batches_is_counted() -> None:
-    stage = isolated("hello")
+    stage = make_stage("hello")
     run(stage, "a")
     before = stage.cpu_s()
     run(stage, "b")
@@ -124,13 +127,13 @@ def test_processor_time_of_batches_is_counted() -> None:
     assert idle < 0.05
 
 
-def test_photos_that_are_lost_are_told_with_their_ids(
+def test_lost_photos_are_logged_with_their_ids(
     stage: SubprocessStage, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(stage, "a", "crash")
     together, alone = caplog.records
     assert together.__dict__["face_ids"] == ["a", "crash"]
-    assert "2 photos are tried again" in together.getMessage()
-    told = {name: alone.__dict__[name] for name in ("face_id", "stage", "reason")}
-    assert told == {"face_id": "crash", "stage": "read", "reason": "crashed"}
+    assert "2 photos are retried" in together.getMessage()
+    fields = {name: alone.__dict__[name] for name in ("face_id", "stage", "reason")}
+    assert fields == {"face_id": "crash", "stage": "read", "reason": "crashed"}
     assert {record.levelname for record in caplog.records} == {"WARNING"}

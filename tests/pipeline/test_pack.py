@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rayboot.data.fetch import PhotoFetcher
-from rayboot.data.readers.directory import list_photos
+from rayboot.data.readers import list_photos
 from rayboot.errors import RequestError
 from rayboot.pipeline.in_process_executor import InProcessExecutor
 from rayboot.pipeline.listing import mark_duplicates

@@ -1,11 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from rayboot.data.ground_truth import truth_table
+from rayboot.data.ground_truth import read_truth
 from rayboot.data.images import decode_photo
-from rayboot.data.readers.directory import list_photos
-from rayboot.geometry.head_model import head_model
+from rayboot.data.readers import list_photos
+from rayboot.geometry.head_model import load_head_model
 from rayboot.io.storage import list_files, read_bytes
 from rayboot.pipeline.synthesize import synthesize
 from rayboot.synthesis import SynthesisConfig
@@ -16,12 +18,12 @@ def test_the_layout_is_that_of_a_real_data_set(synthetic_set: str) -> None:
     photos = list_photos(synthetic_set).to_pylist()
     assert len(photos) == 24
     assert all(photo["landmarks_uri"].endswith(".t7") for photo in photos)
-    assert [photo["face_id"] for photo in photos] == truth_table(synthetic_set)[
+    assert [photo["face_id"] for photo in photos] == read_truth(synthetic_set)[
         "face_id"
     ].to_pylist()
 
 
-def test_photos_show_something_bright_and_varied(synthetic_set: str) -> None:
+def test_photos_are_bright_and_varied(synthetic_set: str) -> None:
     means = []
     for photo in list_photos(synthetic_set).to_pylist():
         image = decode_photo(read_bytes(photo["source_uri"]))
@@ -31,7 +33,7 @@ def test_photos_show_something_bright_and_varied(synthetic_set: str) -> None:
     assert np.std(means) > 5
 
 
-def test_workers_change_nothing(tmp_path) -> None:
+def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
     config = SynthesisConfig(num_identities=3, photos_per_identity=100, seed=0)
     small = config.replace(num_identities=2, photos_per_identity=2)
     one, two = str(tmp_path / "one"), str(tmp_path / "two")
@@ -40,8 +42,8 @@ def test_workers_change_nothing(tmp_path) -> None:
         assert read_bytes(f"{one}/{name}") == read_bytes(f"{two}/{name}"), name
 
 
-def test_identity_is_the_persons_and_expression_the_photos() -> None:
-    config, model = SynthesisConfig(num_identities=2, photos_per_identity=2), head_model()
+def test_photos_of_an_identity_differ_in_pose() -> None:
+    config, model = SynthesisConfig(num_identities=2, photos_per_identity=2), load_head_model()
     first, second = (draw_sample(config, model, 1, photo) for photo in (0, 1))
     other = draw_sample(config, model, 0, 0)
     assert np.array_equal(first.identity, second.identity)
@@ -49,16 +51,16 @@ def test_identity_is_the_persons_and_expression_the_photos() -> None:
     assert first.angles_deg != second.angles_deg
 
 
-def test_seed_zero_is_a_seed_of_its_own() -> None:
-    model = head_model()
+def test_seed_zero_differs_from_seed_one() -> None:
+    model = load_head_model()
     zero, one = (
         draw_sample(SynthesisConfig(num_identities=1, seed=seed), model, 0, 0) for seed in (0, 1)
     )
     assert not np.array_equal(zero.identity, one.identity)
 
 
-def test_sets_of_other_identities_do_not_overlap() -> None:
-    model = head_model()
+def test_first_identity_shifts_the_identities() -> None:
+    model = load_head_model()
     config = SynthesisConfig(num_identities=4, seed=3)
     shifted = config.replace(first_identity=4)
     assert np.array_equal(
@@ -70,7 +72,7 @@ def test_sets_of_other_identities_do_not_overlap() -> None:
 @pytest.mark.parametrize(("kind", "limit"), [("uniform", 25), ("frontal_heavy", 90)])
 def test_yaw_distributions(kind: str, limit: float) -> None:
     yaw = {"kind": kind, "max_deg": limit}
-    config, model = SynthesisConfig(num_identities=400, yaw=yaw), head_model()
+    config, model = SynthesisConfig(num_identities=400, yaw=yaw), load_head_model()
     yaws = np.abs([draw_sample(config, model, i, 0).angles_deg[0] for i in range(400)])
     assert yaws.max() <= limit
     if kind == "uniform":

@@ -29,15 +29,15 @@ def test_runs_keep_params_metrics_and_status(store: tuple[str, Path]) -> None:
     run.log_metrics({"loss": 0.5}, step=3)
     (folder / "note.txt").write_text("here")
     run.log_file(folder / "note.txt")
-    # Whoever has the id may go on with it.
+    # Any process that has the id can write to the run.
     Run(uri, run.run_id).set_tags({"k": "v"})
     with pytest.raises(KeyboardInterrupt), run.closing():
         raise KeyboardInterrupt
-    found = mlflow.MlflowClient(uri).get_run(run.run_id)
-    assert found.data.params == {"a.b": "1", "c": "x"}
-    assert found.data.metrics == {"loss": 0.5}
-    assert found.data.tags["k"] == "v"
-    assert found.info.status == "FAILED"
+    stored = mlflow.MlflowClient(uri).get_run(run.run_id)
+    assert stored.data.params == {"a.b": "1", "c": "x"}
+    assert stored.data.metrics == {"loss": 0.5}
+    assert stored.data.tags["k"] == "v"
+    assert stored.info.status == "FAILED"
 
 
 def test_default_store(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +47,7 @@ def test_default_store(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_tracking_uri() == "http://somewhere:5000"
 
 
-def test_a_stopped_run_goes_on(store: tuple[str, Path]) -> None:
+def test_an_interrupted_run_is_resumed(store: tuple[str, Path]) -> None:
     uri, _ = store
     run = open_run(uri, "tests", "stopped")
     run.log_params({"rate": 0.1})
@@ -55,27 +55,27 @@ def test_a_stopped_run_goes_on(store: tuple[str, Path]) -> None:
         raise ValueError("x")
     again = resume_run(uri, run.run_id)
     assert mlflow.MlflowClient(uri).get_run(run.run_id).info.status == "RUNNING"
-    again.log_params({"rate": 0.2, "steps": 3})  # what was said first stays
+    again.log_params({"rate": 0.2, "steps": 3})  # the first value stays
     with again.closing():
         pass
-    found = mlflow.MlflowClient(uri).get_run(run.run_id)
-    assert found.info.status == "FINISHED"
-    assert found.data.params == {"rate": "0.1", "steps": "3"}
-    with pytest.raises(RequestError, match="not in the MLflow store"):
+    stored = mlflow.MlflowClient(uri).get_run(run.run_id)
+    assert stored.info.status == "FINISHED"
+    assert stored.data.params == {"rate": "0.1", "steps": "3"}
+    with pytest.raises(RequestError, match="does not contain it"):
         resume_run(uri, "0" * 32)
 
 
-def test_data_sets_are_inputs(store: tuple[str, Path]) -> None:
+def test_data_sets_are_logged_as_inputs(store: tuple[str, Path]) -> None:
     uri, _ = store
     run = open_run(uri, "tests", "data")
     run.log_dataset("pairs", "s3://bucket/pairs", "ab" * 32, {"faces": 3})
-    (used,) = mlflow.MlflowClient(uri).get_run(run.run_id).inputs.dataset_inputs
-    assert (used.dataset.name, used.dataset.digest) == ("pairs", "ab" * 18)
-    assert json.loads(used.dataset.source) == {"uri": "s3://bucket/pairs"}
-    assert json.loads(used.dataset.profile) == {"faces": 3}
+    (dataset_input,) = mlflow.MlflowClient(uri).get_run(run.run_id).inputs.dataset_inputs
+    assert (dataset_input.dataset.name, dataset_input.dataset.digest) == ("pairs", "ab" * 18)
+    assert json.loads(dataset_input.dataset.source) == {"uri": "s3://bucket/pairs"}
+    assert json.loads(dataset_input.dataset.profile) == {"faces": 3}
 
 
-def test_bytes_become_artifacts(store: tuple[str, Path]) -> None:
+def test_bytes_are_stored_as_artifacts(store: tuple[str, Path]) -> None:
     uri, folder = store
     run = open_run(uri, "tests", "bytes")
     run.log_bytes("figures/a.txt", b"here")
@@ -85,11 +85,11 @@ def test_bytes_become_artifacts(store: tuple[str, Path]) -> None:
 @pytest.mark.parametrize(
     "uri", ["http://mlflow:5000", "sqlite:////data/mlflow.db", "sqlite:///:memory:"]
 )
-def test_a_store_that_is_the_same_everywhere_keeps_its_name(uri: str) -> None:
+def test_an_absolute_tracking_uri_stays(uri: str) -> None:
     assert absolute_tracking_uri(uri) == uri
 
 
-def test_a_file_is_found_from_other_folders_too(
+def test_a_relative_sqlite_path_becomes_absolute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""A painted ellipsoid before a patterned photo: everything about its picture is known."""
+"""An ellipsoid, smooth photos and a frontal pose, whose renderings are known."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ SIZE, SLICES = 96, 96
 
 
 def ellipsoid(radii: tuple[float, float, float] = (24.0, 30.0, 20.0)) -> Mesh:
-    """Surface of a solid in the middle of the crop."""
+    """Returns the surface of a solid in the middle of the crop."""
     slices, rows, columns = np.meshgrid(
         *(np.arange(n) for n in (SLICES, SIZE, SIZE)), indexing="ij"
     )
@@ -22,7 +22,7 @@ def ellipsoid(radii: tuple[float, float, float] = (24.0, 30.0, 20.0)) -> Mesh:
 
 
 def smooth_photo(seed: int = 0, size: int = SIZE) -> np.ndarray:
-    """A photo (size, size, 3) uint8 without edges finer than a few pixels."""
+    """Returns a photo (size, size, 3) uint8 without edges finer than a few pixels."""
     rng = np.random.default_rng(seed)
     axis = np.linspace(0, 2 * np.pi, size)
     waves = [
@@ -34,6 +34,6 @@ def smooth_photo(seed: int = 0, size: int = SIZE) -> np.ndarray:
 
 
 def frontal_pose() -> FacePose:
-    """Axes of a solid that looks straight at the camera."""
+    """Returns the pose of a solid that looks straight at the camera."""
     x, y, z = np.eye(3)
     return FacePose(x, z, y, np.zeros(3), 1.0)

@@ -10,21 +10,21 @@ from tests.render.solids import SIZE, ellipsoid, frontal_pose, smooth_photo
 
 @pytest.mark.parametrize("yaw_deg", [-25, 0, 15])
 @pytest.mark.parametrize("mode", ["plane", "photo"])
-def test_the_plane_is_orthogonal_to_the_gaze_and_behind_the_solid(yaw_deg: int, mode: str) -> None:
+def test_backplane_is_orthogonal_to_the_gaze_and_behind_the_solid(yaw_deg: int, mode: str) -> None:
     rotation = rotation_yaw_pitch(np.radians(yaw_deg), 0.1)
     mesh = ellipsoid()
     pose = FacePose(rotation[:, 0], rotation[:, 2], rotation[:, 1], np.zeros(3), 1.0)
     plane = build_backplane(smooth_photo(), mesh.vertices, pose, mode)
-    heights = plane.corners @ pose.gaze
-    assert np.ptp(heights) < 1e-6 * SIZE
-    assert heights.max() < (mesh.vertices @ pose.gaze).min()
+    depths = plane.corners @ pose.gaze
+    assert np.ptp(depths) < 1e-6 * SIZE
+    assert depths.max() < (mesh.vertices @ pose.gaze).min()
 
 
-def test_none_draws_no_plane() -> None:
+def test_mode_none_gives_no_backplane() -> None:
     assert build_backplane(smooth_photo(), ellipsoid().vertices, frontal_pose(), "none") is None
 
 
-def test_contact_sheet_puts_rows_below_each_other() -> None:
+def test_contact_sheet_arranges_rows_top_to_bottom() -> None:
     a, b = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 9, np.uint8)
     sheet = contact_sheet([[a, b], [b]], gap=1)
     assert sheet.shape == (9, 9, 3)

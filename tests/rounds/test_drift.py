@@ -10,7 +10,7 @@ FIRST = ShapeStatistics(64, spread=0.02, mirror=0.95, volume=0.09)
 
 
 @pytest.mark.parametrize(
-    ("now", "word"),
+    ("candidate", "word"),
     [
         (FIRST, ""),
         (FIRST._replace(spread=0.0171, mirror=0.901, volume=0.111), ""),
@@ -21,17 +21,19 @@ FIRST = ShapeStatistics(64, spread=0.02, mirror=0.95, volume=0.09)
         (FIRST._replace(volume=0.113), "change their size"),
     ],
 )
-def test_what_leaves_the_first_teachers_range_is_named(now: ShapeStatistics, word: str) -> None:
-    found = detect_drift(FIRST, now, DriftConfig())
-    assert word in found if word else found == ""
+def test_statistics_outside_the_first_teachers_range_are_named(
+    candidate: ShapeStatistics, word: str
+) -> None:
+    drift = detect_drift(FIRST, candidate, DriftConfig())
+    assert word in drift if word else drift == ""
 
 
-def test_all_faults_are_named() -> None:
-    found = detect_drift(FIRST, ShapeStatistics(64, 0.0, 0.5, 0.2), DriftConfig())
-    assert found.count(";") == 2
+def test_all_statistics_outside_the_range_are_named() -> None:
+    drift = detect_drift(FIRST, ShapeStatistics(64, 0.0, 0.5, 0.2), DriftConfig())
+    assert drift.count(";") == 2
 
 
-def test_photos_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+def test_crops_are_ordered_by_the_names_of_their_photos(tmp_path: Path) -> None:
     uri = write_pairs(tmp_path / "pairs", [face(index) for index in reversed(range(NUM_FACES))])
     crops = read_crops(uri, 3)
     # Faces 0 and 3 are in the validation split.

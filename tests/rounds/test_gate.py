@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rayboot.evaluate.results import FaceError
-from rayboot.rounds.gate import GateConfig, judge
+from rayboot.rounds.gate import GateConfig, decide_promotion
 
 
 def faces(front: float, profile: float, noise: float = 0.002, seed: int = 0) -> list[FaceError]:
@@ -19,33 +19,35 @@ def faces(front: float, profile: float, noise: float = 0.002, seed: int = 0) -> 
 CONFIG = GateConfig(max_front_loss=0.07)
 
 
-def test_profiles_gain_and_the_front_holds() -> None:
-    verdict = judge(faces(0.04, 0.09), faces(0.041, 0.06, seed=1), CONFIG)
-    assert verdict.passed
-    assert verdict.profile.mean == pytest.approx(-0.333, abs=0.02)
-    assert verdict.front.mean == pytest.approx(0.025, abs=0.02)
+def test_better_profiles_and_an_equal_front_pass() -> None:
+    decision = decide_promotion(faces(0.04, 0.09), faces(0.041, 0.06, seed=1), CONFIG)
+    assert decision.passed
+    assert decision.profile.mean == pytest.approx(-0.333, abs=0.02)
+    assert decision.front.mean == pytest.approx(0.025, abs=0.02)
 
 
-def test_a_front_that_loses_too_much_is_refused() -> None:
-    verdict = judge(faces(0.04, 0.09), faces(0.045, 0.06, seed=1), CONFIG)
-    assert not verdict.passed
-    assert "front" in verdict.reason
+def test_a_front_that_worsens_too_much_fails() -> None:
+    decision = decide_promotion(faces(0.04, 0.09), faces(0.045, 0.06, seed=1), CONFIG)
+    assert not decision.passed
+    assert "front" in decision.reason
 
 
-def test_a_gain_within_chance_is_none() -> None:
-    verdict = judge(faces(0.04, 0.09, noise=0.03), faces(0.04, 0.0899, noise=0.03, seed=1), CONFIG)
-    assert not verdict.passed
-    assert "no clear gain" in verdict.reason
+def test_a_gain_within_the_noise_fails() -> None:
+    decision = decide_promotion(
+        faces(0.04, 0.09, noise=0.03), faces(0.04, 0.0899, noise=0.03, seed=1), CONFIG
+    )
+    assert not decision.passed
+    assert "no clear gain" in decision.reason
 
 
-def test_without_profiles_nothing_is_promoted() -> None:
+def test_without_profile_faces_no_candidate_passes() -> None:
     front = [face for face in faces(0.04, 0.09) if abs(face.yaw_deg) < 20]
-    assert not judge(front, front, CONFIG).passed
+    assert not decide_promotion(front, front, CONFIG).passed
 
 
 def test_faces_that_were_not_reconstructed_do_not_count() -> None:
     before, after = faces(0.04, 0.09), faces(0.04, 0.06, seed=1)
     after = [f._replace(nme_icp=float("nan")) if i % 7 == 0 else f for i, f in enumerate(after)]
-    verdict = judge(before, after, CONFIG)
-    assert np.isfinite(verdict.profile.mean)
-    assert verdict.profile.num_faces < 60
+    decision = decide_promotion(before, after, CONFIG)
+    assert np.isfinite(decision.profile.mean)
+    assert decision.profile.num_faces < 60

@@ -35,7 +35,7 @@ def result(config: RobustnessConfig, ray_local: object) -> RobustnessResult:
     return run_robustness(prepare_robustness(config))
 
 
-def test_networks_disagree_with_themselves_more_the_farther_they_turn(
+def test_self_consistency_decreases_with_rotation(
     result: RobustnessResult,
 ) -> None:
     for curve in result.curves.values():
@@ -45,9 +45,9 @@ def test_networks_disagree_with_themselves_more_the_farther_they_turn(
 
 def test_models_are_compared_on_the_same_views(result: RobustnessResult) -> None:
     errors = result.results.errors()
-    names = [[error.face_id for error in found] for found in errors.values()]
+    names = [[error.face_id for error in of_model] for of_model in errors.values()]
     assert names[0] == names[1] and len(names[0]) >= 30
-    assert all(np.isfinite(error.nme_icp) for found in errors.values() for error in found)
+    assert all(np.isfinite(error.nme_icp) for of_model in errors.values() for error in of_model)
 
 
 def test_the_proposal_is_a_config_of_generate(
@@ -62,14 +62,14 @@ def test_the_proposal_is_a_config_of_generate(
     assert request.input == config.input
 
 
-def test_everything_is_kept(result: RobustnessResult, config: RobustnessConfig) -> None:
+def test_curves_and_plot_are_stored(result: RobustnessResult, config: RobustnessConfig) -> None:
     output = Path(config.output)
     curves = json.loads((output / "curves.json").read_text("utf-8"))
     assert [point["turn_deg"] for point in curves["vrn"]] == [-60, -15, 15, 60]
     assert (output / "robustness.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_same_experiment_again_measures_nothing_anew(
+def test_a_repeated_experiment_returns_the_stored_results(
     result: RobustnessResult, config: RobustnessConfig
 ) -> None:
     again = run_robustness(prepare_robustness(config))
@@ -78,8 +78,8 @@ def test_the_same_experiment_again_measures_nothing_anew(
         prepare_robustness(config.replace(turns_deg=(15.0, 50.0)))
 
 
-def test_photos_must_be_named() -> None:
+def test_a_request_without_photos_is_refused() -> None:
     with pytest.raises(RequestError, match="--input"):
         prepare_robustness(RobustnessConfig())
-    with pytest.raises(ValueError, match="must rise"):
+    with pytest.raises(ValueError, match="must be increasing"):
         RobustnessConfig(turns_deg=(30.0, 20.0))

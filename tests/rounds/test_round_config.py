@@ -5,18 +5,18 @@ import pytest
 from rayboot.rounds.demo import demo_config
 from rayboot.rounds.round_config import RoundConfig
 
-EVALUATION = {"datasets": {"made": {"kind": "synthetic", "data": "faces"}}}
+EVALUATION = {"datasets": {"synthetic": {"kind": "synthetic", "data": "faces"}}}
 
 
-def make(**fields: object) -> RoundConfig:
+def make_config(**fields: object) -> RoundConfig:
     return RoundConfig.model_validate({"photos": "p", "evaluation": EVALUATION, **fields})
 
 
-def test_pairs_and_checkpoints_lie_in_the_output_unless_told_otherwise(tmp_path: Path) -> None:
-    alone = make(output=str(tmp_path)).with_absolute_paths()
-    assert alone.pairs_uri == f"{tmp_path}/pairs"
-    assert alone.training_uri == f"{tmp_path}/training"
-    shared = make(output=str(tmp_path), storage="s3://runs/1").with_absolute_paths()
+def test_pairs_and_checkpoints_are_in_the_output_unless_storage_is_given(tmp_path: Path) -> None:
+    local = make_config(output=str(tmp_path)).with_absolute_paths()
+    assert local.pairs_uri == f"{tmp_path}/pairs"
+    assert local.training_uri == f"{tmp_path}/training"
+    shared = make_config(output=str(tmp_path), storage="s3://runs/1").with_absolute_paths()
     assert (shared.pairs_uri, shared.training_uri) == ("s3://runs/1/pairs", "s3://runs/1/training")
 
 
@@ -24,15 +24,15 @@ def test_folders_become_absolute_for_processes_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    placed = make(output="runs/1", storage="data").with_absolute_paths()
-    assert (placed.output, placed.storage) == (str(tmp_path / "runs/1"), str(tmp_path / "data"))
+    absolute = make_config(output="runs/1", storage="data").with_absolute_paths()
+    assert (absolute.output, absolute.storage) == (str(tmp_path / "runs/1"), str(tmp_path / "data"))
 
 
-def test_a_round_is_tracked_where_the_config_or_the_environment_says(
+def test_the_tracking_store_comes_from_the_config_or_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    config = make(output=str(tmp_path))
+    config = make_config(output=str(tmp_path))
     assert config.with_absolute_paths().tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
     assert config.with_absolute_paths().tracking_uri == "http://mlflow:5000"

@@ -9,7 +9,7 @@ from rayboot.rounds.status import describe_rounds
 BEGUN = RoundState(config_digest="a" * 64, model="builtin:compact", run_id="r")
 
 
-def test_every_round_is_shown_with_its_steps(tmp_path: Path) -> None:
+def test_every_round_is_described_with_its_steps(tmp_path: Path) -> None:
     save_state(tmp_path / "photos/round-1", BEGUN.replace(
         seconds=dict.fromkeys(("generate", "finetune", "evaluate", "drift", "register"), 7.2),
         version="3", promoted=True, reason="profiles -20 %"))  # fmt: skip
@@ -21,9 +21,9 @@ def test_every_round_is_shown_with_its_steps(tmp_path: Path) -> None:
     assert "version 3, the champion: profiles -20 %" in first
     assert "report to do" in first
     assert "teacher models:/m/3" in second
-    assert "generate 61 s, finetune under way or stopped, evaluate to do" in second
+    assert "generate 61 s, finetune running or interrupted, evaluate to do" in second
 
 
-def test_no_round_is_said(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="holds no round"):
+def test_a_folder_without_a_round_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="contains no round"):
         describe_rounds(tmp_path)

@@ -1,4 +1,4 @@
-"""The stack as a user starts it: the command, in a process of its own."""
+"""The local stack, started by its command in a process of its own, as by a user."""
 
 import os
 import signal
@@ -27,8 +27,8 @@ class StackCommand:
         self._out = folder.parent / "stack.out"
 
     def start(self) -> None:
-        """Returns when it has told how to reach it."""
-        with open(self._out, "wb") as out:
+        """Starts the stack; returns when it has printed how to connect to it."""
+        with self._out.open("wb") as out:
             self.process = subprocess.Popen(self.command, cwd=ROOT, stdout=out, stderr=out)
         deadline = time.monotonic() + START_WITHIN_S
         while "Ctrl-C ends the stack." not in self.output():
@@ -37,11 +37,11 @@ class StackCommand:
             time.sleep(0.5)
 
     def output(self) -> str:
-        """What it has said so far."""
+        """Returns everything that the stack has printed."""
         return self._out.read_text()
 
     def exports(self) -> dict[str, str]:
-        """The variables as a shell has them that was given the printed lines."""
+        """Returns the variables of a shell that has executed the printed `export` lines."""
         lines = [line for line in self.output().splitlines() if line.startswith("export ")]
         script = "\n".join([*lines, "env -0"])
         done = subprocess.run(
@@ -52,12 +52,12 @@ class StackCommand:
         return {name: shell[name] for name in names}
 
     def address(self, name: str) -> str:
-        """Of a page that it has printed."""
+        """Returns the printed address of the service ``name``."""
         (line,) = [line for line in self.output().splitlines() if line.startswith(f"{name} ")]
         return line.split()[1]
 
     def interrupt(self) -> int:
-        """Ctrl-C; its exit status."""
+        """Sends Ctrl-C and returns the exit status."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(END_WITHIN_S)
 
@@ -73,6 +73,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackCommand]:
 
 @pytest.fixture(scope="module")
 def environment(stack: StackCommand) -> dict[str, str]:
-    """Of a user's shell."""
+    """Environment of a user's shell."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "AWS_", "MLFLOW_"))}
     return {**clean, **stack.exports(), "OMP_NUM_THREADS": "1"}

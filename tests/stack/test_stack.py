@@ -1,4 +1,4 @@
-"""A whole small round, submitted as a job into the local stack; minutes."""
+"""A whole small round, submitted as a job to the local stack; takes minutes."""
 
 import base64
 import json
@@ -28,21 +28,21 @@ from tests.stack.conftest import ROOT, StackCommand
 pytestmark = pytest.mark.stack
 
 ENTRYPOINT = "python jobs/round.py --config round.yaml"
-JOB_WITHIN_S = 480.0
+JOB_TIMEOUT_S = 480.0
 MODEL = "rayboot-vrn"
-ONLY_WITH_GPU = {"GPU"}
-"""Titles of panels that are empty on a machine without one."""
+GPU_PANELS = {"GPU"}
+"""Titles of panels that are empty on a machine without a GPU."""
 
 
-def answer(url: str, headers: Mapping[str, str] | None = None, **parameters: str | float) -> Any:
+def get_json(url: str, headers: Mapping[str, str] | None = None, **parameters: str | float) -> Any:
     query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
     request = urllib.request.Request(f"{url}{query}", headers=dict(headers or {}))
-    with urllib.request.urlopen(request, timeout=30) as reply:
-        return json.load(reply)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)
 
 
 def mlflow_login(environment: dict[str, str]) -> dict[str, str]:
-    """What shows the login to MLflow's server."""
+    """Returns the HTTP header with the login of MLflow's server."""
     user, password = (environment[f"MLFLOW_TRACKING_{part}"] for part in ("USERNAME", "PASSWORD"))
     return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
 
@@ -51,21 +51,24 @@ def synthesize(environment: dict[str, str], folder: Path, name: str, **config: A
     file = folder / f"{name}.yaml"
     file.write_text(yaml.safe_dump(config))
     uri = f"s3://{PHOTO_BUCKET}/{name}"
-    code = "from rayboot.cli import main; main()"
-    command = [sys.executable, "-c", code, "synthesize", "--config", str(file), "--output", uri]
-    # Without the cluster: this is the machine that has the photos.
-    plain = {k: v for k, v in environment.items() if not k.startswith("RAY_")}
-    done = subprocess.run(command, env=plain, cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-m", "rayboot", "synthesize"]
+    command += ["--config", str(file), "--output", uri]
+    # Without the cluster's variables, so that it runs on this machine.
+    local = {k: v for k, v in environment.items() if not k.startswith("RAY_")}
+    done = subprocess.run(command, env=local, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return uri
 
 
 def round_config(photos: str, faces: str, output: Path, tracking_uri: str) -> dict[str, Any]:
-    # Figures are gone with their worker: it must live for some of Prometheus' visits.
+    # Metrics end with their worker, so it must live for several scrapes by Prometheus.
     optimizer = {"batch_size": 16, "num_epochs": 4, "learning_rate": 1.0e-4}
     return {
         "photos": photos,
-        "evaluation": {"datasets": {"made": {"kind": "synthetic", "data": faces}}, "num_actors": 1},
+        "evaluation": {
+            "datasets": {"synthetic": {"kind": "synthetic", "data": faces}},
+            "num_actors": 1,
+        },
         "output": str(output),
         "storage": f"s3://{PHOTO_BUCKET}/round",
         "generate": {"views": {"preset": "small"}, "pools": {"batch_size": 4}},
@@ -89,7 +92,7 @@ def job(
     started_at: float,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> str:
-    """What the job's log says, after it succeeded."""
+    """The log of the job, after it succeeded."""
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     folder = tmp_path_factory.mktemp("job")
@@ -104,13 +107,13 @@ def job(
     (work / "jobs").mkdir()
     shutil.copy(ROOT / "jobs/round.py", work / "jobs")
     client = JobSubmissionClient(environment["RAY_API_SERVER_ADDRESS"])
-    # No keys go along: the nodes know S3 and MLflow.
+    # No credentials are sent: the nodes have those of S3 and MLflow.
     name = client.submit_job(entrypoint=ENTRYPOINT, runtime_env={"working_dir": str(work)})
-    deadline = time.monotonic() + JOB_WITHIN_S
+    deadline = time.monotonic() + JOB_TIMEOUT_S
     while not (status := client.get_job_status(name)).is_terminal():
         if time.monotonic() > deadline:
             client.stop_job(name)
-            pytest.fail(f"{status} after {JOB_WITHIN_S} s:\n{client.get_job_logs(name)[-4000:]}")
+            pytest.fail(f"{status} after {JOB_TIMEOUT_S} s:\n{client.get_job_logs(name)[-4000:]}")
         time.sleep(2)
     log = client.get_job_logs(name)
     assert status == JobStatus.SUCCEEDED, log[-6000:]
@@ -118,8 +121,8 @@ def job(
 
 
 @pytest.fixture(autouse=True, scope="module")
-def shown_to_ray(environment: dict[str, str]) -> Iterator[None]:
-    """The token for clients in this process."""
+def ray_token(environment: dict[str, str]) -> Iterator[None]:
+    """Gives the cluster's token to Ray clients in this process."""
     before = dict(os.environ)
     os.environ.update({k: v for k, v in environment.items() if k.startswith("RAY_AUTH")})
     yield
@@ -142,91 +145,95 @@ def object_names(environment: dict[str, str], name: str) -> list[str]:
     return [entry["Key"] for page in pages for entry in page["Contents"]]
 
 
-def test_secrets_are_for_the_user_alone(stack: StackCommand, environment: dict[str, str]) -> None:
+def test_secrets_are_readable_by_the_user_only(
+    stack: StackCommand, environment: dict[str, str]
+) -> None:
     folder = stack.folder / "secrets"
-    for closed in (folder, stack.folder / "logs"):
-        assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+    for private in (folder, stack.folder / "logs"):
+        assert stat.S_IMODE(private.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
-    said = stack.output()
+    printed = stack.output()
     commands = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     for file in folder.iterdir():
-        assert file.read_text() not in said
+        assert file.read_text() not in printed
         assert file.read_text() not in commands
 
 
-def test_whoever_has_no_token_or_key_is_refused(
+def test_requests_without_credentials_are_refused(
     stack: StackCommand, environment: dict[str, str]
 ) -> None:
     experiments = f"{stack.address('MLflow')}/api/2.0/mlflow/experiments/search?max_results=1"
     jobs, bucket = f"{stack.address('Ray')}/api/jobs/", f"{stack.address('S3')}/{MLFLOW_BUCKET}"
     for url in (jobs, bucket, experiments):
         with pytest.raises(urllib.error.HTTPError) as refused:
-            answer(url)
+            get_json(url)
         assert refused.value.code in (401, 403)
     login = mlflow_login(environment)
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        answer(experiments, {**login, "Host": "mlflow.example"})
-    assert answer(experiments, login)["experiments"]
+        get_json(experiments, {**login, "Host": "mlflow.example"})
+    assert get_json(experiments, login)["experiments"]
 
 
-def test_a_second_stack_says_that_one_runs(stack: StackCommand) -> None:
+def test_a_second_stack_in_the_same_folder_is_refused(stack: StackCommand) -> None:
     second = subprocess.run(stack.command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert second.returncode == 1
     assert f"runs in {stack.folder} already, process {stack.process.pid}" in second.stderr
     assert stack.process.poll() is None
 
 
-def test_a_round_ends_in_the_registry_and_in_the_bucket(
+def test_a_round_is_stored_in_the_registry_and_in_the_bucket(
     stack: StackCommand, environment: dict[str, str], job: str
 ) -> None:
     registry = f"{environment['MLFLOW_TRACKING_URI']}/api/2.0/mlflow"
     login = mlflow_login(environment)
-    versions = answer(f"{registry}/model-versions/search", login, filter=f"name='{MODEL}'")
+    versions = get_json(f"{registry}/model-versions/search", login, filter=f"name='{MODEL}'")
     (version,) = versions["model_versions"]
-    run = answer(f"{registry}/runs/get", login, run_id=version["run_id"])["run"]
+    run = get_json(f"{registry}/runs/get", login, run_id=version["run_id"])["run"]
     assert run["info"]["status"] == "FINISHED"
     metrics = {metric["key"] for metric in run["data"]["metrics"]}
     assert {"loss", "faces", "rejects"} <= metrics
     names = object_names(environment, MLFLOW_BUCKET)
     for end in ("report.html", ".safetensors", "curves.png"):
         assert any(name.endswith(end) for name in names), (end, names)
-    kept = object_names(environment, PHOTO_BUCKET)
-    assert "round/pairs/manifest.json" in kept
-    assert any(re.fullmatch(r"round/training/finetune/.*/state\.pt", name) for name in kept), kept
+    stored = object_names(environment, PHOTO_BUCKET)
+    assert "round/pairs/manifest.json" in stored
+    assert any(re.fullmatch(r"round/training/finetune/.*/state\.pt", name) for name in stored), (
+        stored
+    )
 
 
 @pytest.mark.parametrize("panel", panels(), ids=lambda panel: panel["title"])
-def test_a_panel_has_something_to_show(
+def test_a_dashboard_panel_has_data(
     stack: StackCommand, job: str, started_at: float, panel: dict[str, Any]
 ) -> None:
     for query in queries(panel):
-        found = answer(
+        response = get_json(
             f"{stack.address('Prometheus')}/api/v1/query_range",
             query=query,
             start=started_at,
             end=time.time(),
             step=5,
         )
-        assert found["status"] == "success"
-        if panel["title"] not in ONLY_WITH_GPU or shutil.which("nvidia-smi"):
-            assert found["data"]["result"], f"no series for {query}"
+        assert response["status"] == "success"
+        if panel["title"] not in GPU_PANELS or shutil.which("nvidia-smi"):
+            assert response["data"]["result"], f"no series for {query}"
 
 
-def test_nothing_is_left_running(stack: StackCommand, job: str) -> None:
+def test_no_process_remains(stack: StackCommand, job: str) -> None:
     assert len(find_leftovers(stack.folder)) > 10
     assert stack.interrupt() in (0, 130)
     assert find_leftovers(stack.folder) == []
     with pytest.raises(urllib.error.URLError):
-        answer(f"{stack.address('Prometheus')}/-/ready")
+        get_json(f"{stack.address('Prometheus')}/-/ready")
     logs = stack.folder / "logs"
     assert (logs / "ray/ray-head/gcs_server.out").exists()
-    # An access key is a name, which the S3 server's log may call a client by.
-    secret = [f for f in (stack.folder / "secrets").iterdir() if f.name != "s3-access-key"]
-    keys = [file.read_bytes() for file in secret]
-    told = [log for log in logs.rglob("*") if log.is_file() and holds(log, keys)]
-    assert not told, "logs hold keys"
+    # An access key is public, and the S3 server's log may name a client by it.
+    secret_files = [f for f in (stack.folder / "secrets").iterdir() if f.name != "s3-access-key"]
+    keys = [file.read_bytes() for file in secret_files]
+    leaking = [log for log in logs.rglob("*") if log.is_file() and contains_any(log, keys)]
+    assert not leaking, "logs contain secrets"
 
 
-def holds(file: Path, keys: list[bytes]) -> bool:
+def contains_any(file: Path, keys: list[bytes]) -> bool:
     content = file.read_bytes()
     return any(key in content for key in keys)

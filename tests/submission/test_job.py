@@ -1,4 +1,4 @@
-"""Against a real Ray head, which asks for its token."""
+"""Submission to a real Ray head that requires a token."""
 
 import os
 import re
@@ -12,22 +12,23 @@ from pathlib import Path
 
 import pytest
 
+from rayboot.data.readers.packed import INDEX_NAME
 from tests.ray_head import Head, start_head
 
 CONFIG = "num_identities: 2\nphoto_size: 96\nseed: 4\n"
-RAYBOOT = [sys.executable, "-c", "from rayboot.cli import main; main()"]
+RAYBOOT = [sys.executable, "-m", "rayboot"]
 
 
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     folder = tmp_path_factory.mktemp("head")
-    # Jobs find the command where this environment has it.
+    # Jobs find the command `rayboot` on PATH, in this environment.
     binaries = str(Path(sys.executable).parent)
     before = os.environ["PATH"]
     os.environ["PATH"] = f"{binaries}{os.pathsep}{before}"
     try:
-        with start_head(folder) as found:
-            yield found
+        with start_head(folder) as ray_head:
+            yield ray_head
     finally:
         os.environ["PATH"] = before
 
@@ -40,7 +41,7 @@ def submit(head: Head, tmp_path: Path, *arguments: str) -> subprocess.CompletedP
     )  # fmt: skip
 
 
-def test_a_job_runs_there_and_its_log_and_status_come_back(head: Head, tmp_path: Path) -> None:
+def test_a_job_runs_on_the_cluster_and_returns_log_and_status(head: Head, tmp_path: Path) -> None:
     output = tmp_path / "faces"
     done = submit(
         head, tmp_path, "synthesize", "--config", "faces.yaml", "--", "--output", str(output)
@@ -53,7 +54,17 @@ def test_a_job_runs_there_and_its_log_and_status_come_back(head: Head, tmp_path:
     assert again.returncode == 0 and str(output) in again.stdout
 
 
-def test_a_wrong_request_ends_with_the_jobs_own_status(head: Head, tmp_path: Path) -> None:
+def test_a_job_without_a_config_runs_on_the_cluster(
+    head: Head, tmp_path: Path, synthetic_set: str
+) -> None:
+    packed = str(tmp_path / "packed")
+    done = submit(head, tmp_path, "pack", "--", "--input", synthetic_set, "--output", packed)
+    assert done.returncode == 0, done.stderr
+    assert packed in done.stdout
+    assert (tmp_path / "packed" / INDEX_NAME).exists()
+
+
+def test_submit_returns_the_exit_status_of_the_job(head: Head, tmp_path: Path) -> None:
     done = submit(head, tmp_path, "synthesize", "--config", "faces.yaml")
     assert done.returncode == 2
     assert "--output" in done.stdout
@@ -62,7 +73,7 @@ def test_a_wrong_request_ends_with_the_jobs_own_status(head: Head, tmp_path: Pat
 def test_an_unknown_job_is_named(head: Head, tmp_path: Path) -> None:
     done = submit(head, tmp_path, "--follow", "rayboot-none")
     assert done.returncode == 2
-    assert "knows no job rayboot-none" in done.stderr
+    assert "has no job rayboot-none" in done.stderr
 
 
 @pytest.mark.parametrize("answer", ["y", "n"])
@@ -82,7 +93,7 @@ def test_an_interruption_asks_whether_to_stop_the_job(
     while not (tmp_path / "many").exists() and time.monotonic() < deadline:
         time.sleep(0.2)
     os.kill(process.pid, signal.SIGINT)
-    _, told = process.communicate(f"{answer}\n", timeout=60)
+    _, stderr = process.communicate(f"{answer}\n", timeout=60)
     guard.cancel()
-    assert process.returncode == 130, told
-    assert ("is being stopped" if answer == "y" else "submit --follow") in told
+    assert process.returncode == 130, stderr
+    assert ("is being stopped" if answer == "y" else "submit --follow") in stderr

@@ -11,6 +11,7 @@ from tests.fake_dashboard import serve_dashboard
 
 TOKEN = "t" * 64
 RAY = installed_versions()["ray"]
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 @pytest.fixture
@@ -30,14 +31,19 @@ def prepare(config: Path, *, token: str | None = TOKEN, ray: str = RAY, **more: 
         return prepare_submission("generate", config, address, **more)
 
 
-def test_the_config_travels_and_the_command_names_it(config: Path) -> None:
-    made = prepare(config, arguments=["--output", "s3://b/other pairs"], environment=["A=b=c"])
-    assert made.config == config.read_bytes()
-    assert made.entrypoint == "rayboot generate --config config.yaml --output 's3://b/other pairs'"
-    assert made.environment == {"A": "b=c"}
+def test_the_config_is_copied_and_named_in_the_command(config: Path) -> None:
+    submission = prepare(
+        config, arguments=["--output", "s3://b/other pairs"], environment=["A=b=c"]
+    )
+    assert submission.config == config.read_bytes()
+    assert (
+        submission.entrypoint
+        == "rayboot generate --config config.yaml --output 's3://b/other pairs'"
+    )
+    assert submission.environment == {"A": "b=c"}
 
 
-def test_a_wrong_config_is_refused_before_anything_is_asked(config: Path) -> None:
+def test_a_wrong_config_is_refused_before_the_cluster_is_queried(config: Path) -> None:
     config.write_text("inptu: photos\n")
     with pytest.raises(RequestError, match="inptu"):
         prepare_submission("generate", config, "http://127.0.0.1:9")
@@ -54,25 +60,27 @@ def test_a_wrong_token_is_refused(config: Path) -> None:
         prepare(config, token="other")
 
 
-def test_no_token_at_hand(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_token_is_refused(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("RAY_AUTH_TOKEN")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
-    with pytest.raises(RequestError, match="asks for a token"):
+    with pytest.raises(RequestError, match="requires a token"):
         prepare(config)
 
 
-def test_another_ray_is_refused_and_both_are_named(config: Path) -> None:
-    with pytest.raises(RequestError, match=rf"runs Ray 1\.2\.3, here is Ray {RAY}"):
+def test_another_version_of_ray_is_refused_and_both_are_named(config: Path) -> None:
+    with pytest.raises(RequestError, match=rf"runs Ray 1\.2\.3, but Ray {RAY} is installed here"):
         prepare(config, ray="1.2.3")
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "head:8265", "auto"])
-def test_an_address_of_another_kind(config: Path, address: str) -> None:
+def test_an_address_of_another_kind_is_refused(config: Path, address: str) -> None:
     with pytest.raises(RequestError, match="http://HOST:8265"):
         prepare_submission("generate", config, address)
 
 
-def test_nobody_answers(config: Path) -> None:
+def test_an_address_without_a_server_is_refused(config: Path) -> None:
     with pytest.raises(RequestError, match="does not answer"):
         prepare_submission("generate", config, "http://127.0.0.1:9")
 
@@ -82,7 +90,7 @@ def test_nobody_answers(config: Path) -> None:
     ["AWS_SECRET_ACCESS_KEY=x", "AWS_ACCESS_KEY_ID=x", "MLFLOW_TRACKING_PASSWORD=x", "MY_TOKEN=x"],
 )
 def test_a_secret_is_not_sent(config: Path, variable: str) -> None:
-    with pytest.raises(RequestError, match="shown to all") as refused:
+    with pytest.raises(RequestError, match="shown to everyone") as refused:
         prepare(config, environment=[variable])
     assert "=x" not in str(refused.value)
 
@@ -100,11 +108,46 @@ def test_a_password_in_a_url_is_not_sent(config: Path) -> None:
 
 def test_every_task_has_an_entry_point() -> None:
     jobs = Path(__file__).resolve().parents[2] / "jobs"
-    for task in set(TASKS) - {"plan"}:
+    for task in TASKS:
         assert f'main(["{task}", *sys.argv[1:]])' in (jobs / f"{task}.py").read_text()
 
 
-def test_the_shipped_configs_are_of_their_tasks() -> None:
-    configs = Path(__file__).resolve().parents[2] / "configs"
-    assert load_config(TASKS["round"], configs / "paper.yaml")
-    assert load_config(TASKS["generate"], configs / "generate-bucket.yaml")
+def test_pack_is_submitted_without_a_config(config: Path) -> None:
+    arguments = ["--input", "s3://bucket/photos", "--output", "s3://bucket/packed"]
+    with serve_dashboard(RAY, TOKEN) as address:
+        submission = prepare_submission("pack", None, address, arguments=arguments)
+        assert submission.config is None
+        assert submission.entrypoint == f"rayboot pack {' '.join(arguments)}"
+        with pytest.raises(RequestError, match="takes no config"):
+            prepare_submission("pack", config, address, arguments=arguments)
+
+
+def test_pretraining_is_submitted_with_its_config() -> None:
+    config = CONFIGS / "pretrain-baseline.yaml"
+    with serve_dashboard(RAY, TOKEN) as address:
+        submission = prepare_submission("pretrain", config, address)
+    assert submission.config == config.read_bytes()
+    assert submission.entrypoint == "rayboot pretrain --config config.yaml"
+
+
+def test_only_tasks_that_work_without_a_config_are_submitted_without_one() -> None:
+    with serve_dashboard(RAY, TOKEN) as address:
+        for task, arguments in (("reconstruct", []), ("evaluate", ["--experiment", "robustness"])):
+            assert prepare_submission(task, None, address, arguments=arguments).config is None
+        for task in ("synthesize", "plan", "generate", "pretrain", "finetune", "evaluate", "round"):
+            with pytest.raises(RequestError, match=f"submit {task} needs --config"):
+                prepare_submission(task, None, address)
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        ("round", "paper.yaml"),
+        ("generate", "generate-bucket.yaml"),
+        ("pretrain", "pretrain-head.yaml"),
+    ],
+)
+def test_the_shipped_configs_are_of_their_tasks(task: str, name: str) -> None:
+    config_type = TASKS[task].config_type
+    assert config_type is not None
+    assert load_config(config_type, CONFIGS / name)

@@ -6,17 +6,18 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
-from rayboot.data.ground_truth import decode_vertices, read_topology, truth_table
+from rayboot.data.ground_truth import decode_vertices, read_topology, read_truth
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import crop_from_pixel, gaze_angles, rotation_yaw_pitch
 from rayboot.geometry.crop import apply_affine, landmark_crop
-from rayboot.geometry.face_solid import build_solid
+from rayboot.geometry.face_solid import build_face_solid
 from rayboot.geometry.isosurface import extract_surface
-from rayboot.geometry.mean_face import mean_face
+from rayboot.geometry.mean_face import load_mean_face
 from rayboot.geometry.pose import FacePose, estimate_pose
 from rayboot.geometry.volume import unpack_occupancy
+from rayboot.io.storage import join_uri, read_bytes
 from rayboot.io.torch7 import read_torch7
-from tests.synthesis.solids import soft_solid, soften
+from tests.synthesis.solids import soft_solid, soft_volume
 
 DEPTHS = (50, 65, 85)
 
@@ -25,7 +26,7 @@ def angle_deg(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.degrees(np.arccos(np.clip(a @ b, -1, 1))))
 
 
-@pytest.mark.parametrize("cell", [0, 1], ids=["full", "thinned"])
+@pytest.mark.parametrize("cell", [0, 1], ids=["full", "coarse"])
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_pose_of_synthetic_heads(depth: float, cell: int) -> None:
     """Symmetry plane within 1 degree in the median and 3 at the 95th percentile, gaze 3 and 6."""
@@ -43,10 +44,10 @@ def test_pose_of_synthetic_heads(depth: float, cell: int) -> None:
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_pose_of_a_scanned_head(shared_dir: Path, depth: float) -> None:
-    """Every yaw stays within the bounds of the 95th percentile.
+    """The pose at every yaw is within the bounds of the 95th percentile.
 
-    Not the median's: real heads are not symmetric, and two ways to take this
-    one's plane from its 3D landmarks are a degree apart themselves.
+    The median's bounds would be too strict: real heads are not symmetric, and two ways to
+    estimate this head's plane from its 3D landmarks differ by a degree themselves.
     """
     for yaw_deg in (-30, -15, 0, 15, 30):
         pose, true = scan_pose(shared_dir, depth, yaw_deg)
@@ -60,11 +61,11 @@ def scan_pose(shared_dir: Path, depth: float, yaw_deg: float) -> tuple[FacePose,
     scan = trimesh.load(folder / "james.obj", process=False, force="mesh", skip_materials=True)
     annotation = json.loads((folder / "james.ljson").read_text())
     points = np.array(annotation["groups"]["LJSON"]["landmarks"]["points"], float)
-    # Jaw, eyes, left brow, nose, right brow, mouth: put into the iBUG order.
+    # From the order jaw, eyes, left brow, nose, right brow, mouth to that of iBUG.
     points = points[[*range(17), *range(29, 34), *range(43, 48), *range(34, 43), *range(17, 29),
                      *range(48, 68)]]  # fmt: skip
     # Without the jaw, whose landmarks slide along the contour.
-    fitted = fit_similarity(points[17:], mean_face().landmarks[17:])
+    fitted = fit_similarity(points[17:], load_mean_face().landmarks[17:])
     head, landmarks = fitted.apply(np.asarray(scan.vertices)), fitted.apply(points)
     upright = landmark_axes(landmarks)
     head, landmarks = head @ upright, landmarks @ upright
@@ -72,9 +73,9 @@ def scan_pose(shared_dir: Path, depth: float, yaw_deg: float) -> tuple[FacePose,
     head, landmarks = head - middle, landmarks - middle
     turn = rotation_yaw_pitch(np.radians(yaw_deg), 0)
     scale = landmark_crop((landmarks @ turn.T)[:, :2] * (1, -1), 96)[0, 0]
-    solid = build_solid(head, np.asarray(scan.faces), landmarks[:17], depth / 2 / scale)
+    solid = build_face_solid(head, np.asarray(scan.faces), landmarks[:17], depth / 2 / scale)
     shift = np.append(-scale * (landmarks @ turn.T)[:, :2].mean(axis=0), 0.0)
-    volume = soften(solid, np.column_stack([scale * turn, shift]), (100, 96, 96))
+    volume = soft_volume(solid, np.column_stack([scale * turn, shift]), (100, 96, 96))
     return estimate_pose(extract_surface(volume, cell=1).vertices), turn
 
 
@@ -91,10 +92,10 @@ MIRRORED = (
 def landmark_axes(landmarks: np.ndarray) -> np.ndarray:
     """Columns normal, up, gaze: the points' best reflection, the mean face for the rest."""
     left, right = (list(side) for side in zip(*MIRRORED, strict=True))
-    there = landmarks[[*left, *right, *MIDDLE]]
+    points = landmarks[[*left, *right, *MIDDLE]]
     reflected = landmarks[[*right, *left, *MIDDLE]]
-    cross = (there - there.mean(axis=0)).T @ (reflected - reflected.mean(axis=0))
-    # The plane whose reflection carries the points nearest to their partners.
+    cross = (points - points.mean(axis=0)).T @ (reflected - reflected.mean(axis=0))
+    # Normal of the plane whose reflection brings the points closest to their partners.
     normal = np.linalg.eigh(cross + cross.T)[1][:, 0]
     normal = normal * np.sign(normal[0])
     gaze = np.array([0.0, 0.0, 1.0]) - normal[2] * normal
@@ -103,8 +104,8 @@ def landmark_axes(landmarks: np.ndarray) -> np.ndarray:
 
 
 def test_the_volume_is_the_shape_that_the_photo_shows(synthetic_set: str) -> None:
-    """True vertices lie on the front of the true volume, to about a voxel."""
-    for row in truth_table(synthetic_set).to_pylist()[:8]:
+    """True vertices are on the front of the true volume, to about a voxel."""
+    for row in read_truth(synthetic_set).to_pylist()[:8]:
         volume = unpack_occupancy(row["occupancy"], tuple(row["shape"])).astype(np.float32)
         surface = extract_surface(volume)
         distance, _ = cKDTree(surface.vertices).query(decode_vertices(row["vertices"]))
@@ -113,9 +114,7 @@ def test_the_volume_is_the_shape_that_the_photo_shows(synthetic_set: str) -> Non
 
 
 def test_landmarks_of_photo_and_truth_agree(synthetic_set: str) -> None:
-    from rayboot.io.storage import join_uri, read_bytes
-
-    for row in truth_table(synthetic_set).to_pylist()[:6]:
+    for row in read_truth(synthetic_set).to_pylist()[:6]:
         payload = read_bytes(join_uri(synthetic_set, row["face_id"].replace(".jpg", ".t7")))
         pixels = read_torch7(payload)
         assert pixels.shape == (68, 2)
@@ -124,8 +123,8 @@ def test_landmarks_of_photo_and_truth_agree(synthetic_set: str) -> None:
         assert np.abs(plane - true[:, :2]).max() < 0.01
 
 
-def test_poses_are_what_was_asked_for(synthetic_set: str) -> None:
-    rows = truth_table(synthetic_set).to_pylist()
+def test_poses_are_those_of_the_config(synthetic_set: str) -> None:
+    rows = read_truth(synthetic_set).to_pylist()
     assert len(rows) == 24
     # The head also pitches and rolls, which moves the gaze's yaw a little.
     steps = {min((0, 10, 45, 75), key=lambda step: abs(abs(r["yaw_deg"]) - step)) for r in rows}
@@ -137,9 +136,9 @@ def test_poses_are_what_was_asked_for(synthetic_set: str) -> None:
         assert (yaw, pitch) == pytest.approx((row["yaw_deg"], row["pitch_deg"]), abs=1e-4)
 
 
-def test_turned_volumes_are_not_resampled(synthetic_set: str) -> None:
-    """Every filled column of a frontal face is one run: the solid has no holes or specks."""
-    rows = [r for r in truth_table(synthetic_set).to_pylist() if abs(r["yaw_deg"]) < 15]
+def test_rotated_volumes_are_not_resampled(synthetic_set: str) -> None:
+    """Every filled column of a frontal face is one run: there are no holes or small components."""
+    rows = [r for r in read_truth(synthetic_set).to_pylist() if abs(r["yaw_deg"]) < 15]
     for row in rows[:4]:
         volume = unpack_occupancy(row["occupancy"], tuple(row["shape"]))
         starts = (np.diff(volume.astype(np.int8), axis=0, prepend=0) == 1).sum(axis=0)
@@ -148,5 +147,5 @@ def test_turned_volumes_are_not_resampled(synthetic_set: str) -> None:
 
 def test_all_faces_share_their_triangles(synthetic_set: str) -> None:
     faces = read_topology(synthetic_set)
-    row = truth_table(synthetic_set).to_pylist()[0]
+    row = read_truth(synthetic_set).to_pylist()[0]
     assert faces.max() < len(decode_vertices(row["vertices"]))

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from rayboot.train.augment import augment_images, draw_augmentation, mirror_chosen
+from rayboot.train.augment import augment_images, draw_augmentation, mirror_targets
 from rayboot.train.training_config import AugmentConfig
 
 
@@ -10,46 +10,46 @@ def batch(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     return images, (images[:, :1] > 0.4).repeat(1, 4, 1, 1)
 
 
-def test_mirroring_goes_for_image_and_volume_alike() -> None:
+def test_image_and_target_are_mirrored_together() -> None:
     images, targets = batch(20)
-    changes = draw_augmentation(np.random.default_rng(0), 20, AugmentConfig(flip=True))
-    changed = augment_images(images, changes)
-    moved = mirror_chosen(targets, lambda all_targets: all_targets.flip(-1), changes)
+    draw = draw_augmentation(np.random.default_rng(0), 20, AugmentConfig(flip=True))
+    changed = augment_images(images, draw)
+    mirrored_targets = mirror_targets(targets, lambda batch: batch.flip(-1), draw)
     mirrored = (changed != images).flatten(1).any(dim=1)
     assert 3 < mirrored.sum() < 17
-    assert torch.equal(mirrored, torch.from_numpy(changes.mirrored))
-    assert torch.equal(moved, (changed[:, :1] > 0.4).repeat(1, 4, 1, 1))
+    assert torch.equal(mirrored, torch.from_numpy(draw.mirrored))
+    assert torch.equal(mirrored_targets, (changed[:, :1] > 0.4).repeat(1, 4, 1, 1))
 
 
-def test_jitter_moves_colours_alone() -> None:
+def test_colour_jitter_changes_colours_only() -> None:
     images, _ = batch(6)
-    changes = draw_augmentation(np.random.default_rng(0), 6, AugmentConfig(color_jitter=0.2))
-    assert not changes.mirrored.any()
-    changed = augment_images(images, changes)
+    draw = draw_augmentation(np.random.default_rng(0), 6, AugmentConfig(color_jitter=0.2))
+    assert not draw.mirrored.any()
+    changed = augment_images(images, draw)
     difference = (changed - images).abs()
     assert 0.02 < difference.mean() < 0.2
     assert (changed.min() >= 0) and (changed.max() <= 1)
-    # Each picture in its own way.
+    # Each image in its own way.
     assert len({round(float(value), 4) for value in difference.mean(dim=(1, 2, 3))}) == 6
 
 
-def test_no_changes_change_nothing() -> None:
+def test_without_augmentation_nothing_changes() -> None:
     images, targets = batch(4)
-    changes = draw_augmentation(np.random.default_rng(0), 4, AugmentConfig())
-    assert augment_images(images, changes) is images
-    assert mirror_chosen(targets, torch.neg, changes) is targets
+    draw = draw_augmentation(np.random.default_rng(0), 4, AugmentConfig())
+    assert augment_images(images, draw) is images
+    assert mirror_targets(targets, torch.neg, draw) is targets
 
 
-def changed_by(images: torch.Tensor, **much: float) -> torch.Tensor:
-    changes = draw_augmentation(np.random.default_rng(3), len(images), AugmentConfig(**much))
-    return augment_images(images, changes)
+def augmented(images: torch.Tensor, **strengths: float) -> torch.Tensor:
+    draw = draw_augmentation(np.random.default_rng(3), len(images), AugmentConfig(**strengths))
+    return augment_images(images, draw)
 
 
-def test_light_falls_from_one_side() -> None:
+def test_light_grows_linearly_towards_one_side() -> None:
     grey = torch.full((6, 3, 16, 16), 0.5)
-    lit = changed_by(grey, light=0.6)
+    lit = augmented(grey, light=0.6)
     assert torch.allclose(lit.mean(dim=(1, 2, 3)), torch.tensor(0.5), atol=1e-4)
-    # A plane: its second differences vanish, its first are each picture's own.
+    # A plane: its second differences vanish, its first differ from image to image.
     assert lit.diff(n=2, dim=-1).abs().max() < 1e-4 and lit.diff(n=2, dim=-2).abs().max() < 1e-4
     slopes = {round(float(value), 5) for value in lit.diff(dim=-1).mean(dim=(1, 2, 3))}
     assert len(slopes) == 6
@@ -58,30 +58,30 @@ def test_light_falls_from_one_side() -> None:
 def test_blur_spreads_a_dot_and_keeps_its_sum() -> None:
     dots = torch.zeros(4, 3, 33, 33)
     dots[:, :, 16, 16] = 1.0
-    blurred = changed_by(dots, blur=0.05)
+    blurred = augmented(dots, blur=0.05)
     assert torch.allclose(blurred.sum(dim=(2, 3)), torch.tensor(1.0), atol=1e-4)
     steps = torch.arange(33.0) - 16
     spread = (blurred[:, 0].sum(dim=1) * steps**2).sum(dim=1).sqrt()
     expected = draw_augmentation(np.random.default_rng(3), 4, AugmentConfig(blur=0.05)).blur * 33
-    # A narrow one is cut to whole pixels.
+    # A narrow Gaussian is truncated to whole pixels.
     assert torch.allclose(spread, torch.from_numpy(expected), atol=0.25)
     assert spread.max() > 1
 
 
-def test_noise_is_drawn_anew_and_comes_again() -> None:
+def test_noise_has_the_drawn_strength_and_is_reproducible() -> None:
     grey = torch.full((4, 3, 32, 32), 0.5)
-    noisy = changed_by(grey, noise=0.1)
-    assert torch.equal(noisy, changed_by(grey, noise=0.1))
+    noisy = augmented(grey, noise=0.1)
+    assert torch.equal(noisy, augmented(grey, noise=0.1))
     deviations = (noisy - grey).std(dim=(1, 2, 3))
     drawn = draw_augmentation(np.random.default_rng(3), 4, AugmentConfig(noise=0.1)).noise.ravel()
     assert torch.allclose(deviations, torch.from_numpy(drawn), rtol=0.1)
 
 
-def test_every_second_picture_is_partly_hidden() -> None:
+def test_every_second_image_is_partly_hidden() -> None:
     images = torch.rand(200, 3, 32, 32)
-    hidden = (changed_by(images, occlusion=0.25) != images).any(dim=1).float().mean(dim=(1, 2))
+    hidden = (augmented(images, occlusion=0.25) != images).any(dim=1).float().mean(dim=(1, 2))
     assert 0.35 < (hidden > 0).float().mean() < 0.6
     assert hidden.max() < 0.3
-    shares = hidden[hidden > 0]
-    # Some reach over the edge.
-    assert 0.05 < shares.mean() < 0.15
+    fractions = hidden[hidden > 0]
+    # Some rectangles extend beyond the edge.
+    assert 0.05 < fractions.mean() < 0.15

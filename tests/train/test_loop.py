@@ -19,7 +19,7 @@ SHAPE = (16, 32, 32)
 
 
 def disc_samples(count: int, seed: int = 0) -> SampleStore:
-    """A bright disc, and a solid behind it: something that a network can learn."""
+    """Images of a bright disc with a cylinder as target, which a network can learn."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:32, :32]
     samples = []
@@ -43,12 +43,12 @@ CONFIG = OptimizerConfig(
 )
 
 
-def test_rate_is_halved_every_so_many_epochs() -> None:
+def test_the_learning_rate_is_halved_every_few_epochs() -> None:
     config = OptimizerConfig(learning_rate=0.8, lr_halving_epochs=5)
     assert [learning_rate(config, epoch) for epoch in (0, 4, 5, 9, 10)] == [0.8, 0.8, 0.4, 0.4, 0.2]
 
 
-def test_the_loss_falls_and_the_overlap_rises() -> None:
+def test_the_loss_falls_and_the_iou_rises() -> None:
     state, val = fresh(CONFIG.replace(num_epochs=10, lr_halving_epochs=6)), disc_samples(8, seed=1)
     before = validate(state.network, val, CONFIG)
     records = list(train_epochs(state, disc_samples(64), val))
@@ -70,46 +70,46 @@ def test_one_seed_gives_one_loss_to_the_last_bit() -> None:
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.7])
 @pytest.mark.parametrize("num_steps", [1, 3, 5])
-def test_a_run_goes_on_from_any_step(tmp_path: Path, num_steps: int, ema_decay: float) -> None:
-    """Weights, losses and figures are those of a run that was never cut off."""
+def test_a_run_resumes_at_any_step(tmp_path: Path, num_steps: int, ema_decay: float) -> None:
+    """Weights, losses and metrics are those of an uninterrupted run."""
     augment = {"flip": True, "color_jitter": 0.1, "noise": 0.05, "occlusion": 0.2}
     config = CONFIG.replace(augment=augment, ema_decay=ema_decay)
     train, val = disc_samples(24), disc_samples(8, 1)
-    undisturbed = fresh(config)
-    whole = [record._replace(waited=0.0) for record in train_epochs(undisturbed, train, val)]
+    uninterrupted = fresh(config)
+    whole = [record._replace(waited=0.0) for record in train_epochs(uninterrupted, train, val)]
 
-    class CutOffError(Exception):
+    class StoppedError(Exception):
         pass
 
-    state, done = fresh(config), []
+    state, steps = fresh(config), list[StepRecord]()
 
-    def cut_off(step: StepRecord) -> None:
-        done.append(step)
-        if len(done) == num_steps:
+    def interrupt(step: StepRecord) -> None:
+        steps.append(step)
+        if len(steps) == num_steps:
             torch.save([state.result.state_dict(), state.position()], tmp_path / "state.pt")
-            raise CutOffError
+            raise StoppedError
 
-    with pytest.raises(CutOffError):
-        list(train_epochs(state, train, val, on_step=cut_off))
+    with pytest.raises(StoppedError):
+        list(train_epochs(state, train, val, on_step=interrupt))
     weights, position = torch.load(tmp_path / "state.pt", weights_only=True)
     resumed = fresh(config, seed=99)
     resumed.restore(position, weights)
     rest = [record._replace(waited=0.0) for record in train_epochs(resumed, train, val)]
     assert rest == whole[-len(rest) :]
-    for made, expected in (
-        (resumed.result, undisturbed.result),
-        (resumed.network, undisturbed.network),
+    for actual, expected in (
+        (resumed.result, uninterrupted.result),
+        (resumed.network, uninterrupted.network),
     ):
-        for name, value in made.state_dict().items():
+        for name, value in actual.state_dict().items():
             assert torch.equal(value, expected.state_dict()[name]), name
 
 
 def test_steps_are_reported() -> None:
-    seen: list[StepRecord] = []
+    steps: list[StepRecord] = []
     state = fresh(CONFIG.replace(num_epochs=1))
-    (record,) = train_epochs(state, disc_samples(24), disc_samples(8, 1), on_step=seen.append)
-    assert [done[:2] for done in seen] == [(0, 3), (1, 3), (2, 3)]
-    assert record.train_loss == np.mean([done.loss for done in seen])
+    (record,) = train_epochs(state, disc_samples(24), disc_samples(8, 1), on_step=steps.append)
+    assert [step[:2] for step in steps] == [(0, 3), (1, 3), (2, 3)]
+    assert record.train_loss == np.mean([step.loss for step in steps])
     assert 0 <= record.waited < 1
 
 
@@ -120,8 +120,8 @@ def test_a_batch_that_cannot_be_read_stops_the_run() -> None:
         list(train_epochs(fresh(CONFIG), broken, disc_samples(8, 1)))
 
 
-def test_overlaps_are_those_of_validation() -> None:
+def test_ious_are_those_of_validation() -> None:
     state, val = fresh(CONFIG), disc_samples(12, 1)
-    found = ious(state.network, val, np.arange(12), CONFIG)
-    assert found.mean() == pytest.approx(validate(state.network, val, CONFIG)[1], rel=1e-5)
-    assert np.allclose(ious(state.network, val, np.array([7, 2]), CONFIG), found[[7, 2]])
+    values = ious(state.network, val, np.arange(12), CONFIG)
+    assert values.mean() == pytest.approx(validate(state.network, val, CONFIG)[1], rel=1e-5)
+    assert np.allclose(ious(state.network, val, np.array([7, 2]), CONFIG), values[[7, 2]])

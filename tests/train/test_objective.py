@@ -14,7 +14,7 @@ IMAGES = torch.rand(4, 3, 96, 96, generator=torch.Generator().manual_seed(0))
 def make(config: NetworkConfig, seed: int) -> Reconstructor:
     torch.manual_seed(seed)
     network = make_network(config).eval()
-    # Far from zero, so that shades differ from bits.
+    # Far from zero, so that soft targets differ from binary ones.
     for parameter in network.parameters():
         parameter.data += 0.02 * torch.randn_like(parameter)
     return network
@@ -24,33 +24,35 @@ def make(config: NetworkConfig, seed: int) -> Reconstructor:
 def test_photos_learn_from_the_teacher_and_views_from_their_targets(config: NetworkConfig) -> None:
     state = TrainState(make(config, 1), OptimizerConfig())
     teacher = make(config, 2)
-    own = torch.tensor([True, False, False, True])
+    is_source = torch.tensor([True, False, False, True])
     with torch.no_grad():
         estimate = state.network(IMAGES, raw=True)
         targets = state.network.soft_targets(make(config, 3)(IMAGES, raw=True))
-        said = state.network.soft_targets(teacher(IMAGES, raw=True))
+        soft = state.network.soft_targets(teacher(IMAGES, raw=True))
         loss = state.network.loss
         expected = 0.5 * (
-            loss(estimate[~own], targets[~own]) + 3.0 * loss(estimate[own], said[own])
+            loss(estimate[~is_source], targets[~is_source])
+            + 3.0 * loss(estimate[is_source], soft[is_source])
         )
-        made = Objective(teacher, 3.0).loss(state, IMAGES, targets, own, None)
-        plain = Objective().loss(state, IMAGES, targets, own, None)
-        everything = loss(estimate, targets)
-    assert made.item() == pytest.approx(expected.item(), rel=1e-4)
-    assert plain.item() == pytest.approx(everything.item(), rel=1e-6)
-    assert made.item() != pytest.approx(plain.item(), rel=1e-2)
+        actual = Objective(teacher, 3.0).loss(state, IMAGES, targets, is_source, None)
+        plain = Objective().loss(state, IMAGES, targets, is_source, None)
+        expected_plain = loss(estimate, targets)
+    assert actual.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert plain.item() == pytest.approx(expected_plain.item(), rel=1e-6)
+    assert actual.item() != pytest.approx(plain.item(), rel=1e-2)
 
 
-def test_weights_count_for_views(config: NetworkConfig = VRN_SIZES) -> None:
+def test_views_are_weighted() -> None:
+    config = VRN_SIZES
     state = TrainState(make(config, 1), OptimizerConfig())
-    own = torch.tensor([True, False, False, False])
+    is_source = torch.tensor([True, False, False, False])
     weights = torch.tensor([1.0, 0.0, 2.0, 1.0])
     with torch.no_grad():
         targets = torch.rand(4, 96, 96, 96) < 0.5
-        made = Objective(make(config, 2), 0.0).loss(state, IMAGES, targets, own, weights)
+        actual = Objective(make(config, 2), 0.0).loss(state, IMAGES, targets, is_source, weights)
         estimate = state.network(IMAGES[1:], raw=True)
-        rest = state.network.loss(estimate, targets[1:], weights[1:])
-    assert made.item() == pytest.approx(0.75 * rest.item(), rel=1e-4)
+        view_loss = state.network.loss(estimate, targets[1:], weights[1:])
+    assert actual.item() == pytest.approx(0.75 * view_loss.item(), rel=1e-4)
 
 
 def test_the_teacher_does_not_learn() -> None:

@@ -15,7 +15,7 @@ def config(data: str, output: Path) -> PretrainConfig:
     return PretrainConfig(data=data, output=str(output), val_fraction=0.3, optimizer=optimizer)
 
 
-def test_splits_share_no_photo(synthetic_set: str, tmp_path: Path) -> None:
+def test_every_photo_is_in_one_split(synthetic_set: str, tmp_path: Path) -> None:
     train, val = read_truth_samples(config(synthetic_set, tmp_path), VRN(TINY))
     assert len(train) + len(val) == 24
     assert len(val) > 0
@@ -31,12 +31,12 @@ def test_a_head_regressor_is_trained_on_the_same_set(synthetic_set: str, tmp_pat
     assert isinstance(network, HeadRegressor)
     assert network.config == sizes
     (epoch,) = json.loads((tmp_path / "record.json").read_text())["epochs"]
-    # Distances in shares of the outer eye distance; the mean head is not far from any.
+    # Distances are fractions of the outer eye distance; no head is far from the mean head.
     assert 0.02 < epoch["val_loss"] < 0.6
     assert 0.3 < epoch["val_iou"] < 1
 
 
-def test_a_config_makes_the_same_weights_again(synthetic_set: str, tmp_path: Path) -> None:
+def test_a_config_reproduces_its_weights(synthetic_set: str, tmp_path: Path) -> None:
     first, second = (
         load_vrn(pretrain(config(synthetic_set, tmp_path / name), TINY)).state_dict()
         for name in ("one", "two")

@@ -23,17 +23,17 @@ def store_of(samples: list[Sample]) -> SampleStore:
     return SampleStore(samples, SHAPE, VRN(TINY).decode)
 
 
-def test_batches_are_the_samples_asked_for() -> None:
-    turn = np.arange(12.0).reshape(3, 4)
+def test_a_batch_has_the_samples_of_its_indices() -> None:
+    transform = np.arange(12.0).reshape(3, 4)
     samples = [
         Sample(image(0), pack_occupancy(volume(0))),
-        Sample(encode_image(image(1), "png"), pack_occupancy(volume(1)), turn),
+        Sample(encode_image(image(1), "png"), pack_occupancy(volume(1)), transform),
         Sample(image(2), pack_occupancy(volume(2))),
     ]
     batch = store_of(samples).read(np.array([1, 0]))
     assert np.array_equal(batch.images, np.stack([image(1), image(0)]))
     assert np.array_equal(np.unpackbits(batch.targets, axis=-1), np.stack([volume(1), volume(0)]))
-    assert np.array_equal(batch.transforms, np.stack([turn, np.eye(3, 4)]))
+    assert np.array_equal(batch.transforms, np.stack([transform, np.eye(3, 4)]))
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,6 @@ def test_samples_of_another_size_are_refused(sample: Sample, message: str) -> No
         store.read(np.array([1]))
 
 
-def test_no_sample_is_no_store() -> None:
+def test_a_store_needs_a_sample() -> None:
     with pytest.raises(ShapeError, match="empty"):
         store_of([])

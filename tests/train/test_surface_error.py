@@ -16,7 +16,7 @@ CONFIG = OptimizerConfig(batch_size=4, precision="float32")
 
 
 class Slab(VRN):
-    """Sees the same slab in every photo."""
+    """Predicts the same slab for every image."""
 
     def forward(self, images: torch.Tensor, *, raw: bool = False) -> torch.Tensor:
         logits = torch.full((len(images), *SHAPE), -9.0)
@@ -32,20 +32,20 @@ def slab(last: int) -> np.ndarray:
 
 def store(samples: list[tuple[float, int]]) -> SampleStore:
     image = np.zeros((32, 32, 3), np.uint8)
-    made = [
+    slabs = [
         Sample(image, pack_occupancy(slab(last)), np.eye(3, 4), yaw_deg=yaw)
         for yaw, last in samples
     ]
-    return SampleStore(made, SHAPE, VRN(TINY).decode)
+    return SampleStore(slabs, SHAPE, VRN(TINY).decode)
 
 
-def test_errors_are_told_by_where_the_face_looks() -> None:
-    # Two slices are a pixel: a slab twice as thick lies up to two pixels away.
-    found = surface_errors(Slab(TINY), store([(-10, 8), (5, 8), (40, 12), (-75, 12)]), CONFIG)
-    assert set(found) == {"val_nme/0_to_30", "val_nme/30_to_60", "val_nme/60_to_90"}
-    assert found["val_nme/0_to_30"] == pytest.approx(0.0, abs=1e-3)
-    assert found["val_nme/30_to_60"] == found["val_nme/60_to_90"]
-    assert 2 < found["val_nme/60_to_90"] < 100 * 2 / (0.29 * 32)
+def test_errors_are_computed_by_band_of_yaw() -> None:
+    # Two slices are a pixel: the surface of a slab twice as thick is up to two pixels away.
+    errors = surface_errors(Slab(TINY), store([(-10, 8), (5, 8), (40, 12), (-75, 12)]), CONFIG)
+    assert set(errors) == {"val_nme/0_to_30", "val_nme/30_to_60", "val_nme/60_to_90"}
+    assert errors["val_nme/0_to_30"] == pytest.approx(0.0, abs=1e-3)
+    assert errors["val_nme/30_to_60"] == errors["val_nme/60_to_90"]
+    assert 2 < errors["val_nme/60_to_90"] < 100 * 2 / (0.29 * 32)
 
 
 def test_bands_without_a_face_are_left_out() -> None:

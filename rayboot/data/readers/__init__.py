@@ -1,1 +1,115 @@
-"""Readers of photo data sets, one for each layout."""
+"""Readers of photo data sets, one for each layout, and the listing that asks all of them.
+
+To add a layout, write a module with a class of the interface
+:class:`~rayboot.data.readers.base.PhotoReader`, and add the class to :data:`READERS`.
+"""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rayboot.data.readers.base import (
+    PHOTO_SCHEMA,
+    PHOTO_SUFFIXES,
+    FetchedPhoto,
+    PhotoReader,
+    build_photo_table,
+    find_landmarks,
+    is_photo,
+)
+from rayboot.data.readers.groups import TEST_SUBSETS
+from rayboot.data.readers.loose_files import LooseFiles
+from rayboot.data.readers.packed import INDEX_NAME, PACKED_SCHEMA, PackedPhotos
+from rayboot.data.readers.parquet_tables import ParquetTables
+from rayboot.data.readers.tar_files import TarFiles
+from rayboot.errors import RequestError
+from rayboot.io.storage import Entry, list_entries
+
+__all__ = [
+    "INDEX_NAME",
+    "PACKED_SCHEMA",
+    "PHOTO_SCHEMA",
+    "PHOTO_SUFFIXES",
+    "READERS",
+    "TEST_SUBSETS",
+    "FetchedPhoto",
+    "PhotoReader",
+    "build_photo_table",
+    "create_readers",
+    "find_landmarks",
+    "is_photo",
+    "list_photos",
+]
+
+READERS: tuple[type[PhotoReader], ...] = (LooseFiles, PackedPhotos, ParquetTables, TarFiles)
+"""Readers in the order in which they are asked, for files and for rows."""
+
+_MACOS_FOLDER = "__MACOSX"
+"""Folder in which macOS stores a shadow file for each file of an archive."""
+
+
+def create_readers() -> list[PhotoReader]:
+    """Creates one reader of each layout, without anything cached."""
+    return [reader() for reader in READERS]
+
+
+def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
+    """Lists the photos of a data set, sorted by ``face_id``, without decoding any.
+
+    Args:
+        uri: URI of the data set, in any layout of :data:`READERS`: a folder, or a single file
+            that contains many photos.
+        include_test: Whether photos of LS3D-W's test subsets are included.
+
+    Returns:
+        A table of :data:`PHOTO_SCHEMA`; string columns may be dictionary-encoded.
+
+    Raises:
+        RequestError: the data set cannot be listed, contains no photo, or two photos of it have
+            the same name.
+    """
+    try:
+        entries = {name: entry for name, entry in list_entries(uri).items() if not _is_hidden(name)}
+        photos = _list_entries(uri, entries)
+    except OSError as error:
+        raise RequestError(f"input {uri}: cannot be listed ({error})") from error
+    if not include_test:
+        photos = photos.filter(pc.invert(photos["is_test"]))
+    if len(photos) == 0:
+        layouts = "; or ".join(reader.description for reader in READERS)
+        raise RequestError(
+            f"input {uri}: no photo found; expected {layouts} (LS3D-W's test subsets "
+            f"{', '.join(TEST_SUBSETS)} are not counted)"
+        )
+    return photos
+
+
+def _list_entries(uri: str, entries: Mapping[str, Entry]) -> pa.Table:
+    """Lists the photos among files by the first exclusive layout, else by all others."""
+    readers = [reader for reader in create_readers() if reader.can_read(uri, entries)]
+    exclusive = next((reader for reader in readers if reader.exclusive), None)
+    if exclusive is not None:
+        return exclusive.list_photos(uri, entries)
+    tables = [reader.list_photos(uri, entries).cast(PHOTO_SCHEMA) for reader in readers]
+    photos = pa.concat_tables([PHOTO_SCHEMA.empty_table(), *tables]).sort_by("face_id")
+    _require_unique(uri, photos)
+    return photos
+
+
+def _require_unique(uri: str, photos: pa.Table) -> None:
+    """Raises RequestError where two photos have one name."""
+    names = photos["face_id"]
+    if len(names.unique()) != len(names):
+        counts = names.value_counts().to_pylist()
+        repeated = next(pair["values"] for pair in counts if pair["counts"] > 1)
+        raise RequestError(
+            f"input {uri}: two photos have the name {repeated}; names must differ, so rename one"
+        )
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a path is hidden, or a shadow file of macOS: such files are photos by name alone."""
+    return name != "." and any(
+        part.startswith(".") or part == _MACOS_FOLDER for part in name.split("/")
+    )

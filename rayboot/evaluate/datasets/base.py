@@ -1,4 +1,4 @@
-"""A face whose shape is known, and a set of them: what every kind of set gives."""
+"""The interface of all evaluation datasets, and the face with ground truth that they return."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ __all__ = ["DatasetListing", "EvalDataset", "ExcludedFace", "GroundTruthFace"]
 
 
 class GroundTruthFace(NamedTuple):
-    """A photo's crop and its true shape.
+    """The crop of a photo and the true shape of its face.
 
     Attributes:
-        face_id: of the photo.
-        image: (S, S, 3) uint8 crop.
-        vertices: (N, 3) of the true face region, px of the crop's frame; where ``landmarks``
-            are given in a frame of their own, and so not placed yet, of any length unit.
-        interocular: outer eye distance in 3D, in the unit of the vertices.
-        yaw_deg: of the true pose; NaN where nothing tells it.
-        triangles: (F, 3) of the vertices, None where there are only points.
-        landmarks: (68, 3) in the frame of the vertices, where these are not in the crop's frame
-            and each model's shape has to tell where they belong; else None.
+        face_id: Id of the face.
+        image: (S, S, 3) uint8, the crop.
+        vertices: (N, 3), true face region, px in the frame of the crop; if ``landmarks`` is not
+            None, in a frame and unit of their own.
+        interocular: 3D distance of the outer eye corners, in the unit of the vertices.
+        yaw_deg: Yaw of the true pose; NaN where it is unknown.
+        triangles: (F, 3), indices of the vertices; None where the truth consists of points.
+        landmarks: (68, 3) in the frame of the vertices, if that is not the frame of the crop and
+            each model's shape has to determine where the truth belongs; else None.
     """
 
     face_id: str
@@ -38,53 +38,54 @@ class GroundTruthFace(NamedTuple):
 
     @property
     def shape(self) -> Mesh | np.ndarray:
-        """The vertices, with their triangles where there are any."""
+        """Mesh of the true face, or its vertices where there are no triangles."""
         return self.vertices if self.triangles is None else Mesh(self.vertices, self.triangles)
 
 
 class ExcludedFace(NamedTuple):
-    """A face that cannot be measured, or should not be, and why."""
+    """A face that cannot or should not be measured, and the reason."""
 
     face_id: str
     reason: str
 
 
 class DatasetListing(NamedTuple):
-    """The faces of a set.
+    """The faces of a dataset.
 
     Attributes:
-        rows: a table with ``face_id`` (unique) and whatever :meth:`EvalDataset.read` wants, sorted.
-        faults: faces that were found but take no part.
-        note: what is to be said of the count, a sentence; empty where nothing is.
+        rows: Table with ``face_id`` (unique, sorted) and the columns that
+            :meth:`EvalDataset.read` requires.
+        excluded: Faces that were found but are not measured.
+        note: Remark on the number of faces, as sentences; may be empty.
     """
 
     rows: pa.Table
-    faults: list[ExcludedFace]
+    excluded: list[ExcludedFace]
     note: str = ""
 
 
 class EvalDataset(FrozenConfig, ABC):
-    """A set of photos of faces whose shape is known; its config and its reader in one."""
+    """A dataset of photos with true face shapes: its config and its reader in one."""
 
     truth: ClassVar[str]
-    """What stands for the true shape, in a few words."""
+    """What serves as the true shape, in a few words."""
 
     @abstractmethod
     def list_faces(self) -> DatasetListing:
-        """What is there, without opening a photo.
+        """Lists the faces without opening photos.
 
         Raises:
-            RequestError: nothing of this kind is there.
+            RequestError: The location holds no dataset of this kind.
         """
 
     @abstractmethod
     def read(self, row: Mapping[str, Any], size: int) -> GroundTruthFace:
-        """The face of one row of :meth:`list_faces`, its photo cropped to ``size`` px.
+        """Reads the face of one row of :meth:`list_faces`, its photo cropped to ``size`` px.
 
         Raises:
-            FaceRejectedError: its files are missing or damaged.
+            FaceRejectedError: Files of the face are missing or damaged.
         """
 
     def describe(self) -> dict[str, str]:
-        """Facts that are named beside every result."""
+        """Returns facts about the dataset that are reported with every result."""
         return {"truth": self.truth}

@@ -1,4 +1,7 @@
-"""Files of a single face: what is missing costs that face, what a store fails at the run."""
+"""Reading the files of a single face.
+
+A missing or damaged file rejects that face only; an unavailable store fails the run.
+"""
 
 import io
 from typing import Any
@@ -15,23 +18,23 @@ __all__ = ["read_face_file", "read_mat", "read_photo"]
 
 
 def read_face_file(uri: str) -> bytes:
-    """The bytes of a file.
+    """Returns the bytes of a file.
 
     Raises:
-        FaceRejectedError: stage ``read``, reason ``missing``: it is not there.
-        StoreError: the store is in trouble for long.
+        FaceRejectedError: The file does not exist (stage ``read``, reason ``missing``).
+        StoreError: The store stays unavailable.
     """
     try:
         return retry_io(lambda: read_bytes(uri), uri)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise FaceRejectedError("read", "missing", f"{uri} is not there") from error
+        raise FaceRejectedError("read", "missing", f"{uri} does not exist") from error
 
 
 def read_photo(uri: str) -> np.ndarray:
-    """A photo, (H, W, 3) uint8 RGB.
+    """Returns a photo, (H, W, 3) uint8 RGB.
 
     Raises:
-        FaceRejectedError: stage ``read``: it is missing or damaged; the message names it.
+        FaceRejectedError: The photo is missing or damaged (stage ``read``); the message names it.
     """
     try:
         return decode_photo(read_face_file(uri))
@@ -42,34 +45,34 @@ def read_photo(uri: str) -> np.ndarray:
 
 
 def read_mat(uri: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Arrays of a MATLAB file, float64: their types differ from file to file.
+    """Returns arrays of a MATLAB file as float64, as their types differ from file to file.
 
     Args:
-        uri: of it.
-        shapes: of the arrays that are wanted, by name; 0 is any length.
+        uri: URI of the file.
+        shapes: Expected shapes of the arrays to read, by name; 0 stands for any length.
 
     Raises:
-        FaceRejectedError: stage ``read``: the file is missing or damaged, or lacks an array of
-            such a shape with finite values; the message names both.
+        FaceRejectedError: The file is missing or damaged, or an array is missing, has another
+            shape or is not finite (stage ``read``); the message names the file and the array.
     """
     payload = read_face_file(uri)
     try:
         values = scipy.io.loadmat(io.BytesIO(payload), variable_names=list(shapes))
         arrays = {name: np.asarray(values[name], np.float64) for name in shapes if name in values}
-    except Exception as error:  # of a damaged .mat SciPy raises whatever it runs into
+    except Exception as error:  # SciPy raises any exception on a damaged .mat
         raise FaceRejectedError("read", "unreadable", f"{uri}: {error}") from error
     missing = sorted(shapes.keys() - arrays.keys())
     if missing:
         raise FaceRejectedError("read", "unreadable", f"{uri}: has no {', '.join(missing)}")
     for name, array in arrays.items():
-        wanted = shapes[name]
-        fits = len(wanted) == array.ndim and all(
-            length in (0, found) for length, found in zip(wanted, array.shape, strict=True)
+        expected = shapes[name]
+        fits = len(expected) == array.ndim and all(
+            length in (0, actual) for length, actual in zip(expected, array.shape, strict=True)
         )
         if not fits or not np.isfinite(array).all():
             raise FaceRejectedError(
                 "read",
                 "unreadable",
-                f"{uri}: expected finite {name} {wanted}, got {array.shape}",
+                f"{uri}: expected finite {name} {expected}, got {array.shape}",
             )
     return arrays

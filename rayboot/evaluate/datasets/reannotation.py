@@ -1,7 +1,7 @@
-"""LS3D-W's re-annotation of AFLW2000-3D: 68 landmarks of each photo, set anew.
+"""LS3D-W's re-annotation of AFLW2000-3D: 68 new landmarks for each photo.
 
-As published for 3DDFA, an array ``*.pts68.npy`` (N, 2, 68) whose row belongs to the line of a
-``*.list`` of photos; or as in LS3D-W, a tensor ``imageNNNNN.t7`` a photo. Pixels count from 0.
+Two layouts are read: 3DDFA's array ``*.pts68.npy`` (N, 2, 68), whose rows belong to the lines of a
+``*.list`` of photos, and LS3D-W's tensor ``imageNNNNN.t7`` for each photo. Pixels count from 0.
 """
 
 import io
@@ -17,7 +17,7 @@ from rayboot.evaluate.datasets.face_files import read_face_file
 from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_uri, list_files, read_bytes
 
-__all__ = ["Reannotation", "open_reannotation"]
+__all__ = ["Reannotation", "load_reannotation"]
 
 _ARRAY, _LIST, _TENSOR = ".pts68.npy", ".list", ".t7"
 
@@ -26,29 +26,29 @@ class Reannotation(NamedTuple):
     """Landmarks by the photo's name without folder and suffix.
 
     Attributes:
-        points: (68, 2) float64, column and row, where they lie in one array.
-        files: URIs of ``.t7`` where each has its own.
+        points: (68, 2) float64, column and row, of photos whose landmarks are in one array.
+        files: URIs of the ``.t7`` files, where each photo has its own.
     """
 
     points: dict[str, np.ndarray]
     files: dict[str, str]
 
-    def knows(self, face_id: str) -> bool:
-        """Whether a photo has been annotated anew."""
+    def contains(self, face_id: str) -> bool:
+        """Whether there are landmarks of a photo."""
         return _stem(face_id) in self.points or _stem(face_id) in self.files
 
-    def landmarks(self, face_id: str, photo: np.ndarray) -> np.ndarray:
-        """Those of a photo that it knows, (68, 2) float64 px.
+    def read_landmarks(self, face_id: str, photo: np.ndarray) -> np.ndarray:
+        """Returns the landmarks (68, 2) float64 px of a photo that it contains.
 
         Raises:
-            FaceRejectedError: stage ``landmarks``: the file is damaged, or of another photo.
+            FaceRejectedError: The file is damaged, or of another photo (stage ``landmarks``).
         """
         stem = _stem(face_id)
         if stem in self.points:
             points = self.points[stem]
             if not np.isfinite(points).all():
                 raise FaceRejectedError(
-                    "landmarks", "not-finite", f"{face_id}: a re-annotated landmark is no number"
+                    "landmarks", "not-finite", f"{face_id}: a re-annotated landmark is not finite"
                 )
             return points
         uri = self.files[stem]
@@ -59,11 +59,11 @@ class Reannotation(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def open_reannotation(uri: str) -> Reannotation:
-    """The re-annotation in a folder.
+def load_reannotation(uri: str) -> Reannotation:
+    """Loads the re-annotation in a folder; the process caches it.
 
     Raises:
-        RequestError: there is none, more than one, or its array and list do not fit.
+        RequestError: The folder has none or more than one, or its array and list do not match.
     """
     names = list_files(uri)
     arrays = [name for name in names if name.endswith(_ARRAY)]
@@ -72,7 +72,7 @@ def open_reannotation(uri: str) -> Reannotation:
     if tensors and not arrays:
         return Reannotation({}, {_stem(name): join_uri(uri, name) for name in tensors})
     if len(arrays) != 1 or len(lists) != 1:
-        found = ", ".join(arrays + lists) or "none"
+        found = ", ".join(arrays + lists) or "none of these"
         raise RequestError(
             f"reannotation {uri}: expected one *{_ARRAY} and one *{_LIST}, or imageNNNNN{_TENSOR} "
             f"files, got {found}"
@@ -93,7 +93,7 @@ def _read_array(array_uri: str, list_uri: str) -> dict[str, np.ndarray]:
     if points.shape != (len(stems), 68, 2) or len(set(stems)) != len(stems):
         raise RequestError(
             f"reannotation {array_uri}: expected ({len(stems)}, 2, 68) for the lines of "
-            f"{list_uri}, each another photo, got {points.shape} and {len(set(stems))} photos"
+            f"{list_uri}, each a different photo, got {points.shape} and {len(set(stems))} photos"
         )
     return dict(zip(stems, points, strict=True))
 

@@ -1,7 +1,7 @@
-"""Which vertices of a true mesh are measured.
+"""Regions: which vertices of a true mesh are measured.
 
-A scan or a morphable model goes back to ears and neck, which no reconstruction of a face
-holds; what is kept moves every mean error, so it is part of a set's config.
+A scan or a morphable model includes ears and neck, which the reconstruction of a face does not
+contain. The choice of vertices changes every mean error, so it is part of a dataset's config.
 """
 
 import io
@@ -21,36 +21,36 @@ from rayboot.io.storage import read_bytes
 __all__ = ["RegionConfig", "read_region_file", "region_mask"]
 
 _NOSE_TIP = 30
-"""Of the 68 landmarks, counted from 0."""
+"""Index of the landmark at the tip of the nose, counted from 0."""
 
 
 class RegionConfig(FrozenConfig):
-    """All vertices, those around the tip of the nose, or those that a file names."""
+    """All vertices, those near the tip of the nose, or those that a file selects."""
 
     kind: Literal["all", "radius", "file"] = "all"
     radius: PositiveFloat | None = None
-    """Of ``radius``: 3D distance from the tip of the nose, in 3D outer eye distances."""
+    """Radius of kind ``radius``: 3D distance from the tip of the nose, in outer eye distances."""
     own_radius: PositiveFloat | None = None
-    """Instead of it: in the unit of the mesh, such as a scan's millimetres."""
+    """Alternative radius of kind ``radius``, in the unit of the mesh, such as a scan's mm."""
     file: str | None = None
-    """Of ``file``: URI of a ``.mat`` that holds one logical array, a value a vertex, or of a
-    ``.npy`` of bools or of indices counted from 0."""
+    """File of kind ``file``: URI of a ``.mat`` with one logical array, one value per vertex, or of
+    a ``.npy`` of bools or of indices counted from 0."""
 
     @model_validator(mode="after")
-    def _fields_are_of_the_kind(self) -> "RegionConfig":
+    def _require_fields_of_kind(self) -> "RegionConfig":
         fields = {"radius": ("radius", "own_radius"), "file": ("file",)}.get(self.kind, ())
         given = [
             name for name in ("radius", "own_radius", "file") if getattr(self, name) is not None
         ]
         if len(given) != min(len(fields), 1) or not set(given) <= set(fields):
-            wanted = " or ".join(fields) or "nothing else"
+            expected = " or ".join(fields) or "no further key"
             raise ValueError(
-                f"region of kind {self.kind} takes {wanted}, got {', '.join(given) or 'neither'}"
+                f"region of kind {self.kind} requires {expected}, got {', '.join(given) or 'none'}"
             )
         return self
 
     def describe(self) -> str:
-        """The region in words, for a report."""
+        """Returns the region in words, for a report."""
         if self.radius is not None:
             return f"{self.radius:g} outer eye distances about the tip of the nose"
         if self.own_radius is not None:
@@ -59,52 +59,54 @@ class RegionConfig(FrozenConfig):
 
 
 def region_mask(region: RegionConfig, vertices: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """The vertices of a mesh that are measured; cut it with :func:`rayboot.geometry.mesh.cut_mesh`.
+    """Selects the vertices of a mesh that are measured.
+
+    :func:`rayboot.geometry.mesh.extract_submesh` cuts the mesh to them.
 
     Args:
-        region: which.
-        vertices: (N, 3) of the whole mesh, any frame and unit.
-        landmarks: (68, 3) in iBUG order, in the same frame.
+        region: Region that is measured.
+        vertices: (N, 3), vertices of the whole mesh, any frame and unit.
+        landmarks: (68, 3), iBUG order, in the same frame.
 
     Returns:
-        (N,) bool.
+        (N,) bool, True for vertices that are measured.
 
     Raises:
-        RequestError: the region's file is not there, or does not fit the mesh.
-        DegenerateInputError: no three vertices are kept.
+        RequestError: The region's file is missing, or does not match the mesh.
+        DegenerateInputError: Fewer than three vertices are kept.
     """
     if region.file is not None:
         kept = read_region_file(region.file, len(vertices))
     elif region.kind == "radius":
-        reach = region.own_radius or (region.radius or 0.0) * interocular_distance(landmarks)
-        kept = np.linalg.norm(vertices - landmarks[_NOSE_TIP], axis=1) <= reach
+        radius = region.own_radius or (region.radius or 0.0) * interocular_distance(landmarks)
+        kept = np.linalg.norm(vertices - landmarks[_NOSE_TIP], axis=1) <= radius
     else:
         kept = np.ones(len(vertices), bool)
     if kept.sum() < 3:
         raise DegenerateInputError(
-            f"the region ({region.describe()}) keeps {kept.sum()} of {len(kept)} vertices; are "
-            "landmarks and mesh of one frame and unit?"
+            f"the region ({region.describe()}) keeps {kept.sum()} of {len(kept)} vertices, "
+            "expected at least 3; are landmarks and mesh of one frame and unit?"
         )
     return kept
 
 
 def read_region_file(uri: str, num_vertices: int) -> np.ndarray:
-    """The vertices (N,) bool that a file names.
+    """Returns the vertices (N,) bool that a file selects.
 
     Args:
-        uri: of a ``.mat`` or ``.npy``.
-        num_vertices: N, of the mesh.
+        uri: URI of a ``.mat`` or ``.npy``.
+        num_vertices: Number N of the mesh's vertices.
 
     Raises:
-        RequestError: it is not there or holds no such array; what was found is named.
+        RequestError: The file is missing or holds no such array; the message names its content.
     """
     if uri.lower().endswith(".npy"):
-        return _from_array(_load(uri), uri, num_vertices)
-    return _from_mat(_load(uri), uri, num_vertices)
+        return _mask_from_array(_read_file(uri), uri, num_vertices)
+    return _mask_from_mat(_read_file(uri), uri, num_vertices)
 
 
 @lru_cache(maxsize=4)
-def _load(uri: str) -> Any:
+def _read_file(uri: str) -> Any:
     try:
         payload = retry_io(lambda: read_bytes(uri), uri)
     except (FileNotFoundError, IsADirectoryError) as error:
@@ -113,11 +115,13 @@ def _load(uri: str) -> Any:
         if uri.lower().endswith(".npy"):
             return np.load(io.BytesIO(payload), allow_pickle=False)
         return scipy.io.loadmat(io.BytesIO(payload))
-    except Exception as error:  # of a damaged file SciPy and NumPy raise whatever they run into
-        raise RequestError(f"region {uri}: no .mat or .npy that can be read ({error})") from error
+    except Exception as error:  # SciPy and NumPy raise any exception on a damaged file
+        raise RequestError(
+            f"region {uri}: expected a .mat or .npy file, but it cannot be read ({error})"
+        ) from error
 
 
-def _from_mat(values: dict[str, Any], uri: str, num_vertices: int) -> np.ndarray:
+def _mask_from_mat(values: dict[str, Any], uri: str, num_vertices: int) -> np.ndarray:
     arrays = {
         name: np.asarray(value) for name, value in values.items() if not name.startswith("__")
     }
@@ -125,34 +129,34 @@ def _from_mat(values: dict[str, Any], uri: str, num_vertices: int) -> np.ndarray
     if len(fitting) != 1:
         found = ", ".join(f"{name} {value.shape}" for name, value in arrays.items())
         raise RequestError(
-            f"region {uri}: expected one logical array of {num_vertices} values, a value a vertex, "
+            f"region {uri}: expected one logical array of {num_vertices} values, one per vertex, "
             f"got {found or 'nothing'}"
         )
-    return _flags(next(iter(fitting.values())), uri)
+    return _as_mask(next(iter(fitting.values())), uri)
 
 
-def _from_array(values: np.ndarray, uri: str, num_vertices: int) -> np.ndarray:
+def _mask_from_array(values: np.ndarray, uri: str, num_vertices: int) -> np.ndarray:
     if values.dtype == bool:
         if values.size != num_vertices:
             raise RequestError(
-                f"region {uri}: expected {num_vertices} bools, a value a vertex, got {values.shape}"
+                f"region {uri}: expected {num_vertices} bools, one per vertex, got {values.shape}"
             )
-        return _flags(values, uri)
+        return _as_mask(values, uri)
     indices = values.ravel()
     if not np.issubdtype(values.dtype, np.integer):
-        raise RequestError(f"region {uri}: expected bools or whole indices, got {values.dtype}")
+        raise RequestError(f"region {uri}: expected bools or integer indices, got {values.dtype}")
     if len(indices) == 0 or indices.min() < 0 or indices.max() >= num_vertices:
-        reach = f"{indices.min()} to {indices.max()}" if len(indices) else "none"
+        actual = f"{indices.min()} to {indices.max()}" if len(indices) else "none"
         raise RequestError(
-            f"region {uri}: expected indices from 0 to {num_vertices - 1}, got {reach}"
+            f"region {uri}: expected indices from 0 to {num_vertices - 1}, got {actual}"
         )
     kept = np.zeros(num_vertices, bool)
     kept[indices] = True
     return kept
 
 
-def _flags(values: np.ndarray, uri: str) -> np.ndarray:
-    # MATLAB's logicals come as bytes, and some save them as doubles.
+def _as_mask(values: np.ndarray, uri: str) -> np.ndarray:
+    # MATLAB stores logicals as bytes, and some scripts store them as doubles.
     if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
-        raise RequestError(f"region {uri}: expected a logical array, of 0 and 1 alone")
+        raise RequestError(f"region {uri}: expected a logical array with values 0 and 1 only")
     return values.ravel().astype(bool)

@@ -1,7 +1,7 @@
-"""A network on renders of its own shapes: a pairs data set, whose truth are the turned shapes.
+"""A pairs data set as ground truth: a network on renders of its own, rotated predictions.
 
-No face's true shape is asked for, so anybody's photos will do. What is measured is whether a
-network gives again, from the side, what it said from the front.
+No true shape of a face is needed, so any photos can be used. The error measures whether a network
+predicts from a rotated view the shape that it predicted from the source photo.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from scipy import ndimage
 
 from rayboot.data.images import decode_photo
@@ -19,47 +18,54 @@ from rayboot.errors import RequestError
 from rayboot.evaluate.datasets.base import DatasetListing, EvalDataset, GroundTruthFace
 from rayboot.geometry.camera import SLICES_PER_PIXEL, transform_points
 from rayboot.geometry.isosurface import extract_surface, vertex_normals
-from rayboot.geometry.landmarks68 import fit_mean_landmarks, interocular_distance
-from rayboot.geometry.mesh import Mesh, cut_mesh
+from rayboot.geometry.landmarks68 import interocular_distance, landmarks_from_pose
+from rayboot.geometry.mesh import Mesh, extract_submesh
 from rayboot.geometry.pose import estimate_pose
 from rayboot.geometry.volume import keep_largest_component, unpack_occupancy
-from rayboot.io.storage import join_uri, list_files, open_file
+from rayboot.io.parquet import read_table
+from rayboot.io.storage import join_uri, list_files
 
 __all__ = ["RenderedPairsDataset"]
 
-_SMOOTHING = 1.0
-"""Standard deviation, px, of the Gaussian over a target's bits: their own surface is blocky."""
+_SMOOTHING_PX = 1.0
+"""Standard deviation of the Gaussian that smooths the bits of a target, whose own surface is
+blocky."""
 
 
 class RenderedPairsDataset(EvalDataset):
-    """Views of a finished pairs data set; the yaw of each is the turn that was applied."""
+    """Views of a finished pairs data set; the yaw of each is the rotation that was applied."""
 
-    truth: ClassVar[str] = "the network's own shape of the unturned photo, its front, turned"
+    truth: ClassVar[str] = (
+        "front of the network's own shape of the source photo, rotated like the view"
+    )
 
     kind: Literal["pairs"] = "pairs"
     data: str
-    """URI of the data set, made with the network that is measured on it."""
+    """URI of the data set, which the network that is measured on it has generated."""
 
     def list_faces(self) -> DatasetListing:
-        """A row a view; ``face_id`` is the photo's with the turn behind it."""
+        """Lists one row per view; ``face_id`` is that of the photo, followed by the rotation."""
         require_finished(self.data)
         names = list_files(self.data, "outcome=face")
         if not names:
-            raise RequestError(f"{self.data}: every photo was rejected, there is no view to see")
-        rows = [row for name in sorted(names) for row in _index(self.data, name)]
+            raise RequestError(
+                f"{self.data}: expected views, but every photo was rejected; see the reasons in "
+                "outcome=reject"
+            )
+        rows = [row for name in sorted(names) for row in _list_views(self.data, name)]
         return DatasetListing(pa.Table.from_pylist(rows).sort_by("face_id"), [])
 
     def read(self, row: Mapping[str, Any], size: int) -> GroundTruthFace:
-        """A view, with the front of its source's shape turned as the view was."""
-        face = _faces(self.data, row["file"])[row["place"]]
-        kept = face["shape"][2]
-        if kept != size:
+        """Returns a view, and the front of its source's shape, transformed like the view."""
+        face = _read_faces(self.data, row["file"])[row["row_index"]]
+        stored_size = face["shape"][2]
+        if stored_size != size:
             raise RequestError(
-                f"{self.data}: its views are crops of {kept} px, the network takes {size}; measure "
-                "the network that the pairs were made with"
+                f"{self.data}: its views are crops of {stored_size} px, the network requires "
+                f"{size}; measure the network that generated the pairs"
             )
         view = face["views"][row["view"]]
-        mesh, interocular = _source(self.data, row["file"], row["place"])
+        mesh, interocular = _read_source(self.data, row["file"], row["row_index"])
         transform = np.reshape(np.asarray(view["transform"], np.float64), (3, 4))
         scale = float(np.linalg.det(transform[:, :3]) ** (1 / 3))
         return GroundTruthFace(
@@ -72,43 +78,41 @@ class RenderedPairsDataset(EvalDataset):
         )
 
 
-def _index(uri: str, name: str) -> list[dict[str, Any]]:
-    with open_file(join_uri(uri, name)) as file:
-        faces = pq.ParquetFile(file, pre_buffer=True).read(columns=["face_id", "views"])
+def _list_views(uri: str, name: str) -> list[dict[str, Any]]:
+    faces = read_table(join_uri(uri, name), ["face_id", "views"])
     return [
         {
             "face_id": f"{face['face_id']} {view['yaw_deg']:+g} {view['pitch_deg']:+g}",
             "yaw_deg": float(view["yaw_deg"]),
             "file": name,
-            "place": place,
+            "row_index": row_index,
             "view": number,
         }
-        for place, face in enumerate(faces.to_pylist())
+        for row_index, face in enumerate(faces.to_pylist())
         for number, view in enumerate(face["views"])
     ]
 
 
 @lru_cache(maxsize=2)
-def _faces(uri: str, name: str) -> list[dict[str, Any]]:
-    with open_file(join_uri(uri, name)) as file:
-        columns = ["face_id", "occupancy", "shape", "views"]
-        return pq.ParquetFile(file, pre_buffer=True).read(columns=columns).to_pylist()
+def _read_faces(uri: str, name: str) -> list[dict[str, Any]]:
+    columns = ["face_id", "occupancy", "shape", "views"]
+    faces: list[dict[str, Any]] = read_table(join_uri(uri, name), columns).to_pylist()
+    return faces
 
 
-# A face's views come one after the other.
+# The views of a face are consecutive.
 @lru_cache(maxsize=4)
-def _source(uri: str, name: str, place: int) -> tuple[Mesh, float]:
-    """Front of a source's shape, and its outer eye distance by the mean face laid onto it."""
-    face = _faces(uri, name)[place]
+def _read_source(uri: str, name: str, row_index: int) -> tuple[Mesh, float]:
+    """Returns the front of a source's shape, and its outer eye distance by the fitted mean face."""
+    face = _read_faces(uri, name)[row_index]
     depth, height, width = face["shape"]
     solid = keep_largest_component(unpack_occupancy(face["occupancy"], (depth, height, width)))
-    blur = (SLICES_PER_PIXEL * _SMOOTHING, _SMOOTHING, _SMOOTHING)
-    mesh = extract_surface(ndimage.gaussian_filter(solid.astype(np.float32), blur))
+    sigma = (SLICES_PER_PIXEL * _SMOOTHING_PX, _SMOOTHING_PX, _SMOOTHING_PX)
+    mesh = extract_surface(ndimage.gaussian_filter(solid.astype(np.float32), sigma))
     pose = estimate_pose(mesh.vertices)
-    return _front(mesh, pose.gaze), interocular_distance(fit_mean_landmarks(pose))
+    return _cut_front(mesh, pose.gaze), interocular_distance(landmarks_from_pose(pose))
 
 
-def _front(mesh: Mesh, gaze: np.ndarray) -> Mesh:
-    """The triangles that look along ``gaze`` rather than away from it, and their vertices."""
-    ahead = vertex_normals(mesh.vertices, mesh.faces) @ gaze > 0
-    return cut_mesh(mesh, ahead)
+def _cut_front(mesh: Mesh, gaze: np.ndarray) -> Mesh:
+    """Keeps the vertices whose normals point along ``gaze`` rather than against it."""
+    return extract_submesh(mesh, vertex_normals(mesh.vertices, mesh.faces) @ gaze > 0)

@@ -1,7 +1,7 @@
-"""A scan of a head beside a photo of it: the part that is measured, and where it belongs.
+"""Scans of heads as ground truth: the part that is measured, and its alignment with a photo.
 
-Where a photo has landmarks, those of the scan say how a scaled orthographic camera saw it.
-Where it has none, the face detector gives the crop, and each model's shape tells the place.
+Where a photo has landmarks, a scaled orthographic camera is fitted to them and those of the scan.
+Where it has none, the face detector determines the crop, and each model's shape the alignment.
 """
 
 from functools import lru_cache
@@ -18,27 +18,29 @@ from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import crop_from_pixel, gaze_angles
 from rayboot.geometry.crop import apply_affine, landmark_crop, warp_photo
 from rayboot.geometry.landmarks68 import interocular_distance
-from rayboot.geometry.mean_face import mean_face
-from rayboot.geometry.mesh import Mesh, cut_mesh
+from rayboot.geometry.mean_face import load_mean_face
+from rayboot.geometry.mesh import Mesh, extract_submesh
 from rayboot.geometry.orthographic_camera import fit_orthographic
 
-__all__ = ["Scan", "cut_scan", "require_detector", "true_face"]
+__all__ = ["Scan", "cut_scan", "make_true_face", "require_detector"]
 
-_JAW = 17
-"""The first landmarks slide along the jaw's contour."""
+_NUM_JAW_LANDMARKS = 17
+"""Number of jaw landmarks, which come first. They slide along the jaw's contour and are ignored."""
 
-_UPPER = slice(17, 48)
-"""Brows, nose and eyes, which an open mouth leaves where they are."""
+_UPPER_LANDMARKS = slice(17, 48)
+"""Brows, nose and eyes, which do not move when the mouth opens."""
 
-_CORNERS = (36 - _UPPER.start, 45 - _UPPER.start)
+_EYE_CORNERS = (36 - _UPPER_LANDMARKS.start, 45 - _UPPER_LANDMARKS.start)
+"""Indices of the outer eye corners among the upper landmarks."""
 
-_MOST_UNLIKE = 0.2
-"""Mean distance of a face's upper landmarks from the mean face's, in outer eye distances: 0.08 at
-most in 20 files of MICC Florence, 0.10 in 450 of AFLW2000-3D; 0.48 where eyes and brows are
-swapped."""
+_MAX_LANDMARK_RESIDUAL = 0.2
+"""Maximum mean distance of a face's upper landmarks from the mean face's, in outer eye distances.
+It is at most 0.08 in 20 files of MICC Florence and 0.10 in 450 of AFLW2000-3D, and 0.48 where eyes
+and brows are swapped."""
 
-_FARTHEST = 0.2
-"""Of a landmark from the scan's closest vertex, in outer eye distances; median of all."""
+_MAX_LANDMARK_DISTANCE = 0.2
+"""Maximum of the median distance of a landmark from the scan's closest vertex, in outer eye
+distances."""
 
 
 class Scan(NamedTuple):
@@ -46,9 +48,9 @@ class Scan(NamedTuple):
 
     Attributes:
         vertices: (N, 3) float64, unit and frame of the scan.
-        triangles: (F, 3) int32, None where there are only points.
-        landmarks: (68, 3) float64, of the whole scan.
-        gaze: (3,) unit vector, where the face looks.
+        triangles: (F, 3) int32, indices of the vertices; None where the scan consists of points.
+        landmarks: (68, 3) float64, landmarks of the whole scan.
+        gaze: (3,) unit vector, the direction in which the face looks.
     """
 
     vertices: np.ndarray
@@ -58,24 +60,25 @@ class Scan(NamedTuple):
 
 
 def cut_scan(mesh: Mesh, landmarks: np.ndarray, region: RegionConfig) -> Scan:
-    """The measured part of a whole scan.
+    """Cuts a whole scan to the part that is measured.
 
     Args:
-        mesh: all of it; its triangles may be empty.
+        mesh: The whole scan; its triangles may be empty.
         landmarks: (68, 3), iBUG order, frame and unit of the mesh.
-        region: which vertices; those that no triangle uses are left out.
+        region: Vertices that are measured; those without a triangle are dropped.
 
     Raises:
-        DegenerateInputError: the landmarks are no face in iBUG order, or of another frame or unit
-            than the mesh, or the region is empty.
-        RequestError: the region's file does not fit the mesh.
+        DegenerateInputError: The landmarks are not a face in iBUG order, or have another frame or
+            unit than the mesh, or the region is empty.
+        RequestError: The region's file does not match the mesh.
     """
-    gaze = _gaze(landmarks)
-    away = np.median(cKDTree(mesh.vertices).query(landmarks)[0]) / interocular_distance(landmarks)
-    if away > _FARTHEST:
+    gaze = _estimate_gaze(landmarks)
+    distance = np.median(cKDTree(mesh.vertices).query(landmarks)[0])
+    relative_distance = distance / interocular_distance(landmarks)
+    if relative_distance > _MAX_LANDMARK_DISTANCE:
         raise DegenerateInputError(
-            f"half the landmarks lie over {away:.2g} outer eye distances off the mesh; are both "
-            "of one frame and unit?"
+            f"half of the landmarks are over {relative_distance:.2g} outer eye distances away from "
+            f"the mesh, expected at most {_MAX_LANDMARK_DISTANCE}; are both of one frame and unit?"
         )
     kept = region_mask(region, mesh.vertices, landmarks)
     if len(mesh.faces) == 0:
@@ -84,51 +87,54 @@ def cut_scan(mesh: Mesh, landmarks: np.ndarray, region: RegionConfig) -> Scan:
     used[mesh.faces[kept[mesh.faces].all(axis=1)]] = True
     if not used.any():
         raise DegenerateInputError(f"no triangle lies in the region ({region.describe()})")
-    part = cut_mesh(mesh, kept & used)
+    part = extract_submesh(mesh, kept & used)
     return Scan(part.vertices, part.faces, landmarks, gaze)
 
 
-def _gaze(landmarks: np.ndarray) -> np.ndarray:
-    """Where a face looks, from its landmarks: a scan's own axes may be any."""
+def _estimate_gaze(landmarks: np.ndarray) -> np.ndarray:
+    """Returns the gaze of a face from its landmarks, as the axes of a scan are arbitrary."""
     if not interocular_distance(landmarks) > 0:
-        raise DegenerateInputError("the outer eye corners are at one place")
-    model, upper = mean_face().landmarks[_UPPER], landmarks[_UPPER]
-    unlike, mirrored = _unlike(model, upper), _unlike(model * (-1, 1, 1), upper)
-    if min(unlike, mirrored) > _MOST_UNLIKE:
+        raise DegenerateInputError("the outer eye corners coincide")
+    mean, upper = load_mean_face().landmarks[_UPPER_LANDMARKS], landmarks[_UPPER_LANDMARKS]
+    residual = _fit_residual(mean, upper)
+    mirrored_residual = _fit_residual(mean * (-1, 1, 1), upper)
+    if min(residual, mirrored_residual) > _MAX_LANDMARK_RESIDUAL:
         raise DegenerateInputError(
-            f"the 68 landmarks are no face in iBUG order: they lie {unlike:.2f} outer eye "
-            f"distances from the mean face's, {_MOST_UNLIKE} are plausible"
+            "the 68 landmarks are not a face in iBUG order: their mean distance from the mean "
+            f"face's is {residual:.2f} outer eye distances, expected at most "
+            f"{_MAX_LANDMARK_RESIDUAL}"
         )
-    # Of 470 real faces each is twice as far from its mirror image.
-    if mirrored < unlike:
+    # Each of 470 real faces is twice as far from its mirror image.
+    if mirrored_residual < residual:
         raise DegenerateInputError(
             "the 68 landmarks are those of a mirrored face; the frame must be right-handed and the "
             "first landmarks at the person's right"
         )
-    return fit_similarity(model, upper).rotation[:, 2]
+    return fit_similarity(mean, upper).rotation[:, 2]
 
 
-def _unlike(model: np.ndarray, upper: np.ndarray) -> float:
-    fitted = fit_similarity(model, upper)
-    apart = np.linalg.norm(fitted.apply(model) - upper, axis=1).mean()
-    return float(apart / np.linalg.norm(upper[_CORNERS[1]] - upper[_CORNERS[0]]))
+def _fit_residual(mean: np.ndarray, upper: np.ndarray) -> float:
+    """Returns the mean distance after a similarity fit, in outer eye distances."""
+    fitted = fit_similarity(mean, upper)
+    residual = np.linalg.norm(fitted.apply(mean) - upper, axis=1).mean()
+    return float(residual / np.linalg.norm(upper[_EYE_CORNERS[1]] - upper[_EYE_CORNERS[0]]))
 
 
 def require_detector() -> None:
-    """Has the detector ready.
+    """Loads the face detector.
 
     Raises:
-        RequestError: it is not installed.
+        RequestError: It is not installed.
     """
-    _detector()
+    _load_detector()
 
 
 @lru_cache(maxsize=1)
-def _detector() -> FaceDetector:
+def _load_detector() -> FaceDetector:
     return FaceDetector()
 
 
-def true_face(
+def make_true_face(
     face_id: str,
     photo: np.ndarray,
     scan: Scan,
@@ -136,34 +142,34 @@ def true_face(
     size: int,
     yaw_deg: float | None = None,
 ) -> GroundTruthFace:
-    """A photo's crop with the scan for truth.
+    """Returns the crop of a photo with the scan as truth.
 
     Args:
-        face_id: of the photo.
+        face_id: Id of the face.
         photo: (H, W, 3) uint8 RGB.
-        scan: of the person.
-        landmarks: (68, 2) px of the photo, column and row, which place the scan; None: the
-            largest face that is found gives the crop, and the scan stays in its own frame.
-        size: of the crop, px.
-        yaw_deg: of the true pose, where it is known better than a fit can tell.
+        scan: Scan of the person.
+        landmarks: (68, 2) px of the photo, column and row, by which the scan is aligned; None: the
+            largest detected face determines the crop, and the scan stays in its own frame.
+        size: Size of the crop, px.
+        yaw_deg: Yaw of the true pose, where it is known better than from a fit.
 
     Raises:
-        FaceRejectedError: no face is found, or the landmarks are degenerate.
+        FaceRejectedError: No face is detected, or the landmarks are degenerate.
     """
     try:
         if landmarks is None:
-            affine = crop_from_detection(_detector().detect(photo)[0], size)
+            affine = crop_from_detection(_load_detector().detect(photo)[0], size)
             image = warp_photo(photo, affine, size)
-            return _unplaced(face_id, image, scan, yaw_deg)
+            return _unaligned_face(face_id, image, scan, yaw_deg)
         affine = landmark_crop(landmarks, size)
         image = warp_photo(photo, affine, size)
-        plane = crop_from_pixel(apply_affine(affine, landmarks), size, size)
-        return _placed(face_id, image, scan, plane, yaw_deg)
+        crop_landmarks = crop_from_pixel(apply_affine(affine, landmarks), size, size)
+        return _aligned_face(face_id, image, scan, crop_landmarks, yaw_deg)
     except (DegenerateInputError, ShapeError) as error:
         raise FaceRejectedError("landmarks", "degenerate", f"{face_id}: {error}") from error
 
 
-def _unplaced(
+def _unaligned_face(
     face_id: str, image: np.ndarray, scan: Scan, yaw_deg: float | None
 ) -> GroundTruthFace:
     return GroundTruthFace(
@@ -177,13 +183,15 @@ def _unplaced(
     )
 
 
-def _placed(
-    face_id: str, image: np.ndarray, scan: Scan, plane: np.ndarray, yaw_deg: float | None
+def _aligned_face(
+    face_id: str, image: np.ndarray, scan: Scan, crop_landmarks: np.ndarray, yaw_deg: float | None
 ) -> GroundTruthFace:
-    """The scan as a camera saw it whose landmarks are at ``plane`` (68, 2) of the crop's frame."""
-    camera = fit_orthographic(scan.landmarks[_JAW:], plane[_JAW:])
-    vertices = camera.place(scan.vertices)
-    # How far away a face is, a photo leaves open.
+    """Aligns a scan with its landmarks (68, 2) in the frame of the crop."""
+    camera = fit_orthographic(
+        scan.landmarks[_NUM_JAW_LANDMARKS:], crop_landmarks[_NUM_JAW_LANDMARKS:]
+    )
+    vertices = camera.transform(scan.vertices)
+    # A photo leaves the distance of a face unknown, so its depth is centred.
     vertices[:, 2] -= vertices[:, 2].mean()
     if yaw_deg is None:
         yaw_deg = float(np.degrees(gaze_angles(camera.rotation @ scan.gaze)[0]))

@@ -1,74 +1,74 @@
-"""Sets made by ``rayboot synthesize``: the dense true face of each photo."""
+"""Datasets of ``rayboot synthesize``, with the dense true face of each photo."""
 
-import io
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rayboot.data.ground_truth import decode_vertices, read_topology
 from rayboot.errors import RequestError
 from rayboot.evaluate.datasets.base import DatasetListing, EvalDataset, GroundTruthFace
 from rayboot.evaluate.datasets.face_files import read_photo
 from rayboot.geometry.crop import resize_crop, warp_photo
-from rayboot.io.storage import join_uri, list_files, read_bytes
+from rayboot.io.parquet import read_table
+from rayboot.io.storage import join_uri, list_files
 
 __all__ = ["SyntheticDataset"]
 
 
 class SyntheticDataset(EvalDataset):
-    """The front of the head, without ears and neck, in the frame of the photo's crop."""
+    """Synthetic photos with the front of the head, without ears and neck, as truth."""
 
-    truth: ClassVar[str] = "dense mesh of the made face, without ears and neck"
+    truth: ClassVar[str] = "dense mesh of the synthetic face, without ears and neck"
 
     kind: Literal["synthetic"] = "synthetic"
     data: str
-    """URI of the set."""
+    """URI of the dataset."""
 
     def list_faces(self) -> DatasetListing:
-        """The rows of the set's truth."""
+        """Lists the rows of the dataset's truth."""
         names = sorted(name for name in list_files(self.data, "truth") if name.endswith(".parquet"))
         if not names:
             raise RequestError(
-                f"{self.data}: no truth/*.parquet, which kind synthetic asks for; give a set that "
-                "`rayboot synthesize` has written, or another kind"
+                f"{self.data}: expected truth/*.parquet for kind synthetic, found none; give a "
+                "dataset that `rayboot synthesize` has written, or another kind"
             )
-        parts = [_index(self.data, name) for name in names]
+        parts = [_list_rows(self.data, name) for name in names]
         return DatasetListing(pa.concat_tables(parts).sort_by("face_id"), [])
 
     def read(self, row: Mapping[str, Any], size: int) -> GroundTruthFace:
-        """One photo with its truth, which is kept for one size of crop."""
-        truth = _rows(self.data, row["file"])[row["place"]]
-        kept = truth["shape"][2]
+        """Reads a photo and its truth, scaled from the size of its stored crop to ``size`` px."""
+        truth = _read_rows(self.data, row["file"])[row["row_index"]]
+        stored_size = truth["shape"][2]
         photo = read_photo(join_uri(self.data, row["face_id"]))
-        affine = resize_crop(np.reshape(truth["crop"], (2, 3)), kept, size)
-        scale = size / kept
+        affine = resize_crop(np.reshape(truth["crop"], (2, 3)), stored_size, size)
+        scale = size / stored_size
         return GroundTruthFace(
             row["face_id"],
             warp_photo(photo, affine, size),
             scale * decode_vertices(truth["vertices"]),
             scale * truth["interocular"],
             truth["yaw_deg"],
-            _triangles(self.data),
+            _read_triangles(self.data),
         )
 
 
-def _index(uri: str, name: str) -> pa.Table:
-    ids = pq.read_table(io.BytesIO(read_bytes(join_uri(uri, name))), columns=["face_id", "yaw_deg"])
-    ids = ids.append_column("file", pa.array([name] * len(ids)))
-    return ids.append_column("place", pa.array(range(len(ids)), pa.int64()))
+def _list_rows(uri: str, name: str) -> pa.Table:
+    rows = read_table(join_uri(uri, name), ["face_id", "yaw_deg"])
+    rows = rows.append_column("file", pa.array([name] * len(rows)))
+    return rows.append_column("row_index", pa.array(range(len(rows)), pa.int64()))
 
 
-# Faces come in order, so that one file serves a batch after the other.
+# Faces are read in order, so consecutive batches use the same file.
 @lru_cache(maxsize=2)
-def _rows(uri: str, name: str) -> list[dict[str, Any]]:
+def _read_rows(uri: str, name: str) -> list[dict[str, Any]]:
     columns = ["face_id", "crop", "shape", "vertices", "interocular", "yaw_deg"]
-    return pq.read_table(io.BytesIO(read_bytes(join_uri(uri, name))), columns=columns).to_pylist()
+    rows: list[dict[str, Any]] = read_table(join_uri(uri, name), columns).to_pylist()
+    return rows
 
 
 @lru_cache(maxsize=2)
-def _triangles(uri: str) -> np.ndarray:
+def _read_triangles(uri: str) -> np.ndarray:
     return read_topology(uri)

@@ -1,7 +1,8 @@
-"""Frames of a video file, by number, without extracting them first.
+"""Frames of a video file by number, without extracting them first.
 
-Numbers count from 0, in the order in which OpenCV decodes; no seeking, which is off by some
-frames in streams of JPEGs, and no trust in a container's own count, which such streams lack.
+Numbers count from 0, in the order in which OpenCV decodes. Seeking is not used, because it is off
+by some frames in streams of JPEGs, nor is the frame count of the container, which such streams
+lack.
 """
 
 import weakref
@@ -16,33 +17,38 @@ from rayboot.io.storage import as_local_file
 
 __all__ = ["count_frames", "read_frame"]
 
-_FRAMES_KEPT = 16
-"""So that networks of several sizes see a batch of frames decoded once."""
+_NUM_CACHED_FRAMES = 16
+"""Number of decoded frames in the cache, so that networks of several input sizes decode once."""
 
-_MOST_CLAIMED = 10**8
-"""What is beyond is no count, but what a stream without one gives."""
+_MAX_FRAME_COUNT = 10**8
+"""Larger frame counts are what OpenCV returns for a stream that declares none."""
 
 
 def count_frames(uri: str) -> tuple[int, int | None]:
-    """How many frames can be decoded, and how many the container claims; None if it does not.
+    """Counts the frames of a video by decoding all of them.
 
-    All are decoded, some hundreds a second where they have a megapixel.
+    This takes a second for some hundreds of frames of one megapixel.
+
+    Returns:
+        Number of frames that can be decoded, and the number that the container declares, None
+        where it declares none.
 
     Raises:
-        FaceRejectedError: stage ``read``: it is missing or no video.
+        FaceRejectedError: The file is missing or is not a video (stage ``read``).
     """
     video = _Video(uri)
     while video.skip():
         pass
-    return video.position, video.claimed
+    return video.position, video.declared
 
 
-@lru_cache(maxsize=_FRAMES_KEPT)
+@lru_cache(maxsize=_NUM_CACHED_FRAMES)
 def read_frame(uri: str, number: int) -> np.ndarray:
-    """A frame (H, W, 3) uint8 RGB, read-only; quick where frames are asked for in order.
+    """Returns a frame (H, W, 3) uint8 RGB, read-only; reading frames in order is fastest.
 
     Raises:
-        FaceRejectedError: stage ``read``: the video is missing or damaged, or has ended before.
+        FaceRejectedError: The video is missing or damaged, or ends before the frame (stage
+            ``read``).
     """
     video = _open(uri)
     if video.position > number:
@@ -55,46 +61,46 @@ def read_frame(uri: str, number: int) -> np.ndarray:
         raise FaceRejectedError(
             "read",
             "undecodable",
-            f"{uri}: frame {number} cannot be decoded; the video ends or "
-            f"breaks off after {video.position}",
+            f"{uri}: frame {number} cannot be decoded; the video ends or is damaged after "
+            f"{video.position} frames",
         )
     frame.flags.writeable = False
     return frame
 
 
 class _Video:
-    """An open video, at the frame that comes next."""
+    """An open video; ``position`` is the number of the next frame."""
 
     def __init__(self, uri: str) -> None:
         stack = ExitStack()
-        # The copy of a remote video goes when this does.
+        # The local copy of a remote video is removed with this object.
         weakref.finalize(self, stack.close)
         try:
             path = stack.enter_context(as_local_file(uri))
-            there = path.is_file()
+            exists = path.is_file()
         except (FileNotFoundError, IsADirectoryError):
-            there = False
-        if not there:
-            raise FaceRejectedError("read", "missing", f"{uri} is not there")
+            exists = False
+        if not exists:
+            raise FaceRejectedError("read", "missing", f"{uri} does not exist")
         self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
-            raise FaceRejectedError("read", "undecodable", f"{uri}: OpenCV finds no video in it")
+            raise FaceRejectedError("read", "undecodable", f"{uri}: OpenCV cannot open it as video")
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.claimed = int(count) if 0 < count < _MOST_CLAIMED else None
+        self.declared = int(count) if 0 < count < _MAX_FRAME_COUNT else None
         self.position = 0
 
     def skip(self) -> bool:
-        """Passes over a frame; False where none is left."""
-        done = bool(self._capture.grab())
-        self.position += done
-        return done
+        """Skips a frame; returns False where none is left."""
+        grabbed = bool(self._capture.grab())
+        self.position += grabbed
+        return grabbed
 
     def next(self) -> np.ndarray | None:
-        """The next frame, RGB; None where none is left."""
+        """Returns the next frame, RGB, or None where none is left."""
         if not self.skip():
             return None
-        done, frame = self._capture.retrieve()
-        return np.ascontiguousarray(frame[:, :, ::-1]) if done else None
+        decoded, frame = self._capture.retrieve()
+        return np.ascontiguousarray(frame[:, :, ::-1]) if decoded else None
 
 
 @lru_cache(maxsize=1)

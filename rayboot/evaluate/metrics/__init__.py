@@ -1,1 +1,1 @@
-"""Error metrics of reconstructed shapes, and their statistics."""
+"""Error metrics of reconstructed shapes, and their statistics over faces."""

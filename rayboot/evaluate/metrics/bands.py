@@ -1,4 +1,4 @@
-"""Errors by band of |yaw|, as rows of a table."""
+"""Mean errors by band of |yaw|, as rows of a table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -9,17 +9,18 @@ from rayboot.evaluate.metrics.statistics import Interval, mean_interval, paired_
 from rayboot.evaluate.protocol import Alignment
 from rayboot.evaluate.results import FaceError, name_band, select_band
 
-__all__ = ["BandRow", "bands_of_summary", "format_bands", "interval_of", "tabulate_bands"]
+__all__ = ["BandRow", "bands_from_summary", "format_bands", "interval_from_row", "tabulate_bands"]
 
 
 class BandRow(NamedTuple):
-    """One band of |yaw|.
+    """Mean errors in one band of |yaw|.
 
     Attributes:
-        band: its name.
-        num_faces: in it.
-        cells: error of each model, %.
-        change: of the last model against the first on the same faces, % of the first's error.
+        band: Name of the band.
+        num_faces: Number of faces in the band that every model reconstructed.
+        cells: Mean error of each model, %.
+        change: Change of the last model against the first on the same faces, % of the error of
+            the first.
     """
 
     band: str
@@ -33,12 +34,14 @@ def tabulate_bands(
     bands: Sequence[tuple[float, float]],
     align: Literal["icp", "none"] = "icp",
 ) -> list[BandRow]:
-    """Mean NME in % by band of |yaw|, for the faces that every model reconstructed.
+    """Returns the mean NME in % by band of |yaw|, for the faces that every model reconstructed.
+
+    Bands without such a face are left out.
 
     Args:
-        errors: by model, in the same order of faces.
-        bands: (low, high) of |yaw|, degrees, both ends included.
-        align: after rigid ICP, or as the network placed the shape.
+        errors: Errors by model, all in the same order of faces.
+        bands: Bounds (low, high) of |yaw|, degrees, both ends included.
+        align: ``icp`` for errors after rigid ICP, ``none`` for shapes as the network placed them.
     """
     field = f"nme_{align}"
     rows = []
@@ -59,31 +62,33 @@ def tabulate_bands(
     return rows
 
 
-def bands_of_summary(summary: Mapping[str, Any], set_name: str, align: Alignment) -> list[BandRow]:
-    """The same from a summary: all faces first, then band by band; empty bands are left out."""
-    of_bands: dict[str, list[Mapping[str, Any]]] = {}
+def bands_from_summary(
+    summary: Mapping[str, Any], dataset_name: str, align: Alignment
+) -> list[BandRow]:
+    """Returns the rows of one dataset in a summary: first all faces, then each band with faces."""
+    by_band: dict[str, list[Mapping[str, Any]]] = {}
     for row in summary["rows"]:
-        if (row["set"], row["align"], row["side"]) == (set_name, align, "both"):
-            of_bands.setdefault(row["band"], []).append(row)
+        if (row["dataset"], row["align"], row["side"]) == (dataset_name, align, "both"):
+            by_band.setdefault(row["band"], []).append(row)
     return [
         BandRow(
             band,
             rows[0]["faces"],
-            [interval_of(row) for row in rows],
-            interval_of(rows[-1], "change_"),
+            [interval_from_row(row) for row in rows],
+            interval_from_row(rows[-1], "change_"),
         )
-        for band, rows in of_bands.items()
+        for band, rows in by_band.items()
     ]
 
 
-def interval_of(row: Mapping[str, Any], prefix: Literal["", "change_"] = "") -> Interval:
-    """The error of a summary's row, or its change."""
+def interval_from_row(row: Mapping[str, Any], prefix: Literal["", "change_"] = "") -> Interval:
+    """Returns the mean error in a row of a summary, or with ``change_`` its change."""
     mean, low, high = (row[f"{prefix}{part}"] for part in ("mean", "low", "high"))
     return Interval(mean, low, high, row["faces"])
 
 
 def format_bands(rows: Sequence[BandRow], columns: Sequence[str]) -> str:
-    """The table as text, for a terminal."""
+    """Returns the table as text for a terminal."""
     lines = [["|yaw|", "faces", *columns, "change"]]
     for row in rows:
         errors = [f"{cell.mean:.2f} %" for cell in row.cells]

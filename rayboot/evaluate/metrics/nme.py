@@ -1,13 +1,14 @@
-"""Normalised mean error of a reconstructed shape.
+"""Normalised mean error (NME) of a reconstructed shape.
 
-The mean distance between closest points of the true face and the prediction, over
-the distance of the true outer eye corners in 3D. What one image leaves unknown, the
-placement, is taken out by rigid ICP without scale.
+The NME is the mean distance between closest points of the true face and the prediction, divided
+by the 3D distance of the true outer eye corners. One image leaves the position of a face unknown,
+so rigid ICP without scale aligns the shapes first.
 """
 
 import numpy as np
 from scipy import ndimage
 
+from rayboot.data.subsets import evenly_spaced
 from rayboot.errors import ShapeError
 from rayboot.evaluate.metrics.registration import Surface, register
 from rayboot.evaluate.protocol import Alignment, Protocol
@@ -19,17 +20,17 @@ __all__ = ["Comparison", "nme"]
 
 
 class Comparison:
-    """A predicted shape beside the true one; ICP is run once for all that is asked.
+    """A predicted shape and the true one; ICP runs once for all errors that are requested.
 
     Args:
-        predicted: mesh or (M, 3) vertices of the reconstruction.
-        truth: mesh or (N, 3) vertices of the true face region, same unit and frame.
+        predicted: Mesh or (M, 3) vertices of the reconstruction.
+        truth: Mesh or (N, 3) vertices of the true face region, same unit and frame.
         interocular: 3D distance of the true outer eye corners, same unit.
-        protocol: of the comparison.
+        protocol: Protocol of the comparison.
 
     Raises:
-        ShapeError: no points, an interocular distance that is not positive, or shapes without
-            triangles where distances from the prediction are asked for.
+        ShapeError: A shape has no points, the interocular distance is not positive, or distances
+            from the prediction are requested of shapes without triangles.
     """
 
     def __init__(
@@ -42,36 +43,38 @@ class Comparison:
         if not interocular > 0:
             raise ShapeError(f"the interocular distance must be positive, got {interocular}")
         self._predicted, self._truth = predicted, truth
-        self._vertices = _vertices(predicted, "predicted")
-        self._points = _vertices(truth, "truth")
+        self._predicted_vertices = _as_vertices(predicted, "predicted")
+        self._true_points = _as_vertices(truth, "truth")
         self._unit, self.protocol = float(interocular), protocol or Protocol(depth="as_placed")
-        self._surface = Surface(self._vertices)
-        self._motion: Similarity | None = None
+        self._surface = Surface(self._predicted_vertices)
+        self._prediction_from_truth: Similarity | None = None
 
     @property
-    def motion(self) -> Similarity:
-        """Carries the truth onto the prediction."""
-        if self._motion is None:
-            protocol, points = self.protocol, self._points
-            places = np.linspace(0, len(points) - 1, min(len(points), protocol.icp_points))
-            self._motion = register(
-                points[places.round().astype(int)],
+    def prediction_from_truth(self) -> Similarity:
+        """Transform that aligns the truth with the prediction by ICP."""
+        if self._prediction_from_truth is None:
+            protocol, points = self.protocol, self._true_points
+            self._prediction_from_truth = register(
+                points[evenly_spaced(len(points), protocol.icp_points)],
                 self._surface,
-                self._fronts_at_one_depth(),
+                self._align_fronts(),
                 unit=self._unit,
                 scale=protocol.scale,
-                reach=(protocol.max_correspondence or np.inf) * self._unit,
+                max_distance=(protocol.max_correspondence or np.inf) * self._unit,
                 max_iterations=protocol.max_iterations,
             )
-        return self._motion
+        return self._prediction_from_truth
 
-    def _fronts_at_one_depth(self) -> Similarity:
-        """Where ICP begins: the depth of a solid is arbitrary."""
-        fronts = [np.quantile(part[:, 2], 0.98) for part in (self._vertices, self._points)]
+    def _align_fronts(self) -> Similarity:
+        """Returns the initial transform of ICP, which aligns the fronts in depth."""
+        # The depth of a predicted solid is arbitrary.
+        fronts = [
+            np.quantile(part[:, 2], 0.98) for part in (self._predicted_vertices, self._true_points)
+        ]
         return Similarity(1.0, np.eye(3), np.array([0.0, 0.0, fronts[0] - fronts[1]]))
 
     def nme(self, align: Alignment = "icp") -> float:
-        """The error as a share of the interocular distance, in the protocol's direction."""
+        """Returns the error in the protocol's direction, as a fraction of ``interocular``."""
         sides = {
             "truth_to_prediction": (self.from_truth,),
             "prediction_to_truth": (self.from_prediction,),
@@ -80,61 +83,68 @@ class Comparison:
         return float(np.mean([side(align).mean() for side in sides]) / self._unit)
 
     def from_truth(self, align: Alignment = "icp") -> np.ndarray:
-        """Distance (N,) of every true point to the prediction's closest one."""
-        faces = self._faces(self._predicted, "the prediction")
+        """Returns the distance (N,) of every true point to the closest point of the prediction."""
+        faces = self._faces_to_search(self._predicted, "the prediction")
         if align == "none":
-            return self._surface.closest(self._points, faces).distance
-        found = self._surface.closest(self.motion.apply(self._points), faces)
+            return self._surface.closest(self._true_points, faces).distance
+        closest = self._surface.closest(self.prediction_from_truth.apply(self._true_points), faces)
         if align == "icp":
-            return found.distance
-        return self._apart(self._points, found.place)
+            return closest.distance
+        return self._correspondence_distances(self._true_points, closest.point)
 
     def from_prediction(self, align: Alignment = "icp") -> np.ndarray:
-        """Distance (K,) of the predicted vertices that lie over the true face to its closest.
+        """Returns the distance (K,) of each predicted vertex over the true face to its closest.
 
-        A reconstruction is a closed solid and the true face a patch of a head: vertices count
-        that face the same way as the true face does as a whole, that are nearer to it than half
-        an outer eye distance, and whose closest true point is none of the patch's border.
+        A reconstruction is a closed solid and the true face a patch of a head. A vertex lies over
+        the true face if its normal faces the same way as the true face as a whole, it is nearer
+        than half an outer eye distance to the true face, and its closest true point is not on the
+        patch's border.
         """
-        predicted, truth = self._meshes()
-        motion = self.motion if align != "none" else Similarity(1.0, np.eye(3), np.zeros(3))
-        moved = Mesh(motion.apply(truth.vertices), truth.faces)
-        ahead = vertex_normals(moved.vertices, moved.faces).mean(axis=0)
-        reach = 0.5 * self._unit
-        chosen = vertex_normals(predicted.vertices, predicted.faces) @ ahead > 0
-        chosen[chosen] = _near(predicted.vertices[chosen], moved.vertices, reach)
+        predicted, truth = self._require_meshes()
+        identity = Similarity(1.0, np.eye(3), np.zeros(3))
+        transform = self.prediction_from_truth if align != "none" else identity
+        aligned = Mesh(transform.apply(truth.vertices), truth.faces)
+        facing = vertex_normals(aligned.vertices, aligned.faces).mean(axis=0)
+        max_distance = 0.5 * self._unit
+        chosen = vertex_normals(predicted.vertices, predicted.faces) @ facing > 0
+        chosen[chosen] = _may_be_near(predicted.vertices[chosen], aligned.vertices, max_distance)
         points = predicted.vertices[chosen]
-        found = Surface(moved.vertices).closest(points, self._faces(moved, "the truth"))
-        over = (found.distance < reach) & ~_at_border(truth)[found.vertex]
+        faces = self._faces_to_search(aligned, "the truth")
+        closest = Surface(aligned.vertices).closest(points, faces)
+        over = (closest.distance < max_distance) & ~_on_border(truth)[closest.vertex_index]
         if not over.any():
             raise ShapeError("no predicted vertex lies over the true face; are the frames alike?")
         if align == "correspondence":
-            back = (found.place[over] - motion.translation) @ motion.rotation / motion.scale
-            return self._apart(back, points[over])
-        return found.distance[over]
+            original = (closest.point[over] - transform.translation) @ transform.rotation
+            return self._correspondence_distances(original / transform.scale, points[over])
+        return np.asarray(closest.distance[over])
 
-    def _faces(self, shape: Mesh | np.ndarray, name: str) -> np.ndarray | None:
-        """Triangles that closest points are sought on; None where vertices count."""
+    def _faces_to_search(self, shape: Mesh | np.ndarray, name: str) -> np.ndarray | None:
+        """Returns the triangles that hold closest points; None if closest points are vertices."""
         if self.protocol.closest == "vertices":
             return None
         if not isinstance(shape, Mesh):
-            raise ShapeError(f"closest points on a surface need triangles of {name}, got points")
+            raise ShapeError(
+                f"closest points on a surface require triangles of {name}, got points alone; "
+                "set protocol.closest: vertices"
+            )
         return shape.faces
 
-    def _meshes(self) -> tuple[Mesh, Mesh]:
+    def _require_meshes(self) -> tuple[Mesh, Mesh]:
         if not isinstance(self._predicted, Mesh) or not isinstance(self._truth, Mesh):
             raise ShapeError(
-                "distances from the prediction need triangles of both shapes, to tell what lies "
-                "over the true face; got points alone, so measure truth_to_prediction"
+                "distances from the prediction require triangles of both shapes, to find the "
+                "vertices over the true face; got points alone, so set protocol.direction: "
+                "truth_to_prediction"
             )
-        return self._predicted._replace(vertices=self._vertices), self._truth
+        return self._predicted._replace(vertices=self._predicted_vertices), self._truth
 
-    def _apart(self, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-        """Distances (K,) of points that belong together, where the shapes were."""
+    def _correspondence_distances(self, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """Returns the distances (K,) of corresponding points at their original positions."""
         offset = predicted - truth
         if self.protocol.depth == "mean":
             offset = offset - [0.0, 0.0, offset[:, 2].mean()]
-        return np.linalg.norm(offset, axis=1)
+        return np.asarray(np.linalg.norm(offset, axis=1))
 
 
 def nme(
@@ -144,53 +154,55 @@ def nme(
     align: Alignment = "icp",
     protocol: Protocol | None = None,
 ) -> float:
-    """Normalised mean error, from the truth to the prediction unless the protocol says otherwise.
+    """Returns the normalised mean error of a predicted shape.
+
+    Distances go from the truth to the prediction unless the protocol says otherwise.
 
     Args:
-        predicted: mesh or (M, 3) vertices of the reconstruction.
-        truth: mesh or (N, 3) vertices of the true face region, same unit.
+        predicted: Mesh or (M, 3) vertices of the reconstruction.
+        truth: Mesh or (N, 3) vertices of the true face region, same unit.
         interocular: 3D distance of the true outer eye corners, same unit.
-        align: ``icp`` measures after rigid ICP; ``correspondence`` uses ICP only
-            to find which points belong together and measures where the shapes
-            were; ``none`` does without.
-        protocol: by default that of evaluations, shapes being measured where they are in
-            depth as well.
+        align: ``icp`` measures after rigid ICP; ``correspondence`` uses ICP only to find
+            corresponding points and measures them at their original positions; ``none`` measures
+            without ICP.
+        protocol: By default the protocol of evaluations, except that the depth of the shapes is
+            measured too (``depth: as_placed``).
 
     Returns:
-        The error as a share of ``interocular``; 0.05 is 5 %.
+        The error as a fraction of ``interocular``; 0.05 is 5 %.
 
     Raises:
-        ShapeError: no points, or an interocular distance that is not positive.
+        ShapeError: A shape has no points, or the interocular distance is not positive.
     """
     return Comparison(predicted, truth, interocular, protocol).nme(align)
 
 
-def _vertices(shape: Mesh | np.ndarray, name: str) -> np.ndarray:
+def _as_vertices(shape: Mesh | np.ndarray, name: str) -> np.ndarray:
     vertices = np.asarray(shape.vertices if isinstance(shape, Mesh) else shape, np.float64)
     if vertices.ndim != 2 or vertices.shape[1] != 3 or len(vertices) < 3:
-        raise ShapeError(f"{name} must be a mesh or (N, 3) vertices, got {vertices.shape}")
+        raise ShapeError(f"{name} must be a mesh or (N, 3) vertices, N >= 3, got {vertices.shape}")
     return vertices
 
 
-def _near(points: np.ndarray, others: np.ndarray, reach: float) -> np.ndarray:
-    """Which points (N, 3) may be nearer than ``reach`` to one of the others; far ones are not.
+def _may_be_near(points: np.ndarray, others: np.ndarray, max_distance: float) -> np.ndarray:
+    """Selects the points (N, 3) that may be nearer than ``max_distance`` to one of the others.
 
-    By cubes of that edge: searching for the nearest of what is far away takes ten times as
-    long as for what is near.
+    The test uses cubes of that edge; it never drops a near point. Nearest-neighbour searches for
+    far points take ten times as long as for near ones.
     """
-    low = others.min(axis=0) - reach
-    cubes = np.floor((others - low) / reach).astype(int)
+    low = others.min(axis=0) - max_distance
+    cubes = np.floor((others - low) / max_distance).astype(int)
     grid = np.zeros(cubes.max(axis=0) + 3, bool)
     grid[tuple(cubes.T)] = True
     grid = ndimage.binary_dilation(grid, np.ones((3, 3, 3)))
-    places = np.floor((points - low) / reach).astype(int)
-    inside = ((places >= 0) & (places < grid.shape)).all(axis=1)
-    inside[inside] = grid[tuple(places[inside].T)]
-    return inside
+    cells = np.floor((points - low) / max_distance).astype(int)
+    selected = np.asarray(((cells >= 0) & (cells < grid.shape)).all(axis=1))
+    selected[selected] = grid[tuple(cells[selected].T)]
+    return selected
 
 
-def _at_border(mesh: Mesh) -> np.ndarray:
-    """Which vertices (N,) lie on an edge that belongs to one triangle alone."""
+def _on_border(mesh: Mesh) -> np.ndarray:
+    """Selects the vertices (N,) on an edge that belongs to one triangle only."""
     count = len(mesh.vertices)
     edges = np.sort(mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64), axis=1)
     keys, uses = np.unique(edges[:, 0] * count + edges[:, 1], return_counts=True)

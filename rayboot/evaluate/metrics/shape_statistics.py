@@ -1,8 +1,8 @@
-"""What a network's shapes are like as a whole, without any truth.
+"""Statistics of a network's predicted shapes, without ground truth.
 
-A network that learns from its own shapes can lose what tells faces apart, or its sense of
-left and right, or shrink, round by round, and still err little on average. Three figures
-over a set of photos tell.
+A network that is trained on its own predictions can drift from round to round: all faces become
+more alike, left and right are treated differently, or shapes shrink, while the mean error stays
+small. Three statistics over a set of photos detect this.
 """
 
 from typing import NamedTuple
@@ -19,24 +19,24 @@ from rayboot.models.predictor import Predictor
 
 __all__ = ["ShapeStatistics", "compute_shape_statistics", "measure_shapes"]
 
-_AT_ONCE = 8
-_CELL_PX = 2
-"""The pose needs no finer surface."""
+_BATCH_SIZE = 8
+_POSE_CELL_PX = 2
+"""Cell size of the surface that the pose is estimated from; a finer one changes nothing."""
 
-_FEWEST = 4
+_MIN_FACES = 4
 
 
 class ShapeStatistics(NamedTuple):
-    """Of the shapes that a network predicts for a set of photos.
+    """Statistics of the shapes that a network predicts for a set of photos.
 
     Attributes:
-        num_shapes: that were measured.
-        spread: how much two faces differ: voxels in which two shapes, looking straight
-            ahead, disagree on average, over the voxels of one. Falls to 0 where every face
-            becomes the mean face.
-        mirror: intersection over union of a photo's shape with that of its mirror image,
-            mirrored back. 1 is a network that treats both sides alike.
-        volume: share of the volume that a shape fills.
+        num_shapes: Number of shapes that were measured.
+        spread: How much two faces differ: mean number of voxels in which two shapes, both rotated
+            to a frontal pose, disagree, divided by the mean number of voxels of a shape. It is 0
+            where every face is the mean face.
+        mirror: Mean intersection over union of a crop's shape with the shape of the mirrored crop,
+            mirrored back. It is 1 for a network that treats both sides alike.
+        volume: Mean fraction of the volume that a shape fills.
     """
 
     num_shapes: int
@@ -46,73 +46,76 @@ class ShapeStatistics(NamedTuple):
 
 
 def measure_shapes(network: Reconstructor, crops: np.ndarray) -> ShapeStatistics:
-    """Statistics of the shapes of photos.
+    """Predicts the shapes of crops and returns their statistics.
 
     Args:
-        network: on its device.
-        crops: (N, S, S, 3) uint8 RGB, near-frontal, of different people.
+        network: Network, on its device.
+        crops: (N, S, S, 3) uint8 RGB, near-frontal faces of different people.
 
     Raises:
-        RequestError: fewer than four photos have a shape whose pose is found.
+        RequestError: Fewer than four crops have a shape whose pose can be estimated.
     """
-    predictor = Predictor(network, InferenceConfig(), _AT_ONCE)
-    ahead, overlaps, volumes = [], [], []
-    for start in range(0, len(crops), _AT_ONCE):
-        part = crops[start : start + _AT_ONCE]
+    predictor = Predictor(network, InferenceConfig(), _BATCH_SIZE)
+    frontal, mirror_ious, volume_fractions = [], [], []
+    for start in range(0, len(crops), _BATCH_SIZE):
+        part = crops[start : start + _BATCH_SIZE]
         shapes = predictor.predict(part)
         mirrored = predictor.predict(np.ascontiguousarray(part[:, :, ::-1]))[..., ::-1]
         for shape, other in zip(shapes, mirrored, strict=True):
-            overlaps.append(_overlap(shape >= 0.5, other >= 0.5))
-            volumes.append(float((shape >= 0.5).mean()))
-            facing = _face_camera(shape)
-            if facing is not None:
-                ahead.append(facing)
-    return compute_shape_statistics(ahead, overlaps, volumes)
+            mirror_ious.append(_iou(shape >= 0.5, other >= 0.5))
+            volume_fractions.append(float((shape >= 0.5).mean()))
+            rotated = _rotate_to_frontal(shape)
+            if rotated is not None:
+                frontal.append(rotated)
+    return compute_shape_statistics(frontal, mirror_ious, volume_fractions)
 
 
 def compute_shape_statistics(
-    ahead: list[np.ndarray], overlaps: list[float], volumes: list[float]
+    frontal: list[np.ndarray], mirror_ious: list[float], volume_fractions: list[float]
 ) -> ShapeStatistics:
-    """The statistics of shapes that are there already.
+    """Returns the statistics of given shapes.
 
     Args:
-        ahead: (D, H, W) bool each, looking straight ahead.
-        overlaps: of each shape with that of the mirrored photo.
-        volumes: share that each fills.
+        frontal: Shapes (D, H, W) bool, rotated to a frontal pose.
+        mirror_ious: Intersection over union of each shape with that of the mirrored crop.
+        volume_fractions: Fraction of the volume that each shape fills.
+
+    Raises:
+        RequestError: Fewer than four shapes are given.
     """
-    if len(ahead) < _FEWEST:
+    if len(frontal) < _MIN_FACES:
         raise RequestError(
-            f"expected at least {_FEWEST} near-frontal faces to describe shapes by, got "
-            f"{len(ahead)}; give more photos"
+            f"shape statistics require at least {_MIN_FACES} near-frontal faces whose pose can be "
+            f"estimated, got {len(frontal)}; give more photos"
         )
-    count = len(ahead)
-    share = np.mean(ahead, axis=0, dtype=np.float64)
-    # Of two shapes drawn without putting the first one back.
-    disagreement = 2 * (share * (1 - share)).sum() * count / (count - 1)
+    count = len(frontal)
+    occupied_fraction = np.mean(frontal, axis=0, dtype=np.float64)
+    # Expected disagreement of two different shapes, drawn without replacement.
+    disagreement = 2 * (occupied_fraction * (1 - occupied_fraction)).sum() * count / (count - 1)
     return ShapeStatistics(
-        len(overlaps),
-        float(disagreement / share.sum()),
-        float(np.mean(overlaps)),
-        float(np.mean(volumes)),
+        len(mirror_ious),
+        float(disagreement / occupied_fraction.sum()),
+        float(np.mean(mirror_ious)),
+        float(np.mean(volume_fractions)),
     )
 
 
-def _overlap(first: np.ndarray, second: np.ndarray) -> float:
+def _iou(first: np.ndarray, second: np.ndarray) -> float:
     union = np.count_nonzero(first | second)
     return np.count_nonzero(first & second) / union if union else 1.0
 
 
-def _face_camera(shape: np.ndarray) -> np.ndarray | None:
-    """The shape turned to look at the camera from the middle; None where it has no pose."""
+def _rotate_to_frontal(shape: np.ndarray) -> np.ndarray | None:
+    """Rotates a shape to a frontal pose at the volume's centre; None where it has no pose."""
     solid = keep_largest_component(shape)
     try:
-        pose = estimate_pose(extract_surface(solid, cell=_CELL_PX).vertices)
+        pose = estimate_pose(extract_surface(solid, cell=_POSE_CELL_PX).vertices)
     except (DegenerateInputError, ValueError):
         return None
-    return transform_volume(solid, _facing(pose)) >= 0.5
+    return transform_volume(solid, _frontal_from_pose(pose)) >= 0.5
 
 
-def _facing(pose: FacePose) -> np.ndarray:
-    """(3, 4) that carries the pose's axes to the frame's and its centroid to the middle."""
+def _frontal_from_pose(pose: FacePose) -> np.ndarray:
+    """Returns the transform (3, 4) of the pose's axes to the frame's, and its centroid to 0."""
     rotation = np.stack([pose.symmetry_normal, pose.up, pose.gaze])
     return np.column_stack([rotation, -rotation @ pose.centroid])

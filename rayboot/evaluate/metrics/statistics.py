@@ -1,4 +1,4 @@
-"""Means with confidence intervals, over faces, by bootstrap."""
+"""Means over faces, with bootstrap confidence intervals."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,11 @@ import numpy as np
 
 __all__ = ["Interval", "mean_interval", "paired_change"]
 
-_RESAMPLES = 2000
+_NUM_RESAMPLES = 2000
 
 
 class Interval(NamedTuple):
-    """A mean and its 95 % interval, over ``num_faces`` faces."""
+    """A mean over ``num_faces`` faces and the bounds of its 95 % interval."""
 
     mean: float
     low: float
@@ -19,7 +19,9 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: np.ndarray, seed: int = 0) -> Interval:
-    """Mean of ``values`` (N,) with the percentile bootstrap's 95 % interval.
+    """Returns the mean of ``values`` (N,) with its 95 % percentile bootstrap interval.
+
+    Without values, mean and bounds are NaN.
 
     Source:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
@@ -28,11 +30,11 @@ def mean_interval(values: np.ndarray, seed: int = 0) -> Interval:
     if len(values) == 0:
         return Interval(np.nan, np.nan, np.nan, 0)
     rng = np.random.default_rng(seed)
-    means = values[rng.integers(0, len(values), (_RESAMPLES, len(values)))].mean(axis=1)
+    means = values[rng.integers(0, len(values), (_NUM_RESAMPLES, len(values)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(values.mean()), float(low), float(high), len(values))
 
 
 def paired_change(before: np.ndarray, after: np.ndarray, seed: int = 0) -> Interval:
-    """Mean change ``after - before`` on the same faces, with its interval."""
+    """Returns the mean of ``after - before`` on the same faces, with its 95 % interval."""
     return mean_interval(np.asarray(after) - np.asarray(before), seed)

@@ -1,1 +1,1 @@
-"""Reports of an evaluation: tables, plots, pictures and the HTML page."""
+"""Reports of an evaluation: summary, tables, plots, panels and the HTML page."""

@@ -1,7 +1,7 @@
-"""The page of an evaluation: one HTML file that needs nothing else and no network.
+"""The HTML page of an evaluation: one file that needs no other file and no network.
 
-Names come from files and configs of others. Jinja escapes them, in JSON as well, and the
-page's own policy lets no script run but those it was written with.
+Names on the page come from files and configs that are not trusted. Jinja escapes them, in JSON as
+well, and the page's content security policy allows no scripts but its own.
 """
 
 import base64
@@ -14,31 +14,33 @@ from typing import Any, NamedTuple
 import jinja2
 import numpy as np
 
-from rayboot.evaluate.metrics.bands import BandRow, format_bands, tabulate_bands
-from rayboot.evaluate.report.plots import model_colors
+from rayboot.evaluate.metrics.bands import BandRow
+from rayboot.evaluate.report.plots import assign_model_colors
 from rayboot.evaluate.report.tables import ModelBlock
-from rayboot.evaluate.report.worst_faces import Failures, WorstFace
+from rayboot.evaluate.report.worst_faces import FailureGroup, WorstFace
 from rayboot.io.storage import write_bytes
 
 __all__ = [
-    "BandRow",
     "BandTable",
     "DatasetSection",
-    "Figure",
     "Page",
     "RejectCount",
-    "format_bands",
-    "tabulate_bands",
-    "write_report",
+    "ReportFigure",
+    "write_page",
 ]
 
-_SHOWN_IDS, _SHOWN_REASONS = 100, 40
-"""More names a reason, and more reasons, would only make the page long; all are in
-``summary.json``."""
+_MAX_IDS, _MAX_REASONS = 100, 40
+"""Maximum number of face ids per reason and of reasons on the page; ``summary.json`` has all."""
 
 
-class Figure(NamedTuple):
-    """A picture of the page."""
+class ReportFigure(NamedTuple):
+    """A figure of the page.
+
+    Attributes:
+        title: Title of the figure.
+        text: Its caption.
+        image: PNG or JPEG bytes.
+    """
 
     title: str
     text: str
@@ -46,7 +48,7 @@ class Figure(NamedTuple):
 
 
 class RejectCount(NamedTuple):
-    """How many photographs one stage refused for one reason."""
+    """Number of photos that one stage rejected for one reason."""
 
     stage: str
     reason: str
@@ -54,27 +56,27 @@ class RejectCount(NamedTuple):
 
 
 class BandTable(NamedTuple):
-    """Rows of the page under a title of their own."""
+    """A table of errors by yaw band, with its title."""
 
     title: str
     rows: list[BandRow]
 
 
 class DatasetSection(NamedTuple):
-    """What the page says of one set.
+    """Content of the section about one dataset.
 
     Attributes:
-        name: of the set.
-        facts: such as what stands for the truth.
-        num_faces: that were met.
-        num_measured: by model, how many of them have a number.
-        note: a sentence on the count; may be empty.
-        tables: errors by band; the first is open, the others fold.
-        plots: in order.
-        panels: photos and shapes; None where there is no shape to show.
-        worst: faces, the worst first.
+        name: Name of the dataset.
+        facts: Facts about the dataset, such as its truth.
+        num_faces: Number of its faces, without excluded ones.
+        num_measured: Number of faces with an error, by model.
+        note: Remark on the number of faces; may be empty.
+        tables: Errors by band; the first is shown, the others are collapsed.
+        plots: Plots, in order.
+        panels: Crops and shapes of some faces; None where there is no shape to show.
+        worst: The worst faces, worst first.
         thumbnails: JPEG bytes by ``face_id``; some may be missing.
-        failures: faces without a number.
+        failures: Faces without an error.
     """
 
     name: str
@@ -83,27 +85,28 @@ class DatasetSection(NamedTuple):
     num_measured: Mapping[str, int]
     note: str
     tables: Sequence[BandTable]
-    plots: Sequence[Figure]
-    panels: Figure | None
+    plots: Sequence[ReportFigure]
+    panels: ReportFigure | None
     worst: Sequence[WorstFace]
     thumbnails: Mapping[str, bytes]
-    failures: Sequence[Failures]
+    failures: Sequence[FailureGroup]
 
 
 class Page(NamedTuple):
-    """All that is on the page.
+    """Content of the page.
 
     Attributes:
-        title: of the page.
-        summary: a sentence or two.
-        models: in the order of every table's columns; the first is what others are compared with.
-        blocks: means of every model and set.
-        key: how errors are measured.
-        sets: in order.
-        shapes: of :func:`rayboot.evaluate.report.viewer.build_viewer_data`; None leaves the section out.
-        figures: shown before the sets.
-        rejects: photographs left out; None leaves the section out.
-        facts: how this was made.
+        title: Title of the page.
+        summary: One or two sentences.
+        models: Models in the order of the tables' columns; the first is the reference.
+        blocks: Mean errors of every model and dataset.
+        key: How errors are measured.
+        datasets: Sections of the datasets, in order.
+        shapes: Result of :func:`rayboot.evaluate.report.viewer.build_viewer_data`; None omits the
+            section.
+        figures: Figures that precede the datasets.
+        rejects: Rejected photos; None omits the section.
+        facts: How the report was made.
     """
 
     title: str
@@ -113,13 +116,13 @@ class Page(NamedTuple):
     key: str
     datasets: Sequence[DatasetSection]
     shapes: Mapping[str, Any] | None
-    figures: Sequence[Figure]
+    figures: Sequence[ReportFigure]
     rejects: Sequence[RejectCount] | None
     facts: Mapping[str, str]
 
 
-def write_report(path: Path, page: Page) -> Path:
-    """Writes the page; pictures, styles and scripts are inside it.
+def write_page(path: Path, page: Page) -> Path:
+    """Writes the page, with its images, styles and scripts embedded.
 
     Returns:
         ``path``.
@@ -129,43 +132,45 @@ def write_report(path: Path, page: Page) -> Path:
     )
     environment.filters |= {
         "number": lambda value: f"{value:.2f}" if np.isfinite(value) else "–",
-        "signed": _signed,
+        "signed": _format_signed,
         "data_uri": _data_uri,
     }
-    scripts = [_resource("report.js")]
+    scripts = [_read_resource("report.js")]
     if page.shapes is not None:
-        scripts.insert(0, _plotly())
-    text = environment.from_string(_resource("report.html.j2")).render(
+        scripts.insert(0, _plotly_script())
+    text = environment.from_string(_read_resource("report.html.j2")).render(
         page._asdict(),
-        colors=model_colors(page.models),
+        colors=assign_model_colors(page.models),
         scripts=scripts,
-        script_hashes=[_hash(script) for script in scripts],
-        styles=_resource("report.css"),
-        shown_ids=_SHOWN_IDS,
-        shown_reasons=_SHOWN_REASONS,
+        script_hashes=[_script_hash(script) for script in scripts],
+        styles=_read_resource("report.css"),
+        max_ids=_MAX_IDS,
+        max_reasons=_MAX_REASONS,
     )
     write_bytes(str(path), text.encode())
     return path
 
 
-def _resource(name: str) -> str:
+def _read_resource(name: str) -> str:
     return resources.files("rayboot.evaluate.report").joinpath(name).read_text("utf-8")
 
 
-def _plotly() -> str:
-    """The library in one script, its licence at the top, without what would end the script."""
-    # Takes a second and is needed here alone.
+def _plotly_script() -> str:
+    """Returns plotly.js with its licence, without the character sequence that ends a script."""
+    # The import takes a second and is needed only here.
     from plotly.offline import get_plotlyjs
 
-    return get_plotlyjs().replace("\r\n", "\n").replace("</script", "<\\/script")
+    script: str = get_plotlyjs()
+    return script.replace("\r\n", "\n").replace("</script", "<\\/script")
 
 
-def _hash(script: str) -> str:
+def _script_hash(script: str) -> str:
+    """Returns the hash by which the content security policy names a script."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _signed(value: float, digits: int = 1) -> str:
-    """With its sign, a real minus; a dash for NaN."""
+def _format_signed(value: float, digits: int = 1) -> str:
+    """Formats a number with its sign, as a real minus; NaN becomes a dash."""
     return f"{value:+.{digits}f}".replace("-", "−") if np.isfinite(value) else "–"
 
 

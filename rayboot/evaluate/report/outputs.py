@@ -1,7 +1,7 @@
-"""All that is drawn and written of an evaluation: tables, plots, panels and the page."""
+"""All output files of an evaluation: tables, plots, panels and the HTML page."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,19 +10,19 @@ import pyarrow as pa
 
 import rayboot
 from rayboot.data.images import make_thumbnail
-from rayboot.evaluate.datasets.base import EvalDataset
+from rayboot.data.subsets import evenly_spaced
 from rayboot.evaluate.evaluation_config import MeasureConfig
-from rayboot.evaluate.measure import Measurements
-from rayboot.evaluate.metrics.bands import bands_of_summary
+from rayboot.evaluate.measurements import Measurements
+from rayboot.evaluate.metrics.bands import bands_from_summary
 from rayboot.evaluate.protocol import Alignment
 from rayboot.evaluate.report.examples import Example, make_examples, pick_by_yaw, read_dataset_faces
 from rayboot.evaluate.report.html_page import (
     BandTable,
     DatasetSection,
-    Figure,
     Page,
     RejectCount,
-    write_report,
+    ReportFigure,
+    write_page,
 )
 from rayboot.evaluate.report.panels import draw_panels
 from rayboot.evaluate.report.plots import (
@@ -31,116 +31,124 @@ from rayboot.evaluate.report.plots import (
     plot_nme_against_yaw,
     plot_yaw_histogram,
 )
-from rayboot.evaluate.report.summary import summarize
 from rayboot.evaluate.report.tables import (
+    build_model_blocks,
     describe_protocol,
-    model_blocks,
-    table_latex,
-    table_markdown,
+    format_latex_table,
+    format_markdown_table,
 )
 from rayboot.evaluate.report.viewer import build_viewer_data
-from rayboot.evaluate.report.worst_faces import count_failures, pick_worst
+from rayboot.evaluate.report.worst_faces import group_failures, pick_worst_faces
 from rayboot.io.storage import write_bytes
 from rayboot.models import read_config
 
-__all__ = ["PageContext", "ReportInput", "file_names", "write_outputs"]
+__all__ = ["PageContext", "ReportInput", "make_file_stems", "write_outputs"]
 
-_PANELS, _WORST = 5, 20
-"""Faces a set: drawn with their shapes, and named as the worst."""
+_NUM_PANEL_FACES, _NUM_WORST_FACES = 5, 20
+"""Number of faces of each dataset that are drawn with their shapes, and named as the worst."""
 
-_TURNED, _TURNED_OF_A_SET = 4, 3
-"""Faces whose shapes can be turned, of all sets and of one, but one of each: every one costs the
-page 0.7 MB."""
+_MAX_VIEWER_FACES, _MAX_VIEWER_FACES_OF_DATASET = 4, 3
+"""Maximum number of faces in the 3D viewer, of all datasets and of one; every dataset has at least
+one. Each adds 0.7 MB to the page."""
 
-_TABLES: dict[Alignment, str] = {
+_TABLE_TITLES: dict[Alignment, str] = {
     "icp": "NME in %, after rigid ICP",
-    "correspondence": "NME in %, where the shapes were, ICP only says which points belong together",
+    "correspondence": "NME in %, at the original positions of points that ICP finds to correspond",
     "none": "NME in %, to the closest points without any alignment",
 }
 
 
 class ReportInput(NamedTuple):
-    """What is written of.
+    """The evaluation that a report describes.
 
     Attributes:
-        config: of the evaluation.
-        models: by name, pinned; the first is what the others are compared with.
-        weights: local files by the models' names.
-        measured: of it.
+        config: Config of the evaluation.
+        models: URIs of the models by name, pinned; the first is the reference.
+        weights: Local weights files, by model name.
+        measurements: Errors, and the faces that were not measured.
+        summary: Result of :func:`rayboot.evaluate.report.summary.summarize`.
     """
 
     config: MeasureConfig
     models: Mapping[str, str]
     weights: Mapping[str, Path]
-    measured: Measurements
+    measurements: Measurements
+    summary: Mapping[str, Any]
 
 
 class PageContext(NamedTuple):
-    """What stands around an evaluation on the page, where it is part of something larger.
+    """Further content of the page, where the evaluation is part of a larger run.
 
     Attributes:
-        title: of the page.
-        summary: a sentence or two above all; None says what was compared.
-        figures: shown before the evaluation's own.
-        rejects: photographs that were left out; None leaves the section out.
-        facts: how it was made, further ones.
+        title: Title of the page.
+        summary: One or two sentences at the top; None names the models and datasets.
+        figures: Figures that precede the evaluation's own.
+        rejects: Rejected photos; None omits the section.
+        facts: Further facts on how the report was made.
     """
 
     title: str = "Evaluation"
     summary: str | None = None
-    figures: Sequence[Figure] = ()
+    figures: Sequence[ReportFigure] = ()
     rejects: Sequence[RejectCount] | None = None
     facts: Mapping[str, str] = {}
 
 
 def write_outputs(
-    subject: ReportInput, output: Path, frame: PageContext | None = None, page: Path | None = None
+    report_input: ReportInput,
+    output: Path,
+    context: PageContext | None = None,
+    page: Path | None = None,
 ) -> tuple[Path, list[Path]]:
-    """Writes everything into the folder ``output``, and the page there or to ``page``.
+    """Writes all files into the folder ``output``, and the page there or to ``page``.
 
     Returns:
-        The page, and all files, the page among them.
+        Path of the page, and the paths of all files including the page.
     """
-    frame, config = frame or PageContext(), subject.config
-    summary = summarize(subject.measured, config, subject.models, {})
+    context = context or PageContext()
+    config, summary = report_input.config, report_input.summary
     files = [
-        _write(output / "table1.md", table_markdown(summary)),
-        _write(output / "table1.tex", table_latex(summary)),
+        _write(output / "table1.md", format_markdown_table(summary)),
+        _write(output / "table1.tex", format_latex_table(summary)),
     ]
-    models = list(subject.models)
-    sections, examples = list[DatasetSection](), list[tuple[str, Example]]()
-    for (name, faces), stem in zip(
-        config.datasets.items(), file_names(config.datasets), strict=True
-    ):
-        listed = faces.list_faces().rows
-        shown = _examples(subject, name, faces, listed)
-        plots = _plots(subject, name)
-        panels = _panels(shown, models)
+    models = list(report_input.models)
+    sections, viewer_faces = list[DatasetSection](), list[tuple[str, Example]]()
+    for name, stem in zip(config.datasets, make_file_stems(config.datasets), strict=True):
+        listed = config.datasets[name].list_faces().rows
+        examples = _make_examples(report_input, name, listed)
+        plots = _draw_plots(report_input, name)
+        panels = _draw_panels(examples, models)
         for part, figure in {**plots, **({"panels": panels} if panels else {})}.items():
             files.append(_write(output / "plots" / f"{stem}-{part}.png", figure.image))
-        pictures = _Pictures(list(plots.values()), panels, _thumbnails(subject, name, listed))
-        sections.append(_section(subject, name, summary, pictures))
-        examples += [(name, example) for example in _few(shown, len(config.datasets))]
-    report = write_report(
+        thumbnails = _make_thumbnails(report_input, name, listed)
+        figures = _DatasetFigures(list(plots.values()), panels, thumbnails)
+        sections.append(_make_section(report_input, name, figures))
+        chosen = _pick_viewer_examples(examples, len(config.datasets))
+        viewer_faces += [(name, example) for example in chosen]
+    report = write_page(
         page or output / "report.html",
         Page(
-            title=frame.title,
-            summary=frame.summary or f"{', '.join(models)} on {', '.join(config.datasets)}.",
+            title=context.title,
+            summary=context.summary or f"{', '.join(models)} on {', '.join(config.datasets)}.",
             models=models,
-            blocks=model_blocks(summary),
+            blocks=build_model_blocks(summary),
             key=describe_protocol(summary),
             datasets=sections,
-            shapes=build_viewer_data(examples, models),
-            figures=frame.figures,
-            rejects=frame.rejects,
-            facts={**subject.models, **frame.facts, "rayboot": rayboot.__version__},
+            shapes=build_viewer_data(viewer_faces, models),
+            figures=context.figures,
+            rejects=context.rejects,
+            facts={**report_input.models, **context.facts, "rayboot": rayboot.__version__},
         ),
     )
     return report, [*files, report]
 
 
-def file_names(names: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    """A stem of a file name for each name: plain letters, digits and a few signs, all different."""
+def make_file_stems(names: Iterable[str]) -> list[str]:
+    """Returns a stem of a file name for each name.
+
+    Stems consist of ASCII letters, digits, ``.``, ``_`` and ``-``, and differ from each other even
+    where case is ignored.
+    """
     stems: list[str] = []
     for name in names:
         stem = plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "set"
@@ -155,92 +163,94 @@ def _write(path: Path, content: str | bytes) -> Path:
     return path
 
 
-class _Pictures(NamedTuple):
-    plots: list[Figure]
-    panels: Figure | None
+class _DatasetFigures(NamedTuple):
+    plots: list[ReportFigure]
+    panels: ReportFigure | None
     thumbnails: dict[str, bytes]
 
 
-def _examples(
-    subject: ReportInput, name: str, faces: EvalDataset, listed: pa.Table
-) -> list[Example]:
-    errors = next(iter(subject.measured.results.errors(name).values()))
-    chosen = pick_by_yaw(errors, _PANELS)
-    return make_examples(subject.weights, faces, errors, chosen, subject.config.protocol, listed)
+def _make_examples(report_input: ReportInput, name: str, listed: pa.Table) -> list[Example]:
+    errors = next(iter(report_input.measurements.results.errors(name).values()))
+    face_ids = pick_by_yaw(errors, _NUM_PANEL_FACES)
+    config = report_input.config
+    return make_examples(
+        report_input.weights, config.datasets[name], errors, face_ids, config.protocol, listed
+    )
 
 
-def _few(examples: Sequence[Example], num_sets: int) -> list[Example]:
-    """Those whose shapes can be turned, from the most frontal to the farthest turned."""
-    count = max(1, min(_TURNED_OF_A_SET, _TURNED // num_sets))
+def _pick_viewer_examples(examples: Sequence[Example], num_datasets: int) -> list[Example]:
+    """Picks the examples of a dataset for the 3D viewer, evenly spaced in their order of yaw."""
+    count = max(1, min(_MAX_VIEWER_FACES_OF_DATASET, _MAX_VIEWER_FACES // num_datasets))
     if count == 1 or not examples:
         return list(examples[len(examples) // 2 :][:1])
-    places = np.linspace(0, len(examples) - 1, count).round().astype(int)
-    return [examples[place] for place in np.unique(places)]
+    return [examples[index] for index in evenly_spaced(len(examples), count)]
 
 
-def _plots(subject: ReportInput, name: str) -> dict[str, Figure]:
-    """Plots of a set by the end of their file's name; without yaw only the cumulative one."""
-    errors = subject.measured.results.errors(name)
+def _draw_plots(report_input: ReportInput, name: str) -> dict[str, ReportFigure]:
+    """Draws the plots of a dataset, by the last part of their file name.
+
+    Where no yaw is known, only the cumulative plot is drawn.
+    """
+    errors = report_input.measurements.results.errors(name)
     first = next(iter(errors.values()))
     yaw = np.array([face.yaw_deg for face in first if np.isfinite(face.yaw_deg)])
-    figures: dict[str, Figure] = {}
+    figures: dict[str, ReportFigure] = {}
     if len(yaw):
         text = "The band is the 95 % interval over faces."
-        figures["yaw"] = Figure("Error against yaw", text, plot_nme_against_yaw(errors))
+        figures["yaw"] = ReportFigure("Error against yaw", text, plot_nme_against_yaw(errors))
     if (yaw < 0).any() and (yaw > 0).any():
         plot = plot_nme_against_yaw(errors, signed=True)
-        text = "Left and right apart."
-        figures["yaw-signed"] = Figure("Error against signed yaw", text, plot)
+        text = "Left and right are shown separately."
+        figures["yaw-signed"] = ReportFigure("Error against signed yaw", text, plot)
     if len(yaw):
         text = "Whiskers: the 95 % interval over faces."
-        plot = plot_by_band(errors, subject.config.bands)
-        figures["bands"] = Figure("Error by band of yaw", text, plot)
-    text = "Share of faces below an error; one that a model failed on lies below none."
-    figures["cumulative"] = Figure("Cumulative error", text, plot_cumulative(errors))
+        plot = plot_by_band(errors, report_input.config.bands)
+        figures["bands"] = ReportFigure("Error by band of yaw", text, plot)
+    text = "Fraction of faces below an error; a face that a model failed on is below none."
+    figures["cumulative"] = ReportFigure("Cumulative error", text, plot_cumulative(errors))
     if len(yaw):
-        text = "How many faces look where, in bins of 10 degrees."
-        figures["histogram"] = Figure("Yaw of the faces", text, plot_yaw_histogram(first))
+        text = "Number of faces by yaw, in bins of 10 degrees."
+        figures["histogram"] = ReportFigure("Yaw of the faces", text, plot_yaw_histogram(first))
     return figures
 
 
-def _panels(examples: list[Example], models: Sequence[str]) -> Figure | None:
+def _draw_panels(examples: list[Example], models: Sequence[str]) -> ReportFigure | None:
     if not examples:
         return None
     text = (
-        "From the most frontal face to the farthest turned, chosen by yaw alone: photo, shapes as "
-        "the camera sees them and turned back to the front, and the truth coloured by its "
-        "distance to the first and the last model's shape."
+        "From the most frontal face to the one with the largest yaw, chosen by yaw alone: crop, "
+        "shapes as the camera sees them and rotated back to a frontal view, and the truth coloured "
+        "by its distance to the shapes of the first and the last model."
     )
-    return Figure("Photos and shapes", text, draw_panels(examples, models))
+    return ReportFigure("Photos and shapes", text, draw_panels(examples, models))
 
 
-def _thumbnails(subject: ReportInput, name: str, listed: pa.Table) -> dict[str, bytes]:
-    """JPEG bytes by ``face_id``, of the worst faces."""
-    worst = pick_worst(subject.measured.results.errors(name), _WORST)
-    # A set of pairs has crops of its network's size alone.
-    size = read_config(next(iter(subject.weights.values()))).resolution
-    chosen = [face.face_id for face in worst]
-    found = read_dataset_faces(subject.config.datasets[name], chosen, size, listed)
-    return {face.face_id: make_thumbnail(face.image) for face in found}
+def _make_thumbnails(report_input: ReportInput, name: str, listed: pa.Table) -> dict[str, bytes]:
+    """Returns JPEG bytes by ``face_id``, of the worst faces."""
+    worst = pick_worst_faces(report_input.measurements.results.errors(name), _NUM_WORST_FACES)
+    # A pairs data set has crops of its network's input size only.
+    size = read_config(next(iter(report_input.weights.values()))).resolution
+    face_ids = [face.face_id for face in worst]
+    faces = read_dataset_faces(report_input.config.datasets[name], face_ids, size, listed)
+    return {face.face_id: make_thumbnail(face.image) for face in faces}
 
 
-def _section(
-    subject: ReportInput, name: str, summary: Mapping[str, Any], pictures: _Pictures
-) -> DatasetSection:
-    errors, facts = subject.measured.results.errors(name), summary["datasets"][name]
+def _make_section(report_input: ReportInput, name: str, figures: _DatasetFigures) -> DatasetSection:
+    measurements, summary = report_input.measurements, report_input.summary
+    errors, facts = measurements.results.errors(name), summary["datasets"][name]
     return DatasetSection(
         name=name,
-        facts=subject.config.datasets[name].describe(),
+        facts=report_input.config.datasets[name].describe(),
         num_faces=facts["faces"],
         num_measured=facts["measured"],
         note=facts["note"],
         tables=[
-            BandTable(title, bands_of_summary(summary, name, align))
-            for align, title in _TABLES.items()
+            BandTable(title, bands_from_summary(summary, name, align))
+            for align, title in _TABLE_TITLES.items()
         ],
-        plots=pictures.plots,
-        panels=pictures.panels,
-        worst=pick_worst(errors, _WORST),
-        thumbnails=pictures.thumbnails,
-        failures=count_failures(errors, subject.measured.faults.get(name, [])),
+        plots=figures.plots,
+        panels=figures.panels,
+        worst=pick_worst_faces(errors, _NUM_WORST_FACES),
+        thumbnails=figures.thumbnails,
+        failures=group_failures(errors, measurements.excluded.get(name, [])),
     )

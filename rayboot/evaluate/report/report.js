@@ -1,34 +1,34 @@
 "use strict";
-// Sorting of tables, and the view of shapes. Names only ever become text, never markup.
+// Sorting of tables, and the 3D viewer. Names are inserted as text, never as markup.
 
 (() => {
   const collator = new Intl.Collator("en", { numeric: true });
 
-  function valueOf(row, column) {
+  function cellValue(row, column) {
     const cell = row.cells[column];
     return "number" in cell.dataset ? Number.parseFloat(cell.dataset.number) : cell.dataset.value;
   }
 
-  function compare(a, b, direction) {
+  function compareValues(a, b, direction) {
     if (typeof a === "string") return direction * collator.compare(a, b);
-    // What has no number stays below, whichever way.
+    // Missing numbers stay last in either direction.
     if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b);
     return direction * (a - b);
   }
 
-  function sort(table, header) {
+  function sortTable(table, header) {
     const ascending = header.getAttribute("aria-sort") !== "ascending";
     for (const other of header.parentElement.cells) other.removeAttribute("aria-sort");
     header.setAttribute("aria-sort", ascending ? "ascending" : "descending");
     const body = table.tBodies[0];
-    const rows = [...body.rows].map((row) => [valueOf(row, header.cellIndex), row]);
-    rows.sort((a, b) => compare(a[0], b[0], ascending ? 1 : -1));
+    const rows = [...body.rows].map((row) => [cellValue(row, header.cellIndex), row]);
+    rows.sort((a, b) => compareValues(a[0], b[0], ascending ? 1 : -1));
     body.append(...rows.map(([, row]) => row));
   }
 
   for (const table of document.querySelectorAll("table.sortable")) {
     for (const button of table.querySelectorAll("th button")) {
-      button.addEventListener("click", () => sort(table, button.closest("th")));
+      button.addEventListener("click", () => sortTable(table, button.closest("th")));
     }
   }
 })();
@@ -37,37 +37,38 @@
   const source = document.getElementById("shapes");
   if (!source) return;
   const shapes = JSON.parse(source.textContent);
-  const [plot, face, shape, plain, scale] = ["plot", "face", "shape", "plain", "scale"].map((id) =>
-    document.getElementById(id));
-  const FAR = 1.55, STEP = 10, STEEPEST = 85;
-  // Degrees around the upright axis and above the horizon; times the usual distance.
-  const view = { azimuth: 0, height: 0, distance: 1 };
+  const [plot, faceSelect, shapeSelect, plainCheckbox, colorScale] =
+    ["plot", "face", "shape", "plain", "scale"].map((id) => document.getElementById(id));
+  const DISTANCE = 1.55, STEP_DEG = 10, MAX_ELEVATION_DEG = 85;
+  // Degrees about the vertical axis and above the horizon; distance relative to DISTANCE.
+  const view = { azimuth: 0, elevation: 0, distance: 1 };
 
   function camera() {
-    const azimuth = view.azimuth * Math.PI / 180, height = view.height * Math.PI / 180;
-    const far = FAR * view.distance;
+    const azimuth = view.azimuth * Math.PI / 180, elevation = view.elevation * Math.PI / 180;
+    const distance = DISTANCE * view.distance;
     return {
       eye: {
-        x: far * Math.cos(height) * Math.sin(azimuth),
-        y: -far * Math.cos(height) * Math.cos(azimuth),
-        z: far * Math.sin(height),
+        x: distance * Math.cos(elevation) * Math.sin(azimuth),
+        y: -distance * Math.cos(elevation) * Math.cos(azimuth),
+        z: distance * Math.sin(elevation),
       },
       center: { x: 0, y: 0, z: 0 },
       up: { x: 0, y: 0, z: 1 },
     };
   }
 
-  function look({ eye, center }) {
+  function readCamera({ eye, center }) {
     const [x, y, z] = ["x", "y", "z"].map((axis) => eye[axis] - center[axis]);
-    const far = Math.hypot(x, y, z);
+    const distance = Math.hypot(x, y, z);
     view.azimuth = Math.atan2(x, -y) * 180 / Math.PI;
-    view.height = Math.asin(z / far) * 180 / Math.PI;
-    view.distance = far / FAR;
+    view.elevation = Math.asin(z / distance) * 180 / Math.PI;
+    view.distance = distance / DISTANCE;
   }
 
   function layout() {
     const axis = {
-      visible: false, showspikes: false, range: [-shapes.reach, shapes.reach], autorange: false,
+      visible: false, showspikes: false, autorange: false,
+      range: [-shapes.half_width, shapes.half_width],
     };
     return {
       margin: { l: 0, r: 0, t: 0, b: 0 },
@@ -80,77 +81,79 @@
     };
   }
 
-  function colorsOf(packed) {
+  function unpackColors(packed) {
     const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
-    return Array.from({ length: bytes.length / 3 }, (_, at) =>
-      `rgb(${bytes[3 * at]},${bytes[3 * at + 1]},${bytes[3 * at + 2]})`);
+    return Array.from({ length: bytes.length / 3 }, (_, index) =>
+      `rgb(${bytes[3 * index]},${bytes[3 * index + 1]},${bytes[3 * index + 2]})`);
   }
 
-  function drawn({ rgb, ...trace }) {
+  function makeTrace({ rgb, ...trace }) {
     if (trace.marker) return { ...trace, marker: { ...trace.marker, colorscale: shapes.scale } };
     const lit = { ...trace, lightposition: { x: -6e4, y: -1e5, z: 8e4 } };
-    // A colour scale without values of its own would show heights.
+    // A colour scale without intensities would show heights.
     if (trace.intensity) return { ...lit, colorscale: shapes.scale };
-    if (!rgb || plain.checked) return lit;
-    // The photo has its own light.
+    if (!rgb || plainCheckbox.checked) return lit;
+    // The colours of the photo include its light already.
     const lighting = { ...trace.lighting, ambient: 0.85, diffuse: 0.2 };
-    return { ...lit, vertexcolor: colorsOf(rgb), lighting };
+    return { ...lit, vertexcolor: unpackColors(rgb), lighting };
   }
 
   function show() {
-    const chosen = shapes.faces[face.selectedIndex].shapes[shape.selectedIndex];
-    scale.hidden = !chosen.error;
-    plain.disabled = chosen.error;
-    // A trace of another name is made anew; one of the same would keep the colours of the last.
-    const name = `shape-${face.selectedIndex}-${shape.selectedIndex}-${plain.checked}`;
-    const traces = chosen.traces.map((trace, at) => ({ ...drawn(trace), uid: `${name}-${at}` }));
+    const selected = shapes.faces[faceSelect.selectedIndex].shapes[shapeSelect.selectedIndex];
+    colorScale.hidden = !selected.error;
+    plainCheckbox.disabled = selected.error;
+    // Plotly would keep the colours of a trace that has the same uid as the previous one.
+    const name = ["shape", faceSelect.selectedIndex, shapeSelect.selectedIndex,
+      plainCheckbox.checked].join("-");
+    const traces = selected.traces.map((trace, index) => ({ ...makeTrace(trace), uid: `${name}-${index}` }));
     return Plotly.react(plot, traces, layout(), {
       displayModeBar: false, responsive: true, scrollZoom: false,
     });
   }
 
   function fillShapes() {
-    const before = shape.value;
-    const labels = shapes.faces[face.selectedIndex].shapes.map(({ label }) => label);
-    shape.replaceChildren(...labels.map((label) => new Option(label, label)));
-    if (labels.includes(before)) shape.value = before;
+    const before = shapeSelect.value;
+    const labels = shapes.faces[faceSelect.selectedIndex].shapes.map(({ label }) => label);
+    shapeSelect.replaceChildren(...labels.map((label) => new Option(label, label)));
+    if (labels.includes(before)) shapeSelect.value = before;
   }
 
-  function turn(azimuth, height, zoom = 1) {
+  function rotate(azimuth, elevation, zoom = 1) {
     view.azimuth += azimuth;
-    view.height = Math.max(-STEEPEST, Math.min(STEEPEST, view.height + height));
+    const limited = Math.min(MAX_ELEVATION_DEG, view.elevation + elevation);
+    view.elevation = Math.max(-MAX_ELEVATION_DEG, limited);
     view.distance = Math.max(0.3, Math.min(3, view.distance * zoom));
     return Plotly.relayout(plot, { "scene.camera": camera() });
   }
 
   const KEYS = {
-    // The shape turns as if it were dragged that way; the camera goes the other.
-    ArrowLeft: () => turn(STEP, 0), ArrowRight: () => turn(-STEP, 0),
-    ArrowUp: () => turn(0, -STEP), ArrowDown: () => turn(0, STEP),
-    "+": () => turn(0, 0, 1 / 1.15), "=": () => turn(0, 0, 1 / 1.15), "-": () => turn(0, 0, 1.15),
-    0: () => lookFrom(0),
+    // The shape rotates as if it were dragged in that direction, so the camera moves the other way.
+    ArrowLeft: () => rotate(STEP_DEG, 0), ArrowRight: () => rotate(-STEP_DEG, 0),
+    ArrowUp: () => rotate(0, -STEP_DEG), ArrowDown: () => rotate(0, STEP_DEG),
+    "+": () => rotate(0, 0, 1 / 1.15), "=": () => rotate(0, 0, 1 / 1.15), "-": () => rotate(0, 0, 1.15),
+    0: () => viewFrom(0),
   };
 
-  function lookFrom(azimuth) {
-    Object.assign(view, { azimuth, height: 0, distance: 1 });
-    return turn(0, 0);
+  function viewFrom(azimuth) {
+    Object.assign(view, { azimuth, elevation: 0, distance: 1 });
+    return rotate(0, 0);
   }
 
-  face.replaceChildren(...shapes.faces.map(({ label }) => new Option(label)));
+  faceSelect.replaceChildren(...shapes.faces.map(({ label }) => new Option(label)));
   fillShapes();
-  face.addEventListener("change", () => { fillShapes(); show(); });
-  shape.addEventListener("change", show);
-  plain.addEventListener("change", show);
+  faceSelect.addEventListener("change", () => { fillShapes(); show(); });
+  shapeSelect.addEventListener("change", show);
+  plainCheckbox.addEventListener("change", show);
   for (const button of document.querySelectorAll("[data-azimuth]")) {
-    button.addEventListener("click", () => lookFrom(Number(button.dataset.azimuth)));
+    button.addEventListener("click", () => viewFrom(Number(button.dataset.azimuth)));
   }
   plot.addEventListener("keydown", (event) => {
-    const act = KEYS[event.key];
-    if (!act || event.ctrlKey || event.altKey || event.metaKey) return;
+    const action = KEYS[event.key];
+    if (!action || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
-    act();
+    action();
   });
   show().then(() => plot.on("plotly_relayout", (change) => {
-    if (change["scene.camera"]) look(change["scene.camera"]);
+    if (change["scene.camera"]) readCamera(change["scene.camera"]);
   }));
 })();

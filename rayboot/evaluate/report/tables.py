@@ -1,100 +1,104 @@
-"""The table of the paper: a row a model, a column a set; as Markdown, LaTeX and for the page.
+"""The paper's Table 1 with one row per model and one column per dataset.
 
-All numbers are those of ``summary.json``; nothing is computed here.
+It is written as Markdown and LaTeX, and as blocks for the page. All numbers are those of
+``summary.json``; nothing is computed here.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from rayboot.evaluate.metrics.bands import interval_of
+from rayboot.evaluate.metrics.bands import interval_from_row
 from rayboot.evaluate.metrics.statistics import Interval
 from rayboot.evaluate.protocol import Alignment
 
 __all__ = [
     "Cell",
     "ModelBlock",
+    "build_model_blocks",
     "describe_protocol",
-    "model_blocks",
-    "table_latex",
-    "table_markdown",
+    "format_latex_table",
+    "format_markdown_table",
 ]
 
 _TITLES: dict[Alignment, str] = {
     "icp": "after rigid ICP",
-    "correspondence": "where the shapes were, ICP only says which points belong together",
+    "correspondence": "at the original positions of points that ICP finds to correspond",
 }
 
 _DIRECTIONS = {
-    "truth_to_prediction": "from every true point to the closest of the reconstruction",
-    "prediction_to_truth": "from every reconstructed point over the true face to its closest",
-    "both": "from either shape to the other's closest points, their mean",
+    "truth_to_prediction": "from every true point to the closest point of the reconstruction",
+    "prediction_to_truth": "from every predicted vertex over the true face to its closest point",
+    "both": "from the points of either shape to the closest points of the other, averaged",
 }
 
 _CLOSEST = {"vertices": "on vertices", "surface": "anywhere on triangles"}
 
 _KEY = (
     "Normalised mean error (NME): mean distance {direction}, in % of the outer eye distance in 3D; "
-    "in brackets the 95 % interval over faces, of a change (against {first}) over pairs of the "
-    "same face."
+    "in brackets the 95 % interval over faces; changes are against {first}, on the same faces."
 )
 
 
 class Cell(NamedTuple):
-    """A model on a set, %; the change against the first model is None for that one itself."""
+    """Error of a model on a dataset, %, and its change; None for the first model itself."""
 
     nme: Interval
     change: Interval | None
 
 
 class ModelBlock(NamedTuple):
-    """Errors of one alignment.
+    """Errors after one alignment.
 
     Attributes:
-        title: of the alignment, in words.
-        faces: by set, of how many faces the means are; 0 where there is none.
-        rows: by model, a cell a set; None where there is no number.
+        title: The alignment in words.
+        num_faces: Number of faces in the means, by dataset; 0 where there is none.
+        rows: One cell per dataset, by model; None where there is no error.
     """
 
     title: str
-    faces: dict[str, int]
+    num_faces: dict[str, int]
     rows: dict[str, list[Cell | None]]
 
 
-def model_blocks(summary: Mapping[str, Any]) -> list[ModelBlock]:
-    """Means over all faces of each set: after ICP, then for correspondence."""
+def build_model_blocks(summary: Mapping[str, Any]) -> list[ModelBlock]:
+    """Returns the means over all faces of each dataset: after ICP, then for correspondence."""
     datasets, models = list(summary["datasets"]), list(summary["models"])
     blocks = []
     for align, title in _TITLES.items():
-        found = {
-            (row["model"], row["set"]): row
+        row_of = {
+            (row["model"], row["dataset"]): row
             for row in summary["rows"]
             if (row["align"], row["band"], row["side"]) == (align, "all", "both")
         }
-        faces = {name: found.get((models[0], name), {"faces": 0})["faces"] for name in datasets}
+        num_faces = {
+            name: row_of.get((models[0], name), {"faces": 0})["faces"] for name in datasets
+        }
         rows = {
-            model: [_cell(found.get((model, name)), first=model == models[0]) for name in datasets]
+            model: [_cell(row_of.get((model, name)), first=model == models[0]) for name in datasets]
             for model in models
         }
-        blocks.append(ModelBlock(title, faces, rows))
+        blocks.append(ModelBlock(title, num_faces, rows))
     return blocks
 
 
 def _cell(row: Mapping[str, Any] | None, *, first: bool) -> Cell | None:
     if row is None:
         return None
-    return Cell(interval_of(row), None if first else interval_of(row, "change_"))
+    return Cell(interval_from_row(row), None if first else interval_from_row(row, "change_"))
 
 
 def describe_protocol(summary: Mapping[str, Any]) -> str:
-    """A sentence on how errors are measured, and the protocol's version with what it sets."""
+    """Describes how errors are measured: a sentence, then the protocol's version and settings."""
     protocol = summary["protocol"]
     key = _KEY.format(
         direction=_DIRECTIONS[protocol["direction"]], first=next(iter(summary["models"]))
     )
     scale = "with" if protocol["scale"] else "without"
-    reach = protocol["max_correspondence"]
-    limit = "" if reach is None else f", pairs up to {reach:g} outer eye distances apart"
+    max_distance = protocol["max_correspondence"]
+    limit = ""
+    if max_distance is not None:
+        limit = f", pairs up to {max_distance:g} outer eye distances apart"
     return (
         f"{key} Protocol version {protocol['version']}: closest points "
         f"{_CLOSEST[protocol['closest']]}, ICP {scale} scale, {protocol['icp_points']} points, "
@@ -103,28 +107,31 @@ def describe_protocol(summary: Mapping[str, Any]) -> str:
     )
 
 
-def table_markdown(summary: Mapping[str, Any]) -> str:
-    """The table as Markdown, a block below the other."""
+def format_markdown_table(summary: Mapping[str, Any]) -> str:
+    """Returns the table as Markdown, one block below the other."""
     lines: list[str] = []
-    for block in model_blocks(summary):
+    for block in build_model_blocks(summary):
         head = [f"NME, % ({block.title})"]
-        for name, count in block.faces.items():
-            head += [f"{_markdown(name)}, {count} faces", "change"]
+        for name, count in block.num_faces.items():
+            head += [f"{_escape_markdown(name)}, {count} faces", "change"]
         lines += [_row(head), _row(["---", *["---:"] * (len(head) - 1)])]
-        lines += [_row([_markdown(model), *_texts(cells)]) for model, cells in block.rows.items()]
+        lines += [
+            _row([_escape_markdown(model), *_cell_texts(cells)])
+            for model, cells in block.rows.items()
+        ]
         lines.append("")
-    truths = [f"- {_markdown(name)}: {_markdown(truth)}" for name, truth in _truths(summary)]
-    return "\n".join(
-        [*lines, _markdown(describe_protocol(summary)), "", "What stands for the truth:", ""]
-        + [*truths, ""]
-    )
+    truths = [
+        f"- {_escape_markdown(name)}: {_escape_markdown(truth)}" for name, truth in _truths(summary)
+    ]
+    protocol = _escape_markdown(describe_protocol(summary))
+    return "\n".join([*lines, protocol, "", "Ground truth:", "", *truths, ""])
 
 
-def table_latex(summary: Mapping[str, Any]) -> str:
-    r"""The table as LaTeX; wants ``\usepackage{booktabs}``."""
-    datasets, blocks = list(summary["datasets"]), model_blocks(summary)
+def format_latex_table(summary: Mapping[str, Any]) -> str:
+    r"""Returns the table as LaTeX, which requires ``\usepackage{booktabs}``."""
+    datasets, blocks = list(summary["datasets"]), build_model_blocks(summary)
     width = 1 + 2 * len(datasets)
-    names = "".join(rf" & \multicolumn{{2}}{{c}}{{{_latex(name)}}}" for name in datasets)
+    names = "".join(rf" & \multicolumn{{2}}{{c}}{{{_escape_latex(name)}}}" for name in datasets)
     rules = "".join(rf" \cmidrule(lr){{{2 * k + 2}-{2 * k + 3}}}" for k in range(len(datasets)))
     lines = [
         rf"\begin{{tabular}}{{l{'rr' * len(datasets)}}}",
@@ -136,15 +143,17 @@ def table_latex(summary: Mapping[str, Any]) -> str:
     for block in blocks:
         lines += [
             r"\midrule",
-            rf"\multicolumn{{{width}}}{{l}}{{\emph{{{_latex(block.title)}}}}} \\",
+            rf"\multicolumn{{{width}}}{{l}}{{\emph{{{_escape_latex(block.title)}}}}} \\",
         ]
-        counts = "".join(rf" & \multicolumn{{2}}{{c}}{{{n} faces}}" for n in block.faces.values())
+        counts = "".join(
+            rf" & \multicolumn{{2}}{{c}}{{{n} faces}}" for n in block.num_faces.values()
+        )
         lines.append(rf"{counts[1:]} \\")
         for model, cells in block.rows.items():
-            texts = " & ".join(_latex(text) for text in _texts(cells))
-            lines.append(rf"{_latex(model)} & {texts} \\")
+            texts = " & ".join(_escape_latex(text) for text in _cell_texts(cells))
+            lines.append(rf"{_escape_latex(model)} & {texts} \\")
     truths = "; ".join(f"{truth} ({name})" for name, truth in _truths(summary))
-    caption = f"{describe_protocol(summary)} What stands for the truth: {truths}."
+    caption = f"{describe_protocol(summary)} Ground truth: {truths}."
     return "\n".join(
         [
             r"% \usepackage{booktabs}",
@@ -153,15 +162,15 @@ def table_latex(summary: Mapping[str, Any]) -> str:
             *lines,
             r"\bottomrule",
             r"\end{tabular}",
-            rf"\caption{{{_latex(caption)}}}",
+            rf"\caption{{{_escape_latex(caption)}}}",
             r"\end{table}",
             "",
         ]
     )
 
 
-def _texts(cells: list[Cell | None]) -> list[str]:
-    """Two texts a cell: the error and the change."""
+def _cell_texts(cells: list[Cell | None]) -> list[str]:
+    """Returns two texts per cell: the error and the change."""
     texts = []
     for cell in cells:
         if cell is None:
@@ -169,12 +178,12 @@ def _texts(cells: list[Cell | None]) -> list[str]:
             continue
         nme, change = cell.nme, cell.change
         texts.append(f"{nme.mean:.2f} [{nme.low:.2f}, {nme.high:.2f}]")
-        texts.append("" if change is None else _signed(change))
+        texts.append("" if change is None else _format_change(change))
     return texts
 
 
-def _signed(change: Interval) -> str:
-    """A change in % with its interval, as text with real minus signs."""
+def _format_change(change: Interval) -> str:
+    """Formats a change in % with its interval, with real minus signs."""
     text = f"{change.mean:+.1f} % [{change.low:+.1f}, {change.high:+.1f}]"
     return text.replace("-", "−")
 
@@ -187,20 +196,20 @@ def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _escaper(replaced: Mapping[str, str]) -> Callable[[str], str]:
-    pattern = re.compile("|".join(map(re.escape, replaced)))
+def _make_escaper(replacements: Mapping[str, str]) -> Callable[[str], str]:
+    pattern = re.compile("|".join(map(re.escape, replacements)))
 
     def escape(text: str) -> str:
-        # A line break would end the row.
-        return pattern.sub(lambda found: replaced[found[0]], " ".join(text.split()))
+        # A line break would end the row of the table.
+        return pattern.sub(lambda match: replacements[match[0]], " ".join(text.split()))
 
     return escape
 
 
-_markdown = _escaper(
+_escape_markdown = _make_escaper(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: "\\" + sign for sign in r"\`*_[]|~$#"}}
 )
-_latex = _escaper(
+_escape_latex = _make_escaper(
     {
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",

@@ -1,4 +1,4 @@
-"""The faces a page names one by one: the worst, and those that have no number."""
+"""The faces that a report names one by one: the worst, and those without an error."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -8,17 +8,17 @@ import numpy as np
 from rayboot.evaluate.datasets.base import ExcludedFace
 from rayboot.evaluate.results import FaceError
 
-__all__ = ["Failures", "WorstFace", "count_failures", "pick_worst"]
+__all__ = ["FailureGroup", "WorstFace", "group_failures", "pick_worst_faces"]
 
 
 class WorstFace(NamedTuple):
     """A face with a large error.
 
     Attributes:
-        face_id: of the photo.
-        yaw_deg: NaN where it is not known.
-        errors: of each model after ICP, %; NaN where it has none.
-        reason: why one has none; "" otherwise.
+        face_id: Id of the face.
+        yaw_deg: Yaw of the true pose; NaN where it is unknown.
+        errors: Error of each model after ICP, %; NaN where it has none.
+        reason: Why a model has no error; "" where all have one.
     """
 
     face_id: str
@@ -27,13 +27,13 @@ class WorstFace(NamedTuple):
     reason: str
 
 
-class Failures(NamedTuple):
-    """Faces that share the reason for which they have no number.
+class FailureGroup(NamedTuple):
+    """Faces that have no error for the same reason.
 
     Attributes:
-        reason: in words.
-        models: which have none; empty for faces that took no part at all.
-        face_ids: sorted.
+        reason: The reason in words.
+        models: Models without an error; empty for faces that were excluded from the measurement.
+        face_ids: Ids of the faces, sorted.
     """
 
     reason: str
@@ -41,52 +41,54 @@ class Failures(NamedTuple):
     face_ids: list[str]
 
 
-def pick_worst(errors: Mapping[str, Sequence[FaceError]], count: int) -> list[WorstFace]:
-    """Faces with the largest error of the last model after ICP, worst first.
+def pick_worst_faces(errors: Mapping[str, Sequence[FaceError]], count: int) -> list[WorstFace]:
+    """Picks the faces with the largest error of the last model after ICP, worst first.
 
-    One that the last model has no number for, and another has, is worse than any; one that no
-    model has a number for says nothing of a model and is left to :func:`count_failures`.
+    A face without an error of the last model, but with one of another model, comes before all
+    others. Faces without an error of any model do not tell models apart; :func:`group_failures`
+    lists them.
 
     Args:
-        errors: by model, in the same order of faces.
-        count: of faces.
+        errors: Errors by model, all in the same order of faces.
+        count: Number of faces to pick.
     """
     faces = [
         WorstFace(
-            of_models[0].face_id,
-            of_models[0].yaw_deg,
-            [100 * face.nme_icp for face in of_models],
-            "; ".join(dict.fromkeys(face.reason for face in of_models if face.reason)),
+            by_model[0].face_id,
+            by_model[0].yaw_deg,
+            [100 * face.nme_icp for face in by_model],
+            "; ".join(dict.fromkeys(face.reason for face in by_model if face.reason)),
         )
-        for of_models in zip(*errors.values(), strict=True)
+        for by_model in zip(*errors.values(), strict=True)
     ]
-    numbered = [face for face in faces if np.isfinite(face.errors).any()]
-    return sorted(numbered, key=_badness)[:count]
+    measured = [face for face in faces if np.isfinite(face.errors).any()]
+    return sorted(measured, key=_worst_first)[:count]
 
 
-def _badness(face: WorstFace) -> tuple[float, str]:
+def _worst_first(face: WorstFace) -> tuple[float, str]:
     last = face.errors[-1]
     return (-last if np.isfinite(last) else -np.inf), face.face_id
 
 
-def count_failures(
-    errors: Mapping[str, Sequence[FaceError]], faults: Sequence[ExcludedFace]
-) -> list[Failures]:
-    """Faces without a number by reason, the most frequent first.
+def group_failures(
+    errors: Mapping[str, Sequence[FaceError]], excluded: Sequence[ExcludedFace]
+) -> list[FailureGroup]:
+    """Groups the faces without an error by reason, the most frequent reason first.
 
     Args:
-        errors: by model, in the same order of faces.
-        faults: faces that were found and take no part.
+        errors: Errors by model, all in the same order of faces.
+        excluded: Faces that were found but not measured.
     """
-    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for of_models in zip(*errors.values(), strict=True):
-        by_model = dict(zip(errors, of_models, strict=True))
-        for reason in dict.fromkeys(face.reason for face in of_models if face.reason):
-            missing = tuple(model for model, face in by_model.items() if face.reason == reason)
-            groups.setdefault((reason, missing), []).append(of_models[0].face_id)
-    for fault in faults:
-        groups.setdefault((fault.reason, ()), []).append(fault.face_id)
-    found = [
-        Failures(reason, list(models), sorted(ids)) for (reason, models), ids in groups.items()
+    face_ids: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for faces in zip(*errors.values(), strict=True):
+        by_model = dict(zip(errors, faces, strict=True))
+        for reason in dict.fromkeys(face.reason for face in faces if face.reason):
+            failed = tuple(model for model, face in by_model.items() if face.reason == reason)
+            face_ids.setdefault((reason, failed), []).append(faces[0].face_id)
+    for face in excluded:
+        face_ids.setdefault((face.reason, ()), []).append(face.face_id)
+    groups = [
+        FailureGroup(reason, list(models), sorted(ids))
+        for (reason, models), ids in face_ids.items()
     ]
-    return sorted(found, key=lambda group: (-len(group.face_ids), group.reason))
+    return sorted(groups, key=lambda group: (-len(group.face_ids), group.reason))

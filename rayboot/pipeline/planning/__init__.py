@@ -1,1 +1,1 @@
-"""Planning: how long a run takes, on how many nodes, and what limits it."""
+"""Planning of a generate run: its duration, its number of nodes, and what limits it."""

@@ -1,7 +1,8 @@
-"""What grows with the number of photos, and where it ends: listing, memory, files, requests.
+"""Limits on the number of photos: listing, the driver's memory, files and store requests.
 
-What a sample cannot tell stands here as constants, measured by ``benchmarks/scale.py`` on two
-cores of an AMD EPYC (docs/generate.md), or taken from others' documentation and named so.
+Costs that a sample cannot show are constants here, measured by ``benchmarks/scale.py`` on two
+cores of an AMD EPYC (docs/generate.md), or taken from the documentation of others, which is
+then named.
 """
 
 import math
@@ -9,237 +10,273 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 __all__ = [
-    "HEADS_GIB",
-    "Input",
+    "HEAD_NODE_MEMORY_GIB",
+    "InputSpec",
     "Limit",
-    "count_seconds",
-    "find_limits",
+    "compute_limits",
+    "estimate_counting_s",
+    "estimate_listing_s",
     "format_count",
     "format_limits",
-    "listing_seconds",
 ]
 
-_LIST_S = {True: 1.4e-6, False: 31e-6}
-"""Processor time to list a photo, duplicates marked, packed or not (measured)."""
+_LISTING_CPU_S = {True: 1.4e-6, False: 31e-6}
+"""Processor time per photo to list it and to mark duplicates, packed or not (measured)."""
 
-_LIST_BYTES = {True: 560, False: 2430}
-"""Of the driver's memory, at most, while a photo is listed (measured)."""
+_LISTING_BYTES = {True: 560, False: 2430}
+"""Peak memory of the driver per photo while photos are listed, packed or not (measured)."""
 
-_LIST_ANSWER_S, _OBJECTS_AN_ANSWER = 0.1, 1000
-"""Of a store that lists loose objects, one answer after the other; S3 gives as many (assumed)."""
+_LIST_REQUEST_S, _OBJECTS_PER_LIST_REQUEST = 0.1, 1000
+"""Latency of a store that lists loose objects, one request after the other (assumed), and the
+number of objects in one response, that of S3."""
 
 _RUN_BYTES, _BLOCK_BYTES = 0.7e9, 15e3
-"""Of the driver's memory in a run, and for each block that it has done (measured)."""
+"""Memory of the driver in a run, and for each finished block (measured)."""
 
-_ID_BYTES = 140
-"""Of memory that Ray Data reserves for each finished photo on one node, where a run resumes:
-half as much again as a name of 35 letters takes (its ``CheckpointFilter``)."""
+_FACE_ID_BYTES = 140
+"""Memory that Ray Data reserves on one node for each finished photo when a run resumes: 1.5 times
+the size of a name of 35 letters (its ``CheckpointFilter``)."""
 
-_COUNT_CPU_S, _COUNTED_AT_ONCE = {True: 4.4e-3, False: 0.45e-3}, 32
-"""Processor time to count a file, in a store or on a disk, and how many are asked at once
-(measured, and set)."""
+_COUNT_CPU_S, _NUM_CONCURRENT_COUNTS = {True: 4.4e-3, False: 0.45e-3}, 32
+"""Processor time to count the rows of a file, in an object store or on a disk (measured), and
+the number of files read at a time (:mod:`rayboot.pipeline.generate_summary`)."""
 
-_COUNTED_A_TASK = 2048
-"""Files, see :mod:`rayboot.pipeline.generate_summary`."""
+_FILES_PER_COUNT_TASK = 2048
+"""Number of files that one task counts, see :mod:`rayboot.pipeline.generate_summary`."""
 
-_REQUESTS = {True: 4 / 64, False: 2.0}
-"""That read a photo with its landmarks (counted at a server)."""
+_READ_REQUESTS_PER_PHOTO = {True: 4 / 64, False: 2.0}
+"""Requests that read a photo with its landmarks, packed or not (counted at a server)."""
 
-_WRITES_A_BLOCK, _ASKS_A_BLOCK = 5, 11
-"""Requests for a block with faces and rejects: puts, a copy and a removal; heads and listings
-(counted likewise)."""
+_WRITE_REQUESTS_PER_BLOCK, _READ_REQUESTS_PER_BLOCK = 5, 11
+"""Requests for a block with faces and rejects: puts, a copy and a deletion; heads and listings
+(counted at a server)."""
 
-_GETS_A_SECOND, _PUTS_A_SECOND = 5500, 3500
-"""Of S3 below one prefix, as AWS publishes it."""
+_MAX_GETS_PER_S, _MAX_PUTS_PER_S = 5500, 3500
+"""Request rates of S3 below one prefix, as AWS publishes them."""
 
 _MANIFEST_BYTES = 4000
-"""Counts and digests; a line for each reason of rejects."""
+"""Size of a manifest: counts and digests, and a line for each reason of rejects."""
 
-_LONGEST_S = 3600.0
-"""That one machine may spend on listing, or on counting, while the others wait."""
+_MAX_SERIAL_S = 3600.0
+"""Longest time that one machine may spend on listing or counting while the others wait."""
 
 _GIB = 2**30
-HEADS_GIB = (16, 32)
-"""Of memory, as the heads in docs/clusters.md have."""
+HEAD_NODE_MEMORY_GIB = (16, 32)
+"""Memory of the head nodes in docs/clusters.md, in GiB, the smallest first."""
 
 
-class Input(NamedTuple):
-    """Photos, as many as there are or might be.
+class InputSpec(NamedTuple):
+    """Number and storage of the photos of a run, real or hypothetical.
 
     Attributes:
-        num_photos: how many.
-        packed: they lie in Parquet files, whose index or rows are listed; else one by one.
-        in_store: they and what is made of them lie in an object store, else on disks.
+        num_photos: number of photos.
+        packed: whether the photos are in Parquet files, whose index or rows are listed, instead
+            of one file each.
+        in_object_store: whether photos and output are in an object store, instead of on disks.
     """
 
     num_photos: int
     packed: bool
-    in_store: bool
+    in_object_store: bool
 
 
 class Limit(NamedTuple):
-    """Something that grows.
+    """A quantity that grows with the number of photos, and the number at which it is too large.
 
     Attributes:
-        name: of it.
-        at: what it is for a number of photos, in words.
-        breaks_at: photos at which it is too much; None where there is no such number.
-        too_much: what that is.
+        name: name of the quantity.
+        describe: returns the quantity for a number of photos, as text.
+        max_photos: number of photos at which it reaches its threshold; None if it never does.
+        threshold: the threshold, as text.
     """
 
     name: str
-    at: Callable[[int], str]
-    breaks_at: float | None
-    too_much: str
+    describe: Callable[[int], str]
+    max_photos: float | None
+    threshold: str
 
 
-def listing_seconds(photos: Input) -> float:
-    """To list an input and mark its duplicates; loose photos on disks are not read for it."""
-    seconds = photos.num_photos * _LIST_S[photos.packed]
-    if photos.in_store and not photos.packed:
-        # With its landmarks a photo is two objects.
-        seconds += 2 * photos.num_photos / _OBJECTS_AN_ANSWER * _LIST_ANSWER_S
+def estimate_listing_s(photos: InputSpec) -> float:
+    """Returns the time to list an input and mark its duplicates.
+
+    Loose photos on disks are assumed not to be read for it.
+    """
+    seconds = photos.num_photos * _LISTING_CPU_S[photos.packed]
+    if photos.in_object_store and not photos.packed:
+        # A photo and its landmarks are two objects.
+        seconds += 2 * photos.num_photos / _OBJECTS_PER_LIST_REQUEST * _LIST_REQUEST_S
     return seconds
 
 
-def count_seconds(
-    num_blocks: int, with_rejects: bool, count_s: float, in_store: bool, cores: float
+def estimate_counting_s(
+    num_blocks: int, with_rejects: bool, count_s: float, in_object_store: bool, cores: float
 ) -> float:
-    """To count what was written, at the end of a run.
+    """Returns the time to count the output at the end of a run.
 
     Args:
-        num_blocks: of the run.
-        with_rejects: there are some, which lie in files of their own.
-        count_s: until one file is counted.
-        in_store: it lies in an object store.
-        cores: of all nodes, which share the files.
+        num_blocks: number of blocks of the run.
+        with_rejects: whether there are rejects, which are stored in files of their own.
+        count_s: latency of counting one file.
+        in_object_store: whether the output is in an object store.
+        cores: cores of all nodes, which share the files.
     """
     num_files = num_blocks * (2 if with_rejects else 1)
-    num_tasks = max(1.0, min(cores, num_files / _COUNTED_A_TASK))
-    return num_files * max(_COUNT_CPU_S[in_store], count_s / _COUNTED_AT_ONCE) / num_tasks
+    num_tasks = max(1.0, min(cores, num_files / _FILES_PER_COUNT_TASK))
+    file_s = max(_COUNT_CPU_S[in_object_store], count_s / _NUM_CONCURRENT_COUNTS)
+    return num_files * file_s / num_tasks
 
 
-def find_limits(
-    photos: Input,
-    table_to_rows: Callable[[int], int],
+def compute_limits(
+    photos: InputSpec,
+    rows_per_block: Callable[[int], int],
     count_s: float,
     with_rejects: bool,
     cores: float,
-    head_gib: Sequence[int] = HEADS_GIB,
+    head_memory_gib: Sequence[int] = HEAD_NODE_MEMORY_GIB,
 ) -> list[Limit]:
-    """What grows with such an input.
+    """Returns the quantities that grow with the number of photos of such an input.
 
     Args:
-        photos: the input; of its number nothing depends.
-        table_to_rows: rows of a block, by the number of photos.
-        count_s: until one written file is counted.
-        with_rejects: some photos become no face.
-        cores: of all nodes.
-        head_gib: memory of the machine that the driver runs on, the smallest first.
+        photos: the input; its number of photos has no influence.
+        rows_per_block: returns the rows of a block for a number of photos.
+        count_s: latency of counting one output file.
+        with_rejects: whether some photos become rejects.
+        cores: cores of all nodes.
+        head_memory_gib: memory of the machine that runs the driver, the smallest first.
     """
 
-    def num_blocks(count: int) -> int:
-        return -(-count // table_to_rows(count))
+    def num_blocks(num_photos: int) -> int:
+        return -(-num_photos // rows_per_block(num_photos))
 
-    def list_s(count: int) -> float:
-        return listing_seconds(photos._replace(num_photos=count))
+    def listing_s(num_photos: int) -> float:
+        return estimate_listing_s(photos._replace(num_photos=num_photos))
 
-    def end_s(count: int) -> float:
-        return count_seconds(num_blocks(count), with_rejects, count_s, photos.in_store, cores)
+    def counting_s(num_photos: int) -> float:
+        return estimate_counting_s(
+            num_blocks(num_photos), with_rejects, count_s, photos.in_object_store, cores
+        )
 
-    def memory(count: int) -> float:
-        listed = count * _LIST_BYTES[photos.packed]
-        return max(listed, num_blocks(count) * _BLOCK_BYTES) + _RUN_BYTES
+    def driver_bytes(num_photos: int) -> float:
+        listing_bytes = num_photos * _LISTING_BYTES[photos.packed]
+        return max(listing_bytes, num_blocks(num_photos) * _BLOCK_BYTES) + _RUN_BYTES
 
-    def resumed(count: int) -> float:
-        return count * _ID_BYTES
+    def resumed_bytes(num_photos: int) -> float:
+        return num_photos * _FACE_ID_BYTES
 
-    def files(count: int) -> str:
-        # Faces, rejects, and a note of Ray Data's checkpoint.
-        number = num_blocks(count) * (3 if with_rejects else 2)
-        return f"{format_count(number)} files, counted in {format_time(end_s(count))}"
+    def describe_files(num_photos: int) -> str:
+        # Faces, rejects, and a record of Ray Data's checkpoint.
+        num_files = num_blocks(num_photos) * (3 if with_rejects else 2)
+        return (
+            f"{format_count(num_files)} files, counted in {format_duration(counting_s(num_photos))}"
+        )
 
-    def requests(count: int) -> str:
-        asked = count * _REQUESTS[photos.packed] + num_blocks(count) * _ASKS_A_BLOCK
-        put = num_blocks(count) * _WRITES_A_BLOCK
-        return f"{format_count(asked)} reads, {format_count(put)} writes"
+    def describe_requests(num_photos: int) -> str:
+        reads = (
+            num_photos * _READ_REQUESTS_PER_PHOTO[photos.packed]
+            + num_blocks(num_photos) * _READ_REQUESTS_PER_BLOCK
+        )
+        writes = num_blocks(num_photos) * _WRITE_REQUESTS_PER_BLOCK
+        return f"{format_count(reads)} reads, {format_count(writes)} writes"
 
-    small = head_gib[0]
+    smallest_gib = head_memory_gib[0]
     return [
-        Limit("listing", lambda n: format_time(list_s(n)), _where(list_s, _LONGEST_S), "an hour"),
+        Limit(
+            "listing",
+            lambda n: format_duration(listing_s(n)),
+            _find_threshold(listing_s, _MAX_SERIAL_S),
+            "an hour",
+        ),
         *[
             Limit(
                 f"driver's memory, {gib} GiB",
-                lambda n: f"{memory(n) / _GIB:.1f} GiB",
-                _where(memory, 0.9 * gib * _GIB),
+                lambda n: f"{driver_bytes(n) / _GIB:.1f} GiB",
+                _find_threshold(driver_bytes, 0.9 * gib * _GIB),
                 "nine tenths of it",
             )
-            for gib in head_gib
+            for gib in head_memory_gib
         ],
         Limit(
             "memory of a resumed run",
-            lambda n: f"{resumed(n) / _GIB:.1f} GiB",
-            _where(resumed, 0.7 * small * _GIB),
-            f"what Ray lends on a node of {small} GiB",
+            lambda n: f"{resumed_bytes(n) / _GIB:.1f} GiB",
+            _find_threshold(resumed_bytes, 0.7 * smallest_gib * _GIB),
+            f"what Ray offers on a node of {smallest_gib} GiB",
         ),
-        Limit("files", files, _where(end_s, _LONGEST_S), "an hour of counting"),
-        Limit("requests to the store", requests, None, _rates_text(photos, table_to_rows)),
+        Limit(
+            "files",
+            describe_files,
+            _find_threshold(counting_s, _MAX_SERIAL_S),
+            "an hour of counting",
+        ),
+        Limit(
+            "requests to the store",
+            describe_requests,
+            None,
+            _format_max_rate(photos, rows_per_block),
+        ),
         Limit("manifest", lambda _: f"{_MANIFEST_BYTES / 1000:.0f} kB", None, "does not grow"),
-        Limit("registry", lambda _: "some rows a run", None, "does not grow"),
+        Limit("registry", lambda _: "some rows per run", None, "does not grow"),
     ]
 
 
-def _rates_text(photos: Input, table_to_rows: Callable[[int], int]) -> str:
-    rows = table_to_rows(10**8)
-    reads = _GETS_A_SECOND / (_REQUESTS[photos.packed] + _ASKS_A_BLOCK / rows)
-    writes = _PUTS_A_SECOND * rows / _WRITES_A_BLOCK
-    return f"S3 below one prefix: {format_count(min(reads, writes))} photos a second"
+def _format_max_rate(photos: InputSpec, rows_per_block: Callable[[int], int]) -> str:
+    num_rows = rows_per_block(10**8)
+    reads_per_photo = _READ_REQUESTS_PER_PHOTO[photos.packed] + _READ_REQUESTS_PER_BLOCK / num_rows
+    max_rate_of_reads = _MAX_GETS_PER_S / reads_per_photo
+    max_rate_of_writes = _MAX_PUTS_PER_S * num_rows / _WRITE_REQUESTS_PER_BLOCK
+    max_rate = min(max_rate_of_reads, max_rate_of_writes)
+    return f"S3 below one prefix: {format_count(max_rate)} photos per second"
 
 
-def _where(grows: Callable[[int], float], too_much: float) -> float | None:
-    """The number of photos at which something is too much, to a thousandth; None: never."""
+def _find_threshold(quantity: Callable[[int], float], threshold: float) -> float | None:
+    """Finds the number of photos at which a growing quantity reaches its threshold, by bisection.
+
+    Returns:
+        The number to a thousandth; None if the quantity is smaller even for 1e12 photos.
+    """
     low, high = 1.0, 1e12
-    if grows(int(high)) < too_much:
+    if quantity(int(high)) < threshold:
         return None
     while high / low > 1.001:
         middle = math.sqrt(low * high)
-        low, high = (low, middle) if grows(int(middle)) >= too_much else (middle, high)
+        low, high = (low, middle) if quantity(int(middle)) >= threshold else (middle, high)
     return high
 
 
 def format_limits(limits: Sequence[Limit], num_photos: int) -> str:
-    """For a person: each limit at this size and at a hundred million, and the first to break."""
-    far = 10**8
-    lines = [
-        f"{'what grows':26s} {format_count(num_photos):>34s} {format_count(far):>34s}  too much at"
-    ]
+    """Formats a table of limits at this size and at a hundred million photos, and the lowest one.
+
+    Args:
+        limits: at least one of them with a number of photos.
+        num_photos: number of photos of the input.
+    """
+    large = 10**8
+    lines = [f"{'quantity':26s} {format_count(num_photos):>34s} {format_count(large):>34s}  limit"]
     for limit in limits:
-        where = "-" if limit.breaks_at is None else f"{format_count(limit.breaks_at)} photos"
+        photos = "-" if limit.max_photos is None else f"{format_count(limit.max_photos)} photos"
         lines.append(
-            f"{limit.name:26s} {limit.at(num_photos):>34s} {limit.at(far):>34s}  "
-            f"{where} ({limit.too_much})"
+            f"{limit.name:26s} {limit.describe(num_photos):>34s} {limit.describe(large):>34s}  "
+            f"{photos} ({limit.threshold})"
         )
-    ends = [limit for limit in limits if limit.breaks_at is not None]
-    first = min(ends, key=lambda limit: limit.breaks_at or math.inf)
+    finite = [limit for limit in limits if limit.max_photos is not None]
+    first = min(finite, key=lambda limit: limit.max_photos or math.inf)
     return "\n".join(
         [
             *lines,
-            f"the first thing that breaks: {first.name}, at "
-            f"{format_count(first.breaks_at or 0)} photos",
+            f"first limit reached: {first.name}, at {format_count(first.max_photos or 0)} photos",
         ]
     )
 
 
 def format_count(number: float) -> str:
-    """Two to three digits: ``200 k``, ``1.5 M``."""
+    """Formats a number with up to three digits: ``200 k``, ``1.5 M``."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.3g} {letter}"
     return f"{number:.3g}"
 
 
-def format_time(seconds: float) -> str:
-    """In seconds, minutes or hours."""
+def format_duration(seconds: float) -> str:
+    """Formats a duration in seconds, minutes or hours."""
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"

@@ -1,1 +1,1 @@
-"""The stages of a photo, one class each: rows in, rows out, no Ray."""
+"""Stages of the pipelines over photos: one class each, table in, table out, without Ray."""

@@ -1,4 +1,4 @@
-"""Reading: a photo's bytes and landmarks to the crop that the network takes."""
+"""Reading stage: bytes and landmarks of a photo to the crop that the network receives."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from rayboot.data.perceptual_hash import HashIndex
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.camera import gaze_angles
 from rayboot.geometry.crop import apply_affine, landmark_crop, warp_photo
-from rayboot.geometry.landmarks68 import head_rotation
+from rayboot.geometry.landmarks68 import rotation_from_landmarks
 from rayboot.pipeline.generate_config import SelectionConfig
 from rayboot.pipeline.stages.records import Row, map_rows, rows_to_table, table_to_rows
 
@@ -25,20 +25,21 @@ __all__ = ["CropFaces", "reject_crop"]
 
 
 class CropFaces:
-    """A listed photo to its crop, near-frontal ones only where landmarks tell.
+    """Listed photo to face crop; where landmarks give the pose, only near-frontal faces pass.
 
-    Reads    source_uri, landmarks_uri and where in them the photo lies
+    Reads    source_uri, landmarks_uri and the position of the photo in these files
     Adds     content_hash, crop (6,), image (raw bytes of (S, S, 3) uint8), landmarks
              (raw bytes of (68, 2) float64, crop px; None where a detector found the face)
-             reject: what :mod:`rayboot.data.images` and :mod:`rayboot.data.landmarks` refuse,
-             ``duplicate``, ``test-picture``, ``not-frontal``, ``no-landmarks``, ``no-face``
+             reject: the reasons of :mod:`rayboot.data.images` and
+             :mod:`rayboot.data.landmarks`, and ``duplicate``, ``test-picture``,
+             ``not-frontal``, ``no-landmarks``, ``no-face``
 
     Args:
         size: width and height of the crop.
-        selection: near-frontal limits; None takes every pose.
-        detect_faces: look for a face where there are no landmarks.
-        test_pictures: URI of :class:`rayboot.data.perceptual_hash.HashIndex`, none of which
-            may take part under another name.
+        selection: near-frontal limits; None accepts every pose.
+        detect_faces: whether a face is detected in photos without landmarks.
+        test_hashes: URI of the :class:`rayboot.data.perceptual_hash.HashIndex` of the test
+            photos; a photo that shows one of them, under whatever name, is rejected.
     """
 
     def __init__(
@@ -46,21 +47,20 @@ class CropFaces:
         size: int,
         selection: SelectionConfig | None,
         detect_faces: bool,
-        test_pictures: str | None = None,
+        test_hashes: str | None = None,
     ) -> None:
         self._size, self._selection = size, selection
         self._detect_faces = detect_faces
         self._detector: FaceDetector | None = None
         self._fetcher = PhotoFetcher()
-        self._tested = HashIndex.load(test_pictures) if test_pictures else None
+        self._test_hashes = HashIndex.load(test_hashes) if test_hashes else None
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """One batch of listed photos."""
-        listed = table.to_pylist()
-        wanted = [row for row in listed if row["duplicate_of"] is None]
+        """Fetches, decodes and crops one batch of listed photos."""
+        unique = [row for row in table.to_pylist() if row["duplicate_of"] is None]
         fetched = {
             row["face_id"]: photo
-            for row, photo in zip(wanted, self._fetcher.fetch(wanted), strict=True)
+            for row, photo in zip(unique, self._fetcher.fetch(unique), strict=True)
         }
         rows = table_to_rows(table)
         return rows_to_table(map_rows(rows, lambda row: self._process(row, fetched)))
@@ -68,41 +68,50 @@ class CropFaces:
     def _process(self, row: Row, fetched: Mapping[str, FetchedPhoto | FaceRejectedError]) -> Row:
         if row["duplicate_of"] is not None:
             raise FaceRejectedError(
-                "read", "duplicate", f"same bytes and landmarks as {row['duplicate_of']}"
+                "read",
+                "duplicate",
+                f"the photo has the same bytes and landmarks as {row['duplicate_of']}",
             )
-        got = fetched[row["face_id"]]
-        if isinstance(got, FaceRejectedError):
-            raise got
-        found: dict[str, Any] = {"content_hash": hashlib.sha256(got.photo).hexdigest()}
+        files = fetched[row["face_id"]]
+        if isinstance(files, FaceRejectedError):
+            raise files
+        columns: dict[str, Any] = {"content_hash": hashlib.sha256(files.photo).hexdigest()}
         try:
-            photo = decode_photo(got.photo)
+            photo = decode_photo(files.photo)
         except FaceRejectedError as error:
-            return {**found, **_rejected(error)}
+            return {**columns, **_reject_columns(error)}
         try:
-            self._require_untested(found["content_hash"], photo)
-            affine, landmarks = self._locate(got, photo)
+            self._require_not_test_photo(columns["content_hash"], photo)
+            affine, landmarks = self._locate_face(files, photo)
         except FaceRejectedError as error:
-            return {**found, **_rejected(error), "thumbnail": make_thumbnail(photo)}
+            return {**columns, **_reject_columns(error), "thumbnail": make_thumbnail(photo)}
         return {
-            **found,
+            **columns,
             "crop": affine.ravel().tolist(),
             "image": warp_photo(photo, affine, self._size).tobytes(),
             "landmarks": None if landmarks is None else landmarks.tobytes(),
             "thumbnail": make_thumbnail(photo),
         }
 
-    def _require_untested(self, content_hash: str, photo: np.ndarray) -> None:
-        same = self._tested.find(content_hash, photo) if self._tested else None
-        if same is not None:
+    def _require_not_test_photo(self, content_hash: str, photo: np.ndarray) -> None:
+        if self._test_hashes is None:
+            return
+        test_photo = self._test_hashes.find(content_hash, photo)
+        if test_photo is not None:
             raise FaceRejectedError(
-                "select", "test-picture", f"shows the same picture as {same}, kept for testing"
+                "select",
+                "test-picture",
+                f"the photo shows the same image as {test_photo}, which is reserved for testing",
             )
 
-    def _locate(self, got: FetchedPhoto, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        if got.landmarks is None:
-            return self._detect(photo), None
+    def _locate_face(
+        self, files: FetchedPhoto, photo: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Returns the affine (2, 3) from photo px to crop px, and the landmarks in crop px."""
+        if files.landmarks is None:
+            return self._detect_face(photo), None
         size = (photo.shape[1], photo.shape[0])
-        landmarks = read_landmarks(got.landmarks, got.landmarks_suffix, size)
+        landmarks = read_landmarks(files.landmarks, files.landmarks_suffix, size)
         try:
             affine = landmark_crop(landmarks, self._size)
             self._require_frontal(landmarks)
@@ -113,20 +122,23 @@ class CropFaces:
     def _require_frontal(self, landmarks: np.ndarray) -> None:
         if self._selection is None:
             return
-        # The landmarks' own estimate is rough; the shape's is asked again later.
-        yaw, _ = np.degrees(gaze_angles(head_rotation(landmarks)[:, 2]))
+        # A pose from landmarks is a rough estimate; the render stage checks that of the shape.
+        yaw, _ = np.degrees(gaze_angles(rotation_from_landmarks(landmarks)[:, 2]))
         limit = self._selection.max_yaw_deg
         if abs(yaw) > limit:
             raise FaceRejectedError(
-                "select", "not-frontal", f"the landmarks' yaw {yaw:.0f} degrees exceeds {limit:g}"
+                "select",
+                "not-frontal",
+                f"the yaw of the landmarks is {yaw:.0f} degrees, which exceeds the limit of "
+                f"{limit:g}",
             )
 
-    def _detect(self, photo: np.ndarray) -> np.ndarray:
+    def _detect_face(self, photo: np.ndarray) -> np.ndarray:
         if not self._detect_faces:
             raise FaceRejectedError(
                 "landmarks",
                 "no-landmarks",
-                "no landmark file stands beside the photo and detect_faces is off",
+                "the photo has no landmark file next to it, and detect_faces is off",
             )
         from rayboot.data.detector import FaceDetector, crop_from_detection
 
@@ -135,10 +147,10 @@ class CropFaces:
 
 
 def reject_crop(photo: pa.Table, reason: str, message: str) -> pa.Table:
-    """The row of a photo (a table of one) whose reading ended the process."""
+    """Returns the reject of a photo (a table of one row) that ended the process of the stage."""
     (row,) = table_to_rows(photo)
     return rows_to_table([{**row, "stage": "read", "reason": reason, "message": message}])
 
 
-def _rejected(error: FaceRejectedError) -> Row:
+def _reject_columns(error: FaceRejectedError) -> Row:
     return {"stage": error.stage, "reason": error.reason, "message": error.message}

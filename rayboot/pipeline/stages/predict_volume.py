@@ -1,4 +1,4 @@
-"""Reconstruction: crops to occupancy volumes, one network an actor."""
+"""Reconstruction stage: face crops to occupancy volumes, one network per actor."""
 
 import numpy as np
 import pyarrow as pa
@@ -12,28 +12,29 @@ from rayboot.pipeline.stages.records import Row, rows_to_table, table_to_rows
 
 __all__ = ["PredictVolume"]
 
-_RIM = 5
-"""Of 255: fainter occupancy is left out of the box, too faint to move the isosurface."""
+_MIN_BOX_OCCUPANCY = 5
+"""Occupancy, of 255, that a cell needs to extend the stored box; fainter cells are too faint to
+move the isosurface."""
 
 
 class PredictVolume:
     """Face crop to occupancy volume, one network per actor.
 
     Reads    image      raw bytes (S, S, 3) uint8 RGB
-    Adds     occupancy  raw bytes, the volume's bits
-             cells      raw bytes, the soft volume in cubes of ``cell`` px, of its box
-             box        (6,) start and stop of the cells' slices, rows, columns
-             target     what the network learns from, with its target_kind; null where that is
-                        the occupancy
-             reject     reason ``empty-volume`` where nothing is occupied
+    Adds     occupancy  raw bytes, the packed bits of the volume
+             cells      raw bytes, the soft volume in cubes of ``cell`` px, inside ``box``
+             box        (6,) start and stop of the cells' slices, rows and columns
+             target     training target of the network, and its target_kind; null where the
+                        occupancy is the target
+             reject     reason ``empty-volume`` where no voxel is occupied
 
     Args:
-        weights: URI of the network's file.
-        config: of the fast path.
-        batch_size: photos that the network takes at once.
-        use_gpu: whether it runs on the first GPU that the process sees.
-        isovalue: voxels at or above it are occupied.
-        cell: edge of the cubes, px; 0 for voxels.
+        weights: URI of the weights file.
+        config: settings of accelerated inference.
+        batch_size: number of crops in one forward pass.
+        use_gpu: whether the network runs on the first GPU visible to the process.
+        isovalue: occupancy from which on a voxel is occupied.
+        cell: edge length of the cubes in px; 0 keeps the voxels.
     """
 
     def __init__(
@@ -45,39 +46,42 @@ class PredictVolume:
         isovalue: float = 0.5,
         cell: int = 0,
     ) -> None:
-        network = _load(weights, "cuda" if use_gpu else "cpu")
+        network = _load_network(weights, "cuda" if use_gpu else "cpu")
         self._size, self._target_kind = network.config.resolution, network.target_kind
         self._predictor = Predictor(network, config, batch_size=batch_size)
         self._isovalue, self._cell = isovalue, cell
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """One batch; rejects pass through."""
+        """Reconstructs one batch; rejects pass through."""
         rows = table_to_rows(table)
-        alive = [row for row in rows if not row["reason"]]
-        if alive:
+        accepted = [row for row in rows if not row["reason"]]
+        if accepted:
             shape = (self._size, self._size, 3)
-            images = np.stack([np.frombuffer(r["image"], np.uint8).reshape(shape) for r in alive])
-            small = self._predictor.predict_compressed(images, self._isovalue, self._cell)
-            for row, bits, cells, target in zip(alive, *small, strict=True):
-                row.update(_boxed(bits, cells, self._isovalue))
+            images = np.stack(
+                [np.frombuffer(row["image"], np.uint8).reshape(shape) for row in accepted]
+            )
+            compressed = self._predictor.predict_compressed(images, self._isovalue, self._cell)
+            for row, bits, cells, target in zip(accepted, *compressed, strict=True):
+                row.update(_encode_volume(bits, cells, self._isovalue))
                 row.update(target_kind=self._target_kind, target=target)
         return rows_to_table(rows)
 
 
-def _load(weights: str, device: str) -> Reconstructor:
+def _load_network(weights: str, device: str) -> Reconstructor:
     with as_local_file(weights) as file:
         return load_network(file, device=device)
 
 
-def _boxed(bits: np.ndarray, cells: np.ndarray, isovalue: float) -> Row:
+def _encode_volume(bits: np.ndarray, cells: np.ndarray, isovalue: float) -> Row:
+    """Returns the columns of one volume, cropped to its box, or those of a reject."""
     if not bits.any():
         return {
             "stage": "reconstruct",
             "reason": "empty-volume",
-            "message": f"the network sees no face here: no voxel reaches {isovalue:g}; "
-            "check the crop",
+            "message": f"the network predicts an empty volume: no voxel reaches the isovalue "
+            f"{isovalue:g}; check that the crop shows a face",
         }
-    box = occupied_box(cells >= min(_RIM, cells.max()))
+    box = occupied_box(cells >= min(_MIN_BOX_OCCUPANCY, cells.max()))
     return {
         "occupancy": bits.tobytes(),
         "box": [edge for side in box for edge in (side.start, side.stop)],

@@ -1,8 +1,12 @@
-"""Rows between stages: one a photo, kept to the end with its reason if it fails.
+"""Rows that pass between stages: one row for each photo, from the listing to the output.
 
-A stage is a class whose ``process`` takes one row and returns what it adds. A
-:class:`~rayboot.errors.FaceRejectedError` turns the row into a reject; later
-stages let it pass. A broken program raises, and stops the run.
+A stage is a callable class: ``__call__`` receives a :class:`pyarrow.Table`, one batch, and
+returns a table with as many rows in the same order. Most stages convert the batch with
+:func:`table_to_rows` and process it with :func:`map_rows`, one row at a time.
+
+A photo that fails keeps its row: a :class:`~rayboot.errors.FaceRejectedError` turns the row
+into a reject with a stage, a reason and a message, and later stages pass it through
+unchanged. Any other exception is a fault of the program and stops the run.
 """
 
 from collections.abc import Callable
@@ -12,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from rayboot.errors import FaceRejectedError
-from rayboot.geometry.volume import any_of_cells, cell_steps, find_small_components
+from rayboot.geometry.volume import coarsen_mask, find_small_components, voxels_per_cell
 
 __all__ = [
     "STAGE_SCHEMA",
@@ -38,11 +42,11 @@ STAGE_SCHEMA = pa.schema(
         # Raw bytes of the crop (S, S, 3) and of its landmarks (68, 2) float64, if any.
         ("image", pa.binary()),
         ("landmarks", pa.binary()),
-        # The volume's bits; and its soft values in bytes, inside the box that holds them.
+        # The packed bits of the volume, and its soft values as bytes inside their bounding box.
         ("occupancy", pa.binary()),
         ("cells", pa.binary()),
         ("box", pa.list_(pa.int32())),
-        # What the network learns from, and of which kind; null where the volume is it.
+        # The training target of the network and its kind; null where the volume is the target.
         ("target_kind", pa.string()),
         ("target", pa.binary()),
         ("stage", pa.string()),
@@ -54,22 +58,28 @@ STAGE_SCHEMA = pa.schema(
 
 
 def table_to_rows(table: pa.Table) -> list[Row]:
-    """The table's rows, columns that the schema adds filled with None."""
+    """Converts a table to rows; columns of the schema that the table lacks become None."""
     names = STAGE_SCHEMA.names
     return [{name: row.get(name) for name in names} for row in table.to_pylist()]
 
 
 def rows_to_table(rows: list[Row]) -> pa.Table:
-    """Rows as a table of the stages' schema."""
+    """Converts rows to a table of :data:`STAGE_SCHEMA`."""
     return pa.Table.from_pylist(rows, schema=STAGE_SCHEMA)
 
 
 def map_rows(rows: list[Row], process: Callable[[Row], Row]) -> list[Row]:
-    """Applies ``process`` to every row that is not a reject yet."""
-    return [row if row["reason"] else _attempt(row, process) for row in rows]
+    """Applies ``process`` to every row that is not a reject yet.
+
+    Args:
+        rows: rows of one batch.
+        process: returns the columns that it adds to a row, or raises
+            :class:`~rayboot.errors.FaceRejectedError` to turn the row into a reject.
+    """
+    return [row if row["reason"] else _process_or_reject(row, process) for row in rows]
 
 
-def _attempt(row: Row, process: Callable[[Row], Row]) -> Row:
+def _process_or_reject(row: Row, process: Callable[[Row], Row]) -> Row:
     try:
         return {**row, **process(row)}
     except FaceRejectedError as error:
@@ -82,12 +92,12 @@ def _attempt(row: Row, process: Callable[[Row], Row]) -> Row:
 
 
 class Solid(NamedTuple):
-    """A reconstructed shape.
+    """A reconstructed shape: its occupied voxels and its soft occupancy.
 
     Attributes:
         occupied: (D, H, W) bool, which voxels reach the isovalue.
         cells: (D', H', W') float32, the soft volume in cubes of ``cell`` px.
-        cell: their edge; 0 where they are the voxels.
+        cell: edge length of these cubes in px; 0 where the cells are the voxels themselves.
     """
 
     occupied: np.ndarray
@@ -95,11 +105,11 @@ class Solid(NamedTuple):
     cell: int
 
     def without_small_components(self) -> "Solid":
-        """Its largest component; specks would tilt pose and extents."""
+        """Returns the largest component; small components would tilt the pose and the extents."""
         small_components = find_small_components(self.occupied)
         if small_components is None:
             return self
-        touched = any_of_cells(small_components, self.cell)
+        touched = coarsen_mask(small_components, self.cell)
         return self._replace(
             occupied=self.occupied & ~small_components,
             cells=np.where(touched, np.float32(0), self.cells),
@@ -107,12 +117,20 @@ class Solid(NamedTuple):
 
 
 def decode_solid(row: Row, shape: tuple[int, int, int], cell: int) -> Solid:
-    """The shape of a reconstructed row; ``shape`` (D, H, W) is the volume's."""
+    """Decodes the shape that a row contains.
+
+    The inverse of what :class:`~rayboot.pipeline.stages.predict_volume.PredictVolume` stores.
+
+    Args:
+        row: a row with ``occupancy``, ``cells`` and ``box``.
+        shape: (D, H, W) of the network's volume.
+        cell: edge length of the stored cells in px; 0 for voxels.
+    """
     bits = np.frombuffer(row["occupancy"], np.uint8)
     occupied = np.unpackbits(bits).reshape(shape).view(bool)
     edges = row["box"]
     box = tuple(slice(edges[2 * k], edges[2 * k + 1]) for k in range(3))
-    counts = [-(-length // step) for length, step in zip(shape, cell_steps(cell), strict=True)]
+    counts = [-(-length // step) for length, step in zip(shape, voxels_per_cell(cell), strict=True)]
     cells = np.zeros(counts, np.float32)
     sides = [side.stop - side.start for side in box]
     cells[box] = np.frombuffer(row["cells"], np.uint8).reshape(sides) / np.float32(255)

@@ -1,4 +1,4 @@
-"""Pose, views and rendering: a reconstructed face to a row of the pairs data set."""
+"""Render stage: a reconstructed face to its pose, its views and a row of the pairs data set."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,15 +8,15 @@ import pyarrow as pa
 
 from rayboot.data.images import encode_image
 from rayboot.data.schema import PAIRS_SCHEMA
-from rayboot.data.splits import split_of
+from rayboot.data.splits import assign_split
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.camera import gaze_angles
 from rayboot.geometry.isosurface import extract_coarse_surface, vertex_normals
-from rayboot.geometry.landmarks68 import fit_mean_landmarks, lift_landmarks
+from rayboot.geometry.landmarks68 import landmarks_from_pose, lift_landmarks
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose, estimate_pose
 from rayboot.geometry.views import View, plan_views, view_transform
-from rayboot.geometry.volume import clipped_fraction, inner_points, pack_occupancy
+from rayboot.geometry.volume import clipped_fraction, occupied_points, pack_occupancy
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.stages.records import Row, Solid, decode_solid, map_rows, table_to_rows
 from rayboot.render import Renderer, Scene
@@ -28,17 +28,17 @@ __all__ = ["RenderViews", "RenderedFace", "reject_render", "render_face_views"]
 
 
 class RenderedFace(NamedTuple):
-    """A face with its views, before they are encoded.
+    """A face with its rendered views, before they are encoded.
 
     Attributes:
         occupied: (D, H, W) bool, the stored target.
-        mesh: its surface, as drawn.
-        pose: of it.
-        views: those kept.
-        transforms: (3, 4) of each.
-        clipped: share of each target outside the volume.
-        images: (V, S, S, 3) uint8.
-        num_left_out: views over the bound on clipping.
+        mesh: the surface that is rendered.
+        pose: pose of the face, estimated from the mesh.
+        views: the V views that were rendered.
+        transforms: (3, 4) of each view, from the frame of the source crop to that of the view.
+        clipped: fraction of each view's target that is outside the volume.
+        images: (V, S, S, 3) uint8 renders.
+        num_views_left_out: number of planned views whose clipping exceeds the limit.
     """
 
     occupied: np.ndarray
@@ -48,14 +48,20 @@ class RenderedFace(NamedTuple):
     transforms: list[np.ndarray]
     clipped: list[float]
     images: np.ndarray
-    num_left_out: int
+    num_views_left_out: int
 
 
 class RenderViews:
-    """Volume to pose, views and their renders, one EGL renderer per actor.
+    """Occupancy volume to pose, views and renders, one EGL renderer per actor.
 
     Reads    image, landmarks, occupancy, cells, box, target_kind, target
     Gives    rows of :data:`rayboot.data.schema.PAIRS_SCHEMA`, faces and rejects
+
+    Args:
+        config: settings of the run.
+        shape: (D, H, W) of the network's volume; renders are as large as its crops.
+        model_version: identifier of the network, stored in every face.
+        config_digest: digest of the config, stored in every face.
     """
 
     def __init__(
@@ -66,7 +72,7 @@ class RenderViews:
         config_digest: str,
     ) -> None:
         self._config, self._shape = config, shape
-        self._stamp = {
+        self._provenance = {
             "model_version": model_version,
             "round_index": config.round_index,
             "config_digest": config_digest,
@@ -74,29 +80,29 @@ class RenderViews:
         self._renderer = Renderer(shape[2], render_device=config.pools.render_device)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """One batch of reconstructed faces."""
+        """Renders the views of one batch of reconstructed faces."""
         rows = map_rows(table_to_rows(table), self._process)
         return pa.Table.from_pylist([self._finish(row) for row in rows], schema=PAIRS_SCHEMA)
 
     def _process(self, row: Row) -> Row:
         size = self._shape[2]
-        photo = np.frombuffer(row["image"], np.uint8).reshape(size, size, 3)
+        crop = np.frombuffer(row["image"], np.uint8).reshape(size, size, 3)
         landmarks = row["landmarks"]
         if landmarks is not None:
             landmarks = np.frombuffer(landmarks, np.float64).reshape(68, 2)
         solid = decode_solid(row, self._shape, self._config.cell_px(size))
         try:
             face = render_face_views(
-                photo, solid, landmarks, self._config, self._renderer, key=row["content_hash"]
+                crop, solid, landmarks, self._config, self._renderer, key=row["content_hash"]
             )
         except DegenerateInputError as error:
             raise FaceRejectedError("pose", "degenerate", str(error)) from error
-        return self._encode(face, photo)
+        return self._encode(face, crop)
 
-    def _encode(self, face: RenderedFace, photo: np.ndarray) -> Row:
+    def _encode(self, face: RenderedFace, crop: np.ndarray) -> Row:
         image_format = self._config.render.image_format
         return {
-            "image": encode_image(photo, image_format),
+            "image": encode_image(crop, image_format),
             "occupancy": pack_occupancy(face.occupied),
             "shape": list(face.occupied.shape),
             "symmetry_normal": face.pose.symmetry_normal,
@@ -104,7 +110,7 @@ class RenderViews:
             "up": face.pose.up,
             "centroid": face.pose.centroid,
             "pose_confidence": face.pose.confidence,
-            "num_views_left_out": face.num_left_out,
+            "num_views_left_out": face.num_views_left_out,
             "views": [
                 {
                     "yaw_deg": view.yaw_deg,
@@ -124,87 +130,94 @@ class RenderViews:
     def _finish(self, row: Row) -> dict[str, Any]:
         if row["reason"]:
             return _as_reject(row)
-        split = split_of(row["group_id"], self._config.seed, self._config.val_fraction)
+        split = assign_split(row["group_id"], self._config.seed, self._config.val_fraction)
         face = {name: value for name, value in row.items() if name in PAIRS_SCHEMA.names}
-        dropped = dict.fromkeys(("stage", "reason", "message", "thumbnail"))
-        return {**face, **dropped, "outcome": "face", "split": split, **self._stamp}
+        reject_columns = dict.fromkeys(("stage", "reason", "message", "thumbnail"))
+        return {**face, **reject_columns, "outcome": "face", "split": split, **self._provenance}
 
 
 def reject_render(photo: pa.Table, reason: str, message: str) -> pa.Table:
-    """The row of a photo (a table of one) whose turning ended the process."""
+    """Returns the reject of a photo (a table of one row) that ended the process of the stage."""
     (row,) = table_to_rows(photo)
-    rejected = _as_reject({**row, "stage": "render", "reason": reason, "message": message})
-    return pa.Table.from_pylist([rejected], schema=PAIRS_SCHEMA)
+    reject = _as_reject({**row, "stage": "render", "reason": reason, "message": message})
+    return pa.Table.from_pylist([reject], schema=PAIRS_SCHEMA)
 
 
 def _as_reject(row: Row) -> dict[str, Any]:
-    kept = ("face_id", "source_uri", "stage", "reason", "message", "thumbnail")
-    return {"outcome": "reject", **{name: row[name] for name in kept}}
+    names = ("face_id", "source_uri", "stage", "reason", "message", "thumbnail")
+    return {"outcome": "reject", **{name: row[name] for name in names}}
 
 
 def render_face_views(
-    photo: np.ndarray,
+    crop: np.ndarray,
     solid: Solid,
     landmarks: np.ndarray | None,
     config: GenerateConfig,
     renderer: Renderer,
     key: str,
 ) -> RenderedFace:
-    """All views of one reconstructed face.
+    """Renders all views of one reconstructed face.
 
     Args:
-        photo: (S, S, 3) uint8 crop.
-        solid: its reconstruction.
-        landmarks: (68, 2) column and row in the crop; None takes those of the
-            mean face, laid onto the shape.
-        config: of the run.
-        renderer: of S pixels.
-        key: hexadecimal, of the photo's content; what is drawn by chance depends on it.
+        crop: (S, S, 3) uint8 crop.
+        solid: the shape reconstructed from the crop.
+        landmarks: (68, 2) column and row in the crop; None uses the landmarks of the mean
+            face, aligned with the shape.
+        config: settings of the run.
+        renderer: renderer of images of S x S pixels.
+        key: hexadecimal content hash of the photo; it seeds what is drawn at random.
 
     Raises:
-        FaceRejectedError: the pose is not trusted or not near-frontal, or no view is left.
+        FaceRejectedError: the pose is uncertain or not near-frontal, or every view exceeds
+            the limits on clipping and angles.
     """
     solid = solid.without_small_components()
     mesh = extract_coarse_surface(solid.cells, solid.occupied.shape, solid.cell, config.isovalue)
     pose = estimate_pose(mesh.vertices)
     _require_frontal(pose, config)
     if landmarks is None:
-        lifted = fit_mean_landmarks(pose)
+        landmarks_3d = landmarks_from_pose(pose)
     else:
-        lifted = lift_landmarks(landmarks, solid.occupied)
-    planned = _lit(plan_views(pose.gaze, config.views), config, key)
-    kept = _views_inside(planned, solid, mesh, lifted, pose, config)
-    if not kept:
+        landmarks_3d = lift_landmarks(landmarks, solid.occupied)
+    planned = _draw_lights(plan_views(pose.gaze, config.views), config, key)
+    accepted = _filter_clipped(planned, solid, mesh, landmarks_3d, pose, config)
+    if not accepted:
         raise FaceRejectedError(
             "pose",
             "no-view",
-            f"none of {len(planned)} planned views stays inside the volume and the angles allowed",
+            f"each of the {len(planned)} planned views has more than max_clipped = "
+            f"{config.max_clipped:g} of its target outside the volume"
+            if planned
+            else "no turn of this face keeps its gaze within the angles that `views` allows",
         )
-    views, transforms, clipped = (list(values) for values in zip(*kept, strict=True))
-    draped = texture_mesh(mesh, photo, pose, config.render.colors)
-    scene = Scene(draped, build_backplane(photo, mesh.vertices, pose, config.render.surroundings))
-    images = renderer.render(scene, transforms, _gains(mesh, draped.origin, views))
-    num_left_out = len(planned) - len(views)
+    views, transforms, clipped = (list(values) for values in zip(*accepted, strict=True))
+    textured = texture_mesh(mesh, crop, pose, config.render.colors)
+    scene = Scene(textured, build_backplane(crop, mesh.vertices, pose, config.render.surroundings))
+    images = renderer.render(scene, transforms, _light_gains(mesh, textured.source_vertices, views))
+    num_views_left_out = len(planned) - len(views)
     return RenderedFace(
-        solid.occupied, mesh, pose, views, transforms, clipped, images, num_left_out
+        solid.occupied, mesh, pose, views, transforms, clipped, images, num_views_left_out
     )
 
 
-def _lit(views: list[View], config: GenerateConfig, key: str) -> list[View]:
-    """Views with a light each, where the run has that; a light depends on no other view."""
+def _draw_lights(views: list[View], config: GenerateConfig, key: str) -> list[View]:
+    """Returns views with a random light each, which depends on no other view.
+
+    Without relighting in the config the views are returned unchanged.
+    """
     if config.render.relighting == 0:
         return views
     seeds = [config.seed, config.round_index, int(key[:16], 16)]
     return [
         view._replace(
-            light=draw_light(np.random.default_rng([*seeds, place]), config.render.relighting)
+            light=draw_light(np.random.default_rng([*seeds, index]), config.render.relighting)
         )
-        for place, view in enumerate(views)
+        for index, view in enumerate(views)
     ]
 
 
-def _gains(mesh: Mesh, origin: np.ndarray, views: Sequence[View]) -> list[np.ndarray] | None:
-    """Factors on the colours of each view; None where no view has a light."""
+def _light_gains(mesh: Mesh, origin: np.ndarray, views: Sequence[View]) -> list[np.ndarray] | None:
+    """Returns the factors on the vertex colours of each view; None where no view has a light."""
     if all(view.light is None for view in views):
         return None
     normals = vertex_normals(mesh.vertices, mesh.faces)[origin]
@@ -215,7 +228,7 @@ def _gains(mesh: Mesh, origin: np.ndarray, views: Sequence[View]) -> list[np.nda
     ]
 
 
-def _views_inside(
+def _filter_clipped(
     planned: Sequence[View],
     solid: Solid,
     mesh: Mesh,
@@ -223,10 +236,13 @@ def _views_inside(
     pose: FacePose,
     config: GenerateConfig,
 ) -> list[tuple[View, np.ndarray, float]]:
-    """Views whose target the volume holds, with its transform and the share cut off."""
+    """Returns the views whose target fits into the volume.
+
+    Each comes with its transform (3, 4) and the fraction of its target that is clipped.
+    """
     shape = solid.occupied.shape
-    inside = inner_points(solid.occupied, stride=2 * max(solid.cell, 1))
-    kept = []
+    points = occupied_points(solid.occupied, stride=2 * max(solid.cell, 1))
+    accepted = []
     for view in planned:
         transform = view_transform(
             view.rotation(),
@@ -236,10 +252,10 @@ def _views_inside(
             shape,
             recrop=config.views.recrop,
         )
-        share = clipped_fraction(inside, transform, shape)
-        if share <= config.max_clipped:
-            kept.append((view, transform, share))
-    return kept
+        fraction = clipped_fraction(points, transform, shape)
+        if fraction <= config.max_clipped:
+            accepted.append((view, transform, fraction))
+    return accepted
 
 
 def _require_frontal(pose: FacePose, config: GenerateConfig) -> None:
@@ -248,14 +264,14 @@ def _require_frontal(pose: FacePose, config: GenerateConfig) -> None:
         raise FaceRejectedError(
             "pose",
             "pose-uncertain",
-            f"pose confidence {pose.confidence:.2f} is below {limits.min_confidence}: the shape "
-            "is not symmetric, or no face",
+            f"the pose confidence is {pose.confidence:.2f}, below the limit of "
+            f"{limits.min_confidence:g}: the shape is not symmetric, or not a face",
         )
     yaw, pitch = np.degrees(gaze_angles(pose.gaze))
     if abs(yaw) > limits.max_yaw_deg or abs(pitch) > limits.max_pitch_deg:
         raise FaceRejectedError(
             "select",
             "not-frontal",
-            f"the shape's yaw {yaw:.0f} and pitch {pitch:.0f} degrees exceed "
-            f"{limits.max_yaw_deg:g} and {limits.max_pitch_deg:g}",
+            f"the shape's yaw of {yaw:.0f} degrees and pitch of {pitch:.0f} degrees must be within "
+            f"{limits.max_yaw_deg:g} and {limits.max_pitch_deg:g} degrees",
         )

@@ -1,4 +1,4 @@
-"""Volume to a coloured mesh, written as files."""
+"""Mesh stage: reconstructed faces to mesh files in the output folder."""
 
 import posixpath
 from functools import partial
@@ -21,7 +21,7 @@ INDEX_SCHEMA = pa.schema(
     [
         ("face_id", pa.string()),
         ("source_uri", pa.string()),
-        # (2, 3) row-major, source px to crop px: where in the photo the mesh lies.
+        # (2, 3) row-major affine from source px to crop px: the place of the mesh in the photo.
         ("crop", pa.list_(pa.float64())),
         ("ply", pa.string()),
         ("glb", pa.string()),
@@ -33,10 +33,15 @@ INDEX_SCHEMA = pa.schema(
 
 
 class WriteMeshes:
-    """Volume to a coloured mesh, written as files.
+    """Occupancy volume to a mesh with coloured vertices, written in one file per format.
 
     Reads    image, occupancy, cells, box
-    Gives    rows of the index: files written, or the reason
+    Gives    rows of :data:`INDEX_SCHEMA`: the names of the files, or the reason of a reject
+
+    Args:
+        shape: (D, H, W) of the network's volume.
+        output: URI of the folder that receives the files.
+        kinds: file formats of the meshes, each also the suffix of its files.
     """
 
     def __init__(
@@ -45,32 +50,36 @@ class WriteMeshes:
         self._shape, self._output, self._kinds = shape, output, kinds
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """One batch."""
+        """Writes the meshes of one batch of reconstructed faces."""
         rows = map_rows(table_to_rows(table), self._process)
         names = INDEX_SCHEMA.names
-        kept = [{name: row.get(name) for name in names} for row in rows]
-        return pa.Table.from_pylist(kept, schema=INDEX_SCHEMA)
+        index_rows = [{name: row.get(name) for name in names} for row in rows]
+        return pa.Table.from_pylist(index_rows, schema=INDEX_SCHEMA)
 
     def _process(self, row: Row) -> Row:
-        names = self._names(row["face_id"])
+        file_names = self._file_names(row["face_id"])
         size = self._shape[2]
-        photo = np.frombuffer(row["image"], np.uint8).reshape(size, size, 3)
+        crop = np.frombuffer(row["image"], np.uint8).reshape(size, size, 3)
         solid = decode_solid(row, self._shape, 0).without_small_components()
         try:
             mesh = extract_coarse_surface(solid.cells, self._shape, 0)
         except DegenerateInputError as error:
             raise FaceRejectedError("reconstruct", "degenerate", str(error)) from error
-        # Any pose may come here, so no plane of symmetry is asked for.
-        painted = color_vertices(mesh, photo, None, "mirrored")
-        payloads = {kind: encode_mesh(painted, kind) for kind in self._kinds}
+        # Photos of any pose are accepted here, so no symmetry plane is estimated.
+        colored = color_vertices(mesh, crop, None, "mirrored")
+        payloads = {kind: encode_mesh(colored, kind) for kind in self._kinds}
         for kind, payload in payloads.items():
-            uri = join_below(self._output, names[kind])
+            uri = join_below(self._output, file_names[kind])
             retry_io(partial(write_bytes, uri, payload), uri)
-        return names
+        return file_names
 
-    def _names(self, face_id: str) -> Row:
-        """File names by kind; what a table of photos calls itself is anybody's."""
-        # The photo's suffix stays in the name: a.jpg and a.png are two faces.
+    def _file_names(self, face_id: str) -> Row:
+        """Returns the file name of each format; a ``face_id`` from a table may hold any text.
+
+        Raises:
+            FaceRejectedError: a name would lead out of the output folder.
+        """
+        # The suffix of the photo stays in the name, since a.jpg and a.png are two faces.
         stem = "_".join(posixpath.splitext(face_id)).replace("_.", "_")
         names: Row = {kind: f"{stem}.{kind}" for kind in self._kinds}
         try:

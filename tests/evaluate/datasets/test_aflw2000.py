@@ -7,9 +7,10 @@ from pydantic import ValidationError
 
 from rayboot.errors import FaceRejectedError, RequestError
 from rayboot.evaluate.datasets.aflw2000 import Aflw2000Dataset
+from rayboot.evaluate.datasets.base import DatasetListing
 from rayboot.geometry.crop import apply_affine
 from rayboot.io.torch7 import write_torch7
-from tests.evaluate.datasets.aflw2000_folders import MadeFit, write_fit
+from tests.evaluate.datasets.synthetic_aflw2000 import SyntheticFit, write_fit
 
 STEMS = [f"image{number:05d}" for number in (2, 4, 8, 13, 20)]
 LANDMARKS = np.random.default_rng(0).uniform(40, 110, (68, 3))
@@ -17,21 +18,21 @@ LANDMARKS = np.random.default_rng(0).uniform(40, 110, (68, 3))
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Five fits; only the last lies beyond what is plausible, by a full turn of pitch."""
+    """Five fits; only the last is implausible, by a full turn of pitch."""
     rng = np.random.default_rng(1)
     for stem in STEMS:
-        fit = MadeFit.draw(rng)
+        fit = SyntheticFit.random(rng)
         if stem == STEMS[-1]:
             fit.pose[:3] = np.radians([-320, 100, 10])
         write_fit(tmp_path / "set", stem, LANDMARKS, fit)
     return tmp_path / "set"
 
 
-def ids(listing) -> list[str]:
+def ids(listing: DatasetListing) -> list[str]:
     return listing.rows["face_id"].to_pylist()
 
 
-def test_landmarks_are_the_truth_and_place_the_crop(folder: Path) -> None:
+def test_landmarks_are_the_truth_and_determine_the_crop(folder: Path) -> None:
     faces = Aflw2000Dataset(data=str(folder))
     listing = faces.list_faces()
     assert ids(listing) == [f"{stem}.jpg" for stem in STEMS[:-1]]
@@ -44,39 +45,39 @@ def test_landmarks_are_the_truth_and_place_the_crop(folder: Path) -> None:
         assert np.sqrt(np.prod(np.ptp(face.vertices[:, :2], axis=0))) == pytest.approx(45)
 
 
-def test_a_fit_that_cannot_be_is_left_out_or_wrapped(folder: Path) -> None:
+def test_an_implausible_fit_is_left_out_or_wrapped(folder: Path) -> None:
     left_out = Aflw2000Dataset(data=str(folder)).list_faces()
-    assert [fault.face_id for fault in left_out.faults] == [f"{STEMS[-1]}.jpg"]
-    assert "pitch -320, yaw 100" in left_out.faults[0].reason
+    assert [face.face_id for face in left_out.excluded] == [f"{STEMS[-1]}.jpg"]
+    assert "pitch -320, yaw 100" in left_out.excluded[0].reason
     faces = Aflw2000Dataset(data=str(folder), implausible="wrap")
     wrapped = faces.list_faces()
-    assert ids(wrapped) == [f"{stem}.jpg" for stem in STEMS] and not wrapped.faults
+    assert ids(wrapped) == [f"{stem}.jpg" for stem in STEMS] and not wrapped.excluded
     assert faces.read(wrapped.rows.to_pylist()[-1], 96).yaw_deg == pytest.approx(-100)
 
 
 @pytest.mark.parametrize("angles", [(0, 91, 0), (300, 0, 0), (0, 0, -280), (0, 350, 0)])
-def test_every_angle_has_a_bound(folder: Path, angles: tuple) -> None:
-    fit = MadeFit.draw(np.random.default_rng(0))
+def test_every_angle_has_a_limit(folder: Path, angles: tuple[float, ...]) -> None:
+    fit = SyntheticFit.random(np.random.default_rng(0))
     fit.pose[:3] = np.radians(angles)
     write_fit(folder, STEMS[0], LANDMARKS, fit)
-    assert len(Aflw2000Dataset(data=str(folder)).list_faces().faults) == 2
-    assert not Aflw2000Dataset(data=str(folder), implausible="wrap").list_faces().faults
+    assert len(Aflw2000Dataset(data=str(folder)).list_faces().excluded) == 2
+    assert not Aflw2000Dataset(data=str(folder), implausible="wrap").list_faces().excluded
 
 
 def test_half_a_turn_of_pitch_and_roll_may_be_a_profile(folder: Path) -> None:
-    fit = MadeFit.draw(np.random.default_rng(0))
+    fit = SyntheticFit.random(np.random.default_rng(0))
     fit.pose[:3] = np.radians([-197, -78, 199])
     write_fit(folder, STEMS[0], LANDMARKS, fit)
-    assert len(Aflw2000Dataset(data=str(folder)).list_faces().faults) == 1
+    assert len(Aflw2000Dataset(data=str(folder)).list_faces().excluded) == 1
 
 
-def test_a_head_turned_away_cannot_be_even_when_wrapped(folder: Path) -> None:
-    fit = MadeFit.draw(np.random.default_rng(0))
+def test_a_head_turned_away_is_implausible_even_when_wrapped(folder: Path) -> None:
+    fit = SyntheticFit.random(np.random.default_rng(0))
     fit.pose[:3] = np.radians([360, 150, 0])
     write_fit(folder, STEMS[0], LANDMARKS, fit)
-    faults = Aflw2000Dataset(data=str(folder), implausible="wrap").list_faces().faults
-    assert [fault.face_id for fault in faults] == [f"{STEMS[0]}.jpg"]
-    assert "pitch 0, yaw 150" in faults[0].reason
+    excluded = Aflw2000Dataset(data=str(folder), implausible="wrap").list_faces().excluded
+    assert [face.face_id for face in excluded] == [f"{STEMS[0]}.jpg"]
+    assert "pitch 0, yaw 150" in excluded[0].reason
 
 
 def reannotate(kind: str, folder: Path, points: dict[str, np.ndarray]) -> str:
@@ -92,7 +93,7 @@ def reannotate(kind: str, folder: Path, points: dict[str, np.ndarray]) -> str:
 
 
 @pytest.mark.parametrize("kind", ["columns", "rows", "t7"])
-def test_the_re_annotation_places_the_crop_alone(folder: Path, kind: str) -> None:
+def test_the_re_annotation_determines_the_crop_only(folder: Path, kind: str) -> None:
     rng = np.random.default_rng(3)
     points = {stem: rng.uniform(30, 120, (68, 2)) for stem in STEMS[:3]}
     faces = Aflw2000Dataset(
@@ -102,48 +103,48 @@ def test_the_re_annotation_places_the_crop_alone(folder: Path, kind: str) -> Non
     )
     listing = faces.list_faces()
     assert ids(listing) == [f"{stem}.jpg" for stem in STEMS[:3]]
-    reasons = {fault.face_id: fault.reason for fault in listing.faults}
+    reasons = {face.face_id: face.reason for face in listing.excluded}
     assert "no such photo" in reasons[f"{STEMS[3]}.jpg"] and len(reasons) == 2
     for row in listing.rows.to_pylist():
-        fit = faces.open_fit(row["face_id"], 96)
+        fit = faces.read_fit(row["face_id"], 96)
         cropped = apply_affine(fit.affine, points[row["face_id"][:-4]])
         assert cropped.mean(axis=0) == pytest.approx(47.5)
         assert np.sqrt(np.prod(np.ptp(cropped, axis=0))) == pytest.approx(45)
-        # The truth is where it was in the photo.
+        # The truth keeps its position in the photo.
         x = faces.read(row, 96).vertices[:, 0] + 47.5
         assert x == pytest.approx(apply_affine(fit.affine, LANDMARKS[:, :2] - 1)[:, 0], abs=1e-4)
     assert "re-annotation" in faces.describe()["crop"]
     assert "of the fits" in Aflw2000Dataset(data=str(folder)).describe()["crop"]
 
 
-def test_a_re_annotation_that_does_not_fit_is_refused(folder: Path) -> None:
-    def listed(uri: Path):
+def test_a_re_annotation_that_does_not_match_is_refused(folder: Path) -> None:
+    def list_with(uri: Path) -> DatasetListing:
         return Aflw2000Dataset(
             data=str(folder), annotation="reannotated", reannotation=str(uri)
         ).list_faces()
 
     empty = folder.parent / "empty"
     with pytest.raises(RequestError, match="expected one"):
-        listed(empty)
+        list_with(empty)
     new = folder.parent / "new"
     points = {stem: np.ones((68, 2)) for stem in STEMS}
     reannotate("rows", new, points)
     (new / "new.list").write_text("image00002.jpg\n")
     with pytest.raises(RequestError, match=r"\(1, 2, 68\)"):
-        listed(new)
+        list_with(new)
     other = folder.parent / "other"
     reannotate("rows", other, points)
     (other / "second.list").write_text("")
     with pytest.raises(RequestError, match=r"second\.list"):
-        listed(other)
+        list_with(other)
     damaged = folder.parent / "damaged"
     reannotate("rows", damaged, points)
     (damaged / "new.pts68.npy").write_bytes(b"nonsense")
     with pytest.raises(RequestError, match="damaged"):
-        listed(damaged)
+        list_with(damaged)
 
 
-def test_a_damaged_re_annotation_costs_its_photo(folder: Path) -> None:
+def test_a_damaged_re_annotation_rejects_its_photo(folder: Path) -> None:
     new = folder.parent / "new"
     points = {stem: np.random.default_rng(0).uniform(30, 120, (68, 2)) for stem in STEMS}
     points[STEMS[2]] = np.full((68, 2), 50.0)
@@ -159,31 +160,35 @@ def test_a_damaged_re_annotation_costs_its_photo(folder: Path) -> None:
     array = folder.parent / "array"
     points[STEMS[0]] = np.full((68, 2), np.nan)
     reannotate("rows", array, points)
-    with pytest.raises(FaceRejectedError, match="is no number"):
+    with pytest.raises(FaceRejectedError, match="is not finite"):
         faces.replace(reannotation=str(array)).read(rows[0], 96)
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [{"annotation": "reannotated"}, {"reannotation": "somewhere"}, {"implausible": "keep"}],
+    ("fields", "message"),
+    [
+        ({"annotation": "reannotated"}, "requires the folder of the re-annotation, got none"),
+        ({"reannotation": "somewhere"}, "somewhere has no effect with annotation: original"),
+        ({"implausible": "keep"}, "leave_out"),
+    ],
 )
-def test_fields_go_together(fields: dict) -> None:
-    with pytest.raises(ValidationError):
+def test_inconsistent_fields_are_refused(fields: dict[str, str], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         Aflw2000Dataset(data="somewhere", **fields)
 
 
-def test_every_file_that_is_missing_or_damaged_is_counted_and_named(folder: Path) -> None:
+def test_missing_and_damaged_files_are_listed_with_their_names(folder: Path) -> None:
     (folder / f"{STEMS[0]}.jpg").unlink()
     (folder / f"{STEMS[1]}.mat").write_bytes(b"nonsense")
     scipy.io.savemat(folder / f"{STEMS[2]}.mat", {"pt3d_68": LANDMARKS.T})
     faces = Aflw2000Dataset(data=str(folder))
     listing = faces.list_faces()
-    reasons = {fault.face_id[:-4]: fault.reason for fault in listing.faults}
+    reasons = {face.face_id[:-4]: face.reason for face in listing.excluded}
     assert list(reasons) == [*STEMS[:3], STEMS[4]]
     assert "photo is missing" in reasons[STEMS[0]] and f"{STEMS[1]}.mat" in reasons[STEMS[1]]
     assert "has no Pose_Para" in reasons[STEMS[2]]
     assert ids(listing) == [f"{STEMS[3]}.jpg"]
-    assert "5 fits are here" in listing.note
+    assert "this folder has 5 fits" in listing.note
     row = listing.rows.to_pylist()[0]
     (folder / f"{STEMS[3]}.jpg").write_bytes(b"nonsense")
     with pytest.raises(FaceRejectedError, match=rf"undecodable.*{STEMS[3]}\.jpg"):
@@ -207,12 +212,12 @@ def test_the_published_files_are_read_with_their_conventions(shared_dir: Path) -
     uri = str(shared_dir / "faces/AFLW2000")
     faces = Aflw2000Dataset(data=uri)
     listing = faces.list_faces()
-    assert {fault.face_id for fault in listing.faults} == {"image00150.jpg", "image01530.jpg"}
+    assert {face.face_id for face in listing.excluded} == {"image00150.jpg", "image01530.jpg"}
     assert len(listing.rows) == 448 and "450 fits" in listing.note
     turned = 0
     for row in listing.rows.to_pylist()[:40]:
         face = faces.read(row, 96)
-        # Positive yaw turns the nose to the viewer's right: it lies right of the eyes' middle.
+        # Positive yaw turns the nose to the viewer's right, relative to the midpoint of the eyes.
         offset = face.vertices[30] - face.vertices[[36, 45]].mean(axis=0)
         if abs(face.yaw_deg) > 20:
             assert np.sign(offset[0]) == np.sign(face.yaw_deg)
@@ -222,7 +227,7 @@ def test_the_published_files_are_read_with_their_conventions(shared_dir: Path) -
     assert len(faces.replace(implausible="wrap").list_faces().rows) == 450
 
 
-def test_the_published_re_annotation_moves_crops_a_little(shared_dir: Path) -> None:
+def test_the_published_re_annotation_moves_crops_slightly(shared_dir: Path) -> None:
     uri = str(shared_dir / "faces/AFLW2000")
     original = Aflw2000Dataset(data=uri)
     again = Aflw2000Dataset(
@@ -232,7 +237,7 @@ def test_the_published_re_annotation_moves_crops_a_little(shared_dir: Path) -> N
     assert len(listing.rows) == 448
     shifts = []
     for row in listing.rows.to_pylist()[:40]:
-        first, second = (faces.open_fit(row["face_id"], 96) for faces in (original, again))
+        first, second = (faces.read_fit(row["face_id"], 96) for faces in (original, again))
         shifts.append(second.affine[:, 2] - first.affine[:, 2])
         assert second.affine[0, 0] == pytest.approx(first.affine[0, 0], rel=0.25)
     assert 0.1 < np.median(np.linalg.norm(shifts, axis=1)) < 5

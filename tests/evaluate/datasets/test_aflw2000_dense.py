@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,32 +10,34 @@ from rayboot.evaluate.datasets.aflw2000_dense import Aflw2000DenseDataset
 from rayboot.evaluate.datasets.region import RegionConfig, region_mask
 from rayboot.evaluate.datasets.shape_model import load_shape_model
 from rayboot.geometry.isosurface import vertex_normals
-from tests.evaluate.datasets.aflw2000_folders import (
+from tests.evaluate.datasets.synthetic_aflw2000 import (
     HEIGHT,
-    MadeFit,
-    MadeModel,
-    plain_projection,
+    SyntheticFit,
+    SyntheticModel,
+    reference_projection,
     write_fit,
 )
 
-MODEL = MadeModel.make()
+MODEL = SyntheticModel.make()
 ALL = RegionConfig()
+
+Synthetic = tuple[str, str, list[np.ndarray]]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, list[np.ndarray]]:
-    """Data, shape model, and the true vertices of each photo by the plain formulas."""
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+    """Data, shape model, and the true vertices of each photo by the literal formulas."""
     folder, rng = tmp_path_factory.mktemp("dense"), np.random.default_rng(0)
-    seen = []
+    projected = []
     for number in range(3):
-        fit = MadeFit.draw(rng)
-        seen.append(plain_projection(MODEL, fit, HEIGHT))
-        write_fit(folder / "set", f"image{number:05d}", seen[-1][MODEL.keypoints], fit)
-    return str(folder / "set"), MODEL.write(folder / "model"), seen
+        fit = SyntheticFit.random(rng)
+        projected.append(reference_projection(MODEL, fit, HEIGHT))
+        write_fit(folder / "set", f"image{number:05d}", projected[-1][MODEL.keypoints], fit)
+    return str(folder / "set"), MODEL.write(folder / "model"), projected
 
 
-def unplaced(vertices: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
-    """From the crop's frame back to photo px counted from 1, rows down; z about its mean."""
+def photo_from_crop(vertices: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
+    """Transforms from the crop's frame to photo px counted from 1, rows down; z about its mean."""
     columns, rows = vertices[:, 0] + (size - 1) / 2, (size - 1) / 2 - vertices[:, 1]
     scale = affine[0, 0]
     return np.column_stack(
@@ -47,25 +50,25 @@ def unplaced(vertices: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [96, 192])
-def test_vertices_lie_where_the_plain_formulas_put_them(made, size: int) -> None:
-    data, model, seen = made
+def test_vertices_agree_with_the_literal_formulas(synthetic: Synthetic, size: int) -> None:
+    data, model, projected = synthetic
     faces = Aflw2000DenseDataset(data=data, shape_model=model, region=ALL)
     rows = faces.list_faces().rows.to_pylist()
-    assert len(rows) == len(seen)
-    for row, expected in zip(rows, seen, strict=True):
+    assert len(rows) == len(projected)
+    for row, expected in zip(rows, projected, strict=True):
         face = faces.read(row, size)
-        found = unplaced(face.vertices, faces.open_fit(row["face_id"], size).affine, size)
+        vertices = photo_from_crop(face.vertices, faces.read_fit(row["face_id"], size).affine, size)
         centred = expected - [0, 0, expected[:, 2].mean()]
-        assert found == pytest.approx(centred, abs=2e-3)
+        assert vertices == pytest.approx(centred, abs=2e-3)
         eyes = expected[MODEL.keypoints[[36, 45]]]
-        scale = faces.open_fit(row["face_id"], size).affine[0, 0]
+        scale = faces.read_fit(row["face_id"], size).affine[0, 0]
         assert face.interocular == pytest.approx(
             scale * np.linalg.norm(eyes[0] - eyes[1]), rel=1e-4
         )
 
 
-def test_triangles_are_seen_from_outside(made) -> None:
-    data, model, _ = made
+def test_triangles_face_outwards(synthetic: Synthetic) -> None:
+    data, model, _ = synthetic
     faces = Aflw2000DenseDataset(data=data, shape_model=model)
     for row in faces.list_faces().rows.to_pylist():
         face = faces.read(row, 96)
@@ -74,39 +77,39 @@ def test_triangles_are_seen_from_outside(made) -> None:
         assert normal[2] > 0 and np.sign(normal[0]) == np.sign(face.yaw_deg)
 
 
-def test_a_region_cuts_vertices_and_nothing_else(made) -> None:
-    data, model, _ = made
+def test_a_region_changes_the_choice_of_vertices_only(synthetic: Synthetic) -> None:
+    data, model, _ = synthetic
     region = RegionConfig(kind="radius", radius=0.6)
-    whole = Aflw2000DenseDataset(data=data, shape_model=model, region=ALL)
-    part = Aflw2000DenseDataset(data=data, shape_model=model, region=region)
-    row = whole.list_faces().rows.to_pylist()[0]
+    full_dataset = Aflw2000DenseDataset(data=data, shape_model=model, region=ALL)
+    cut_dataset = Aflw2000DenseDataset(data=data, shape_model=model, region=region)
+    row = full_dataset.list_faces().rows.to_pylist()[0]
     mean = MODEL.mean + MODEL.mean_expression
     kept = region_mask(region, mean, mean[MODEL.keypoints])
-    full, cut = whole.read(row, 96), part.read(row, 96)
+    full, cut = full_dataset.read(row, 96), cut_dataset.read(row, 96)
     assert cut.vertices[:, :2] == pytest.approx(full.vertices[kept][:, :2], abs=1e-4)
     assert cut.interocular == pytest.approx(full.interocular)
     assert cut.vertices[:, 2].mean() == pytest.approx(0, abs=1e-9)
     assert len(cut.triangles) == kept[MODEL.triangles].all(axis=1).sum()
-    assert "0.6 outer eye distances" in part.describe()["region"]
-    assert part.describe()["truth"].startswith("dense")
+    assert "0.6 outer eye distances" in cut_dataset.describe()["region"]
+    assert cut_dataset.describe()["truth"].startswith("dense")
 
 
-def test_full_turns_change_no_shape(made, tmp_path: Path) -> None:
-    data, model, seen = made
-    fit = MadeFit.draw(np.random.default_rng(0))
-    write_fit(tmp_path, "image00000", seen[0][MODEL.keypoints], fit)
+def test_full_turns_do_not_change_the_shape(synthetic: Synthetic, tmp_path: Path) -> None:
+    _, model, projected = synthetic
+    fit = SyntheticFit.random(np.random.default_rng(0))
+    write_fit(tmp_path, "image00000", projected[0][MODEL.keypoints], fit)
     fit.pose[:3] += 2 * np.pi * np.array([1, -1, 1])
-    write_fit(tmp_path, "image00001", seen[0][MODEL.keypoints], fit)
+    write_fit(tmp_path, "image00001", projected[0][MODEL.keypoints], fit)
     faces = Aflw2000DenseDataset(data=str(tmp_path), shape_model=model, implausible="wrap")
-    straight, turned = (faces.read(row, 96) for row in faces.list_faces().rows.to_pylist())
-    assert turned.vertices == pytest.approx(straight.vertices, abs=1e-6)
-    assert turned.yaw_deg == pytest.approx(straight.yaw_deg)
+    original, wrapped = (faces.read(row, 96) for row in faces.list_faces().rows.to_pylist())
+    assert wrapped.vertices == pytest.approx(original.vertices, abs=1e-6)
+    assert wrapped.yaw_deg == pytest.approx(original.yaw_deg)
     left_out = faces.replace(implausible="leave_out").list_faces()
-    assert [fault.face_id for fault in left_out.faults] == ["image00001.jpg"]
+    assert [face.face_id for face in left_out.excluded] == ["image00001.jpg"]
 
 
-def test_a_shape_model_that_is_not_there_is_asked_for(made, tmp_path: Path) -> None:
-    data, model, _ = made
+def test_a_missing_or_damaged_shape_model_is_refused(synthetic: Synthetic, tmp_path: Path) -> None:
+    data, model, _ = synthetic
     with pytest.raises(RequestError, match="Basel Face Model"):
         Aflw2000DenseDataset(data=data, shape_model=str(tmp_path / "none")).list_faces()
     (tmp_path / "Model_Shape.mat").write_bytes(b"nonsense")
@@ -120,7 +123,7 @@ def test_a_shape_model_that_is_not_there_is_asked_for(made, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"w": np.ones((7, 5))}, "expected w"),
         ({"mu_shape": np.ones((7, 1))}, "expected finite mu_shape"),
@@ -130,28 +133,30 @@ def test_a_shape_model_that_is_not_there_is_asked_for(made, tmp_path: Path) -> N
         ({"keypoints": None}, "has no keypoints"),
     ],
 )
-def test_a_shape_model_of_another_layout_is_refused(tmp_path: Path, changes, said: str) -> None:
+def test_a_shape_model_of_another_layout_is_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     uri = MODEL.write(tmp_path)
     values = scipy.io.loadmat(tmp_path / "Model_Shape.mat")
     values = {key: value for key, value in values.items() if not key.startswith("__")}
     values |= changes
     values = {key: value for key, value in values.items() if value is not None}
     scipy.io.savemat(tmp_path / "Model_Shape.mat", values)
-    with pytest.raises(RequestError, match=said):
+    with pytest.raises(RequestError, match=message):
         load_shape_model(uri, ALL)
 
 
-def test_fits_of_another_model_are_noticed(made, tmp_path: Path) -> None:
-    data, _, seen = made
+def test_fits_of_another_model_are_refused(synthetic: Synthetic, tmp_path: Path) -> None:
+    data, _, projected = synthetic
     other = MODEL._replace(shape=MODEL.shape[:, :-1]).write(tmp_path / "other")
     with pytest.raises(RequestError, match="5 coefficients of shape"):
         Aflw2000DenseDataset(data=data, shape_model=other).list_faces()
     model = MODEL.write(tmp_path / "model")
-    fit = MadeFit.draw(np.random.default_rng(0))
+    fit = SyntheticFit.random(np.random.default_rng(0))
     for number in range(2):
-        write_fit(tmp_path / "set", f"image{number:05d}", seen[0][MODEL.keypoints], fit)
+        write_fit(tmp_path / "set", f"image{number:05d}", projected[0][MODEL.keypoints], fit)
     short = fit._replace(shape=fit.shape[:-1])
-    write_fit(tmp_path / "set", "image00001", seen[0][MODEL.keypoints], short)
+    write_fit(tmp_path / "set", "image00001", projected[0][MODEL.keypoints], short)
     faces = Aflw2000DenseDataset(data=str(tmp_path / "set"), shape_model=model)
     rows = faces.list_faces().rows.to_pylist()
     assert faces.read(rows[0], 96).face_id == "image00000.jpg"
@@ -160,13 +165,15 @@ def test_fits_of_another_model_are_noticed(made, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_the_published_bases_meet_the_published_landmarks(shared_dir, tmp_path, sign) -> None:
-    # Only 40 of 199 and 10 of 29 components are public, so 0.8 % of the box is left.
+def test_the_published_bases_reproduce_the_published_landmarks(
+    shared_dir: Path, tmp_path: Path, sign: int
+) -> None:
+    # Only 40 of 199 and 10 of 29 components are public, so a residual of 0.8 % of the box remains.
     source = shared_dir / "faces/BFM-3DDFA/68pt"
     shape = np.loadtxt(source / "w_shp_base.txt")
     expression = sign * np.loadtxt(source / "w_exp_base.txt")
     mean = np.loadtxt(source / "u_base.txt").reshape(-1, 3)
-    published = MadeModel(
+    published = SyntheticModel(
         mean,
         np.zeros((68, 3)),
         np.hstack([shape, np.zeros((204, 199 - shape.shape[1]))]),
@@ -179,10 +186,10 @@ def test_the_published_bases_meet_the_published_landmarks(shared_dir, tmp_path, 
     errors, depths = [], []
     for row in faces.list_faces().rows.to_pylist()[:40]:
         face = faces.read(row, 192)
-        fit = faces.open_fit(row["face_id"], 192)
+        fit = faces.read_fit(row["face_id"], 192)
         landmarks = fit.values["pt3d_68"].T
         landmarks[:, 2] -= landmarks[:, 2].mean()
-        offset = unplaced(face.vertices, fit.affine, 192) - landmarks
+        offset = photo_from_crop(face.vertices, fit.affine, 192) - landmarks
         box = np.sqrt(np.prod(np.ptp(landmarks[:, :2], axis=0)))
         errors.append(np.linalg.norm(offset[:, :2], axis=1).mean() / box)
         depths.append(np.abs(offset[:, 2]).mean() / box)

@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,11 @@ from rayboot.evaluate.datasets.region import RegionConfig
 from tests.evaluate.datasets.synthetic_scans import (
     LANDMARKS,
     MILLIMETRES,
-    camera_of,
-    ljson_of,
-    obj_of,
-    placed_vertices,
-    seen_landmarks,
+    crop_vertices,
+    encode_ljson,
+    encode_obj,
+    make_camera,
+    photo_landmarks,
     write_avi,
     write_photo,
     write_stream,
@@ -31,7 +32,7 @@ def tree(tmp_path: Path) -> Path:
     """Three people: scans, landmarks, cooperative videos, and frames of the first two."""
     for number in (1, 2, 3):
         subject = f"subject_{number:02d}"
-        for folder, payload in (("data", obj_of()), ("marks", ljson_of())):
+        for folder, payload in (("data", encode_obj()), ("marks", encode_ljson())):
             suffix = "obj" if folder == "data" else "ljson"
             path = tmp_path / folder / subject / f"Model/frontal1/obj/1109{number}.{suffix}"
             path.parent.mkdir(parents=True)
@@ -42,24 +43,24 @@ def tree(tmp_path: Path) -> Path:
         for frame in range(3):
             path = tmp_path / f"frames/subject_{number:02d}/{COOPERATIVE}/{frame:04d}.png"
             write_photo(path, frame)
-            np.save(path.with_suffix(".npy"), seen_landmarks(camera_of(30 * frame - 20)))
+            np.save(path.with_suffix(".npy"), photo_landmarks(make_camera(30 * frame - 20)))
     return tmp_path
 
 
 @pytest.fixture(autouse=True)
-def no_detector(monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    """Whether it was asked for; it is tried with scans."""
-    asked: list[None] = []
-    monkeypatch.setattr(florence, "require_detector", lambda: asked.append(None))
-    return asked
+def detector_requests(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Records requests of the face detector, which the tests of scans use."""
+    requests: list[None] = []
+    monkeypatch.setattr(florence, "require_detector", lambda: requests.append(None))
+    return requests
 
 
-def florence_of(tree: Path, **fields) -> FlorenceDataset:
+def make_dataset(tree: Path, **fields: Any) -> FlorenceDataset:
     return FlorenceDataset(data=str(tree / "data"), landmarks=str(tree / "marks"), **fields)
 
 
-def with_frames(tree: Path, **fields) -> FlorenceDataset:
-    return florence_of(tree, frames=str(tree / "frames"), **fields)
+def make_dataset_with_frames(tree: Path, **fields: Any) -> FlorenceDataset:
+    return make_dataset(tree, frames=str(tree / "frames"), **fields)
 
 
 def ids(listing: DatasetListing) -> list[str]:
@@ -67,102 +68,106 @@ def ids(listing: DatasetListing) -> list[str]:
 
 
 def reasons(listing: DatasetListing) -> dict[str, str]:
-    return {fault.face_id: fault.reason for fault in listing.faults}
+    return {face.face_id: face.reason for face in listing.excluded}
 
 
-def test_frames_of_videos_are_counted_and_numbered(tree: Path, no_detector: list) -> None:
-    listing = florence_of(tree).list_faces()
-    assert not listing.faults and len(listing.rows) == 5 + 6 + 7
+def test_frames_of_videos_are_counted_and_numbered(
+    tree: Path, detector_requests: list[None]
+) -> None:
+    listing = make_dataset(tree).list_faces()
+    assert not listing.excluded and len(listing.rows) == 5 + 6 + 7
     assert ids(listing)[:2] == [f"subject_01/{COOPERATIVE}/{number:04d}" for number in (0, 1)]
     assert "53 subjects and 7,752 frames; 3 subjects and 18 frames" in listing.note
     assert "18 of the frames have no landmarks" in listing.note
-    assert no_detector
-    stepped = florence_of(tree, frame_step=3)
+    assert detector_requests
+    stepped = make_dataset(tree, frame_step=3)
     assert [name[-4:] for name in ids(stepped.list_faces())][:2] == ["0000", "0003"]
     assert len(stepped.list_faces().rows) == 2 + 2 + 3
     assert "one frame of 3" in stepped.describe()["videos"]
 
 
-def test_frames_with_landmarks_place_the_scan(tree: Path, no_detector: list) -> None:
-    faces = with_frames(tree, region=RegionConfig())
+def test_landmarks_of_a_frame_align_the_scan(tree: Path, detector_requests: list[None]) -> None:
+    faces = make_dataset_with_frames(tree, region=RegionConfig())
     listing = faces.list_faces()
     assert ids(listing)[0] == f"subject_01/{COOPERATIVE}/0000" and len(listing.rows) == 6
     assert list(reasons(listing)) == [f"subject_03/{COOPERATIVE}"]
-    assert "landmarks" not in listing.note and not no_detector
+    assert "landmarks" not in listing.note and not detector_requests
     for row in listing.rows.to_pylist():
         face = faces.read(row, 96)
         yaw_deg = 30 * int(row["face_id"][-4:]) - 20
         assert face.yaw_deg == pytest.approx(yaw_deg, abs=2.5) and face.landmarks is None
-        truth = placed_vertices(camera_of(yaw_deg), 96)
+        truth = crop_vertices(make_camera(yaw_deg), 96)
         assert face.vertices[:, :2].min(axis=0) == pytest.approx(truth[:, :2].min(axis=0), abs=1e-3)
         assert face.triangles is not None
 
 
 def test_a_scan_is_cut_95_mm_around_the_nose(tree: Path) -> None:
-    face = with_frames(tree).read(with_frames(tree).list_faces().rows.to_pylist()[0], 96)
+    face = make_dataset_with_frames(tree).read(
+        make_dataset_with_frames(tree).list_faces().rows.to_pylist()[0], 96
+    )
     reach = np.ptp(face.vertices[:, 0]) / face.interocular * MILLIMETRES
     assert 100 < reach < 190
-    everything = with_frames(tree, region=RegionConfig())
-    whole = everything.read(everything.list_faces().rows.to_pylist()[0], 96)
+    whole_scan = make_dataset_with_frames(tree, region=RegionConfig())
+    whole = whole_scan.read(whole_scan.list_faces().rows.to_pylist()[0], 96)
     assert len(face.vertices) < 0.8 * len(whole.vertices)
     assert face.interocular == pytest.approx(whole.interocular)
 
 
 def test_videos_are_chosen(tree: Path) -> None:
     write_stream(tree / "data/subject_02/Video/PTZ-Outdoor.mjpeg", 3)
-    faces = florence_of(tree, videos=("cooperative", "outdoor"))
+    faces = make_dataset(tree, videos=("cooperative", "outdoor"))
     listing = faces.list_faces()
     assert len(listing.rows) == 18 + 3
     assert "subject_02/PTZ-Outdoor/0002" in ids(listing)
     assert list(reasons(listing)) == ["subject_01/PTZ-Outdoor", "subject_03/PTZ-Outdoor"]
     for videos in ((), ("cooperative", "cooperative"), ("profile",)):
         with pytest.raises(ValidationError):
-            florence_of(tree, videos=videos)
+            make_dataset(tree, videos=videos)
 
 
-def test_nothing_is_said_of_a_whole_set(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_complete_dataset_has_no_note(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(florence, "_NUM_SUBJECTS", 2)
     monkeypatch.setattr(florence, "_NUM_FRAMES", 6)
-    assert with_frames(tree).list_faces().note == ""
+    assert make_dataset_with_frames(tree).list_faces().note == ""
 
 
-def test_what_is_missing_names_its_subject(tree: Path) -> None:
+def test_missing_files_are_listed_by_subject(tree: Path) -> None:
     shutil.rmtree(tree / "data/subject_01/Model")
     (tree / "marks/subject_02/Model/frontal1/obj/11092.ljson").unlink()
     (tree / f"data/subject_03/Video/{COOPERATIVE}.mjpg").unlink()
     shutil.copytree(tree / "data/subject_03", tree / "data/subject_04")
     (tree / "data/subject_05/Model").mkdir(parents=True)
     (tree / "data/readme.txt").write_text("no subject")
-    listing = florence_of(tree).list_faces()
-    found = reasons(listing)
+    listing = make_dataset(tree).list_faces()
+    excluded = reasons(listing)
     assert not ids(listing)
-    assert list(found) == ["subject_01", "subject_02", f"subject_03/{COOPERATIVE}", "subject_04"]
-    assert "no scan at Model/frontal1" in found["subject_01"]
-    assert "got 0 of 1" in found["subject_02"] and "got 0 of 1" in found["subject_04"]
-    assert "no video at" in found[f"subject_03/{COOPERATIVE}"]
-    other = florence_of(tree, scan="frontal2").list_faces()
+    assert list(excluded) == ["subject_01", "subject_02", f"subject_03/{COOPERATIVE}", "subject_04"]
+    assert "no scan at Model/frontal1" in excluded["subject_01"]
+    assert "got 0 of 1" in excluded["subject_02"] and "got 0 of 1" in excluded["subject_04"]
+    assert "no video at" in excluded[f"subject_03/{COOPERATIVE}"]
+    other = make_dataset(tree, scan="frontal2").list_faces()
     assert "frontal2" in reasons(other)["subject_03"]
 
 
-def test_what_is_damaged_is_counted_and_named(tree: Path) -> None:
+def test_damaged_files_are_listed_with_their_names(tree: Path) -> None:
     (tree / "marks/subject_01/Model/frontal1/obj/11091.ljson").write_bytes(b"nonsense")
     (tree / f"data/subject_02/Video/{COOPERATIVE}.mjpg").write_bytes(b"nonsense")
     video = tree / f"data/subject_03/Video/{COOPERATIVE}.mjpg"
     write_avi(video, 11)
     video.write_bytes(video.read_bytes()[: int(0.8 * video.stat().st_size)])
-    listing = florence_of(tree).list_faces()
-    found = reasons(listing)
-    assert "11091.ljson" in found["subject_01"]
-    assert "OpenCV finds no video" in found[f"subject_02/{COOPERATIVE}"]
-    assert "the file tells of 11" in found[f"subject_03/{COOPERATIVE}"]
-    assert 0 < len(listing.rows) < 11 and len(found) == 3
+    listing = make_dataset(tree).list_faces()
+    excluded = reasons(listing)
+    assert "11091.ljson" in excluded["subject_01"]
+    assert "OpenCV cannot open it" in excluded[f"subject_02/{COOPERATIVE}"]
+    assert "the container declares 11" in excluded[f"subject_03/{COOPERATIVE}"]
+    assert 0 < len(listing.rows) < 11 and len(excluded) == 3
 
 
-def test_a_damaged_scan_costs_each_of_its_frames(tree: Path) -> None:
-    (tree / "data/subject_01/Model/frontal1/obj/11091.obj").write_bytes(obj_of()[:2000])
+def test_a_damaged_scan_rejects_each_of_its_frames(tree: Path) -> None:
+    (tree / "data/subject_01/Model/frontal1/obj/11091.obj").write_bytes(encode_obj()[:2000])
     path = tree / "marks/subject_02/Model/frontal1/obj/11092.ljson"
-    path.write_bytes(ljson_of(LANDMARKS + 300))
-    faces = with_frames(tree)
+    path.write_bytes(encode_ljson(LANDMARKS + 300))
+    faces = make_dataset_with_frames(tree)
     rows = faces.list_faces().rows.to_pylist()
     assert len(rows) == 6
     for row in rows:
@@ -171,7 +176,7 @@ def test_a_damaged_scan_costs_each_of_its_frames(tree: Path) -> None:
 
 
 def test_damaged_frames_and_landmarks_are_named(tree: Path) -> None:
-    faces = with_frames(tree)
+    faces = make_dataset_with_frames(tree)
     rows = faces.list_faces().rows.to_pylist()
     folder = tree / f"frames/subject_01/{COOPERATIVE}"
     (folder / "0000.png").write_bytes(b"nonsense")
@@ -186,32 +191,32 @@ def test_damaged_frames_and_landmarks_are_named(tree: Path) -> None:
     assert faces.read(rows[3], 96).face_id == f"subject_02/{COOPERATIVE}/0000"
 
 
-def test_one_frame_in_two_formats_is_one(tree: Path, no_detector: list) -> None:
+def test_one_frame_in_two_formats_is_listed_once(tree: Path, detector_requests: list[None]) -> None:
     write_photo(tree / f"frames/subject_01/{COOPERATIVE}/0001.jpg")
     write_photo(tree / f"frames/subject_01/{COOPERATIVE}/0009.jpg")
-    faces = with_frames(tree)
+    faces = make_dataset_with_frames(tree)
     listing = faces.list_faces()
     assert "is the same frame" in reasons(listing)[f"subject_01/{COOPERATIVE}/0001.png"]
     assert len(listing.rows) == 7 and "1 of the frames have no landmarks" in listing.note
-    assert no_detector
-    assert len(with_frames(tree, frame_step=2).list_faces().rows) == 4
+    assert detector_requests
+    assert len(make_dataset_with_frames(tree, frame_step=2).list_faces().rows) == 4
 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="MICC Florence"):
-        florence_of(tmp_path).list_faces()
+        make_dataset(tmp_path).list_faces()
     with pytest.raises(ValidationError, match="vertices of its own"):
-        florence_of(tmp_path, region=RegionConfig(kind="file", file="mask.mat"))
+        make_dataset(tmp_path, region=RegionConfig(kind="file", file="mask.mat"))
 
 
-def test_what_decides_the_number_is_described(tmp_path: Path) -> None:
-    facts = florence_of(tmp_path).describe()
+def test_facts_that_change_the_error_are_described(tmp_path: Path) -> None:
+    facts = make_dataset(tmp_path).describe()
     assert "95" in facts["region"] and facts["scan"] == "frontal1"
     assert "each model's own shape" in facts["placement"] and "every frame" in facts["videos"]
 
 
-def test_published_landmarks_belong_to_the_layout(tree: Path, shared_dir: Path) -> None:
-    # The scans are not public; any mesh in the right place shows that names are matched.
+def test_published_landmarks_match_the_layout(tree: Path, shared_dir: Path) -> None:
+    # The scans are not public; any mesh at the right path shows that names are matched.
     marks = shared_dir / "faces/MICC_landmarks"
     data = tree / "real"
     for file in marks.rglob("*.ljson"):
@@ -220,5 +225,5 @@ def test_published_landmarks_belong_to_the_layout(tree: Path, shared_dir: Path) 
         scan.write_bytes(b"v 0 0 0\n")
     faces = FlorenceDataset(data=str(data), landmarks=str(marks), frames=str(tree / "frames"))
     listing = faces.list_faces()
-    assert len(listing.rows) == 6 and len(listing.faults) == 8
-    assert all("no photo at" in fault.reason for fault in listing.faults)
+    assert len(listing.rows) == 6 and len(listing.excluded) == 8
+    assert all("no photo at" in face.reason for face in listing.excluded)

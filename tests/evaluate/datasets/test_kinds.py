@@ -1,4 +1,5 @@
 import pickle
+from typing import Any
 
 import pytest
 import yaml
@@ -18,11 +19,11 @@ table: {kind: table, data: a.parquet, region: {kind: radius, radius: 1}}
 
 
 @pytest.mark.parametrize(("kind", "fields"), yaml.safe_load(EXAMPLES).items())
-def test_a_config_chooses_a_kind(kind: str, fields: dict) -> None:
-    adapter: TypeAdapter = TypeAdapter(AnyDataset)
-    faces = adapter.validate_python(fields)
-    assert isinstance(faces, EvalDataset) and faces.kind == kind  # type: ignore[attr-defined]
-    # It is sent to actors, and stands in stamps and reports.
-    assert pickle.loads(pickle.dumps(faces)) == faces
-    assert adapter.validate_python(faces.model_dump(mode="json")) == faces
-    assert all(isinstance(fact, str) and fact for fact in faces.describe().values())
+def test_kind_selects_the_dataset(kind: str, fields: dict[str, Any]) -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(AnyDataset)
+    dataset = adapter.validate_python(fields)
+    assert isinstance(dataset, EvalDataset) and dataset.model_dump()["kind"] == kind
+    # It is sent to actors, and stored in stamps and reports.
+    assert pickle.loads(pickle.dumps(dataset)) == dataset
+    assert adapter.validate_python(dataset.model_dump(mode="json")) == dataset
+    assert all(isinstance(fact, str) and fact for fact in dataset.describe().values())

@@ -8,7 +8,7 @@ import pytest
 from rayboot.data.mesh_files import decode_mesh
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.evaluate.datasets.region import RegionConfig
-from rayboot.evaluate.datasets.scans import cut_scan, true_face
+from rayboot.evaluate.datasets.scans import cut_scan, make_true_face
 from rayboot.geometry.mesh import Mesh
 from tests.evaluate.datasets.synthetic_scans import (
     FACES,
@@ -16,26 +16,26 @@ from tests.evaluate.datasets.synthetic_scans import (
     MILLIMETRES,
     TILT,
     VERTICES,
-    camera_of,
-    photo_of,
-    placed_vertices,
-    seen_landmarks,
+    crop_vertices,
+    make_camera,
+    make_photo,
+    photo_landmarks,
 )
 
 MESH = Mesh(VERTICES, FACES)
 ALL = RegionConfig()
 
 
-def test_a_scan_is_cut_and_its_gaze_found() -> None:
+def test_a_scan_is_cut_and_its_gaze_is_estimated() -> None:
     region = RegionConfig(kind="radius", own_radius=95)
     scan = cut_scan(MESH, LANDMARKS, region)
-    away = np.linalg.norm(scan.vertices - LANDMARKS[30], axis=1)
-    assert 0 < len(scan.vertices) < len(VERTICES) and away.max() <= 95
+    distance = np.linalg.norm(scan.vertices - LANDMARKS[30], axis=1)
+    assert 0 < len(scan.vertices) < len(VERTICES) and distance.max() <= 95
     assert scan.triangles is not None and scan.triangles.max() == len(scan.vertices) - 1
     assert scan.gaze == pytest.approx(TILT[:, 2], abs=0.02)
 
 
-def test_vertices_that_no_triangle_uses_are_left_out() -> None:
+def test_vertices_without_a_triangle_are_dropped() -> None:
     loose = Mesh(np.vstack([VERTICES, LANDMARKS[30:31]]), FACES)
     assert len(cut_scan(loose, LANDMARKS, ALL).vertices) == len(np.unique(FACES))
     cloud = cut_scan(Mesh(VERTICES, np.empty((0, 3), int)), LANDMARKS, ALL)
@@ -44,27 +44,31 @@ def test_vertices_that_no_triangle_uses_are_left_out() -> None:
 
 @pytest.mark.parametrize("yaw_deg", [-80, -35, 0, 20, 60])
 @pytest.mark.parametrize("size", [96, 192])
-def test_landmarks_place_the_scan_as_the_camera_saw_it(yaw_deg: float, size: int) -> None:
-    camera = camera_of(yaw_deg, 8)
-    face = true_face("a", photo_of(3), cut_scan(MESH, LANDMARKS, ALL), seen_landmarks(camera), size)
+def test_landmarks_align_the_scan_with_the_photo(yaw_deg: float, size: int) -> None:
+    camera = make_camera(yaw_deg, 8)
+    face = make_true_face(
+        "a", make_photo(3), cut_scan(MESH, LANDMARKS, ALL), photo_landmarks(camera), size
+    )
     used = np.unique(FACES)
-    truth = placed_vertices(camera, size)[used]
+    truth = crop_vertices(camera, size)[used]
     truth[:, 2] -= truth[:, 2].mean()
     assert face.vertices == pytest.approx(truth, abs=1e-4)
     assert face.landmarks is None and face.image.shape == (size, size, 3)
     assert face.yaw_deg == pytest.approx(yaw_deg, abs=2.5)
-    ratio = np.ptp(truth[:, 1]) / np.ptp(camera.place(VERTICES)[used, 1])
+    ratio = np.ptp(truth[:, 1]) / np.ptp(camera.transform(VERTICES)[used, 1])
     eyes = np.linalg.norm(LANDMARKS[36] - LANDMARKS[45])
     assert face.interocular == pytest.approx(ratio * camera.scale * eyes, rel=1e-6)
 
 
-def test_a_yaw_that_is_known_stays() -> None:
+def test_a_known_yaw_is_kept() -> None:
     scan = cut_scan(MESH, LANDMARKS, ALL)
-    face = true_face("a", photo_of(3), scan, seen_landmarks(camera_of(20)), 96, yaw_deg=33.0)
+    face = make_true_face(
+        "a", make_photo(3), scan, photo_landmarks(make_camera(20)), 96, yaw_deg=33.0
+    )
     assert face.yaw_deg == 33
 
 
-def test_without_landmarks_the_detector_gives_the_crop(synthetic_set: str) -> None:
+def test_without_landmarks_the_detector_determines_the_crop(synthetic_set: str) -> None:
     from rayboot.data.detector import FaceDetector
     from rayboot.data.images import decode_photo
     from rayboot.errors import RequestError
@@ -77,70 +81,70 @@ def test_without_landmarks_the_detector_gives_the_crop(synthetic_set: str) -> No
         pytest.skip(str(error))
     scan = cut_scan(MESH, LANDMARKS, ALL)
     photo = decode_photo(next(Path(synthetic_set).rglob("000000.jpg")).read_bytes())
-    face = true_face("a", photo, scan, None, 96)
+    face = make_true_face("a", photo, scan, None, 96)
     assert face.image.shape == (96, 96, 3) and np.isnan(face.yaw_deg)
     assert face.landmarks is scan.landmarks and face.vertices is scan.vertices
     assert face.interocular == pytest.approx(MILLIMETRES, rel=0.01)
     with pytest.raises(FaceRejectedError, match="no face"):
-        true_face("a", photo_of(3), scan, None, 96)
+        make_true_face("a", make_photo(3), scan, None, 96)
 
 
-def test_landmarks_that_place_nothing_cost_the_photo() -> None:
+def test_degenerate_landmarks_reject_the_photo() -> None:
     scan = cut_scan(MESH, LANDMARKS, ALL)
     for landmarks in (np.full((68, 2), 9.0), np.outer(np.arange(68.0), [1, 1])):
         with pytest.raises(FaceRejectedError, match="degenerate: a: "):
-            true_face("a", photo_of(3), scan, landmarks, 96)
+            make_true_face("a", make_photo(3), scan, landmarks, 96)
 
 
 @pytest.mark.parametrize(
-    ("landmarks", "said"),
+    ("landmarks", "message"),
     [
         (LANDMARKS + 500, "one frame"),
         (LANDMARKS / 1000, "one frame"),
-        (LANDMARKS[::-1], "no face in iBUG order"),
-        (LANDMARKS * 0, "one place"),
-        (np.random.default_rng(0).normal(size=(68, 3)), "no face in iBUG order"),
+        (LANDMARKS[::-1], "not a face in iBUG order"),
+        (LANDMARKS * 0, "coincide"),
+        (np.random.default_rng(0).normal(size=(68, 3)), "not a face in iBUG order"),
     ],
 )
-def test_landmarks_that_are_not_of_the_mesh_are_noticed(landmarks: np.ndarray, said: str) -> None:
-    with pytest.raises(DegenerateInputError, match=said):
+def test_landmarks_of_another_mesh_are_refused(landmarks: np.ndarray, message: str) -> None:
+    with pytest.raises(DegenerateInputError, match=message):
         cut_scan(MESH, landmarks, ALL)
 
 
-def test_a_mirrored_frame_is_noticed() -> None:
+def test_a_mirrored_frame_is_refused() -> None:
     mirrored = Mesh(VERTICES * (-1, 1, 1), FACES)
     with pytest.raises(DegenerateInputError, match="mirrored"):
         cut_scan(mirrored, LANDMARKS * (-1, 1, 1), ALL)
 
 
-def test_a_region_beside_the_mesh_is_noticed() -> None:
-    few = RegionConfig(kind="radius", own_radius=0.01)
+def test_a_region_outside_the_mesh_is_refused() -> None:
+    tiny = RegionConfig(kind="radius", own_radius=0.01)
     with pytest.raises(DegenerateInputError, match="keeps"):
-        cut_scan(MESH, LANDMARKS, few)
+        cut_scan(MESH, LANDMARKS, tiny)
 
 
-def test_real_landmarks_are_faces_and_swapped_ones_are_not(shared_dir: Path) -> None:
-    def points(file: Path) -> np.ndarray:
+def test_real_landmarks_are_accepted_and_swapped_ones_refused(shared_dir: Path) -> None:
+    def read_points(file: Path) -> np.ndarray:
         return np.array(json.loads(file.read_text())["groups"]["LJSON"]["landmarks"]["points"])
 
     files = sorted((shared_dir / "faces/MICC_landmarks").rglob("*.ljson"))
     for file in files:
-        landmarks = points(file)
+        landmarks = read_points(file)
         scan = cut_scan(Mesh(landmarks, np.empty((0, 3), int)), landmarks, ALL)
-        # Scans look down in their own axes, by some 45 degrees.
+        # In their own axes the scanned faces look down by about 45 degrees.
         assert scan.gaze[2] > 0.5 and scan.gaze[1] < -0.5 and abs(scan.gaze[0]) < 0.25
     james = shared_dir / "faces/scans/james"
     mesh = decode_mesh((james / "james.obj").read_bytes(), ".obj")
     assert mesh.vertices.shape == (6393, 3) and mesh.faces.shape == (12228, 3)
-    with pytest.raises(DegenerateInputError, match="no face in iBUG order"):
-        cut_scan(mesh, points(james / "james.ljson"), ALL)
+    with pytest.raises(DegenerateInputError, match="not a face in iBUG order"):
+        cut_scan(mesh, read_points(james / "james.ljson"), ALL)
 
 
 def test_a_real_scan_with_its_own_landmarks_is_read(shared_dir: Path) -> None:
     folder = shared_dir / "faces/scans/flame-fitting"
     mesh = decode_mesh((folder / "scan.obj").read_bytes(), ".obj")
     inner = np.load(folder / "scan_lmks.npy")
-    # Without the jaw, which takes no part; anything near the face stands in for it.
+    # The file has no jaw, which is ignored; any points near the face can replace it.
     landmarks = np.vstack([np.repeat(inner[:1], 17, axis=0), inner])
     scan = cut_scan(mesh, landmarks, RegionConfig(kind="radius", radius=1.02))
     assert 0.2 < len(scan.vertices) / len(mesh.vertices) < 0.95

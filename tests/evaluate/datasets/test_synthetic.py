@@ -7,7 +7,7 @@ from rayboot.errors import FaceRejectedError, RequestError
 from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 
 
-def test_a_photo_that_is_gone_or_damaged_is_named(synthetic_set: str, tmp_path: Path) -> None:
+def test_missing_and_damaged_photos_are_named(synthetic_set: str, tmp_path: Path) -> None:
     shutil.copytree(synthetic_set, tmp_path / "set")
     faces = SyntheticDataset(data=str(tmp_path / "set"))
     rows = faces.list_faces().rows.to_pylist()

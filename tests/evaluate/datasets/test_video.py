@@ -1,54 +1,54 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import fsspec
 import numpy as np
 import pytest
 
 from rayboot.errors import FaceRejectedError
 from rayboot.evaluate.datasets.video import count_frames, read_frame
-from tests.evaluate.datasets.synthetic_scans import PHOTO_SIZE, photo_of, write_avi, write_stream
+from tests.evaluate.datasets.synthetic_scans import PHOTO_SIZE, make_photo, write_avi, write_stream
 
 Writer = Callable[[Path, int], None]
 
 
 @pytest.mark.parametrize("write", [write_stream, write_avi])
 @pytest.mark.parametrize("suffix", [".mjpg", ".mjpeg"])
-def test_frames_are_counted_and_found_in_any_order(
+def test_frames_are_counted_and_read_in_any_order(
     tmp_path: Path, write: Writer, suffix: str
 ) -> None:
     path = tmp_path / f"a{suffix}"
     write(path, 11)
-    count, claimed = count_frames(str(path))
-    assert count == 11 and claimed in (None, 11)
+    count, declared = count_frames(str(path))
+    assert count == 11 and declared in (None, 11)
     for number in (0, 1, 5, 10, 3, 3, 9, 0):
         frame = read_frame(str(path), number)
         assert frame.shape == (*PHOTO_SIZE[::-1], 3)
-        assert np.abs(frame.astype(int) - photo_of(number)).max() < 5
+        assert np.abs(frame.astype(int) - make_photo(number)).max() < 5
 
 
 def test_colours_are_in_order(tmp_path: Path) -> None:
-    import cv2
-
-    picture = np.zeros((240, 300, 3), np.uint8)
-    picture[..., 2] = 200  # red, as OpenCV has it
-    (tmp_path / "a.mjpg").write_bytes(cv2.imencode(".jpg", picture)[1].tobytes() * 2)
+    image = np.zeros((240, 300, 3), np.uint8)
+    image[..., 2] = 200  # red, as OpenCV has it
+    (tmp_path / "a.mjpg").write_bytes(cv2.imencode(".jpg", image)[1].tobytes() * 2)
     frame = read_frame(str(tmp_path / "a.mjpg"), 1)
     assert frame[..., 0].mean() > 190 and frame[..., 2].mean() < 10
 
 
-def test_a_container_may_claim_more_than_is_there(tmp_path: Path) -> None:
+def test_a_container_may_declare_more_frames_than_it_has(tmp_path: Path) -> None:
     path = tmp_path / "a.mjpg"
     write_avi(path, 11)
     path.write_bytes(path.read_bytes()[: int(0.8 * path.stat().st_size)])
-    count, claimed = count_frames(str(path))
-    assert claimed == 11 and 0 < count < 11
+    count, declared = count_frames(str(path))
+    assert declared == 11 and 0 < count < 11
     with pytest.raises(FaceRejectedError, match=f"frame {count} cannot be decoded"):
         read_frame(str(path), count)
     assert read_frame(str(path), 0).shape == (240, 300, 3)
 
 
 @pytest.mark.parametrize("payload", [b"", b"nonsense" * 100])
-def test_what_is_no_video_is_named(tmp_path: Path, payload: bytes) -> None:
+def test_other_files_and_missing_videos_are_named(tmp_path: Path, payload: bytes) -> None:
     (tmp_path / "a.mjpg").write_bytes(payload)
     for call in (lambda uri: count_frames(uri), lambda uri: read_frame(uri, 0)):
         with pytest.raises(FaceRejectedError, match=r"undecodable: .*a\.mjpg"):
@@ -57,8 +57,9 @@ def test_what_is_no_video_is_named(tmp_path: Path, payload: bytes) -> None:
             call(str(tmp_path / "b.mjpg"))
 
 
-def test_a_copy_of_a_remote_video_is_kept_while_it_is_read(tmp_path: Path, monkeypatch) -> None:
-    import fsspec
+def test_the_copy_of_a_remote_video_exists_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
 
     monkeypatch.setenv("TMPDIR", str(tmp_path / "copies"))
     monkeypatch.setattr("tempfile.tempdir", None)

@@ -1,6 +1,6 @@
-"""The error again, by other means than the package's: SciPy's k-d tree, and rotations by SVD.
+"""A second implementation of the NME, with SciPy's k-d tree and rotations by SVD.
 
-Written from docs/evaluation.md, in the plainest way, and slow.
+It follows docs/evaluation.md literally, and is slow.
 """
 
 import numpy as np
@@ -8,16 +8,16 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 
-def plain_nme(predicted, truth, interocular, align="icp", steps=500):
+def reference_nme(predicted, truth, interocular, align="icp", steps=500):
     tree = cKDTree(predicted)
     if align == "none":
         return tree.query(truth)[0].mean() / interocular
     front = np.quantile(predicted[:, 2], 0.98) - np.quantile(truth[:, 2], 0.98)
-    rotation, shift = onto_planes(predicted, tree, truth, np.array([0.0, 0.0, front]))
+    rotation, shift = align_to_planes(predicted, tree, truth, np.array([0.0, 0.0, front]))
     for _ in range(steps):
         _, nearest = tree.query(truth @ rotation.T + shift)
         before = rotation, shift
-        rotation, shift = rigid(truth, predicted[nearest])
+        rotation, shift = fit_rigid(truth, predicted[nearest])
         if np.abs(rotation - before[0]).max() < 1e-7 and np.abs(shift - before[1]).max() < 1e-6:
             break
     distance, nearest = tree.query(truth @ rotation.T + shift)
@@ -26,8 +26,8 @@ def plain_nme(predicted, truth, interocular, align="icp", steps=500):
     return np.linalg.norm(truth - predicted[nearest], axis=1).mean() / interocular
 
 
-def onto_planes(predicted, tree, truth, shift, steps=50):
-    """Point-to-plane ICP; the normals are those of the planes through the nearest points."""
+def align_to_planes(predicted, tree, truth, shift, steps=50):
+    """Point-to-plane ICP; normals are those of planes through the nearest vertices."""
     around = predicted[tree.query(predicted, k=12)[1]]
     around = around - around.mean(axis=1, keepdims=True)
     normals = np.linalg.svd(around)[2][:, 2]
@@ -45,8 +45,8 @@ def onto_planes(predicted, tree, truth, shift, steps=50):
     return rotation, shift
 
 
-def rigid(source, target):
-    """Kabsch: rotation and shift that carry points onto their counterparts."""
+def fit_rigid(source, target):
+    """Kabsch algorithm: rotation and translation that align points with their counterparts."""
     middle, target_middle = source.mean(axis=0), target.mean(axis=0)
     u, _, vt = np.linalg.svd((source - middle).T @ (target - target_middle))
     flip = np.diag([1, 1, np.sign(np.linalg.det(vt.T @ u.T))])

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
-from rayboot.evaluate.metrics.bands import bands_of_summary, format_bands, tabulate_bands
+from rayboot.evaluate.metrics.bands import bands_from_summary, format_bands, tabulate_bands
 from rayboot.evaluate.metrics.statistics import mean_interval, paired_change
 from rayboot.evaluate.report.outputs import ReportInput
-from rayboot.evaluate.report.summary import summarize
 from rayboot.evaluate.results import FaceError, select_band
 
 BANDS = [(0, 15), (60, 90)]
@@ -32,7 +31,7 @@ def test_bands_hold_means_in_percent_and_the_paired_change() -> None:
     assert rows[1].change.low < expected < rows[1].change.high < 0
 
 
-def test_a_face_that_one_model_missed_counts_for_none() -> None:
+def test_a_face_that_one_model_failed_on_counts_for_no_model() -> None:
     before, after = errors(0.06), errors(0.03)
     missed = [e._replace(nme_icp=float("nan")) if i % 5 == 0 else e for i, e in enumerate(after)]
     rows = tabulate_bands({"a": before, "b": missed}, [(0, 90)])
@@ -40,7 +39,7 @@ def test_a_face_that_one_model_missed_counts_for_none() -> None:
     assert np.isfinite(rows[0].change.mean)
 
 
-def test_without_alignment_the_other_error_is_shown() -> None:
+def test_errors_without_alignment_can_be_tabulated() -> None:
     rows = tabulate_bands({"a": errors(0.06), "b": errors(0.03)}, [(0, 90)], "none")
     assert [cell.mean for cell in rows[0].cells] == pytest.approx([10, 10])
 
@@ -61,23 +60,21 @@ def test_intervals_cover_the_mean() -> None:
     assert np.isnan(mean_interval(np.array([])).mean)
 
 
-def test_a_summary_gives_the_same_rows_after_one_of_all_faces(odd_subject: ReportInput) -> None:
-    config, measured = odd_subject.config, odd_subject.measured
+def test_rows_of_a_summary_begin_with_one_of_all_faces(report_input: ReportInput) -> None:
+    config, summary = report_input.config, report_input.summary
+    results = report_input.measurements.results
     (name,) = config.datasets
-    summary = summarize(measured, config, odd_subject.models, {})
-    found = bands_of_summary(summary, name, "icp")
-    assert [row.band for row in found] == ["all", "0 to 30", "30 to 90"]
-    assert found[0].num_faces == 23
-    for row, expected in zip(
-        found[1:], tabulate_bands(measured.results.errors(), config.bands), strict=True
-    ):
+    rows = bands_from_summary(summary, name, "icp")
+    assert [row.band for row in rows] == ["all", "0 to 30", "30 to 90"]
+    assert rows[0].num_faces == 23
+    for row, expected in zip(rows[1:], tabulate_bands(results.errors(), config.bands), strict=True):
         assert row.num_faces == expected.num_faces
-        for interval, wanted in zip(
+        for interval, other in zip(
             [*row.cells, row.change], [*expected.cells, expected.change], strict=True
         ):
-            assert interval == pytest.approx(wanted)
-    doubled = bands_of_summary(summary, name, "correspondence")
-    assert doubled[0].cells[0].mean == pytest.approx(2 * found[0].cells[0].mean)
+            assert interval == pytest.approx(other)
+    doubled = bands_from_summary(summary, name, "correspondence")
+    assert doubled[0].cells[0].mean == pytest.approx(2 * rows[0].cells[0].mean)
 
 
 def test_table_as_text() -> None:

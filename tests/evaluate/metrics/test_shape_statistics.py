@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from rayboot.data.ground_truth import truth_table
+from rayboot.data.ground_truth import read_truth
 from rayboot.data.images import decode_photo
 from rayboot.errors import RequestError
 from rayboot.evaluate.metrics.shape_statistics import compute_shape_statistics, measure_shapes
 from rayboot.geometry.crop import warp_photo
 from rayboot.io.storage import join_uri, read_bytes
 from rayboot.models import load_network
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 
 
 def box(width: int) -> np.ndarray:
@@ -18,30 +18,30 @@ def box(width: int) -> np.ndarray:
 
 
 def test_equal_shapes_have_no_spread() -> None:
-    found = compute_shape_statistics([box(8)] * 5, [1.0] * 5, [0.25] * 5)
-    assert (found.spread, found.mirror, found.volume) == (0.0, 1.0, 0.25)
+    statistics = compute_shape_statistics([box(8)] * 5, [1.0] * 5, [0.25] * 5)
+    assert (statistics.spread, statistics.mirror, statistics.volume) == (0.0, 1.0, 0.25)
 
 
-def test_spread_is_what_two_shapes_disagree_in() -> None:
-    # Half of them twice as wide: two of different kinds disagree in as much as the small one has.
+def test_spread_is_the_mean_disagreement_of_two_shapes() -> None:
+    # Half of the boxes are twice as wide: different boxes disagree by the size of the smaller.
     shapes = [box(4), box(8)] * 50
     pairs = [
         (shapes[i] ^ shapes[j]).sum() / np.mean([shape.sum() for shape in shapes])
         for i in range(100)
         for j in range(i)
     ]
-    found = compute_shape_statistics(shapes, [1.0] * 100, [0.1] * 100)
-    assert found.spread == pytest.approx(np.mean(pairs))
+    statistics = compute_shape_statistics(shapes, [1.0] * 100, [0.1] * 100)
+    assert statistics.spread == pytest.approx(np.mean(pairs))
 
 
-def test_few_faces_describe_nothing() -> None:
-    with pytest.raises(RequestError, match="at least 4 near-frontal faces.*got 3"):
+def test_too_few_faces_are_refused() -> None:
+    with pytest.raises(RequestError, match=r"at least 4 near-frontal faces.*got 3"):
         compute_shape_statistics([box(8)] * 3, [1.0] * 3, [0.1] * 3)
 
 
 @pytest.fixture(scope="module")
 def crops(synthetic_set: str) -> np.ndarray:
-    rows = truth_table(synthetic_set, ["face_id", "crop", "yaw_deg"]).to_pylist()
+    rows = read_truth(synthetic_set, ["face_id", "crop", "yaw_deg"]).to_pylist()
     return np.stack(
         [
             warp_photo(
@@ -55,14 +55,14 @@ def crops(synthetic_set: str) -> np.ndarray:
     )
 
 
-def test_a_sound_network_tells_faces_apart_and_keeps_its_sides(crops: np.ndarray) -> None:
-    found = measure_shapes(load_network(resolve_weights("builtin:compact")), crops)
-    assert found.num_shapes == len(crops) >= 8
-    assert found.spread > 0.01
-    assert found.mirror > 0.9
-    assert 0.05 < found.volume < 0.15
-    # Nothing but the pose differs between pictures of one face.
+def test_a_trained_network_distinguishes_faces_and_is_symmetric(crops: np.ndarray) -> None:
+    statistics = measure_shapes(load_network(resolve_model("builtin:compact").path), crops)
+    assert statistics.num_shapes == len(crops) >= 8
+    assert statistics.spread > 0.01
+    assert statistics.mirror > 0.9
+    assert 0.05 < statistics.volume < 0.15
+    # Crops of one face differ in nothing.
     alike = measure_shapes(
-        load_network(resolve_weights("builtin:compact")), np.repeat(crops[:1], 6, axis=0)
+        load_network(resolve_model("builtin:compact").path), np.repeat(crops[:1], 6, axis=0)
     )
-    assert alike.spread < 0.1 * found.spread
+    assert alike.spread < 0.1 * statistics.spread

@@ -12,7 +12,7 @@ from rayboot.evaluate.results import FaceError
 from rayboot.models import load_network
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
-from rayboot.registry.registration import resolve_weights
+from rayboot.registry.resolve import resolve_model
 
 
 def errors_of(faces: SyntheticDataset) -> list[FaceError]:
@@ -20,7 +20,7 @@ def errors_of(faces: SyntheticDataset) -> list[FaceError]:
     return [FaceError(row["face_id"], row["yaw_deg"], 0.1, 0.1) for row in rows]
 
 
-def test_faces_for_pictures_go_from_frontal_to_profile(synthetic_set: str) -> None:
+def test_picked_faces_are_spread_from_frontal_to_profile(synthetic_set: str) -> None:
     faces = SyntheticDataset(data=synthetic_set)
     chosen = pick_by_yaw(errors_of(faces), 5)
     found = read_dataset_faces(faces, chosen, 96)
@@ -30,7 +30,7 @@ def test_faces_for_pictures_go_from_frontal_to_profile(synthetic_set: str) -> No
     assert yaws[0] < 12 and yaws[-1] > 60
 
 
-def test_faces_without_a_number_are_not_shown() -> None:
+def test_faces_without_an_error_are_not_picked() -> None:
     nan = float("nan")
     errors = [FaceError("a", 3.0, 0.1, 0.1), FaceError("b", nan, 0.1, 0.1)]
     errors.append(FaceError("c", 70.0, nan, nan, nan, "no photo"))
@@ -38,29 +38,29 @@ def test_faces_without_a_number_are_not_shown() -> None:
     assert pick_by_yaw(errors[2:], 3) == []
 
 
-def test_where_no_yaw_is_known_any_faces_are_shown() -> None:
+def test_faces_of_unknown_yaw_are_picked_by_name() -> None:
     errors = [FaceError(name, float("nan"), 0.1, 0.1) for name in "edcba"]
     assert pick_by_yaw(errors, 3) == ["a", "c", "e"]
 
 
-def test_a_photo_that_is_gone_is_left_out(
+def test_a_missing_photo_is_left_out_with_a_warning(
     synthetic_set: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     faces = SyntheticDataset(data=synthetic_set)
     listed = faces.list_faces().rows
     first = listed["face_id"][0].as_py()
-    gone = listed.set_column(0, "face_id", [["gone.jpg", *listed["face_id"].to_pylist()[1:]]])
+    renamed = listed.set_column(0, "face_id", [["gone.jpg", *listed["face_id"].to_pylist()[1:]]])
     assert [face.face_id for face in read_dataset_faces(faces, [first], 96)] == [first]
-    assert read_dataset_faces(faces, ["gone.jpg"], 96, gone) == []
-    assert "gone.jpg is not shown" in caplog.text
+    assert read_dataset_faces(faces, ["gone.jpg"], 96, renamed) == []
+    assert "gone.jpg is left out of the figures" in caplog.text
 
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, Path]:
-    return {"compact": resolve_weights("builtin:compact", None)}
+    return {"compact": resolve_model("builtin:compact", None).path}
 
 
-def test_distances_are_those_that_were_measured(
+def test_distances_agree_with_the_measured_error(
     synthetic_set: str, weights: dict[str, Path]
 ) -> None:
     faces = SyntheticDataset(data=synthetic_set)
@@ -69,15 +69,18 @@ def test_distances_are_those_that_were_measured(
     assert [example.face_id for example in found] == chosen
     predictor = Predictor(load_network(weights["compact"]), InferenceConfig(), batch_size=1)
     for example, face in zip(found, read_dataset_faces(faces, chosen, 96), strict=True):
-        seen = example.seen["compact"]
+        evaluated = example.evaluated["compact"]
         volume = predictor.predict(face.image[None])[0]
-        assert seen.distances.mean() == pytest.approx(measure_face(face, volume).nme_icp, rel=1e-6)
-        assert seen.distances.shape == (len(face.vertices),)
-        assert seen.crop == 96
-        assert len(seen.thin.vertices) < len(seen.mesh.vertices)
-        # ICP's motion carries the truth to where it is compared.
+        assert evaluated.distances.mean() == pytest.approx(
+            measure_face(face, volume).nme_icp, rel=1e-6
+        )
+        assert evaluated.distances.shape == (len(face.vertices),)
+        assert evaluated.crop_size == 96
+        assert len(evaluated.coarse_mesh.vertices) < len(evaluated.mesh.vertices)
+        # ICP's motion carries the truth to where it is comparison.
         near = np.linalg.norm(
-            seen.motion.apply(face.vertices)[:, None, :2] - seen.mesh.vertices[None, ::7, :2],
+            evaluated.prediction_from_truth.apply(face.vertices)[:, None, :2]
+            - evaluated.mesh.vertices[None, ::7, :2],
             axis=-1,
         ).min(axis=1)
         assert np.median(near) < 2
@@ -95,4 +98,4 @@ def test_a_model_that_reconstructs_nothing_is_missing(
 
     monkeypatch.setattr(module, "Predictor", Empty)
     (example,) = make_examples(weights, faces, errors_of(faces), chosen, Protocol())
-    assert example.seen == {}
+    assert example.evaluated == {}

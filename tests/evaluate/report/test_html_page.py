@@ -7,22 +7,22 @@ import numpy as np
 from rayboot.evaluate.metrics.statistics import Interval
 from rayboot.evaluate.report.html_page import (
     DatasetSection,
-    Figure,
     Page,
     RejectCount,
-    write_report,
+    ReportFigure,
+    write_page,
 )
 from rayboot.evaluate.report.plots import plot_cumulative
 from rayboot.evaluate.report.tables import Cell, ModelBlock
-from rayboot.evaluate.report.worst_faces import Failures, WorstFace
+from rayboot.evaluate.report.worst_faces import FailureGroup, WorstFace
 from rayboot.evaluate.results import FaceError
 
 ERRORS = {"a": [FaceError("1", 0.0, 0.1, 0.1)]}
 
 
-def section(**changes: object) -> DatasetSection:
+def make_section(**changes: object) -> DatasetSection:
     empty = DatasetSection(
-        name="set",
+        name="dataset",
         facts={"truth": "none"},
         num_faces=3,
         num_measured={"a": 2},
@@ -37,10 +37,10 @@ def section(**changes: object) -> DatasetSection:
     return empty._replace(**changes)
 
 
-def page(**changes: object) -> Page:
+def make_page(**changes: object) -> Page:
     empty = Page(
         title="A title",
-        summary="What came of it.",
+        summary="A summary.",
         models=["a"],
         blocks=[],
         key="",
@@ -53,22 +53,22 @@ def page(**changes: object) -> Page:
     return empty._replace(**changes)
 
 
-def written(tmp_path: Path, **changes: object) -> str:
-    return write_report(tmp_path / "report.html", page(**changes)).read_text("utf-8")
+def write_html(tmp_path: Path, **changes: object) -> str:
+    return write_page(tmp_path / "report.html", make_page(**changes)).read_text("utf-8")
 
 
-def test_a_page_without_shapes_is_small_and_has_no_library(tmp_path: Path) -> None:
-    text = written(tmp_path)
+def test_a_page_without_shapes_is_small_and_omits_plotly(tmp_path: Path) -> None:
+    text = write_html(tmp_path)
     assert len(text) < 30_000
     assert text.count("<script") == 1
-    assert "Photographs left out" not in text and "Shapes to turn" not in text
+    assert "Rejected photos" not in text and "Interactive 3D shapes" not in text
 
 
-def test_figures_rejects_and_facts_of_what_stands_around_are_shown(tmp_path: Path) -> None:
-    text = written(
+def test_figures_rejects_and_facts_of_the_context_are_shown(tmp_path: Path) -> None:
+    text = write_html(
         tmp_path,
         title="A <b>round</b>",
-        figures=[Figure("Photos & views", "text", plot_cumulative(ERRORS))],
+        figures=[ReportFigure("Photos & views", "text", plot_cumulative(ERRORS))],
         rejects=[RejectCount("read", "undecodable", 3)],
         facts={"config": "<script>"},
     )
@@ -79,14 +79,14 @@ def test_figures_rejects_and_facts_of_what_stands_around_are_shown(tmp_path: Pat
     assert not re.search(r"""(src|href)=["']?https?:""", text)
 
 
-def test_no_rejects_are_said_to_be_none(tmp_path: Path) -> None:
-    assert "every photograph became a pair" in written(tmp_path, rejects=[])
+def test_an_empty_list_of_rejects_is_reported_as_none(tmp_path: Path) -> None:
+    assert "every photo became a pair" in write_html(tmp_path, rejects=[])
 
 
-def test_numbers_that_are_not_there_are_dashes(tmp_path: Path) -> None:
+def test_missing_numbers_are_dashes(tmp_path: Path) -> None:
     nan = float("nan")
     interval = Interval(2.0, 1.0, 3.0, 5)
-    text = written(
+    text = write_html(
         tmp_path,
         models=["a", "b"],
         blocks=[
@@ -98,7 +98,7 @@ def test_numbers_that_are_not_there_are_dashes(tmp_path: Path) -> None:
             ModelBlock("else", {"s": 0}, {"a": [None], "b": [None]}),
         ],
         datasets=[
-            section(
+            make_section(
                 num_measured={"a": 2, "b": 1}, worst=[WorstFace("x.jpg", nan, [5.0, nan], "why")]
             )
         ],
@@ -108,14 +108,14 @@ def test_numbers_that_are_not_there_are_dashes(tmp_path: Path) -> None:
     assert "a 2, b 1." in text
 
 
-def test_few_of_many_failures_are_named_and_all_counted(tmp_path: Path) -> None:
+def test_many_failures_are_all_counted_and_partly_listed(tmp_path: Path) -> None:
     ids = [f"{i}.jpg" for i in range(5000)]
-    many = [Failures("not there", ["a"], ids)]
-    others = [Failures(f"reason {i}", [], ["x"]) for i in range(300)]
-    text = written(tmp_path, datasets=[section(failures=[*many, *others])])
-    assert "Measured without result: 5000 faces, 1 reason" in text
+    many = [FailureGroup("not there", ["a"], ids)]
+    others = [FailureGroup(f"reason {i}", [], ["x"]) for i in range(300)]
+    text = write_html(tmp_path, datasets=[make_section(failures=[*many, *others])])
+    assert "Could not be measured: 5000 faces, 1 reason" in text
     assert "4900 more, in summary.json" in text
-    assert "Took no part: 300 faces, 300 reasons" in text
+    assert "Excluded from the measurement: 300 faces, 300 reasons" in text
     assert len(text) < 60_000
 
 
@@ -133,18 +133,18 @@ class Outline(html.parser.HTMLParser):
 
 
 def test_every_element_is_closed_where_it_was_opened(tmp_path: Path) -> None:
-    picture = Figure("p", "t", plot_cumulative(ERRORS))
-    text = written(
+    figure = ReportFigure("p", "t", plot_cumulative(ERRORS))
+    text = write_html(
         tmp_path,
         datasets=[
-            section(
-                plots=[picture],
-                panels=picture,
+            make_section(
+                plots=[figure],
+                panels=figure,
                 worst=[WorstFace("x", 1.0, [np.pi], "")],
-                failures=[Failures("r", [], ["y"])],
+                failures=[FailureGroup("r", [], ["y"])],
             )
         ],
-        figures=[picture],
+        figures=[figure],
         rejects=[RejectCount("a", "b", 1)],
     )
     outline = Outline()

@@ -1,4 +1,4 @@
-"""The page of an evaluation in a real browser: it works, stays silent and asks for nothing."""
+"""The page of an evaluation in a real browser: it works, logs no errors and makes no requests."""
 
 import json
 import time
@@ -16,72 +16,72 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 pytestmark = pytest.mark.browser
 
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 EYE = "const c = document.getElementById('plot').layout.scene.camera.eye; return [c.x, c.y, c.z]"
 
 
 @pytest.fixture(scope="module")
-def page(browser: Any, odd_outputs: tuple[Path, list[Path]]) -> Any:
+def page(browser: Any, report_outputs: tuple[Path, list[Path]]) -> Any:
     browser.get_log("performance")
-    browser.get(odd_outputs[0].as_uri())
-    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#plot canvas"))
-    settle(browser)
+    browser.get(report_outputs[0].as_uri())
+    wait_until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#plot canvas"))
+    wait_for_still_view(browser)
     return browser
 
 
-def until(browser: Any, there: Callable[[], Any]) -> None:
-    WebDriverWait(browser, PATIENCE_S).until(lambda _: there())
+def wait_until(browser: Any, condition: Callable[[], Any]) -> None:
+    WebDriverWait(browser, TIMEOUT_S).until(lambda _: condition())
 
 
-def settle(browser: Any) -> np.ndarray:
-    """The view when it no longer changes: (H, W, 3)."""
-    before = picture(browser)
+def wait_for_still_view(browser: Any) -> np.ndarray:
+    """Returns the view (H, W, 3) when it no longer changes."""
+    before = take_screenshot(browser)
     for _ in range(40):
         time.sleep(0.25)
-        now = picture(browser)
-        if np.array_equal(before, now):
-            return now
-        before = now
-    raise AssertionError("the view does not come to rest")
+        current = take_screenshot(browser)
+        if np.array_equal(before, current):
+            return current
+        before = current
+    raise AssertionError("the view does not stop changing")
 
 
-def picture(browser: Any) -> np.ndarray:
+def take_screenshot(browser: Any) -> np.ndarray:
     payload = browser.find_element(By.ID, "plot").screenshot_as_png
     image = cv2.imdecode(np.frombuffer(payload, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
-    # Without the ring of the focus.
+    # Without the focus outline.
     return image[8:-8, 8:-8]
 
 
 def test_a_shape_is_drawn(page: Any) -> None:
-    view = settle(page)
-    paper = view[5, 5].astype(int)
-    differs = (np.abs(view.astype(int) - paper) > 20).any(axis=-1)
+    view = wait_for_still_view(page)
+    background = view[5, 5].astype(int)
+    differs = (np.abs(view.astype(int) - background) > 20).any(axis=-1)
     assert 0.03 < differs.mean() < 0.9
-    # In its middle, and not cut off at its sides.
+    # The shape is in the centre, and not cut off at the sides.
     assert differs[view.shape[0] // 2, view.shape[1] // 2]
     assert not differs[:, :4].any() and not differs[:, -4:].any()
 
 
-def test_dragging_turns_the_view_and_arrow_keys_go_on_from_there(page: Any) -> None:
+def test_dragging_rotates_the_view_and_arrow_keys_continue_from_there(page: Any) -> None:
     plot = page.find_element(By.ID, "plot")
-    before, start = settle(page), np.array(page.execute_script(EYE))
-    # In steps with rests: a slow machine sees the mouse jump, and turns by as much.
+    before, start = wait_for_still_view(page), np.array(page.execute_script(EYE))
+    # In steps with pauses: on a slow machine the mouse jumps, and the view rotates by as much.
     for step in ("move_to_element", "click_and_hold"):
         getattr(ActionChains(page), step)(plot).perform()
-        settle(page)
+        wait_for_still_view(page)
     for _ in range(4):
         ActionChains(page).move_by_offset(10, 0).pause(0.1).perform()
     ActionChains(page).release().perform()
-    until(page, lambda: not np.allclose(page.execute_script(EYE), start, atol=0.05))
-    dragged, eye = settle(page), np.array(page.execute_script(EYE))
+    wait_until(page, lambda: not np.allclose(page.execute_script(EYE), start, atol=0.05))
+    dragged, eye = wait_for_still_view(page), np.array(page.execute_script(EYE))
     assert not np.array_equal(before, dragged)
     plot.send_keys(Keys.ARROW_RIGHT)
-    turned = settle(page)
-    assert not np.array_equal(dragged, turned)
+    rotated = wait_for_still_view(page)
+    assert not np.array_equal(dragged, rotated)
     after = np.array(page.execute_script(EYE))
-    # The same way round as dragging to the right: the camera goes to the left.
+    # The same direction as dragging to the right: the camera moves to the left.
     angles = np.degrees([np.arctan2(y, x) for x, y, _ in (start, eye, after)])
     assert (angles[2] - angles[1]) % 360 == pytest.approx(350, abs=0.5)
     assert 180 < (angles[1] - angles[0]) % 360 < 355
@@ -91,31 +91,31 @@ def test_dragging_turns_the_view_and_arrow_keys_go_on_from_there(page: Any) -> N
     plot.send_keys("-")
     assert np.linalg.norm(page.execute_script(EYE)) > 1.1 * np.linalg.norm(after)
     plot.send_keys("0")
-    assert np.abs(settle(page).astype(int) - before).mean() < 1
+    assert np.abs(wait_for_still_view(page).astype(int) - before).mean() < 1
 
 
-def test_the_choice_of_shape_and_face_changes_what_is_seen(page: Any) -> None:
+def test_the_choice_of_shape_and_face_changes_the_view(page: Any) -> None:
     scale = page.find_element(By.ID, "scale")
     shape, face = (Select(page.find_element(By.ID, name)) for name in ("shape", "face"))
     assert len(face.options) == 3 and len(shape.options) == 4
-    seen = [settle(page)]
+    views = [wait_for_still_view(page)]
     assert not scale.is_displayed()
     shape.select_by_index(2)
-    seen.append(settle(page))
+    views.append(wait_for_still_view(page))
     assert scale.is_displayed()
     face.select_by_index(2)
-    # The kind of shape stays chosen when the face changes.
+    # The kind of shape stays selected when the face changes.
     assert shape.first_selected_option.text.startswith("truth, coloured by the error of first")
-    seen.append(settle(page))
+    views.append(wait_for_still_view(page))
     shape.select_by_index(0)
-    seen.append(settle(page))
+    views.append(wait_for_still_view(page))
     page.find_element(By.ID, "plain").click()
-    seen.append(settle(page))
+    views.append(wait_for_still_view(page))
     page.find_element(By.ID, "plain").click()
-    assert np.array_equal(settle(page), seen[3])
+    assert np.array_equal(wait_for_still_view(page), views[3])
     face.select_by_index(0)
-    assert np.array_equal(settle(page), seen[0])
-    assert len({image.tobytes() for image in seen}) == len(seen)
+    assert np.array_equal(wait_for_still_view(page), views[0])
+    assert len({view.tobytes() for view in views}) == len(views)
 
 
 def test_headers_sort_the_worst_faces(page: Any) -> None:
@@ -135,18 +135,18 @@ def test_headers_sort_the_worst_faces(page: Any) -> None:
     headers[2].find_element(By.TAG_NAME, "button").click()
     assert headers[2].get_attribute("aria-sort") == "descending"
     assert column(2) == sorted(column(2), reverse=True)
-    # Who has no number stays last, whichever way.
+    # Faces without an error stay last in either direction.
     for _ in range(2):
         headers[4].find_element(By.TAG_NAME, "button").click()
         assert np.isnan(column(4)[-1]) and np.isfinite(column(4)[:-1]).all()
 
 
-def test_tab_reaches_everything_that_can_be_worked(page: Any) -> None:
-    worked = "a[href], button, select, input, summary, #plot"
-    wanted = page.find_elements(By.CSS_SELECTOR, worked)
-    page.execute_script("arguments[0].focus()", wanted[0])
+def test_tab_reaches_every_control(page: Any) -> None:
+    selector = "a[href], button, select, input, summary, #plot"
+    controls = page.find_elements(By.CSS_SELECTOR, selector)
+    page.execute_script("arguments[0].focus()", controls[0])
     reached: list[Any] = []
-    for _ in range(3 * len(wanted)):
+    for _ in range(3 * len(controls)):
         focus = page.switch_to.active_element
         if focus.tag_name == "body" or focus in reached[:1]:
             break
@@ -154,7 +154,7 @@ def test_tab_reaches_everything_that_can_be_worked(page: Any) -> None:
         ActionChains(page).send_keys(Keys.TAB).perform()
         width = page.execute_script("return getComputedStyle(document.activeElement).outlineWidth")
         assert width != "0px"
-    missing = [element for element in wanted if element not in reached]
+    missing = [element for element in controls if element not in reached]
     assert not missing, [element.get_attribute("outerHTML")[:80] for element in missing]
 
 
@@ -162,23 +162,23 @@ def test_tab_reaches_everything_that_can_be_worked(page: Any) -> None:
 def test_the_page_is_no_wider_than_the_screen(page: Any, width: int) -> None:
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    until(page, lambda: page.execute_script("return innerWidth") == width)
+    wait_until(page, lambda: page.execute_script("return innerWidth") == width)
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
     page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-# After all others: what was said and asked for while they ran.
-def test_names_run_no_script_and_the_page_is_silent_and_asks_for_nothing(page: Any) -> None:
+# Runs after all others, and checks the logs of what they did.
+def test_names_run_no_script_and_the_page_logs_and_requests_nothing(page: Any) -> None:
     assert page.execute_script("return window.hacked") is None
-    said = [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
-    assert not said
+    errors = [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not errors
     messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     urls = {
         message["params"]["request"]["url"]
         for message in messages
         if message["method"] == "Network.requestWillBeSent"
     }
-    # Chromium's own first tab is of chrome://.
-    asked = {url.split(":")[0] for url in urls}
-    assert asked <= {"file", "data", "blob", "chrome", "chrome-untrusted"}, urls
+    # Chromium's own first tab uses chrome://.
+    schemes = {url.split(":")[0] for url in urls}
+    assert schemes <= {"file", "data", "blob", "chrome", "chrome-untrusted"}, urls
     assert sum(url.startswith("file:") for url in urls) == 1

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from rayboot.evaluate.report.plots import (
-    cumulative_shares,
+    assign_model_colors,
+    cumulative_fractions,
     group_by_yaw,
-    model_colors,
     plot_by_band,
     plot_cumulative,
     plot_nme_against_yaw,
@@ -27,45 +27,45 @@ def faces(yaws: list[float], errors: list[float]) -> list[FaceError]:
 def test_many_yaws_are_grouped_to_the_nearest_15_degrees() -> None:
     rng = np.random.default_rng(0)
     yaws = rng.uniform(-90, 90, 200)
-    found = group_by_yaw(faces(list(yaws), list(np.abs(yaws) / 1000)))
-    assert list(found) == [0, 15, 30, 45, 60, 75, 90]
+    groups = group_by_yaw(faces(list(yaws), list(np.abs(yaws) / 1000)))
+    assert list(groups) == [0, 15, 30, 45, 60, 75, 90]
     near = [abs(yaw) / 10 for yaw in yaws if 22.5 < abs(yaw) < 37.5]
-    assert found[30].mean == pytest.approx(np.mean(near))
-    assert found[30].num_faces == len(near)
+    assert groups[30].mean == pytest.approx(np.mean(near))
+    assert groups[30].num_faces == len(near)
     both = group_by_yaw(faces(list(yaws), list(np.abs(yaws) / 1000)), signed=True)
     assert list(both) == [-90, -75, -60, -45, -30, -15, 0, 15, 30, 45, 60, 75, 90]
 
 
-def test_turns_that_were_chosen_are_groups_of_their_own() -> None:
-    turns = [-60.0, -40.0, -20.0, 20.0, 40.0, 60.0] * 3
-    found = group_by_yaw(faces(turns, [0.02] * 18))
-    assert list(found) == [20, 40, 60] and found[40].num_faces == 6
-    assert list(group_by_yaw(faces(turns, [0.02] * 18), signed=True)) == sorted(set(turns))
+def test_chosen_rotations_are_groups_of_their_own() -> None:
+    rotations = [-60.0, -40.0, -20.0, 20.0, 40.0, 60.0] * 3
+    groups = group_by_yaw(faces(rotations, [0.02] * 18))
+    assert list(groups) == [20, 40, 60] and groups[40].num_faces == 6
+    assert list(group_by_yaw(faces(rotations, [0.02] * 18), signed=True)) == sorted(set(rotations))
 
 
-def test_faces_without_yaw_or_number_are_in_no_group() -> None:
-    found = group_by_yaw(faces([0, 0, 0, NAN, 0], [0.1, 0.1, 0.1, 0.1, NAN]))
-    assert found[0].num_faces == 3
+def test_faces_without_yaw_or_error_are_in_no_group() -> None:
+    groups = group_by_yaw(faces([0, 0, 0, NAN, 0], [0.1, 0.1, 0.1, 0.1, NAN]))
+    assert groups[0].num_faces == 3
 
 
-def test_a_failed_face_lies_below_no_error() -> None:
+def test_a_failed_face_is_below_no_error() -> None:
     yaws = [0.0] * 4
-    shares = cumulative_shares(
+    curves = cumulative_fractions(
         {"a": faces(yaws, [0.3, 0.1, 0.2, NAN]), "b": faces(yaws, [0.1, NAN, 0.2, NAN])}
     )
-    # The last face has a number from neither and does not count.
-    assert shares["a"][0] == pytest.approx([0, 10, 20, 30])
-    assert shares["a"][1] == pytest.approx([0, 100 / 3, 200 / 3, 100])
-    assert shares["b"][1] == pytest.approx([0, 100 / 3, 200 / 3])
+    # The last face has no error from either model and is ignored.
+    assert curves["a"][0] == pytest.approx([0, 10, 20, 30])
+    assert curves["a"][1] == pytest.approx([0, 100 / 3, 200 / 3, 100])
+    assert curves["b"][1] == pytest.approx([0, 100 / 3, 200 / 3])
 
 
-@pytest.mark.parametrize("kind", ["many", "one", "no number", "no yaw"])
-def test_every_plot_is_a_picture_whatever_there_is(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["many", "one", "no error", "no yaw"])
+def test_every_plot_is_drawn_whatever_data_is_missing(kind: str) -> None:
     rng = np.random.default_rng(1)
     count = {"one": 1}.get(kind, 60)
     yaws = [NAN] * count if kind == "no yaw" else list(rng.uniform(-90, 90, count))
-    values = [NAN] * count if kind == "no number" else list(rng.uniform(0.02, 0.1, count))
-    # Neither formula nor hidden.
+    values = [NAN] * count if kind == "no error" else list(rng.uniform(0.02, 0.1, count))
+    # Names that matplotlib would read as a formula, or hide.
     errors = {r"$\frac{": faces(yaws, values), "_hidden": faces(yaws, values[::-1])}
     plots = [
         plot_nme_against_yaw(errors),
@@ -81,9 +81,9 @@ def test_every_plot_is_a_picture_whatever_there_is(kind: str) -> None:
 
 
 def test_a_model_keeps_its_colour() -> None:
-    colors = model_colors([str(i) for i in range(9)])
+    colors = assign_model_colors([str(i) for i in range(9)])
     assert len(set(list(colors.values())[:7])) == 7
-    assert model_colors(["0", "1"]) == {name: colors[name] for name in ("0", "1")}
+    assert assign_model_colors(["0", "1"]) == {name: colors[name] for name in ("0", "1")}
 
 
 @pytest.mark.parametrize(

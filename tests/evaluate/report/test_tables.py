@@ -5,20 +5,18 @@ from typing import Any
 import pytest
 
 from rayboot.evaluate.report.outputs import ReportInput
-from rayboot.evaluate.report.summary import summarize
 from rayboot.evaluate.report.tables import (
+    build_model_blocks,
     describe_protocol,
-    model_blocks,
-    table_latex,
-    table_markdown,
+    format_latex_table,
+    format_markdown_table,
 )
 
 
 @pytest.fixture(scope="module")
-def summary(odd_subject: ReportInput) -> dict[str, Any]:
-    found = summarize(odd_subject.measured, odd_subject.config, odd_subject.models, {})
+def summary(report_input: ReportInput) -> dict[str, Any]:
     # As it is read from the file.
-    return json.loads(json.dumps(found))
+    return json.loads(json.dumps(report_input.summary))
 
 
 def rows_of_all(summary: dict[str, Any], align: str) -> list[dict[str, Any]]:
@@ -29,11 +27,11 @@ def rows_of_all(summary: dict[str, Any], align: str) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize(("place", "align"), [(0, "icp"), (1, "correspondence")])
-def test_numbers_are_those_of_the_summary(summary: dict[str, Any], place: int, align: str) -> None:
-    block = model_blocks(summary)[place]
+@pytest.mark.parametrize(("index", "align"), [(0, "icp"), (1, "correspondence")])
+def test_numbers_are_those_of_the_summary(summary: dict[str, Any], index: int, align: str) -> None:
+    block = build_model_blocks(summary)[index]
     rows = rows_of_all(summary, align)
-    assert list(block.faces.values()) == [23]
+    assert list(block.num_faces.values()) == [23]
     assert list(block.rows) == list(summary["models"])
     for (cell,), row in zip(block.rows.values(), rows, strict=True):
         assert cell is not None
@@ -45,8 +43,8 @@ def test_numbers_are_those_of_the_summary(summary: dict[str, Any], place: int, a
             assert cell.change is None
 
 
-@pytest.mark.parametrize("write", [table_markdown, table_latex])
-def test_every_number_is_written(summary: dict[str, Any], write: Any) -> None:
+@pytest.mark.parametrize("write", [format_markdown_table, format_latex_table])
+def test_every_number_is_in_the_table(summary: dict[str, Any], write: Any) -> None:
     text = write(summary).replace("$-$", "-").replace("−", "-").replace("\\", "")
     for align in ("icp", "correspondence"):
         for row in rows_of_all(summary, align):
@@ -54,11 +52,11 @@ def test_every_number_is_written(summary: dict[str, Any], write: Any) -> None:
         assert f"{row['change_mean']:+.1f} %" in text
     assert "23 faces" in text
     assert "Protocol version 1" in text
-    assert "dense mesh of the made face" in text
+    assert "dense mesh of the synthetic face" in text
 
 
 def test_markdown_has_rows_of_one_length(summary: dict[str, Any]) -> None:
-    lines = [line for line in table_markdown(summary).splitlines() if line.startswith("|")]
+    lines = [line for line in format_markdown_table(summary).splitlines() if line.startswith("|")]
     assert len(lines) == 2 * 4
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {4}
     assert "<" not in "".join(lines)
@@ -66,11 +64,11 @@ def test_markdown_has_rows_of_one_length(summary: dict[str, Any]) -> None:
 
 
 def test_latex_is_balanced_and_names_are_escaped(summary: dict[str, Any]) -> None:
-    text = table_latex(summary)
-    bare = re.sub(r"\\[{}$&#_%]", "", text)
-    assert bare.count("{") == bare.count("}")
-    # What is left of dollars are the signs of changes.
-    assert bare.replace("$-$", "").count("$") == 0
+    text = format_latex_table(summary)
+    unescaped = re.sub(r"\\[{}$&#_%]", "", text)
+    assert unescaped.count("{") == unescaped.count("}")
+    # The remaining dollar signs belong to the minus signs of changes.
+    assert unescaped.replace("$-$", "").count("$") == 0
     assert r"first \textless{}b\textgreater{}\&\_\$ &" in text
     assert r"\multicolumn{2}{c}{made ''\textless{}i\textgreater{}'' \& .. 100 \%}" in text
     rows = [line for line in text.splitlines() if line.startswith(("first", "second", "model"))]
@@ -79,14 +77,14 @@ def test_latex_is_balanced_and_names_are_escaped(summary: dict[str, Any]) -> Non
 
 def test_a_model_without_numbers_has_dashes(summary: dict[str, Any]) -> None:
     empty = {**summary, "rows": []}
-    block = model_blocks(empty)[0]
-    assert list(block.faces.values()) == [0]
+    block = build_model_blocks(empty)[0]
+    assert list(block.num_faces.values()) == [0]
     assert all(cells == [None] for cells in block.rows.values())
-    assert "| – |  |" in table_markdown(empty)
-    assert "-- &" in table_latex(empty)
+    assert "| – |  |" in format_markdown_table(empty)
+    assert "-- &" in format_latex_table(empty)
 
 
-def test_the_protocol_is_told(summary: dict[str, Any]) -> None:
+def test_the_protocol_is_described(summary: dict[str, Any]) -> None:
     protocol = {
         **summary["protocol"],
         "direction": "both",
@@ -95,7 +93,7 @@ def test_the_protocol_is_told(summary: dict[str, Any]) -> None:
         "closest": "surface",
     }
     text = describe_protocol({**summary, "protocol": protocol})
-    assert "from either shape" in text and "ICP with scale" in text
+    assert "from the points of either shape" in text and "ICP with scale" in text
     assert "up to 0.2 outer eye distances apart" in text
     assert "anywhere on triangles" in text
     assert "without scale" in describe_protocol(summary)

@@ -1,4 +1,4 @@
-"""Made-up AFLW2000-3D: photos, fits and the shape model of these, in the published layout."""
+"""A synthetic AFLW2000-3D: photos, fits and their shape model, in the published layout."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -7,14 +7,14 @@ import cv2
 import numpy as np
 import scipy.io
 
-from rayboot.geometry.head_model import head_model
+from rayboot.geometry.head_model import load_head_model
 
 NUM_SHAPE, NUM_EXPRESSION = 5, 3
 WIDTH, HEIGHT = 200, 150
 
 
-class MadeModel(NamedTuple):
-    """Vertices by 3, micrometres, and what else the licensed files hold."""
+class SyntheticModel(NamedTuple):
+    """Content of the licensed files; vertices (N, 3) are in micrometres."""
 
     mean: np.ndarray
     mean_expression: np.ndarray
@@ -24,22 +24,22 @@ class MadeModel(NamedTuple):
     keypoints: np.ndarray
 
     @staticmethod
-    def make() -> "MadeModel":
-        """The synthetic head, with random directions."""
-        head, rng = head_model(), np.random.default_rng(0)
+    def make() -> "SyntheticModel":
+        """The synthetic head, with random basis vectors."""
+        head, rng = load_head_model(), np.random.default_rng(0)
         count = 3 * len(head.mean)
-        return MadeModel(
+        return SyntheticModel(
             9e4 * head.mean.astype(float),
             rng.normal(size=head.mean.shape) * 100,
             rng.normal(size=(count, NUM_SHAPE)),
             rng.normal(size=(count, NUM_EXPRESSION)),
-            # As 3DDFA's, they run clockwise.
+            # Clockwise, as those of 3DDFA.
             head.faces[:, ::-1],
             head.landmarks,
         )
 
     def write(self, folder: Path) -> str:
-        """Files as 3DDFA names them, single and double precision mixed."""
+        """Writes files as 3DDFA names them, with single and double precision mixed."""
         folder.mkdir(parents=True, exist_ok=True)
         scipy.io.savemat(
             folder / "Model_Shape.mat",
@@ -58,26 +58,26 @@ class MadeModel(NamedTuple):
         return str(folder)
 
 
-class MadeFit(NamedTuple):
-    """Parameters of a photo."""
+class SyntheticFit(NamedTuple):
+    """Parameters fitted to a photo."""
 
     pose: np.ndarray
     shape: np.ndarray
     expression: np.ndarray
 
     @staticmethod
-    def draw(rng: np.random.Generator) -> "MadeFit":
-        """A face of some 70 px."""
+    def random(rng: np.random.Generator) -> "SyntheticFit":
+        """Random parameters of a face of about 70 px."""
         angles, shift = rng.uniform(-0.6, 0.6, 3), [*rng.uniform(70, 130, 2), -60.0]
-        return MadeFit(
+        return SyntheticFit(
             np.array([*angles, *shift, 4e-4]),
             rng.normal(size=NUM_SHAPE) * 1e3,
             rng.normal(size=NUM_EXPRESSION) * 1e3,
         )
 
 
-def plain_projection(model: MadeModel, fit: MadeFit, height: int) -> np.ndarray:
-    """Photo px (N, 3), counted from 1, rows down: vertex by vertex, as the formulas are written."""
+def reference_projection(model: SyntheticModel, fit: SyntheticFit, height: int) -> np.ndarray:
+    """Photo px (N, 3), counted from 1, rows down, by the literal formulas, vertex by vertex."""
     pitch, yaw, roll, tx, ty, tz, scale = (float(value) for value in fit.pose)
     c, s = np.cos, np.sin
     rx = [[1, 0, 0], [0, c(pitch), s(pitch)], [0, -s(pitch), c(pitch)]]
@@ -85,16 +85,16 @@ def plain_projection(model: MadeModel, fit: MadeFit, height: int) -> np.ndarray:
     rz = [[c(roll), s(roll), 0], [-s(roll), c(roll), 0], [0, 0, 1]]
     rotation = np.matmul(np.matmul(rx, ry), rz)
     offsets = model.shape @ fit.shape + model.expression @ fit.expression
-    seen = []
+    projected = []
     for number, (mean, other) in enumerate(zip(model.mean, model.mean_expression, strict=True)):
         point = mean + other + offsets[3 * number : 3 * number + 3]
         x, y, z = (scale * sum(row[k] * point[k] for k in range(3)) for row in rotation)
-        seen.append([x + tx, height + 1 - (y + ty), z + tz])
-    return np.array(seen)
+        projected.append([x + tx, height + 1 - (y + ty), z + tz])
+    return np.array(projected)
 
 
-def write_fit(folder: Path, stem: str, landmarks: np.ndarray, fit: MadeFit) -> None:
-    """A photo of noise, its parameters and its landmarks (68, 3)."""
+def write_fit(folder: Path, stem: str, landmarks: np.ndarray, fit: SyntheticFit) -> None:
+    """Writes a photo of noise, its parameters and its landmarks (68, 3)."""
     folder.mkdir(parents=True, exist_ok=True)
     photo = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     cv2.imwrite(str(folder / f"{stem}.jpg"), photo)

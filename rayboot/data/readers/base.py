@@ -1,0 +1,209 @@
+"""The interface of photo readers, one for each layout, and the table that all of them fill."""
+
+import posixpath
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import pyarrow as pa
+
+from rayboot.data.landmarks import LANDMARK_SUFFIXES
+from rayboot.data.readers.groups import dataset_name, group_id, is_test_photo, video_folder
+from rayboot.errors import FaceRejectedError
+from rayboot.io.storage import Entry
+
+__all__ = [
+    "PHOTO_SCHEMA",
+    "PHOTO_SUFFIXES",
+    "FetchedPhoto",
+    "PhotoReader",
+    "Row",
+    "build_photo_table",
+    "find_landmarks",
+    "folder_and_files",
+    "is_photo",
+    "suffix_of",
+]
+
+Row = Mapping[str, Any]
+"""One row of :data:`PHOTO_SCHEMA`."""
+
+PHOTO_SCHEMA = pa.schema(
+    [
+        # Path of the photo relative to the data set.
+        ("face_id", pa.string()),
+        # URI of the file that contains the photo. Where a file contains many: the offset of the
+        # photo's first byte in a tar file, the number of its row in a Parquet file; else null.
+        ("source_uri", pa.string()),
+        ("source_offset", pa.int64()),
+        ("num_bytes", pa.int64()),
+        # Location of the landmarks, in the same terms; null where the photo has none.
+        ("landmarks_uri", pa.string()),
+        ("landmarks_offset", pa.int64()),
+        ("landmarks_bytes", pa.int64()),
+        # Format of the landmarks, as a suffix with the dot; null in a Parquet file, whose rows
+        # contain it.
+        ("landmarks_suffix", pa.string()),
+        # Equal for equal photos with equal landmarks; null where only the bytes would show it.
+        ("tag", pa.string()),
+        ("dataset", pa.string()),
+        ("group_id", pa.string()),
+        # Whether the group is a video, whose neighbouring frames are nearly identical.
+        ("is_frame", pa.bool_()),
+        # Whether the photo is in one of TEST_SUBSETS.
+        ("is_test", pa.bool_()),
+    ]
+)
+"""Columns of a listing of photos. Runs store their listings, so the columns keep their names
+and their meaning."""
+
+PHOTO_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".gif")
+)
+"""Suffixes of image files, in lower case and with the dot."""
+
+
+class FetchedPhoto(NamedTuple):
+    """Bytes of one listed photo and of its landmarks."""
+
+    photo: bytes
+    """Content of the image file."""
+    landmarks: bytes | None
+    """Content of the landmark file; None where there is none."""
+    landmarks_suffix: str
+    """Format of the landmarks, with the dot; empty where there are none."""
+
+
+class PhotoReader(Protocol):
+    """Reader of one layout of photo data sets.
+
+    A new layout is a module with a class of this interface, and an entry in
+    :data:`rayboot.data.readers.READERS`. The class is constructed without arguments; an instance
+    may cache what it has read, and is pickled with the actor that owns it.
+    """
+
+    description: ClassVar[str]
+    """What the layout consists of; completes the sentence "expected ..."."""
+
+    exclusive: ClassVar[bool]
+    """Whether other layouts among the same files are ignored. The photos of layouts that are not
+    exclusive are listed together."""
+
+    def can_read(self, uri: str, names: Collection[str]) -> bool:
+        """Whether the files of a data set have this layout.
+
+        Args:
+            uri: URI of the data set, or of a single file.
+            names: Paths of its files relative to ``uri``; ``.`` alone if ``uri`` is a file.
+        """
+        ...
+
+    def list_photos(self, uri: str, entries: Mapping[str, Entry]) -> pa.Table:
+        """Lists the photos of a data set without decoding any.
+
+        Args:
+            uri: URI of the data set, or of a single file.
+            entries: Its files, by path relative to ``uri``.
+
+        Returns:
+            A table of :data:`PHOTO_SCHEMA`; string columns may be dictionary-encoded.
+
+        Raises:
+            RequestError: a file of this layout does not have the expected content.
+        """
+        ...
+
+    def can_fetch(self, row: Row) -> bool:
+        """Whether a listed row is of this layout; its listing may be stored by an earlier run."""
+        ...
+
+    def fetch(
+        self, rows: Sequence[Row], num_requests: int
+    ) -> Sequence[FetchedPhoto | FaceRejectedError]:
+        """Fetches the photos of rows for which :meth:`can_fetch` holds, in the rows' order.
+
+        Args:
+            rows: Rows of :data:`PHOTO_SCHEMA`.
+            num_requests: Maximum number of concurrent requests to the store.
+
+        Returns:
+            Bytes, or for a single file that has disappeared an error to raise for that row.
+
+        Raises:
+            StoreError: the store stays unavailable.
+        """
+        ...
+
+
+def suffix_of(name: str) -> str:
+    """Returns the suffix of a file name, in lower case and with the dot."""
+    return posixpath.splitext(name)[1].lower()
+
+
+def is_photo(name: str) -> bool:
+    """Whether a file name has the suffix of an image file."""
+    return suffix_of(name) in PHOTO_SUFFIXES
+
+
+def folder_and_files(uri: str, names: Iterable[str]) -> tuple[str, list[str]]:
+    """Returns the folder of a data set and its files, also where ``uri`` is a single file.
+
+    Args:
+        uri: URI of the data set, or of a single file.
+        names: Paths of its files relative to ``uri``; ``.`` alone if ``uri`` is a file.
+    """
+    files = list(names)
+    if files != ["."]:
+        return uri, files
+    folder, file = posixpath.split(uri.rstrip("/"))
+    return folder, [file]
+
+
+def find_landmarks(names: Iterable[str]) -> dict[str, str]:
+    """Maps each stem to its landmark file; of several files, the first kind is chosen.
+
+    Args:
+        names: File names, photos among them or not.
+
+    Returns:
+        Names of landmark files by path without suffix; stems without landmarks are absent.
+    """
+    kinds_by_stem: dict[str, dict[str, str]] = defaultdict(dict)
+    for name in names:
+        suffix = suffix_of(name)
+        if suffix in LANDMARK_SUFFIXES:
+            kinds_by_stem[posixpath.splitext(name)[0]][suffix] = name
+    return {
+        stem: next(kinds[suffix] for suffix in LANDMARK_SUFFIXES if suffix in kinds)
+        for stem, kinds in kinds_by_stem.items()
+    }
+
+
+def build_photo_table(
+    uri: str, face_ids: Sequence[str], **columns: Sequence[Any] | pa.Array
+) -> pa.Table:
+    """Builds a table of :data:`PHOTO_SCHEMA`.
+
+    Data set, group and test subset follow from the names where they are not given; every other
+    column that is not given is null.
+
+    Args:
+        uri: URI of the data set.
+        face_ids: Names of the photos in the data set.
+        columns: Values of further columns, one per photo.
+    """
+    known: dict[str, Sequence[Any] | pa.Array] = {
+        "face_id": face_ids,
+        "dataset": [dataset_name(uri, name) for name in face_ids],
+        "group_id": [group_id(uri, name) for name in face_ids],
+        "is_frame": [video_folder(uri, name) is not None for name in face_ids],
+        "is_test": [is_test_photo(name) for name in face_ids],
+        **columns,
+    }
+    arrays = [
+        pa.array(known[field.name], field.type)
+        if field.name in known
+        else pa.nulls(len(face_ids), field.type)
+        for field in PHOTO_SCHEMA
+    ]
+    return pa.table(arrays, schema=PHOTO_SCHEMA)

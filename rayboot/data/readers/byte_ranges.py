@@ -1,0 +1,59 @@
+"""Fetching photos that are whole files, or ranges of bytes within files."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from rayboot.data.readers.base import FetchedPhoto, Row
+from rayboot.errors import FaceRejectedError
+from rayboot.io.retry import retry_io
+from rayboot.io.storage import read_bytes, read_range
+
+__all__ = ["fetch_byte_ranges"]
+
+
+def fetch_byte_ranges(
+    rows: Sequence[Row], num_requests: int
+) -> list[FetchedPhoto | FaceRejectedError]:
+    """Fetches photos and landmarks with concurrent requests, in the rows' order.
+
+    Args:
+        rows: Rows of :data:`~rayboot.data.readers.PHOTO_SCHEMA`. A null offset means the whole
+            file, another one the range of ``num_bytes`` or ``landmarks_bytes`` from there.
+        num_requests: Maximum number of concurrent requests.
+
+    Returns:
+        Bytes, or for a file that has disappeared an error to raise for that row.
+
+    Raises:
+        StoreError: the store stays unavailable.
+    """
+    # A pool for each batch: threads that outlived it could not be pickled with their owner.
+    with ThreadPoolExecutor(num_requests, thread_name_prefix="fetch") as pool:
+        return list(pool.map(_fetch_row, rows))
+
+
+def _fetch_row(row: Row) -> FetchedPhoto | FaceRejectedError:
+    try:
+        photo = _read_range(row["source_uri"], row["source_offset"], row["num_bytes"], "read")
+        if row["landmarks_uri"] is None:
+            return FetchedPhoto(photo, None, "")
+        landmarks = _read_range(
+            row["landmarks_uri"], row["landmarks_offset"], row["landmarks_bytes"], "landmarks"
+        )
+        return FetchedPhoto(photo, landmarks, row["landmarks_suffix"])
+    except FaceRejectedError as error:
+        return error
+
+
+def _read_range(uri: str, offset: int | None, length: int, stage: str) -> bytes:
+    try:
+        if offset is None:
+            return retry_io(lambda: read_bytes(uri), uri)
+        return retry_io(lambda: read_range(uri, offset, length), uri)
+    except FileNotFoundError as error:
+        raise FaceRejectedError(
+            stage,
+            "missing",
+            f"{uri} was listed, but no longer exists or is a broken link; restore the file, or "
+            "list the data set again",
+        ) from error

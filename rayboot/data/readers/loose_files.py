@@ -1,0 +1,77 @@
+"""Photos as single files in folders, each with its landmark file of the same stem.
+
+This is the layout of LS3D-W, LFW, 300W and AFLW2000-3D.
+"""
+
+import posixpath
+from collections.abc import Collection, Mapping, Sequence
+from typing import ClassVar
+
+import pyarrow as pa
+
+from rayboot.data.readers.base import (
+    PHOTO_SUFFIXES,
+    FetchedPhoto,
+    Row,
+    build_photo_table,
+    find_landmarks,
+    is_photo,
+    suffix_of,
+)
+from rayboot.data.readers.byte_ranges import fetch_byte_ranges
+from rayboot.errors import FaceRejectedError
+from rayboot.io.storage import Entry, join_uri
+
+__all__ = ["LooseFiles"]
+
+
+class LooseFiles:
+    """Reader of image files in folders of any depth.
+
+    Exclusive: Parquet or tar files in the same folders are something else, such as ground truth.
+    """
+
+    description: ClassVar[str] = (
+        f"a folder of image files ending in {', '.join(sorted(PHOTO_SUFFIXES))}"
+    )
+    exclusive: ClassVar[bool] = True
+
+    def can_read(self, uri: str, names: Collection[str]) -> bool:
+        """Whether there is an image file."""
+        return any(is_photo(name) for name in names)
+
+    def list_photos(self, uri: str, entries: Mapping[str, Entry]) -> pa.Table:
+        """Lists the image files; sizes and tags come from the store's listing."""
+        landmarks_by_stem = find_landmarks(entries)
+        photos = [name for name in entries if is_photo(name)]
+        landmarks = [landmarks_by_stem.get(posixpath.splitext(name)[0]) for name in photos]
+        return build_photo_table(
+            uri,
+            photos,
+            source_uri=[join_uri(uri, name) for name in photos],
+            num_bytes=[entries[name].num_bytes for name in photos],
+            landmarks_uri=[join_uri(uri, name) if name else None for name in landmarks],
+            landmarks_bytes=[entries[name].num_bytes if name else None for name in landmarks],
+            landmarks_suffix=[suffix_of(name) if name else None for name in landmarks],
+            tag=[
+                _joint_tag(entries[photo], entries[name] if name else None)
+                for photo, name in zip(photos, landmarks, strict=True)
+            ],
+        )
+
+    def can_fetch(self, row: Row) -> bool:
+        """Whether the row is an image file of its own."""
+        return row["source_offset"] is None and is_photo(row["source_uri"])
+
+    def fetch(
+        self, rows: Sequence[Row], num_requests: int
+    ) -> Sequence[FetchedPhoto | FaceRejectedError]:
+        """Fetches the files."""
+        return fetch_byte_ranges(rows, num_requests)
+
+
+def _joint_tag(photo: Entry, landmarks: Entry | None) -> str | None:
+    """Returns one tag for photo and landmarks; None where the store has none for either."""
+    if photo.tag is None or (landmarks is not None and landmarks.tag is None):
+        return None
+    return f"{photo.tag}+{landmarks.tag if landmarks else ''}"

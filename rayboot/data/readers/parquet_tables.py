@@ -1,0 +1,163 @@
+"""Photos as rows of Parquet files.
+
+A row group is one request for many photos: a million small objects take longer to list and to
+open than to decode.
+"""
+
+import io
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rayboot.data.readers.base import (
+    PHOTO_SCHEMA,
+    FetchedPhoto,
+    Row,
+    build_photo_table,
+    folder_and_files,
+)
+from rayboot.errors import FaceRejectedError, RequestError
+from rayboot.io.retry import retry_io
+from rayboot.io.storage import Entry, join_uri, open_file
+
+__all__ = ["ParquetTables"]
+
+_SUFFIX = ".parquet"
+
+
+class ParquetTables:
+    """Reader of Parquet files with a column ``image`` (bytes of a JPEG, PNG, ... per row).
+
+    Optional columns are ``face_id``, ``dataset``, ``group_id``, ``tag``, and ``landmarks``: the
+    bytes of a landmark file, with ``landmarks_suffix``, or 136 numbers, x and y in turn.
+    """
+
+    description: ClassVar[str] = f"{_SUFFIX} files with the bytes of photos in a column `image`"
+    exclusive: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self._cache = _RowGroupCache()
+
+    def can_read(self, uri: str, names: Collection[str]) -> bool:
+        """Whether there is a Parquet file."""
+        return any(name.endswith(_SUFFIX) for name in folder_and_files(uri, names)[1])
+
+    def list_photos(self, uri: str, entries: Mapping[str, Entry]) -> pa.Table:
+        """Lists the rows; of the images nothing is read.
+
+        Raises:
+            RequestError: a file has no column ``image``.
+        """
+        folder, files = folder_and_files(uri, entries)
+        return pa.concat_tables(
+            [
+                PHOTO_SCHEMA.empty_table(),
+                *(_list_rows(folder, name) for name in files if name.endswith(_SUFFIX)),
+            ]
+        )
+
+    def can_fetch(self, row: Row) -> bool:
+        """Whether the row is a row of a Parquet file."""
+        return row["source_offset"] is not None and row["source_uri"].endswith(_SUFFIX)
+
+    def fetch(
+        self, rows: Sequence[Row], num_requests: int
+    ) -> Sequence[FetchedPhoto | FaceRejectedError]:
+        """Fetches the row groups that contain the rows, file by file.
+
+        Args:
+            rows: Rows of :data:`~rayboot.data.readers.PHOTO_SCHEMA`.
+            num_requests: Not used; PyArrow reads the columns of a row group concurrently.
+        """
+        indices_by_uri: dict[str, list[int]] = defaultdict(list)
+        for index, row in enumerate(rows):
+            indices_by_uri[row["source_uri"]].append(index)
+        fetched: dict[int, FetchedPhoto] = {}
+        for uri, indices in indices_by_uri.items():
+            offsets = [rows[index]["source_offset"] for index in indices]
+            stored = retry_io(partial(self._cache.read_rows, uri, offsets), uri)
+            fetched.update(zip(indices, map(_to_photo, stored), strict=True))
+        return [fetched[index] for index in range(len(rows))]
+
+
+def _list_rows(folder: str, name: str) -> pa.Table:
+    uri = join_uri(folder, name)
+    with open_file(uri) as file:
+        parquet = pq.ParquetFile(file, pre_buffer=True)
+        available = parquet.schema_arrow.names
+        if "image" not in available:
+            raise RequestError(
+                f"{uri}: expected a column `image` with the bytes of photos, got the columns "
+                f"{', '.join(available)}; rename the column that contains them"
+            )
+        names = [c for c in ("face_id", "dataset", "group_id", "tag") if c in available]
+        table = parquet.read(columns=names) if names else None
+        num_rows = parquet.metadata.num_rows
+    columns = {column: table[column].to_pylist() for column in names} if table is not None else {}
+    face_ids = columns.pop("face_id", [f"{name}/{row:08d}" for row in range(num_rows)])
+    uris, offsets = [uri] * num_rows, list(range(num_rows))
+    if "landmarks" in available:
+        columns |= {"landmarks_uri": uris, "landmarks_offset": offsets}
+    return build_photo_table(folder, face_ids, source_uri=uris, source_offset=offsets, **columns)
+
+
+class _RowGroupCache:
+    """Rows of Parquet files, of which only the row groups that contain one are read.
+
+    Batches go through a file in order, several to a row group, so the metadata of the last file
+    and its last row groups are kept.
+    """
+
+    def __init__(self) -> None:
+        self._uri = ""
+        self._metadata: pq.FileMetaData | None = None
+        self._groups: dict[int, pa.Table] = {}
+
+    def read_rows(self, uri: str, offsets: Sequence[int]) -> list[Row]:
+        """Returns the rows of a file with these numbers, in their order."""
+        if uri != self._uri:
+            self._uri, self._metadata, self._groups = uri, None, {}
+        if self._metadata is None:
+            with open_file(uri) as file:
+                self._metadata = pq.read_metadata(file)
+        metadata = self._metadata
+        counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        starts = np.cumsum([0, *counts])
+        groups = (np.searchsorted(starts, offsets, side="right") - 1).tolist()
+        self._load_groups(uri, metadata, sorted(set(groups)))
+        return [
+            self._groups[group].slice(offset - int(starts[group]), 1).to_pylist()[0]
+            for group, offset in zip(groups, offsets, strict=True)
+        ]
+
+    def _load_groups(self, uri: str, metadata: pq.FileMetaData, groups: list[int]) -> None:
+        """Reads the row groups that are not cached, and drops those no longer needed."""
+        missing = [group for group in groups if group not in self._groups]
+        if missing:
+            with open_file(uri) as file:
+                parquet = pq.ParquetFile(file, metadata=metadata, pre_buffer=True)
+                available = parquet.schema_arrow.names
+                names = ("image", "landmarks", "landmarks_suffix")
+                columns = [name for name in names if name in available]
+                for group in missing:
+                    self._groups[group] = parquet.read_row_group(group, columns=columns)
+        self._groups = {group: self._groups[group] for group in groups}
+
+
+def _to_photo(row: Row) -> FetchedPhoto:
+    """Converts a row of a Parquet file; a null image becomes an empty file, rejected later."""
+    photo, landmarks = row["image"] or b"", row.get("landmarks")
+    if landmarks is None:
+        return FetchedPhoto(photo, None, "")
+    if isinstance(landmarks, bytes):
+        return FetchedPhoto(photo, landmarks, row.get("landmarks_suffix") or ".npy")
+    # Numbers are encoded as a file, so that the checks for landmark files apply to them too.
+    buffer = io.BytesIO()
+    flat = np.asarray(landmarks, np.float64).ravel()
+    np.save(buffer, flat.reshape(-1, 2) if flat.size % 2 == 0 else flat)
+    return FetchedPhoto(photo, buffer.getvalue(), ".npy")

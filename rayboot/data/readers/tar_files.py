@@ -1,0 +1,82 @@
+"""Photos in tar files, as WebDataset lays them out.
+
+A photo is one request for a range of bytes; its landmarks are a member of the same stem.
+"""
+
+import posixpath
+import tarfile
+from collections.abc import Collection, Mapping, Sequence
+from typing import ClassVar
+
+import pyarrow as pa
+
+from rayboot.data.readers.base import (
+    PHOTO_SCHEMA,
+    FetchedPhoto,
+    Row,
+    build_photo_table,
+    find_landmarks,
+    folder_and_files,
+    is_photo,
+    suffix_of,
+)
+from rayboot.data.readers.byte_ranges import fetch_byte_ranges
+from rayboot.errors import FaceRejectedError
+from rayboot.io.storage import Entry, join_uri, open_file
+
+__all__ = ["TarFiles"]
+
+_SUFFIX = ".tar"
+
+
+class TarFiles:
+    """Reader of uncompressed tar files, one or a folder of them."""
+
+    description: ClassVar[str] = f"{_SUFFIX} files of them (WebDataset)"
+    exclusive: ClassVar[bool] = False
+
+    def can_read(self, uri: str, names: Collection[str]) -> bool:
+        """Whether there is a tar file."""
+        return any(name.endswith(_SUFFIX) for name in folder_and_files(uri, names)[1])
+
+    def list_photos(self, uri: str, entries: Mapping[str, Entry]) -> pa.Table:
+        """Lists the image members; each tar file is read once, member headers are kept."""
+        folder, files = folder_and_files(uri, entries)
+        return pa.concat_tables(
+            [
+                PHOTO_SCHEMA.empty_table(),
+                *(_list_members(folder, name) for name in files if name.endswith(_SUFFIX)),
+            ]
+        )
+
+    def can_fetch(self, row: Row) -> bool:
+        """Whether the row is a member of a tar file."""
+        return row["source_offset"] is not None and row["source_uri"].endswith(_SUFFIX)
+
+    def fetch(
+        self, rows: Sequence[Row], num_requests: int
+    ) -> Sequence[FetchedPhoto | FaceRejectedError]:
+        """Fetches the members."""
+        return fetch_byte_ranges(rows, num_requests)
+
+
+def _list_members(folder: str, name: str) -> pa.Table:
+    uri = join_uri(folder, name)
+    with open_file(uri, sequential=True) as file, tarfile.open(fileobj=file) as archive:
+        members = {member.name: member for member in archive if member.isfile()}
+    landmarks_by_stem = find_landmarks(members)
+    photos = [member for member in members if is_photo(member)]
+    landmarks = [
+        members.get(landmarks_by_stem.get(posixpath.splitext(photo)[0], "")) for photo in photos
+    ]
+    return build_photo_table(
+        folder,
+        [f"{posixpath.splitext(name)[0]}/{photo}" for photo in photos],
+        source_uri=[uri] * len(photos),
+        source_offset=[members[photo].offset_data for photo in photos],
+        num_bytes=[members[photo].size for photo in photos],
+        landmarks_uri=[uri if member else None for member in landmarks],
+        landmarks_offset=[member.offset_data if member else None for member in landmarks],
+        landmarks_bytes=[member.size if member else None for member in landmarks],
+        landmarks_suffix=[suffix_of(member.name) if member else None for member in landmarks],
+    )

@@ -1,0 +1,97 @@
+"""Configs of version 0.1: accepted with a warning for each former key, equal to today's configs."""
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rayboot.config import FrozenConfig, load_config
+from rayboot.rounds.demo import DemoConfig
+from rayboot.rounds.robustness import RobustnessConfig
+from rayboot.submission.prepare import TASKS
+
+ROOT = Path(__file__).resolve().parents[2]
+FORMER_CONFIGS = Path(__file__).parent / "v0.1/configs"
+DATASET_NAMES = {"made faces": "synthetic faces"}
+NAMES = sorted(path.name for path in FORMER_CONFIGS.glob("*.yaml"))
+
+
+def command_of(name: str) -> str:
+    """The command that configs/README.md names for a config, without `rayboot`."""
+    readme = (ROOT / "configs/README.md").read_text("utf-8")
+    (command,) = re.findall(rf"^\| `{re.escape(name)}` \| `rayboot ([^`]+)`", readme, re.MULTILINE)
+    return str(command)
+
+
+def config_type_of(name: str) -> type[FrozenConfig]:
+    if name == "demo.yaml":
+        return DemoConfig
+    task, *options = command_of(name).split()
+    config_type = RobustnessConfig if "robustness" in options else TASKS[task].config_type
+    assert config_type is not None
+    return config_type
+
+
+def current_path(name: str) -> Path:
+    return ROOT / ("rayboot/rounds" if name == "demo.yaml" else "configs") / name
+
+
+def former_names() -> dict[str, set[str]]:
+    """New names by former key, of all configs; their classes are imported with the commands."""
+    names: dict[str, set[str]] = {}
+    queue: list[type[FrozenConfig]] = [FrozenConfig]
+    while queue:
+        config_type = queue.pop()
+        queue += config_type.__subclasses__()
+        for key, former in config_type.former_keys.items():
+            names.setdefault(key, set()).add(former.name)
+    return names
+
+
+def keys_in(values: Any) -> Iterator[str]:
+    """Every key of nested mappings, as often as it occurs."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield str(key)
+            yield from keys_in(value)
+    elif isinstance(values, list):
+        for value in values:
+            yield from keys_in(value)
+
+
+def with_current_dataset_names(values: Any) -> Any:
+    """Returns the values under today's names of data sets, which a config chooses freely."""
+    if isinstance(values, dict):
+        return {
+            DATASET_NAMES.get(key, key): with_current_dataset_names(value)
+            for key, value in values.items()
+        }
+    return values
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_former_config_equals_todays(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    config_type = config_type_of(name)
+    with caplog.at_level(logging.WARNING, "rayboot.config"):
+        former = load_config(config_type, FORMER_CONFIGS / name)
+    warned = [re.match(r"config key (\S+) is now ([\w.]+)", text) for text in caplog.messages]
+    pairs = sorted(match.groups() for match in warned if match is not None)
+    new_names = former_names()
+    values = yaml.safe_load((FORMER_CONFIGS / name).read_text("utf-8"))
+    former_keys = sorted(key for key in keys_in(values) if key in new_names)
+    assert [key for key, _ in pairs] == former_keys
+    assert all(new_name in new_names[key] for key, new_name in pairs)
+    caplog.clear()
+    current = load_config(config_type, current_path(name))
+    assert not caplog.messages
+    assert with_current_dataset_names(former.model_dump()) == current.model_dump()
+
+
+def test_every_former_config_still_exists() -> None:
+    assert all(current_path(name).exists() for name in NAMES)
+    # Without former keys the comparison above would be trivial.
+    assert len(former_names()) >= 10
