@@ -21,6 +21,9 @@ import pytest
 from rayboot.cluster.session import LOCAL_ENVIRONMENT
 from tests.s3 import S3Server
 
+NUM_RAY_STARTS = 4
+"""Attempts to start Ray, whose fixed time-outs are too short while a machine is very busy."""
+
 SHARED = Path(__file__).resolve().parents[1] / "../shared"
 
 
@@ -46,13 +49,20 @@ def ray_local() -> Iterator[Any]:
 
     for name, value in LOCAL_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    ray.init(
-        address="local",
-        num_cpus=5,
-        include_dashboard=False,
-        object_store_memory=200 * 2**20,
-        log_to_driver=False,
-    )
+    for attempt in range(1, NUM_RAY_STARTS + 1):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=5,
+                include_dashboard=False,
+                object_store_memory=200 * 2**20,
+                log_to_driver=False,
+            )
+            break
+        except Exception:
+            ray.shutdown()
+            if attempt == NUM_RAY_STARTS:
+                raise
     yield ray
     ray.shutdown()
 

@@ -18,6 +18,10 @@ print(worker - os.nice(0))
 """
 
 
+NUM_STARTS = 4
+"""Attempts to start Ray, whose fixed time-outs are too short while a machine is very busy."""
+
+
 @pytest.mark.parametrize(("variables", "niceness"), [({}, 0), ({"RAY_worker_niceness": "3"}, 3)])
 def test_local_workers_have_the_niceness_of_the_driver_unless_the_user_sets_it(
     variables: dict[str, str], niceness: int
@@ -25,12 +29,15 @@ def test_local_workers_have_the_niceness_of_the_driver_unless_the_user_sets_it(
     inherited = {
         k: v for k, v in os.environ.items() if k not in ("RAY_worker_niceness", "RAY_ADDRESS")
     }
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        env={**inherited, **variables},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    for _ in range(NUM_STARTS):
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            env={**inherited, **variables},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if "timed out during startup" not in done.stderr:
+            break
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) == niceness
