@@ -9,7 +9,7 @@ from typing import Any
 import mlflow.models
 import numpy as np
 from mlflow.exceptions import MlflowException
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 __all__ = ["ServedReconstructor"]
 

@@ -36,7 +36,7 @@ class _Part(NamedTuple):
 
     config: SynthesisConfig
     output_uri: str
-    index: int
+    file_number: int
     numbers: range
 
 
@@ -56,8 +56,8 @@ def synthesize(config: SynthesisConfig, output_uri: str, num_workers: int | None
     """
     total = config.num_identities * config.photos_per_identity
     parts = [
-        _Part(config, output_uri, index, range(start, min(start + _PHOTOS_PER_PART, total)))
-        for index, start in enumerate(range(0, total, _PHOTOS_PER_PART))
+        _Part(config, output_uri, file_number, range(start, min(start + _PHOTOS_PER_PART, total)))
+        for file_number, start in enumerate(range(0, total, _PHOTOS_PER_PART))
     ]
     num_workers = min(num_workers or len(os.sched_getaffinity(0)), len(parts))
     with tqdm(total=total, desc="synthesize", unit="photo", mininterval=1.0) as bar:
@@ -98,5 +98,5 @@ def _make_part(part: _Part) -> int:
         write_bytes(join_uri(part.output_uri, f"{stem}.t7"), write_torch7(face.photo.landmarks))
         rows.append(face.truth)
     table = pa.Table.from_pylist(rows, schema=TRUTH_SCHEMA)
-    write_truth(part.output_uri, part.index, table)
+    write_truth(part.output_uri, part.file_number, table)
     return len(part.numbers)

@@ -79,7 +79,7 @@ def grow_hair(vertices: np.ndarray, sample: FaceSample, model: HeadModel) -> np.
         thickness = thickness + 0.18 * _ramp(-model.mean[:, 1], -0.1, 0.6) * (
             model.mean[:, 2] < -0.3
         )
-    return (vertices + (scalp * thickness)[:, None] * normals).astype(np.float32)
+    return np.asarray(vertices + (scalp * thickness)[:, None] * normals, np.float32)
 
 
 def paint_head(vertices: np.ndarray, sample: FaceSample, model: HeadModel) -> np.ndarray:
@@ -101,7 +101,7 @@ def paint_head(vertices: np.ndarray, sample: FaceSample, model: HeadModel) -> np
     # Little light reaches cavities such as the mouth.
     shade = shade * (1 - 0.75 * model.masks["inside"])
     colors = albedo * shade[:, None] * light.tint + shine[:, None]
-    return np.clip(np.rint(255 * colors), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(255 * colors), 0, 255), np.uint8)
 
 
 def _albedo(sample: FaceSample, model: HeadModel) -> np.ndarray:
@@ -151,19 +151,19 @@ def _hair_fraction(sample: FaceSample, model: HeadModel) -> np.ndarray:
     if not appearance.long_hair:
         # The nape is bare below the ears.
         fraction = fraction * _ramp(model.mean[:, 1], -0.45, -0.2)
-    return _ramp(fraction, 0.35, 0.65) * (1 - model.masks["ears"])
+    return np.asarray(_ramp(fraction, 0.35, 0.65) * (1 - model.masks["ears"]))
 
 
 def _noise(rng: np.random.Generator, points: np.ndarray, frequency: float) -> np.ndarray:
     """Smooth noise (N,) of about unit amplitude: the sum of waves in random directions."""
     waves = rng.normal(0, frequency, (6, 3))
     phases = rng.uniform(0, 2 * np.pi, 6)
-    return np.sin(points @ waves.T + phases).mean(axis=1) * 1.7
+    return np.asarray(np.sin(points @ waves.T + phases).mean(axis=1) * 1.7)
 
 
 def _blend(base: np.ndarray, over: np.ndarray, opacity: np.ndarray) -> np.ndarray:
     weight = np.asarray(opacity)[:, None]
-    return base * (1 - weight) + over * weight
+    return np.asarray(base * (1 - weight) + over * weight)
 
 
 def _ramp(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -146,14 +146,16 @@ def _light_gradient(slope: np.ndarray, images: torch.Tensor) -> torch.Tensor:
     """Factors (B, 1, S, S) of a light that grows towards one side and is 1 in the middle."""
     right, up = _to_device_of(images, slope).T[:, :, None, None, None]
     column, row = _pixel_centres(images)
-    return 1 + right * (2 * column - 1) + up * (1 - 2 * row)
+    factors: torch.Tensor = 1 + right * (2 * column - 1) + up * (1 - 2 * row)
+    return factors
 
 
 def _box_mask(boxes: np.ndarray, images: torch.Tensor) -> torch.Tensor:
     """Mask (B, 1, S, S) bool of the pixels that a rectangle covers."""
     left, top, right, bottom = _to_device_of(images, boxes).T[:, :, None, None, None]
     column, row = _pixel_centres(images)
-    return (column >= left) & (column < right) & (row >= top) & (row < bottom)
+    mask: torch.Tensor = (column >= left) & (column < right) & (row >= top) & (row < bottom)
+    return mask
 
 
 def _blur(images: torch.Tensor, blur: np.ndarray) -> torch.Tensor:

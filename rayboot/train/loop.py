@@ -119,7 +119,7 @@ def _train_step(
     with autocast(state.device, config.precision):
         loss = objective.loss(state, images, targets, torch.from_numpy(batch.is_source), weights)
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]  # PyTorch leaves it without types
+    loss.backward()
     state.optimizer.step()
     state.after_step()
     return float(loss.detach())

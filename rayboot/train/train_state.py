@@ -50,7 +50,7 @@ class TrainState:
         forward: Callable[..., torch.Tensor] | None = None,
     ) -> None:
         # Channels last is twice as fast on a CPU, and on a GPU in bfloat16.
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: Reconstructor = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.forward = forward or network
         self.config = config
         self.optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
@@ -68,7 +68,8 @@ class TrainState:
     @property
     def device(self) -> torch.device:
         """Device of the network."""
-        return next(self.network.parameters()).device
+        device: torch.device = next(self.network.parameters()).device
+        return device
 
     @property
     def result(self) -> Reconstructor:

@@ -74,11 +74,15 @@ def test_without_a_champion_there_is_nothing_to_roll_back(uri: str) -> None:
 
 def promote_at_start(uri: str, version: str, start: Event, outcomes: Queue) -> None:
     start.wait()
-    try:
-        promote(uri, NAME, version, "1")
-        outcomes.put((version, "won"))
-    except ConflictError:
-        outcomes.put((version, "conflict"))
+    while True:
+        try:
+            promote(uri, NAME, version, "1")
+            outcomes.put((version, "won"))
+        except ConflictError:
+            outcomes.put((version, "conflict"))
+        except BusyError:
+            continue  # a slow machine: the remedy is to run it again
+        return
 
 
 def test_one_of_several_concurrent_promotions_succeeds(uri: str) -> None:
@@ -92,9 +96,11 @@ def test_one_of_several_concurrent_promotions_succeeds(uri: str) -> None:
     for racer in racers:
         racer.start()
     start.set()
-    results = dict(outcomes.get(timeout=120) for _ in racers)
+    # Three small results fit into the queue's pipe, so nobody blocks before they are read.
     for racer in racers:
         racer.join()
+    assert [racer.exitcode for racer in racers] == [0, 0, 0]
+    results = dict(outcomes.get() for _ in racers)
     assert sorted(results.values()) == ["conflict", "conflict", "won"]
     assert results[alias(uri, CHAMPION)] == "won"
     assert alias(uri, PREVIOUS) == "1"
