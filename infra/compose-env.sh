@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes the keys and passwords of infra/compose.yaml, once, in a file for the user alone.
+# Creates the keys and passwords of infra/compose.yaml once, in a file that only the user can read.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 file=${1:-runs/compose.env}
 
 if [ -e "$file" ]; then
-    echo "$file is there already; remove it, and the volumes that were made with it, for new keys" >&2
+    echo "$file exists already; for new keys remove it, and the volumes that were created with it" >&2
     exit 0
 fi
 mkdir -p "$(dirname "$file")"

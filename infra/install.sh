@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes .venv with the locked versions, and whatever that needs from the system.
+# Creates .venv with the locked versions, and installs the system packages that it needs.
 #
-# Called by `make env`. A second run with nothing changed ends at once. Settings:
-#   PYTHON=/path/to/python3.12   the Python to use (otherwise the first that fits)
-#   RAYBOOT_NO_APT=1             install no system package, print the command instead
+# `make env` calls it. A second run ends at once if nothing has changed. Settings:
+#   PYTHON=/path/to/python3.12   the Python to use (by default the first suitable one)
+#   RAYBOOT_NO_APT=1             install no system packages, print the command instead
 #
-# pip's own settings (index, proxy, cache) are the user's and stay untouched.
+# The settings of pip itself (index, proxy, cache) are those of the user.
 set -euo pipefail
 unset PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
@@ -25,9 +25,10 @@ fail() {
     exit 1
 }
 
-# watched LABEL COMMAND...: runs it with its output in the log, and tells every 10 seconds where it is.
+# watched LABEL COMMAND...: runs a command with its output in the log, and prints its progress every
+# 10 seconds.
 watched() {
-    local label=$1 started=$SECONDS told=$SECONDS status=0
+    local label=$1 started=$SECONDS last_report=$SECONDS status=0
     shift
     say "  $label"
     printf '== %s\n' "$*" >>"$log"
@@ -36,9 +37,9 @@ watched() {
     trap 'kill "$pid" 2>/dev/null || true; exit 130' INT TERM
     while kill -0 "$pid" 2>/dev/null; do
         sleep 0.5
-        if ((SECONDS - told >= 10)); then
-            told=$SECONDS
-            say "    $((SECONDS - started)) s: $(where_it_is)"
+        if ((SECONDS - last_report >= 10)); then
+            last_report=$SECONDS
+            say "    $((SECONDS - started)) s: $(current_step)"
         fi
     done
     wait "$pid" || status=$?
@@ -49,12 +50,12 @@ watched() {
     return "$status"
 }
 
-where_it_is() {
+current_step() {
     local line
     line=$({ grep -E '^ *(Get:|Collecting|Downloading|Building|Installing|Setting up|Unpacking)' "$log" || true; } |
         tail -n 1 | sed 's/^ *//' | cut -c1-70)
     case $line in
-    # One line of pip's for all packages, and minutes of work: count what is there.
+    # pip prints one line for all packages, which take minutes: the installed ones are counted.
     Installing\ collected*)
         line="installing, $(find "$venv" -maxdepth 5 -name '*.dist-info' | wc -l) packages in place"
         ;;
@@ -62,7 +63,7 @@ where_it_is() {
     printf '%s' "$line"
 }
 
-# The user may install packages: root, or sudo that asks no password. Sets $as_root.
+# Whether the user may install packages: as root, or with sudo without a password. Sets $as_root.
 may_install() {
     as_root=()
     [ -z "${RAYBOOT_NO_APT:-}" ] && command -v apt-get >/dev/null || return 1
@@ -79,24 +80,24 @@ apt_install() {
 
 command_for() { printf 'sudo apt-get update && sudo apt-get install -y %s' "$*"; }
 
-fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; }
-makes_venvs() { "$1" -c 'import ensurepip, ssl, sqlite3, venv' 2>/dev/null; }
+is_supported() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; }
+can_create_venv() { "$1" -c 'import ensurepip, ssl, sqlite3, venv' 2>/dev/null; }
 
-# Sets $python to the first Python 3.11 or 3.12, one that can make environments before others.
-# A name on PATH proves nothing (version managers leave shims there): each is asked.
+# Sets $python to the first Python 3.11 or 3.12, preferably one that can create environments.
+# Each candidate is run, because version managers leave shims on PATH.
 find_python() {
     python=
-    local candidate lame=
+    local candidate without_venv=
     for candidate in ${PYTHON:+"$PYTHON"} python3 python3.11 python3.12 \
         /usr/bin/python3.11 /usr/bin/python3.12 /usr/local/bin/python3.11 /usr/local/bin/python3.12; do
-        command -v "$candidate" >/dev/null && fits "$candidate" || continue
-        if makes_venvs "$candidate"; then
+        command -v "$candidate" >/dev/null && is_supported "$candidate" || continue
+        if can_create_venv "$candidate"; then
             python=$candidate
             return 0
         fi
-        lame=${lame:-$candidate}
+        without_venv=${without_venv:-$candidate}
     done
-    python=$lame
+    python=$without_venv
     return 1
 }
 
@@ -116,10 +117,10 @@ need_python() {
         done
     fi
     if [ -z "${packages+set}" ]; then
-        fail "needs Python 3.11 or 3.12, and neither is on PATH nor in this system's package lists; either" \
+        fail "needs Python 3.11 or 3.12, but neither is on PATH or in the package lists of this system; run one of" \
             "uv python install 3.12 && make env PYTHON=\"\$(uv python find 3.12)\"" \
             "pyenv install 3.12 && make env PYTHON=\"\$(pyenv prefix 3.12)/bin/python3\"" \
-            "sudo apt-get update    (where the lists are empty or old; then the same command again)"
+            "sudo apt-get update    (if the package lists are empty or old; then run the same command again)"
     fi
     if may_install; then
         say "Python: ${packages[*]} missing, installing"
@@ -130,7 +131,7 @@ need_python() {
         "$(command_for "${packages[@]}")"
 }
 
-# What is missing for off-screen rendering, a word each; empty where EGL starts.
+# Prints the names of what off-screen rendering lacks; empty if EGL starts.
 egl_problems() {
     "$python" - <<'PY'
 import ctypes
@@ -152,7 +153,7 @@ try:
     egl = ctypes.CDLL("libEGL.so.1")
 except OSError:
     raise SystemExit
-# As the renderer does: a device, no screen. Each device that EGL lists is tried.
+# Like the renderer, this needs a device but no screen. Every device that EGL lists is tried.
 egl.eglGetProcAddress.restype = ctypes.c_void_p
 pointer, number = ctypes.c_void_p, ctypes.c_int
 
@@ -192,8 +193,8 @@ need_egl() {
 
 has_gpu() { [ -e /dev/nvidia0 ] || nvidia-smi -L >/dev/null 2>&1; }
 
-# Without a GPU: PyTorch's CPU build from PyTorch's own index, asked once and briefly. Where that
-# cannot be reached the step after this one takes what pip finds for the pinned version.
+# Without a GPU: installs PyTorch's CPU build from PyTorch's own index, which is tried once with a
+# short timeout. If it is unavailable, the next step installs what pip finds for the pinned version.
 need_cpu_torch() {
     local version
     version=$(sed -n 's/^torch==//p' constraints.txt)
@@ -202,18 +203,18 @@ from importlib.metadata import version
 raise SystemExit(version('torch').split('+')[0] != '$version')" 2>/dev/null && return 0
     watched "PyTorch $version, CPU build (no GPU here)" "$venv/bin/python" -m pip install --no-deps \
         --timeout 5 --retries 1 --index-url "$cpu_index" "torch==$version" ||
-        say "    PyTorch's CPU index did not answer; taking what pip finds for torch $version"
+        say "    PyTorch's CPU index is unavailable; installing what pip finds for torch $version"
 }
 
-# The environment there is for this folder (scripts in it hold its path) and the Python asked for.
+# Whether the existing environment belongs to this folder (its scripts contain the path) and Python.
 identity() { "$1" -c 'import sys; print(sys.base_prefix, *sys.version_info)' 2>/dev/null; }
 venv_is_ours() {
-    [ "$(cat "$venv/rayboot-folder" 2>/dev/null)" = "$PWD" ] && fits "$venv/bin/python" &&
+    [ "$(cat "$venv/rayboot-folder" 2>/dev/null)" = "$PWD" ] && is_supported "$venv/bin/python" &&
         { [ -z "${PYTHON:-}" ] || [ "$(identity "$venv/bin/python")" = "$(identity "$PYTHON")" ]; }
 }
 
-if [ -n "${PYTHON:-}" ] && ! fits "$PYTHON"; then
-    fail "PYTHON=$PYTHON is no Python 3.11 or 3.12; name another, or leave PYTHON out"
+if [ -n "${PYTHON:-}" ] && ! is_supported "$PYTHON"; then
+    fail "PYTHON=$PYTHON is not a Python 3.11 or 3.12; choose another, or omit PYTHON"
 fi
 key=$(cat pyproject.toml constraints.txt infra/install.sh | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$stamp" 2>/dev/null)" = "$key" ] && venv_is_ours; then
@@ -230,7 +231,7 @@ else
     need_python
     need_egl
     say "Python: $(command -v "$python"), $("$python" -V 2>&1)"
-    "$python" -m venv --clear "$venv" || fail "could not make $venv with $python; see the lines above"
+    "$python" -m venv --clear "$venv" || fail "could not create $venv with $python; see the lines above"
     printf '%s\n' "$PWD" >"$venv/rayboot-folder"
 fi
 

@@ -135,11 +135,11 @@ def faults_of(path: Path, source: str) -> list[str]:
         elif top == "jobs" and relative.parts[0] == "rayboot":
             faults.append(f"{where}; jobs call rayboot, never the other way")
         # A benchmark, or a test of the whole, may do with a library what the package would not.
-        apart = relative.parts[0] == "benchmarks" or relative.parts[:2] in (
+        is_exempt = relative.parts[0] == "benchmarks" or relative.parts[:2] in (
             ("tests", "compatibility"),
             ("tests", "integration"),
         )
-        if top in ONLY_IN and room not in ONLY_IN[top] and not apart:
+        if top in ONLY_IN and room not in ONLY_IN[top] and not is_exempt:
             faults.append(f"{where}, which only {', '.join(sorted(ONLY_IN[top]))} may")
         if top in NEVER_IN.get(room or "", ()):
             faults.append(f"{where}, which {room} must work without")

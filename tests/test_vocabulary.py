@@ -51,8 +51,6 @@ FORMER_PHRASES = (
     "gives back",
     "given back",
     "is waited for",
-    "of those that",
-    "so far.",
     "Read are",
     "What a run leaves",
     "is of use",
@@ -107,9 +105,9 @@ def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
         if not isinstance(body, list):
             continue
         for statement in body:
-            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-                if isinstance(statement.value.value, str):
-                    yield statement.lineno, statement.value.value
+            match statement:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    yield statement.lineno, text
 
 
 def python_files() -> list[Path]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the files of this folder with the settings put in: render.sh SETTINGS FOLDER
+# Writes the templates of this folder with the values of a settings file: render.sh SETTINGS FOLDER
 set -euo pipefail
 
 settings=${1:?render.sh SETTINGS FOLDER}
@@ -11,12 +11,12 @@ fail() {
     exit 2
 }
 
-[ -r "$settings" ] || fail "$settings: no such file"
+[ -r "$settings" ] || fail "$settings: expected a readable file with settings"
 names=$(sed -n 's/^\([A-Z_]*\)=.*/\1/p' "$settings")
 # shellcheck disable=SC1090
 . "$settings"
 for name in $names; do
-    [ -n "${!name}" ] || fail "$settings: $name is empty; docs/clusters.md says what belongs there"
+    [ -n "${!name}" ] || fail "$settings: $name is empty; docs/clusters.md describes its value"
 done
 
 mkdir -p "$folder"
@@ -26,7 +26,7 @@ for file in cluster.yaml data-policy.json head-policy.json trust-policy.json; do
         text=${text//"\${$name}"/${!name}}
     done
     left=$(grep -o '\${[A-Z_]*}' <<<"$text" | head -n 1 || true)
-    [ -z "$left" ] || fail "$file wants $left, which $settings does not have"
+    [ -z "$left" ] || fail "$file needs $left, which $settings does not set"
     printf '%s\n' "$text" >"$folder/$file"
 done
 echo "$folder"

@@ -1,8 +1,8 @@
-"""Prints what pip is to install for rayboot with some extras, without rayboot itself.
+"""Prints the requirements of rayboot with some extras, without rayboot itself.
 
     python requirements.py pyproject.toml cluster detect
 
-So the image's layer of dependencies stays the same while only the code changes.
+The layer of dependencies in the image then remains the same when only the code changes.
 """
 
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def requirements(pyproject: str, extras: list[str]) -> list[str]:
-    """The requirements of the project and of these extras."""
+    """Returns the requirements of the project and of the extras."""
     project = tomllib.loads(pyproject)["project"]
     optional = project["optional-dependencies"]
     return [*project["dependencies"], *(line for extra in extras for line in optional[extra])]

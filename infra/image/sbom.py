@@ -1,10 +1,10 @@
-"""Writes what the image is made of: a software bill of materials (SBOM), as CycloneDX JSON.
+"""Writes the software bill of materials (SBOM) of the image, as CycloneDX JSON.
 
     python sbom.py --python /opt/rayboot/bin/python --project pyproject.toml --output sbom.cdx.json
 
-Python's packages come from cyclonedx-py; this adds rayboot's own version, the Python that runs it,
-and Debian's packages with the licences that their copyright files name. Runs where cyclonedx-bom is
-installed, which the environment that is described need not hold.
+Python packages are listed by cyclonedx-py; this script adds the version of rayboot, the Python
+interpreter, and the Debian packages with the licences in their copyright files. It runs in an
+environment with cyclonedx-bom, which need not be the environment that it describes.
 """
 
 import argparse
@@ -36,7 +36,7 @@ print(json.dumps([version("rayboot"), platform.python_version(), sys.base_prefix
 
 
 class Described(NamedTuple):
-    """The environment: rayboot's version, its Python's, and where that Python is installed."""
+    """The described environment: versions of rayboot and Python, and the prefix of that Python."""
 
     rayboot: str
     python: str
@@ -44,25 +44,25 @@ class Described(NamedTuple):
 
 
 def python_packages(python: str, project: Path) -> Bom:
-    """What cyclonedx-py finds in the environment of an interpreter."""
+    """Returns the packages that cyclonedx-py lists in the environment of an interpreter."""
     command = [
         *(sys.executable, "-m", "cyclonedx_py", "environment", "--output-reproducible"),
-        # What is written in the end is validated.
+        # The complete document is validated before it is written.
         "--no-validate",
         *("--pyproject", str(project), "--of", "JSON", "--sv", "1.6", python),
     ]
-    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    bom: Bom = Bom.from_json(json.loads(found))  # type: ignore[attr-defined]
+    document = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    bom: Bom = Bom.from_json(json.loads(document))  # type: ignore[attr-defined]
     return bom
 
 
 def debian_packages(listing: str, distribution: str, documents: Path) -> Iterator[Component]:
-    """The installed ones.
+    """Yields the installed Debian packages.
 
     Args:
-        listing: of dpkg-query, a package a line, the fields parted by tabs.
-        distribution: such as ``debian-12``.
-        documents: folder of ``PACKAGE/copyright``.
+        listing: output of dpkg-query, one package a line, with tabs between the fields.
+        distribution: name and version, such as ``debian-12``.
+        documents: folder that contains ``PACKAGE/copyright``.
     """
     for line in listing.splitlines():
         name, version, architecture, source, status = line.split("\t")
@@ -81,7 +81,7 @@ def debian_packages(listing: str, distribution: str, documents: Path) -> Iterato
 
 
 def _licences(folder: Path) -> list[str]:
-    """Names in the copyright file; none where it is free text."""
+    """Returns the licences that a copyright file names; none if it is free text."""
     file = folder / "copyright"
     if not file.exists():
         return []
@@ -89,7 +89,7 @@ def _licences(folder: Path) -> list[str]:
 
 
 def interpreter(described: Described) -> Component | None:
-    """Python, where it is none of Debian's packages."""
+    """Returns the Python interpreter, unless it is a Debian package."""
     if described.prefix == "/usr":
         return None
     return Component(
@@ -103,15 +103,15 @@ def interpreter(described: Described) -> Component | None:
 
 
 def describe(python: str) -> Described:
-    """Asks an interpreter."""
-    answer = subprocess.run(
+    """Returns the versions and the prefix of an interpreter, which is run for that."""
+    output = subprocess.run(
         [python, "-c", _DESCRIBE], check=True, stdout=subprocess.PIPE, text=True
     ).stdout
-    return Described(*json.loads(answer))
+    return Described(*json.loads(output))
 
 
 def dpkg_listing() -> str:
-    """What is installed here; empty where there is no dpkg."""
+    """Returns the list of installed Debian packages; empty on a system without dpkg."""
     form = "\t".join(f"${{{field}}}" for field in _DPKG_FIELDS) + "\n"
     try:
         return subprocess.run(
@@ -129,21 +129,21 @@ def _distribution() -> str:
 
 
 def write(bom: Bom, output: Path) -> None:
-    """Writes it, once it fits CycloneDX's schema.
+    """Writes a document that is valid by the schema of CycloneDX.
 
     Raises:
-        ValueError: it does not.
+        ValueError: the document is not valid.
     """
     text = JsonV1Dot6(bom).output_as_string(indent=1)
-    if (fault := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)) is not None:
-        raise ValueError(f"the bill of materials does not fit CycloneDX 1.6: {fault}")
+    if (error := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)) is not None:
+        raise ValueError(f"the bill of materials does not fit CycloneDX 1.6: {error}")
     output.write_text(text + "\n", "utf-8")
 
 
 def main() -> None:
-    """The command."""
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--python", required=True, help="of the environment")
+    parser.add_argument("--python", required=True, help="interpreter of the environment")
     parser.add_argument("--project", required=True, type=Path, help="pyproject.toml")
     parser.add_argument("--output", required=True, type=Path)
     options = parser.parse_args()

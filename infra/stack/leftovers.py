@@ -1,7 +1,7 @@
-"""Processes of a stack, found by a variable that all of them inherit.
+"""Processes of a stack, found by an environment variable that all of them inherit.
 
-Ray's workers and the drivers of jobs are children of children, and survive a head that was
-killed; the variable is the one thing they share.
+Ray's workers and the drivers of jobs are indirect children, and survive a head that was
+killed; the variable is the only thing that they have in common.
 """
 
 import time
@@ -9,38 +9,41 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["MARK", "end_leftovers", "find_leftovers"]
+__all__ = ["STACK_VARIABLE", "end_leftovers", "find_leftovers"]
 
-MARK = "RAYBOOT_STACK"
-"""Holds the stack's folder."""
+STACK_VARIABLE = "RAYBOOT_STACK"
+"""Environment variable that contains the folder of the stack."""
 
 
 def find_leftovers(folder: Path) -> list[psutil.Process]:
-    """Whatever a stack in that folder started and that still runs; never this process."""
-    found = []
+    """Returns the running processes of the stack in a folder, without this process."""
+    leftovers = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK) == str(folder) and process.pid != psutil.Process().pid:
-                found.append(process)
+            if (
+                process.environ().get(STACK_VARIABLE) == str(folder)
+                and process.pid != psutil.Process().pid
+            ):
+                leftovers.append(process)
         except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
-            # Gone, or somebody else's.
+            # The process ended, or belongs to another user.
             continue
-    return found
+    return leftovers
 
 
-def end_leftovers(folder: Path, patience_s: float = 10.0) -> int:
-    """Ends them, newest first, and says how many there were."""
-    ended: set[int] = set()
-    deadline = time.monotonic() + patience_s
-    # Again until none is left: one that is ended may have started another just before.
-    while found := find_leftovers(folder):
-        for process in sorted(found, key=lambda process: -process.pid):
-            ended.add(process.pid)
+def end_leftovers(folder: Path, timeout_s: float = 10.0) -> int:
+    """Kills the processes of the stack in a folder, newest first, and returns their number."""
+    killed: set[int] = set()
+    deadline = time.monotonic() + timeout_s
+    # Repeated until none is left: a process may start another one before it is killed.
+    while leftovers := find_leftovers(folder):
+        for process in sorted(leftovers, key=lambda process: -process.pid):
+            killed.add(process.pid)
             try:
                 process.kill()
             except psutil.NoSuchProcess:
                 continue
-        psutil.wait_procs(found, timeout=1.0)
+        psutil.wait_procs(leftovers, timeout=1.0)
         if time.monotonic() > deadline:
             break
-    return len(ended)
+    return len(killed)

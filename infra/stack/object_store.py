@@ -1,4 +1,4 @@
-"""SeaweedFS: an S3 server with signatures, from a wheel."""
+"""SeaweedFS, from a wheel: an S3 server that requires signatures."""
 
 import shutil
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from infra.stack.errors import StackError
-from infra.stack.layout import LOOPBACK, Place
+from infra.stack.layout import LOOPBACK, StackLayout
 from infra.stack.service import Service
 
 __all__ = ["BUCKETS", "MLFLOW_BUCKET", "PHOTO_BUCKET", "ObjectStore"]
@@ -31,22 +31,22 @@ _ACCESS_KEY, _SECRET_KEY = "s3-access-key", "s3-secret-key"
 
 
 class ObjectStore(Service):
-    """Buckets survive a restart; its keys are new at every start."""
+    """The buckets survive a restart; every start has new keys."""
 
     name: str = "seaweedfs"
-    # Asked politely it takes 16 s; it is built to be cut off.
+    # With SIGTERM it takes 16 s to end; its data survive SIGKILL.
     stop_signal: ClassVar[signal.Signals] = signal.SIGKILL
 
-    def __init__(self, place: Place) -> None:
-        super().__init__(place)
-        self._access_key = place.new_secret(_ACCESS_KEY)
-        self._secret_key = place.new_secret(_SECRET_KEY)
+    def __init__(self, layout: StackLayout) -> None:
+        super().__init__(layout)
+        self._access_key = layout.new_secret(_ACCESS_KEY)
+        self._secret_key = layout.new_secret(_SECRET_KEY)
 
     @property
     def variables(self) -> dict[str, str]:
-        """With these, plain ``s3://bucket/key`` URIs reach the server."""
+        """Environment variables with which ``s3://bucket/key`` URIs refer to this server."""
         return {
-            "AWS_ENDPOINT_URL": self.place.url("s3"),
+            "AWS_ENDPOINT_URL": self.layout.url("s3"),
             "AWS_ACCESS_KEY_ID": self._access_key,
             "AWS_SECRET_ACCESS_KEY": self._secret_key,
             "AWS_DEFAULT_REGION": "us-east-1",
@@ -54,59 +54,59 @@ class ObjectStore(Service):
 
     @property
     def secret_files(self) -> dict[str, Path]:
-        """Where the secret ones of the variables are kept."""
-        folder = self.place.secrets
+        """Files of those variables that are secret."""
+        folder = self.layout.secrets
         return {
             "AWS_ACCESS_KEY_ID": folder / _ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": folder / _SECRET_KEY,
         }
 
     def command(self) -> list[str]:
-        """One process for master, volumes, filer and S3."""
+        """Returns the command: one process for master, volumes, filer and S3."""
         return [
             _weed_binary(),
             "server",
-            f"-dir={self.place.data('s3')}",
+            f"-dir={self.layout.data('s3')}",
             f"-ip={LOOPBACK}",
             f"-ip.bind={LOOPBACK}",
             "-s3",
-            # Catalogs on fixed ports, which a second server could not have.
+            # Table catalogs listen on fixed ports, which a second server could not use.
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
-            # A bucket takes 7 volumes; the default number ends at the second bucket.
+            # A bucket uses 7 volumes; the default maximum is reached by the second bucket.
             "-volume.max=200",
             "-master.volumeSizeLimitMB=64",
             "-master.electionTimeout=1s",
             "-master.telemetry=false",
-            *(f"-{option}={self.place.ports[name]}" for option, name in _PORTS.items()),
+            *(f"-{option}={self.layout.ports[name]}" for option, name in _PORTS.items()),
         ]
 
     def environment(self) -> Mapping[str, str]:
-        """Whoever signs with this key may do everything, and nobody else anything."""
+        """Returns the variables with the only key that the server accepts."""
         return {
             "AWS_ACCESS_KEY_ID": self._access_key,
             "AWS_SECRET_ACCESS_KEY": self._secret_key,
             "GOMEMLIMIT": "300MiB",
-            # Its own logs, which would go to the system's folder.
-            "TMPDIR": str(self.place.data("s3")),
+            # SeaweedFS would write its logs to the temporary folder of the system.
+            "TMPDIR": str(self.layout.data("s3")),
         }
 
-    def problem(self) -> str | None:
-        """It is ready when the buckets are there and can be written to."""
+    def find_problem(self) -> str | None:
+        """Returns None when the buckets exist and can be written to."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             for bucket in BUCKETS:
-                self._make_bucket(bucket)
+                self._create_bucket(bucket)
                 self._client.put_object(Bucket=bucket, Key=".ready", Body=b"1")
                 self._client.delete_object(Bucket=bucket, Key=".ready")
         except (BotoCoreError, ClientError) as error:
             return str(error)
         return None
 
-    def _make_bucket(self, bucket: str) -> None:
-        known = self._client.list_buckets()["Buckets"]
-        if bucket not in [entry["Name"] for entry in known]:
+    def _create_bucket(self, bucket: str) -> None:
+        buckets = self._client.list_buckets()["Buckets"]
+        if bucket not in [entry["Name"] for entry in buckets]:
             self._client.create_bucket(Bucket=bucket)
 
     @cached_property
@@ -114,20 +114,20 @@ class ObjectStore(Service):
         import boto3
         from botocore.config import Config
 
-        patience = Config(retries={"max_attempts": 1}, connect_timeout=2, read_timeout=10)
+        config = Config(retries={"max_attempts": 1}, connect_timeout=2, read_timeout=10)
         return boto3.client(
             "s3",
-            endpoint_url=self.place.url("s3"),
+            endpoint_url=self.layout.url("s3"),
             aws_access_key_id=self._access_key,
             aws_secret_access_key=self._secret_key,
             region_name="us-east-1",
-            config=patience,
+            config=config,
         )
 
 
 def _weed_binary() -> str:
-    beside = Path(sys.executable).parent / "weed"
-    found = str(beside) if beside.exists() else shutil.which("weed")
-    if found is None:
+    installed = Path(sys.executable).parent / "weed"
+    program = str(installed) if installed.exists() else shutil.which("weed")
+    if program is None:
         raise StackError("no program `weed` (SeaweedFS); `make env` installs it")
-    return found
+    return program

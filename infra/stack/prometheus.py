@@ -1,4 +1,4 @@
-"""Prometheus, from the system's package: what Ray and rayboot count, over time."""
+"""Prometheus, from the system's package, which collects the metrics of Ray and rayboot."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ import yaml
 from infra.stack.errors import StackError
 from infra.stack.layout import LOOPBACK
 from infra.stack.ray_nodes import RayHead
-from infra.stack.service import Service, http_problem
+from infra.stack.service import Service, find_http_problem
 
 __all__ = ["CONFIG", "Prometheus", "prometheus_config"]
 
@@ -18,18 +18,18 @@ CONFIG = Path(__file__).resolve().parents[1] / "prometheus.yml"
 _REMEDY = (
     "sudo apt-get update && sudo apt-get install -y --no-install-recommends prometheus "
     "(where the package starts a service of its own: sudo systemctl disable --now prometheus), "
-    "or go without: make stack ARGS=--without-prometheus"
+    "or run the stack without it: make stack ARGS=--without-prometheus"
 )
 
 
 class Prometheus(Service):
-    """Keeps two weeks of figures below the stack's folder."""
+    """Keeps the metrics of two weeks below the folder of the stack."""
 
     name: str = "prometheus"
-    ends_within_s: ClassVar[float] = 20.0
+    stop_timeout_s: ClassVar[float] = 20.0
 
     def __init__(self, head: RayHead) -> None:
-        super().__init__(head.place)
+        super().__init__(head.layout)
         self._head = head
         self._program = shutil.which("prometheus")
         if self._program is None:
@@ -37,33 +37,33 @@ class Prometheus(Service):
 
     @property
     def url(self) -> str:
-        """Of its page and its API."""
-        return self.place.url("prometheus")
+        """Address of the web page and the API."""
+        return self.layout.url("prometheus")
 
     def command(self) -> list[str]:
-        """Its own config and data, whatever the system's service has."""
-        config = self.place.folder / "prometheus.yml"
-        config.write_text(prometheus_config(self._head.url, self.place.ray_token))
+        """Returns the command, with a config and data of its own, not those of the system."""
+        config = self.layout.folder / "prometheus.yml"
+        config.write_text(prometheus_config(self._head.url, self.layout.ray_token))
         assert self._program is not None
         return [
             self._program,
             f"--config.file={config}",
-            f"--storage.tsdb.path={self.place.data('prometheus')}",
+            f"--storage.tsdb.path={self.layout.data('prometheus')}",
             "--storage.tsdb.retention.time=14d",
-            f"--web.listen-address={LOOPBACK}:{self.place.ports['prometheus']}",
+            f"--web.listen-address={LOOPBACK}:{self.layout.ports['prometheus']}",
         ]
 
-    def problem(self) -> str | None:
-        """It is ready when it says so."""
-        return http_problem(f"{self.url}/-/ready")
+    def find_problem(self) -> str | None:
+        """Returns None when the page for readiness responds."""
+        return find_http_problem(f"{self.url}/-/ready")
 
 
 def prometheus_config(ray_url: str, token: Path) -> str:
-    """The config of ``infra/prometheus.yml`` for a cluster elsewhere.
+    """Returns the config of ``infra/prometheus.yml`` with the address of another cluster.
 
     Args:
-        ray_url: of the dashboard.
-        token: file that holds the cluster's.
+        ray_url: address of the dashboard.
+        token: file that contains the token of the cluster.
     """
     config = yaml.safe_load(CONFIG.read_text("utf-8"))
     (scrape,) = config["scrape_configs"]

@@ -1,4 +1,4 @@
-"""All services together: started in waves, ended in the opposite order."""
+"""All services of the stack, started in groups and stopped in the opposite order."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from infra.stack.database import Database
 from infra.stack.errors import StackError
-from infra.stack.layout import Place, make_place
+from infra.stack.layout import StackLayout, create_layout
 from infra.stack.leftovers import end_leftovers
 from infra.stack.object_store import ObjectStore
 from infra.stack.prometheus import Prometheus
@@ -24,15 +24,15 @@ __all__ = ["Stack", "StackSettings", "running_stack"]
 
 
 class StackSettings(NamedTuple):
-    """How large a stack is.
+    """Settings of a stack.
 
     Attributes:
-        folder: of everything.
-        first_port: all ports from here; None: well-known ones where they are free.
-        worker_cpus: that each of the two workers offers; None: half of the machine's, at
-            least 3.
-        store_mb: object store of each node.
-        with_prometheus: whether figures are kept.
+        folder: folder of data, logs and secrets.
+        first_port: lowest port; None for the usual ports of the services, where free.
+        worker_cpus: number of CPUs of each of the two workers; None for half of the cores
+            of the machine, but at least 3.
+        store_mb: size of the object store of each node in MiB.
+        with_prometheus: whether metrics are collected.
     """
 
     folder: Path
@@ -42,134 +42,136 @@ class StackSettings(NamedTuple):
     with_prometheus: bool = True
 
     def cpus(self) -> int:
-        """Of a worker. More than there are cores: reading and writing wait most of the time."""
+        """Returns the CPUs of a worker, which may be more than cores: reading mostly waits."""
         return self.worker_cpus or max(3, len(os.sched_getaffinity(0)) // 2)
 
 
 class Stack:
-    """The services, by name, none of them started yet.
+    """The services of a stack, which are not started yet.
 
     Args:
-        place: where.
+        layout: layout of the stack.
         temp: folder of Ray's sockets and logs.
-        settings: how large.
+        settings: settings of the stack.
     """
 
-    def __init__(self, place: Place, temp: Path, settings: StackSettings) -> None:
-        self.place = place
-        self.store = ObjectStore(place)
-        self.login = Login(place)
-        known = {
+    def __init__(self, layout: StackLayout, temp: Path, settings: StackSettings) -> None:
+        self.layout = layout
+        self.store = ObjectStore(layout)
+        self.login = Login(layout)
+        variables = {
             **self.store.variables,
             **self.login.variables,
-            "MLFLOW_TRACKING_URI": place.url("mlflow"),
+            "MLFLOW_TRACKING_URI": layout.url("mlflow"),
         }
-        self.head = RayHead(place, settings.store_mb, temp, known)
-        # What may be missing comes first: the database takes seconds to prepare.
+        self.head = RayHead(layout, settings.store_mb, temp, variables)
+        # Prometheus may not be installed, which is reported before the database is prepared.
         self.prometheus = Prometheus(self.head) if settings.with_prometheus else None
-        self.database = Database(place)
-        self.tracking = Tracking(place, self.database, self.store, self.login)
+        self.database = Database(layout)
+        self.tracking = Tracking(layout, self.database, self.store, self.login)
         cpus = settings.cpus()
-        # One worker has the machine's GPUs: two would both believe that they do.
+        # One worker has all GPUs of the machine: two workers would use the same ones.
         self.workers = [
             RayWorker(self.head, number, cpus, num_gpus) for number, num_gpus in ((1, None), (2, 0))
         ]
 
     @property
-    def waves(self) -> list[list[Service]]:
-        """Services that need only those of the waves before."""
-        figures = [] if self.prometheus is None else [self.prometheus]
-        # Workers one after the other: starting takes all of two cores.
+    def groups(self) -> list[list[Service]]:
+        """Services in groups; each needs only services of the groups before."""
+        metrics = [] if self.prometheus is None else [self.prometheus]
+        # The workers start one after the other, because a start uses two cores.
         return [
             [self.store, self.database, self.head],
             [self.tracking, self.workers[0]],
-            [self.workers[1], *figures],
+            [self.workers[1], *metrics],
         ]
 
     @property
     def services(self) -> list[Service]:
-        """In the order of their start."""
-        return [service for wave in self.waves for service in wave]
+        """All services in the order of their start."""
+        return [service for group in self.groups for service in group]
 
-    def start(self, tell: Callable[[str], None]) -> None:
-        """Returns when all are ready."""
-        for wave in self.waves:
-            for service in wave:
+    def start(self, report: Callable[[str], None]) -> None:
+        """Starts all services and reports each one that is ready."""
+        for group in self.groups:
+            for service in group:
                 service.start()
-            for service in wave:
+            for service in group:
                 service.wait()
-                tell(f"{service.name} is ready")
+                report(f"{service.name} is ready")
 
     def stop(self) -> None:
-        """Ends all, last started first."""
+        """Stops all services, the last started first."""
         for service in reversed(self.services):
             service.stop()
 
-    def ended(self) -> Service | None:
-        """One that ended by itself."""
-        return next((service for service in self.services if service.ended() is not None), None)
+    def find_ended_service(self) -> Service | None:
+        """Returns a service that ended by itself; None if all run."""
+        return next(
+            (service for service in self.services if service.exit_status() is not None), None
+        )
 
     def variables(self) -> dict[str, str]:
-        """With these a process on this machine reaches the services; some are secret."""
+        """Returns the variables with which a process can use the services; some are secret."""
         return {
             "RAY_ADDRESS": self.head.address(),
-            # What `ray job` prefers; the other is for drivers on this machine.
+            # For `ray job`; RAY_ADDRESS is for drivers on this machine.
             "RAY_API_SERVER_ADDRESS": self.head.url,
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN_PATH": str(self.place.ray_token),
-            **self.head.known,
+            "RAY_AUTH_TOKEN_PATH": str(self.layout.ray_token),
+            **self.head.variables,
         }
 
     def exports(self) -> dict[str, str]:
-        """The same for a shell, which reads the secrets from their files."""
+        """Returns the variables in shell syntax; secrets are read from their files."""
         files = self.store.secret_files | self.login.secret_files
-        hidden = {name: f'"$(cat {shlex.quote(str(path))})"' for name, path in files.items()}
-        return {name: shlex.quote(value) for name, value in self.variables().items()} | hidden
+        secrets = {name: f'"$(cat {shlex.quote(str(path))})"' for name, path in files.items()}
+        return {name: shlex.quote(value) for name, value in self.variables().items()} | secrets
 
     def addresses(self) -> dict[str, str]:
-        """What to open in a browser."""
-        pages = {"Ray": self.head.url, "MLflow": self.tracking.uri, "S3": self.place.url("s3")}
+        """Returns the addresses for a browser by name."""
+        pages = {"Ray": self.head.url, "MLflow": self.tracking.uri, "S3": self.layout.url("s3")}
         if self.prometheus is not None:
             pages["Prometheus"] = self.prometheus.url
         return pages
 
 
 @contextmanager
-def running_stack(settings: StackSettings, tell: Callable[[str], None]) -> Iterator[Stack]:
-    """A stack for the time of a ``with`` block; nothing of it runs afterwards.
+def running_stack(settings: StackSettings, report: Callable[[str], None]) -> Iterator[Stack]:
+    """Runs a stack within a ``with`` block, and stops all its processes afterwards.
 
     Args:
-        settings: where and how large.
-        tell: is told what happens, a line each.
+        settings: settings of the stack.
+        report: called with lines of text about the progress.
 
     Raises:
-        StackError: one runs in that folder already, or a service does not start.
+        StackError: another stack runs in that folder, or a service does not start.
     """
-    place = make_place(settings.folder, settings.first_port)
-    with _alone(place), _node_folder(place) as temp:
-        if count := end_leftovers(place.folder):
-            tell(f"ended {count} processes that a former stack had left")
-        stack = Stack(place, temp, settings)
+    layout = create_layout(settings.folder, settings.first_port)
+    with _lock_folder(layout), _node_folder(layout) as temp:
+        if count := end_leftovers(layout.folder):
+            report(f"killed {count} processes of an earlier stack")
+        stack = Stack(layout, temp, settings)
         try:
-            stack.start(tell)
+            stack.start(report)
             yield stack
         finally:
-            tell("ending")
+            report("stopping")
             stack.stop()
-            end_leftovers(place.folder)
+            end_leftovers(layout.folder)
 
 
 @contextmanager
-def _alone(place: Place) -> Iterator[None]:
-    """Holds the folder's lock, which the system gives back however this process ends."""
-    with open(place.folder / "lock", "a+") as lock:
+def _lock_folder(layout: StackLayout) -> Iterator[None]:
+    """Holds a lock on the folder, which the system releases when this process ends."""
+    with (layout.folder / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
             raise StackError(
-                f"a stack runs in {place.folder} already, process {lock.read().strip()}; use it, "
-                "end it with Ctrl-C, or give this one another --folder"
+                f"a stack runs in {layout.folder} already, process {lock.read().strip()}; use it, "
+                "stop it with Ctrl-C, or start this one with another --folder"
             ) from None
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
@@ -178,22 +180,22 @@ def _alone(place: Place) -> Iterator[None]:
 
 
 @contextmanager
-def _node_folder(place: Place) -> Iterator[Path]:
-    """Where Ray's nodes put sockets and logs; the logs are kept, those of the run before go."""
-    note = place.folder / "node-folder"
+def _node_folder(layout: StackLayout) -> Iterator[Path]:
+    """Yields a folder for the sockets and logs of Ray's nodes; the logs are kept afterwards."""
+    note = layout.folder / "node-folder"
     if note.exists():
-        # Of a stack that was killed.
+        # The folder of a stack that was killed.
         shutil.rmtree(note.read_text(), ignore_errors=True)
-    # Not below the stack's folder: the system allows a socket's path 107 characters.
+    # Not below the folder of the stack: the path of a socket has at most 107 characters.
     temp = Path(tempfile.mkdtemp(prefix="rayboot-"))
     note.write_text(str(temp))
     try:
         yield temp
     finally:
-        kept = place.log("ray").with_suffix("")
+        kept = layout.log("ray").with_suffix("")
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir()
-        # A node that was started again has several; those of its last start have its plain name.
+        # A restarted node has several sessions; the logs of the last one have the plain name.
         for logs in sorted(temp.glob("*/session_2*/logs"), reverse=True):
             node, session = logs.parts[-3:-1]
             again = (kept / node).exists()

@@ -1,34 +1,34 @@
-"""The MLflow server: runs and versions in PostgreSQL, files in S3, for whoever has the login."""
+"""The MLflow server, behind a login: runs and versions in PostgreSQL, files in S3."""
 
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from infra.stack.database import Database
-from infra.stack.layout import LOOPBACK, Place
+from infra.stack.layout import LOOPBACK, StackLayout
 from infra.stack.object_store import MLFLOW_BUCKET, ObjectStore
-from infra.stack.service import Service, http_problem
+from infra.stack.service import Service, find_http_problem
 
 __all__ = ["Login", "Tracking"]
 
 _USER = "rayboot"
-_PASSWORD_FILE = "mlflow-password"
+_LOGIN_FILE = "mlflow-password"
 
 
 class Login:
-    """Of the one user that the server knows; the password is new at every start.
+    """Login of the only user of the server; every start has a new password.
 
     Args:
-        place: of the stack.
+        layout: layout of the stack.
     """
 
-    def __init__(self, place: Place) -> None:
-        self._password = place.new_secret(_PASSWORD_FILE)
-        self._file = place.secrets / _PASSWORD_FILE
+    def __init__(self, layout: StackLayout) -> None:
+        self._password = layout.new_secret(_LOGIN_FILE)
+        self._file = layout.secrets / _LOGIN_FILE
 
     @property
     def variables(self) -> dict[str, str]:
-        """With these MLflow's client logs in."""
+        """Environment variables with which MLflow's client logs in."""
         return {
             "MLFLOW_TRACKING_USERNAME": _USER,
             "MLFLOW_TRACKING_PASSWORD": self._password,
@@ -36,12 +36,12 @@ class Login:
 
     @property
     def secret_files(self) -> dict[str, Path]:
-        """Where the secret one of the variables is kept."""
+        """File of the variable that is secret."""
         return {"MLFLOW_TRACKING_PASSWORD": self._file}
 
     @property
     def server_variables(self) -> dict[str, str]:
-        """With these the server makes the user."""
+        """Environment variables with which the server creates the user."""
         return {
             "MLFLOW_AUTH_ADMIN_USERNAME": _USER,
             "MLFLOW_AUTH_ADMIN_PASSWORD": self._password,
@@ -49,31 +49,33 @@ class Login:
 
 
 class Tracking(Service):
-    """Clients need its address and the login: files go through it.
+    """The MLflow server. Clients need only its address and the login: it serves files as well.
 
     Args:
-        place: of the stack.
-        database: of runs and versions.
-        store: of files.
-        login: that it asks for.
+        layout: layout of the stack.
+        database: database of runs and versions.
+        store: object store of files.
+        login: login that the server requires.
     """
 
     name: str = "mlflow"
 
-    def __init__(self, place: Place, database: Database, store: ObjectStore, login: Login) -> None:
-        super().__init__(place)
+    def __init__(
+        self, layout: StackLayout, database: Database, store: ObjectStore, login: Login
+    ) -> None:
+        super().__init__(layout)
         self._database, self._store, self._login = database, store, login
-        self._session_key = place.new_secret("mlflow-session-key")
+        self._session_key = layout.new_secret("mlflow-session-key")
 
     @property
     def uri(self) -> str:
-        """For ``MLFLOW_TRACKING_URI``."""
-        return self.place.url("mlflow")
+        """Value of ``MLFLOW_TRACKING_URI``."""
+        return self.layout.url("mlflow")
 
     def command(self) -> list[str]:
-        """One worker; other names than this machine's own are refused, and whoever is nobody."""
+        """Returns the command: one worker, which requires a login and accepts local host names."""
         self._write_rules()
-        port = self.place.ports["mlflow"]
+        port = self.layout.ports["mlflow"]
         return [
             *(sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth"),
             *("--host", LOOPBACK, "--port", str(port), "--workers", "1"),
@@ -82,7 +84,7 @@ class Tracking(Service):
         ]
 
     def environment(self) -> Mapping[str, str]:
-        """Passwords are not in the command, which everybody on the machine can read."""
+        """Returns the variables with the passwords: any user can read a command line."""
         return {
             **self._store.variables,
             **self._login.server_variables,
@@ -90,22 +92,22 @@ class Tracking(Service):
             "MLFLOW_BACKEND_STORE_URI": self._database.uri,
             "MLFLOW_AUTH_CONFIG_PATH": str(self._rules),
             "MLFLOW_FLASK_SERVER_SECRET_KEY": self._session_key,
-            # Jobs need another server beside it.
+            # Jobs would need a second server.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
 
-    def problem(self) -> str | None:
-        """It is ready when it answers; this page needs no login."""
-        return http_problem(f"{self.uri}/health")
+    def find_problem(self) -> str | None:
+        """Returns None when the health page responds, which needs no login."""
+        return find_http_problem(f"{self.uri}/health")
 
     @property
     def _rules(self) -> Path:
-        return self.place.data("mlflow") / "basic_auth.ini"
+        return self.layout.data("mlflow") / "basic_auth.ini"
 
     def _write_rules(self) -> None:
         folder = self._rules.parent
         folder.chmod(0o700)
-        # MLflow never changes the password of a user that it knows.
+        # MLflow does not change the password of an existing user, so the users are removed.
         users = folder / "users.db"
         for file in folder.glob(f"{users.name}*"):
             file.unlink()
@@ -113,6 +115,6 @@ class Tracking(Service):
             "[mlflow]\n"
             "default_permission = READ\n"
             f"database_uri = sqlite:///{users}\n"
-            # A password is not hashed again for every request.
+            # Without the cache the password is hashed for every request.
             "auth_cache_ttl_seconds = 60\n"
         )

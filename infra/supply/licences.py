@@ -1,8 +1,8 @@
-"""Licences of what rayboot needs: ``python -m infra.supply.licences`` writes docs/licences.md.
+"""Licences of the dependencies: ``python -m infra.supply.licences`` writes docs/licences.md.
 
-What a package is under comes from the metadata that it is installed with: its SPDX expression, or
-the field or classifiers of older ones. ``licences.toml`` says which are allowed, and what metadata
-leaves open.
+The licence of a package comes from the metadata of its installation: the SPDX expression, or the
+field or classifiers of older metadata. ``licences.toml`` lists the allowed licences, and those that
+metadata does not contain.
 """
 
 import sys
@@ -24,15 +24,15 @@ _CLASSIFIER = "License :: "
 
 
 class Rules(NamedTuple):
-    """What ``licences.toml`` says.
+    """Content of ``licences.toml``.
 
     Attributes:
-        allowed: reasons by licence.
-        named: ``licence`` and ``reason`` by package, for that package only.
-        phrases: SPDX expressions by what metadata says in words.
-        stated: ``licence`` and ``source`` by package.
-        bundled: libraries of others by the package that brings them.
-        data: origins and licences by file.
+        allowed: reason by allowed licence.
+        named: ``licence`` and ``reason`` by package, allowed for that package only.
+        phrases: SPDX expression by name in metadata.
+        stated: ``licence`` and ``source`` by package, where metadata has no licence.
+        bundled: third-party libraries by the package that contains them.
+        data: origin and licence by data file.
     """
 
     allowed: Mapping[str, str]
@@ -44,18 +44,18 @@ class Rules(NamedTuple):
 
 
 def read_rules() -> Rules:
-    """Those of the file beside this one."""
+    """Reads ``licences.toml`` in the folder of this module."""
     return Rules(**tomllib.loads(Path(__file__).with_name("licences.toml").read_text("utf-8")))
 
 
 def read_pins() -> dict[str, str]:
-    """Versions in constraints.txt, by package."""
+    """Returns the versions in constraints.txt by package."""
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     return dict(line.split("==") for line in lines if line and not line.startswith("#"))
 
 
-def _normal(text: str) -> str | None:
-    """An SPDX expression in its usual form; None where the text is none."""
+def _normalize(text: str) -> str | None:
+    """Returns an SPDX expression in normal form; None if the text is not an expression."""
     try:
         parsed = _SPDX.parse(text)
     except ExpressionError:
@@ -64,65 +64,69 @@ def _normal(text: str) -> str | None:
 
 
 def installed_licence(name: str, rules: Rules) -> str | None:
-    """What the installed package is under, as its metadata says; None where it says nothing.
+    """Returns the licence in the metadata of an installed package; None if it has none.
 
     Raises:
-        PackageNotFoundError: it is not installed.
+        PackageNotFoundError: the package is not installed.
     """
-    told: Any = metadata.metadata(name)
-    short = [told.get("License-Expression"), told.get("License")]
-    classifiers = told.get_all("Classifier") or []
+    fields: Any = metadata.metadata(name)
+    short = [fields.get("License-Expression"), fields.get("License")]
+    classifiers = fields.get_all("Classifier") or []
     words = [line.split(" :: ")[-1] for line in classifiers if line.startswith(_CLASSIFIER)]
     for text in filter(None, short):
-        found = rules.phrases.get(text.strip()) or _normal(text)
-        if found is not None:
-            return found
+        expression = rules.phrases.get(text.strip()) or _normalize(text)
+        if expression is not None:
+            return expression
     known = [rules.phrases[word] for word in words if word in rules.phrases]
     return " AND ".join(known) or None
 
 
 def licence(name: str, rules: Rules) -> str | None:
-    """What a package is under: as stated in the rules, or as its metadata says."""
+    """Returns the licence of a package from the rules, or else from its metadata."""
     if name in rules.stated:
         return rules.stated[name]["licence"]
     return installed_licence(name, rules)
 
 
 def is_allowed(name: str, expression: str, rules: Rules) -> bool:
-    """Whether a package may be under this: all parts of AND, any of OR."""
+    """Whether a licence is allowed for a package: all parts of AND, any part of OR."""
     if name in rules.named:
         return rules.named[name]["licence"] == expression
-    return _fits(_SPDX.parse(expression), rules)
+    return _is_allowed_expression(_SPDX.parse(expression), rules)
 
 
-def _fits(parsed: Any, rules: Rules) -> bool:
+def _is_allowed_expression(parsed: Any, rules: Rules) -> bool:
     if isinstance(parsed, _SPDX.AND):
-        return all(_fits(part, rules) for part in parsed.args)
+        return all(_is_allowed_expression(part, rules) for part in parsed.args)
     if isinstance(parsed, _SPDX.OR):
-        return any(_fits(part, rules) for part in parsed.args)
+        return any(_is_allowed_expression(part, rules) for part in parsed.args)
     return str(parsed) in rules.allowed
 
 
 def page(rules: Rules) -> str:
-    """The text of docs/licences.md, for the versions in constraints.txt.
+    """Returns the text of docs/licences.md for the versions in constraints.txt.
 
     Raises:
-        ValueError: a package is not installed, has no licence, or one that is not allowed.
+        ValueError: a package is not installed, or has no licence or a forbidden one.
     """
-    rows, faults = [], []
+    rows, problems = [], []
     for name, version in read_pins().items():
         try:
-            found = licence(name, rules)
+            expression = licence(name, rules)
         except metadata.PackageNotFoundError:
-            faults.append(f"{name}: not installed; `make env`, or state its licence")
+            problems.append(
+                f"{name}: not installed; run `make env`, or state its licence in licences.toml"
+            )
             continue
-        if found is None:
-            faults.append(f"{name}: its metadata names no licence; state it in licences.toml")
-        elif not is_allowed(name, found, rules):
-            faults.append(f"{name}: {found} is not allowed; drop the package, or give a reason")
-        rows.append(f"| {name} | {version} | {found} |")
-    if faults:
-        raise ValueError("\n".join(faults))
+        if expression is None:
+            problems.append(f"{name}: its metadata names no licence; state it in licences.toml")
+        elif not is_allowed(name, expression, rules):
+            problems.append(
+                f"{name}: {expression} is not allowed; remove it, or allow it with a reason"
+            )
+        rows.append(f"| {name} | {version} | {expression} |")
+    if problems:
+        raise ValueError("\n".join(problems))
     return _TEMPLATE.read_text("utf-8").format(
         packages="\n".join(rows),
         named="\n".join(
@@ -136,7 +140,7 @@ def page(rules: Rules) -> str:
 
 
 def main() -> int:
-    """The command."""
+    """Runs the command."""
     try:
         text = page(read_rules())
     except ValueError as error:

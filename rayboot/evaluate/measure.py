@@ -4,7 +4,6 @@ Finished rows are stored in files of a few faces each. A file is either complete
 every face is measured once, however often the run is killed.
 """
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from rayboot.cluster.broadcast import BroadcastFile
 from rayboot.cluster.resources import require_resources
+from rayboot.data.fingerprint import Fingerprint
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError, ShapeError
 from rayboot.evaluate.datasets.base import DatasetListing, EvalDataset, GroundTruthFace
 from rayboot.evaluate.datasets.ground_truth_alignment import align_ground_truth
@@ -30,7 +30,6 @@ from rayboot.evaluate.protocol import Protocol
 from rayboot.evaluate.results import RESULT_SCHEMA, FaceError, Results, read_result_rows
 from rayboot.geometry.isosurface import extract_solid_surface
 from rayboot.io.parquet import write_table
-from rayboot.io.storage import write_bytes
 from rayboot.logs import LogContext, adopt_context, current_context
 from rayboot.models import Reconstructor, load_network
 from rayboot.models.network_config import InferenceConfig
@@ -40,7 +39,6 @@ __all__ = ["measure_face", "measure_models"]
 
 _LOG = logging.getLogger(__name__)
 
-_STAMP = "stamp.json"
 """Record of what the rows of a folder were measured with."""
 
 
@@ -59,7 +57,7 @@ def measure_models(
         RequestError: The folder holds rows of other models, datasets or another protocol, or a
             dataset has no face that can be measured.
     """
-    _require_same_stamp(folder, config, digests)
+    _require_same_evaluation(folder, config, digests)
     tables, excluded, notes = [RESULT_SCHEMA.empty_table()], {}, {}
     for name, dataset in config.datasets.items():
         listing = dataset.list_faces()
@@ -74,25 +72,20 @@ def measure_models(
     return Measurements(results, excluded, notes)
 
 
-def _require_same_stamp(folder: Path, config: MeasureConfig, digests: Mapping[str, str]) -> None:
-    """Stores what rows of the folder are measured with, or compares it with what is stored."""
-    path = folder / _STAMP
-    content = config.model_dump(mode="json", include={"datasets", "protocol"})
-    stamp = {**content, "models": dict(digests)}
-    if not path.exists():
-        write_bytes(str(path), json.dumps(stamp, indent=1).encode())
-        return
-    stored = json.loads(path.read_text("utf-8"))
-    # Version 0.1 wrote the datasets as "sets".
-    stored = {"datasets" if key == "sets" else key: value for key, value in stored.items()}
-    changed = sorted(
-        key for key in stamp.keys() | stored.keys() if stamp.get(key) != stored.get(key)
+def _require_same_evaluation(
+    folder: Path, config: MeasureConfig, digests: Mapping[str, str]
+) -> None:
+    """Records what the rows of the folder are measured with, or compares it with the record."""
+    identity = config.model_dump(mode="json", include={"datasets", "protocol"})
+    fingerprint = Fingerprint(
+        str(folder),
+        "fingerprint.json",
+        {**identity, "models": dict(digests)},
+        former_name="stamp.json",
+        former_keys={"sets": "datasets"},
     )
-    if changed:
-        raise RequestError(
-            f"{folder} holds rows of another evaluation: {', '.join(changed)} differ from this "
-            "config; choose a new output, or remove the folder to measure again"
-        )
+    if fingerprint.load() is None:
+        fingerprint.save()
 
 
 def _require_faces(name: str, listing: DatasetListing) -> None:

@@ -34,7 +34,7 @@ class Similarity(NamedTuple):
 
     def apply(self, points: np.ndarray) -> np.ndarray:
         """Returns the transformed points (N, 3)."""
-        return self.scale * np.asarray(points) @ self.rotation.T + self.translation
+        return np.asarray(self.scale * np.asarray(points) @ self.rotation.T + self.translation)
 
     def matrix(self) -> np.ndarray:
         """Returns the similarity as an affine (3, 4)."""

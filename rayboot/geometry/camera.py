@@ -35,7 +35,7 @@ def rotation_yaw_pitch(yaw: float, pitch: float) -> np.ndarray:
     cos_y, sin_y, cos_p, sin_p = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     yaw_matrix = np.array([[cos_y, 0.0, sin_y], [0.0, 1.0, 0.0], [-sin_y, 0.0, cos_y]])
     pitch_matrix = np.array([[1.0, 0.0, 0.0], [0.0, cos_p, sin_p], [0.0, -sin_p, cos_p]])
-    return pitch_matrix @ yaw_matrix
+    return np.asarray(pitch_matrix @ yaw_matrix)
 
 
 def gaze_angles(gaze: np.ndarray) -> tuple[float, float]:
@@ -95,4 +95,4 @@ def voxel_from_crop(shape: tuple[int, int, int]) -> np.ndarray:
 def transform_points(transform: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Applies an affine (3, 4) to points (N, 3); returns float64."""
     transform = np.asarray(transform, np.float64)
-    return np.asarray(points, np.float64) @ transform[:, :3].T + transform[:, 3]
+    return np.asarray(np.asarray(points, np.float64) @ transform[:, :3].T + transform[:, 3])

@@ -25,7 +25,7 @@ def closest_on_mesh(
     order = np.argsort(faces.ravel(), kind="stable") // 3
     counts = np.bincount(faces.ravel(), minlength=len(vertices))
     starts = np.concatenate([[0], np.cumsum(counts)])
-    closest = np.asarray(vertices, np.float64)[nearest]
+    closest: np.ndarray = np.asarray(vertices, np.float64)[nearest]
     best = np.square(points - closest).sum(axis=1)
     for rank in range(int(counts[nearest].max(initial=0))):
         # Query points whose vertex has a triangle of this rank.
@@ -61,7 +61,7 @@ def closest_on_triangles(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
         v, w = (bb * pa - cross * pb) / area, (aa * pb - cross * pa) / area
     inside = (v >= 0) & (w >= 0) & (v + w <= 1)
     v, w = np.where(inside, v, 0.0)[:, None], np.where(inside, w, 0.0)[:, None]
-    closest = first + v * ab + w * ac
+    closest: np.ndarray = first + v * ab + w * ac
     outside = ~inside
     if outside.any():
         closest[outside] = _closest_on_edges(points[outside], corners[outside])
@@ -74,8 +74,8 @@ def _closest_on_edges(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
     fraction = np.clip(_dot(points[:, None] - starts, edges) / squared_length, 0, 1)
     projections = starts + fraction[..., None] * edges
     nearest = np.square(points[:, None] - projections).sum(axis=-1).argmin(axis=1)
-    return projections[np.arange(len(points)), nearest]
+    return np.asarray(projections[np.arange(len(points)), nearest])
 
 
 def _dot(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return np.einsum("...i,...i->...", left, right)
+    return np.asarray(np.einsum("...i,...i->...", left, right))

@@ -50,7 +50,7 @@ def landmark_crop(landmarks: np.ndarray, size: int) -> np.ndarray:
 def apply_affine(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Applies an affine (2, 3) to points (N, 2); returns float64."""
     affine = np.asarray(affine, np.float64)
-    return np.asarray(points, np.float64) @ affine[:, :2].T + affine[:, 2]
+    return np.asarray(np.asarray(points, np.float64) @ affine[:, :2].T + affine[:, 2])
 
 
 def invert_affine(affine: np.ndarray) -> np.ndarray:

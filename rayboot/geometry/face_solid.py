@@ -204,11 +204,12 @@ def _depth_map_cells(
 
 def _radius(column: np.ndarray, row: np.ndarray) -> np.ndarray:
     """Returns the distance from the centre of the depth map, in cells."""
-    return np.sqrt(np.square(column - _GRID_RADIUS) + np.square(row - _GRID_RADIUS))
+    return np.asarray(np.sqrt(np.square(column - _GRID_RADIUS) + np.square(row - _GRID_RADIUS)))
 
 
 def _front_depth(solid: FaceSolid, column: np.ndarray, row: np.ndarray) -> np.ndarray:
     """Returns z of the front surface at fractional columns and rows, bilinearly."""
-    return ndimage.map_coordinates(
+    depth: np.ndarray = ndimage.map_coordinates(
         solid.depth, [row, column], order=1, mode="nearest", prefilter=False
     )
+    return depth

@@ -38,7 +38,7 @@ class OrthographicCamera(NamedTuple):
         z is relative to the origin of the points.
         """
         rotated = self.scale * np.asarray(points, np.float64) @ self.rotation.T
-        return rotated + np.array([*self.translation, 0.0])
+        return np.asarray(rotated + np.array([*self.translation, 0.0]))
 
 
 def fit_orthographic(points3d: np.ndarray, points2d: np.ndarray) -> OrthographicCamera:
@@ -121,7 +121,7 @@ def _refine(
     """Returns scale, rotation and squared error of the local optimum near ``start``."""
 
     def rotation_at(vector: np.ndarray) -> np.ndarray:
-        return Rotation.from_rotvec(vector).as_matrix() @ start
+        return np.asarray(Rotation.from_rotvec(vector).as_matrix() @ start)
 
     def best_scale(rotation: np.ndarray) -> float:
         # The optimal scale of a rotation is known; a negative one would be a reflection.
@@ -130,7 +130,7 @@ def _refine(
 
     def errors(vector: np.ndarray) -> np.ndarray:
         rotation = rotation_at(vector)
-        return (best_scale(rotation) * solid @ rotation[:2].T - image).ravel()
+        return np.asarray((best_scale(rotation) * solid @ rotation[:2].T - image).ravel())
 
     optimum = least_squares(errors, np.zeros(3), xtol=1e-12, ftol=1e-14, gtol=1e-12)
     rotation = rotation_at(optimum.x)

@@ -146,7 +146,7 @@ def _refine_normal(
 
 def _reflect(points: np.ndarray, normal: np.ndarray, offset: float = 0.0) -> np.ndarray:
     """Returns the points (N, 3) reflected at the plane ``p @ normal == offset``."""
-    return points - 2 * np.outer(points @ normal - offset, normal)
+    return np.asarray(points - 2 * np.outer(points @ normal - offset, normal))
 
 
 def _asymmetries(points: np.ndarray, surface: PointSurface, normals: np.ndarray) -> np.ndarray:
@@ -155,7 +155,7 @@ def _asymmetries(points: np.ndarray, surface: PointSurface, normals: np.ndarray)
     reflected = points[:, None] - 2 * across[..., None] * normals
     # This only ranks starting points, so a neighbour 1.5 times as far as the nearest suffices.
     distance, _ = surface.tree.query(reflected, eps=0.5)
-    return distance.mean(axis=0)
+    return np.asarray(distance.mean(axis=0))
 
 
 def _register_reflection(

@@ -120,7 +120,8 @@ def _is_within_limits(gaze: np.ndarray, config: ViewConfig) -> bool:
     """Whether a gaze satisfies the config's limits."""
     pitch = np.degrees(gaze_angles(gaze)[1])
     angle = np.degrees(np.arccos(np.clip(gaze[2], -1.0, 1.0)))
-    return angle <= config.max_gaze_deg and config.min_pitch_deg <= pitch <= config.max_pitch_deg
+    pitch_allowed = config.min_pitch_deg <= pitch <= config.max_pitch_deg
+    return bool(angle <= config.max_gaze_deg and pitch_allowed)
 
 
 def view_transform(

@@ -42,7 +42,8 @@ def voxel_transform(transform: np.ndarray, shape: tuple[int, int, int]) -> np.nd
         shape: (D, H, W) of the volume.
     """
     points_from_voxels = np.vstack([crop_from_voxel(shape), [0, 0, 0, 1]])
-    return voxel_from_crop(shape) @ np.vstack([transform, [0, 0, 0, 1]]) @ points_from_voxels
+    homogeneous = np.vstack([transform, [0, 0, 0, 1]])
+    return np.asarray(voxel_from_crop(shape) @ homogeneous @ points_from_voxels)
 
 
 def transform_volume(occupancy: np.ndarray, transform: np.ndarray) -> np.ndarray:
@@ -95,9 +96,10 @@ def _resample(
     """Returns ``values`` at ``inverse @ index + offset`` for every index of ``shape``."""
     if np.abs(inverse[[1, 0, 1, 2], [0, 1, 2, 1]]).max() < 1e-12:
         return _resample_rows(values, inverse, offset, shape)
-    return ndimage.affine_transform(
+    resampled: np.ndarray = ndimage.affine_transform(
         np.pad(values, 1), inverse, offset=offset + 1, output_shape=shape, order=1, cval=0.0
     )
+    return resampled
 
 
 def _resample_rows(
@@ -117,7 +119,7 @@ def _resample_rows(
         values.transpose(0, 2, 1)
     ).reshape(slices * columns, rows)
     resampled = _linear_weights(vertical[:, None], (rows,)) @ np.ascontiguousarray(rotated.T)
-    return resampled.reshape(shape[1], shape[0], shape[2]).transpose(1, 0, 2)
+    return np.asarray(resampled.reshape(shape[1], shape[0], shape[2]).transpose(1, 0, 2))
 
 
 def _linear_weights(points: np.ndarray, shape: tuple[int, ...]) -> sparse.csr_array:
@@ -297,7 +299,7 @@ def find_small_components(occupied: np.ndarray) -> np.ndarray | None:
     small_components[box] = (labels > 0) & ~largest
     largest_component = np.zeros(occupied.shape, bool)
     largest_component[box] = largest
-    return _dilate(small_components) & ~_dilate(largest_component)
+    return np.asarray(_dilate(small_components) & ~_dilate(largest_component))
 
 
 def _dilate(mask: np.ndarray) -> np.ndarray:
@@ -318,7 +320,8 @@ def pack_occupancy(occupied: np.ndarray) -> bytes:
     """
     if occupied.dtype != bool or occupied.ndim != 3:
         raise ShapeError(f"expected a bool volume (D, H, W), got {occupied.dtype} {occupied.shape}")
-    return pa.compress(np.packbits(occupied).tobytes(), codec="zstd", asbytes=True)
+    payload: bytes = pa.compress(np.packbits(occupied).tobytes(), codec="zstd", asbytes=True)
+    return payload
 
 
 def unpack_occupancy(payload: bytes, shape: tuple[int, int, int]) -> np.ndarray:

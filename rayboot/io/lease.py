@@ -40,7 +40,7 @@ class _Holder(NamedTuple):
             stored one has lost the lease, and must not remove the file.
         host: name and boot id of the machine.
         process: process id.
-        num_heartbeats: number of heartbeats so far.
+        num_heartbeats: number of heartbeats since the acquisition.
     """
 
     token: str

@@ -23,7 +23,7 @@ def pack_bits(volumes: torch.Tensor, isovalue: float) -> torch.Tensor:
     if volumes.device.type == "cpu":
         return torch.from_numpy(np.packbits(occupied.numpy(), axis=-1))
     weights = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=volumes.device)
-    groups = occupied.unflatten(-1, (-1, 8)).to(torch.uint8)
+    groups = torch.unflatten(occupied, -1, (-1, 8)).to(torch.uint8)
     return (groups * weights).sum(dim=-1, dtype=torch.uint8)
 
 
@@ -44,6 +44,6 @@ def coarsen_volumes(volumes: torch.Tensor, cell: int) -> torch.Tensor:
         padding = [edge for after in reversed(missing) for edge in (0, after)]
         padded = functional.pad(volumes, padding) if any(missing) else volumes
         # In two steps, because no CPU kernel pools three axes of bfloat16.
-        slices = padded.unflatten(1, (-1, steps[0])).mean(dim=2, dtype=torch.float32)
+        slices = torch.unflatten(padded, 1, (-1, steps[0])).mean(dim=2, dtype=torch.float32)
         volumes = functional.avg_pool2d(slices, cell)
     return (volumes * 255).round_().to(torch.uint8)

@@ -147,7 +147,8 @@ class HeadRegressor(Reconstructor):
         difference = _vertices(estimate, region) - _vertices(targets, region)
         eye_distance = torch.linalg.det(_split(targets)[1][:, :, :3]) ** (1 / 3)
         distance = difference.square().sum(dim=2).add(1e-8).sqrt().mean(dim=1) / eye_distance
-        return (distance if weights is None else distance * weights).mean()
+        loss: torch.Tensor = (distance if weights is None else distance * weights).mean()
+        return loss
 
     def target_volumes(self, targets: torch.Tensor) -> torch.Tensor:
         """Returns the occupancy of the heads."""
@@ -209,7 +210,7 @@ def _to_parameters(outputs: torch.Tensor, size: int) -> torch.Tensor:
 
 def _split(parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns the coefficients (B, I + E) and the affines (B, 3, 4)."""
-    return parameters[:, :-12], parameters[:, -12:].unflatten(1, (3, 4))
+    return parameters[:, :-12], torch.unflatten(parameters[:, -12:], 1, (3, 4))
 
 
 class _Region(NamedTuple):
@@ -239,8 +240,9 @@ def _vertices(parameters: torch.Tensor, region: _Region) -> torch.Tensor:
     """Returns the vertices (B, T, 3) of the face region, px, frame of the crop."""
     coefficients, affine = _split(parameters.float())
     with torch.autocast(parameters.device.type, enabled=False):
-        points = region.mean + (coefficients @ region.basis).unflatten(1, (-1, 3))
-        return points @ affine[:, :, :3].transpose(1, 2) + affine[:, None, :, 3]
+        points = region.mean + torch.unflatten(coefficients @ region.basis, 1, (-1, 3))
+        vertices: torch.Tensor = points @ affine[:, :, :3].transpose(1, 2) + affine[:, None, :, 3]
+        return vertices
 
 
 @cache

@@ -31,7 +31,11 @@ def voxel_cross_entropy(
             f"targets must have the logits' shape {tuple(logits.shape)}, got "
             f"{tuple(targets.shape)}; use targets of the network's resolution and slices"
         )
-    return _VoxelCrossEntropy.apply(logits, targets, weights)
+    # PyTorch does not annotate Function.apply.
+    loss: torch.Tensor = _VoxelCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        logits, targets, weights
+    )
+    return loss
 
 
 _CHUNK_SIZE = {"cpu": 2**18, "cuda": 2**26}

@@ -25,7 +25,7 @@ def resolve_precision(device: torch.device, precision: Precision) -> torch.dtype
     return torch.bfloat16 if supported else torch.float32
 
 
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
     """Returns a context in which a network's convolutions run in ``precision``."""
     dtype = resolve_precision(device, precision)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)

@@ -135,7 +135,7 @@ def _resample_rows(
     rows = ranges[1] * inverse[:, 1, 1, None] + offset[:, 1, None]
     weights = torch.from_numpy(_linear_weights(rows, source[1])).to(values)
     resampled = torch.bmm(weights, planes.flatten(2))
-    return resampled.unflatten(2, slices.shape).transpose(1, 2)
+    return torch.unflatten(resampled, 2, slices.shape).transpose(1, 2)
 
 
 def _linear_weights(positions: np.ndarray, rows: slice) -> np.ndarray:
@@ -146,7 +146,7 @@ def _linear_weights(positions: np.ndarray, rows: slice) -> np.ndarray:
         rows: range of the rows that are interpolated.
     """
     distance = np.abs(positions[:, :, None] - np.arange(rows.start, rows.stop))
-    return np.clip(1 - distance, 0, None).astype(np.float32)
+    return np.asarray(np.clip(1 - distance, 0, None).astype(np.float32))
 
 
 def _resample_general(

@@ -81,7 +81,8 @@ class VRN(nn.Sequential, Reconstructor):
             ShapeError: the images have another shape, or are not floats.
         """
         require_images(images, self.config)
-        volume = super().forward(images)
+        # PyTorch does not annotate Sequential.forward.
+        volume: torch.Tensor = super().forward(images)  # type: ignore[no-untyped-call]
         return volume if raw else torch.sigmoid(volume)
 
     def occupancy(self, estimate: torch.Tensor) -> torch.Tensor:
@@ -154,7 +155,8 @@ class BranchSum(nn.ModuleList):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Returns the sum of both branches' outputs."""
         first, second = self
-        return first(features) + second(features)
+        summed: torch.Tensor = first(features) + second(features)
+        return summed
 
 
 def _residual(inputs: int, middle: int, outputs: int) -> nn.Module:

@@ -152,7 +152,8 @@ def load_network(path: str | Path, device: str = "cpu") -> Reconstructor:
         raise WeightsError(f"{path}: cannot be read ({error}); fetch it again") from error
     del tensors
     # PyTorch's overloads of Module.to omit memory_format without a dtype.
-    return network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.eval()
 
 
 def load_vrn(path: str | Path, device: str = "cpu") -> VRN:

@@ -25,4 +25,4 @@ FINGERPRINT = "_run/fingerprint.json"
 """Record of the request that the output belongs to."""
 
 FORMER_FINGERPRINT = "_run/stamp.json"
-"""The same record in outputs of version 0.1."""
+"""Record of the request in outputs of version 0.1."""

@@ -66,12 +66,12 @@ def _pull_push(weighted: np.ndarray, weight: np.ndarray) -> np.ndarray:
         weighted: (H, W, 3) float32 colours, multiplied by their weights.
         weight: (H, W) float32, 0 where the colour is unknown.
     """
-    known = weighted / np.maximum(weight, 1e-6)[..., None]
+    known: np.ndarray = weighted / np.maximum(weight, 1e-6)[..., None]
     if min(weight.shape) <= 2 or weight.min() >= 1.0:
         mean = weighted.sum(axis=(0, 1)) / max(float(weight.sum()), 1e-6)
-        return np.where(weight[..., None] > 1e-6, known, mean)
+        return np.asarray(np.where(weight[..., None] > 1e-6, known, mean))
     coarse = _pull_push(cv2.pyrDown(weighted), cv2.pyrDown(weight))
     height, width = weight.shape
     upsampled = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
     fraction = np.minimum(weight, 1.0)[..., None]
-    return fraction * known + (1 - fraction) * upsampled
+    return np.asarray(fraction * known + (1 - fraction) * upsampled)

@@ -45,7 +45,8 @@ def estimate_light_ratios(
     column, row = np.clip(pixels * _GRID_SIZE / size, 0, _GRID_SIZE - 1).astype(int).T
     grid = _filter_medians(*_mean_per_cell(log_ratio, row, column))
     cells = (queries + 0.5) * _GRID_SIZE / size - 0.5
-    return np.exp(sample_bilinear(np.clip(grid, -_MAX_LOG_RATIO, _MAX_LOG_RATIO), cells))
+    grid = np.clip(grid, -_MAX_LOG_RATIO, _MAX_LOG_RATIO)
+    return np.asarray(np.exp(sample_bilinear(grid, cells)))
 
 
 def _mean_per_cell(
@@ -80,4 +81,4 @@ def _filter_medians(means: np.ndarray, known: np.ndarray) -> np.ndarray:
     window = (2 * _MEDIAN_RADIUS + 1, 2 * _MEDIAN_RADIUS + 1)
     windows = np.lib.stride_tricks.sliding_window_view(padded, window, axis=(0, 1))
     medians[known] = np.nanmedian(windows[known], axis=(-2, -1))
-    return medians[nearest_known(known)]
+    return np.asarray(medians[nearest_known(known)])

@@ -125,9 +125,10 @@ class Renderer:
         color, _ = self._renderer.render(self._scene, flags=flags)
         factor = self._supersample
         if factor == 1:
-            return color.copy()
+            return np.array(color)
         blocks = color.reshape(self._size, factor, self._size, factor, 3).astype(np.uint16)
-        return ((blocks.sum(axis=(1, 3)) + factor**2 // 2) // factor**2).astype(np.uint8)
+        means = (blocks.sum(axis=(1, 3)) + factor**2 // 2) // factor**2
+        return np.asarray(means, np.uint8)
 
 
 def _material(**texture: pyrender.Texture) -> pyrender.MetallicRoughnessMaterial:

@@ -73,7 +73,7 @@ class Visibility(NamedTuple):
             (N,) bool.
         """
         near = np.abs(self.depth_behind_front(points)) < max_distance
-        return near & (normals[:, 2] > _MIN_NORMAL_Z)
+        return np.asarray(near & (normals[:, 2] > _MIN_NORMAL_Z))
 
 
 def compute_visibility(mesh: Mesh, size: int) -> Visibility:
@@ -146,4 +146,5 @@ def _outline_distance(mask: np.ndarray, size: int) -> np.ndarray:
     distance = np.maximum(distance - 0.5, 0)
     cell = cell_size(size)
     width = len(mask) * cell
-    return cv2.resize(distance, (width, width), interpolation=cv2.INTER_LINEAR)[:size, :size]
+    upsampled = cv2.resize(distance, (width, width), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(upsampled[:size, :size])

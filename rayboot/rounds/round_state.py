@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field
 
 from rayboot.config import FrozenConfig
-from rayboot.errors import RequestError
+from rayboot.data.fingerprint import require_same_request
 from rayboot.io.storage import write_bytes
 
 __all__ = ["STATE_FILE", "RoundState", "load_state", "read_state", "save_state"]
@@ -56,12 +56,8 @@ def load_state(output: Path, config_digest: str) -> RoundState | None:
     state = read_state(output)
     if state is None:
         return None
-    if state.config_digest != config_digest:
-        raise RequestError(
-            f"output {output}: contains a round of another config (its digest is "
-            f"{state.config_digest[:12]}, this config's is {config_digest[:12]}); choose another "
-            "output, or remove the existing one"
-        )
+    stored = {"config_digest": state.config_digest}
+    require_same_request(str(output), stored, {"config_digest": config_digest})
     return state
 
 

@@ -39,7 +39,7 @@ def user_environment(stack: Stack) -> dict[str, str]:
 
 def kill(service: Service) -> None:
     """Kills a service and all its child processes at once, as when its machine fails."""
-    assert service.pid is not None and service.ended() is None, f"{service.name} does not run"
+    assert service.pid is not None and service.exit_status() is None, f"{service.name} does not run"
     root = psutil.Process(service.pid)
     processes = [root, *root.children(recursive=True)]
     # Stopped first, so that none starts another or notifies a peer while they are killed.
@@ -68,7 +68,7 @@ def replace_worker(stack: Stack, number: int) -> None:
 def restart_ray(stack: Stack) -> None:
     """Restarts the head at its former address, and replaces the workers, which it has forgotten."""
     for worker in stack.workers:
-        if worker.pid is not None and worker.ended() is None:
+        if worker.pid is not None and worker.exit_status() is None:
             kill(worker)
         worker.stop()
     for node in (stack.head, *stack.workers):

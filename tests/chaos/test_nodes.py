@@ -84,6 +84,6 @@ def run_with_lost_head(stack: Stack, run: Run, begin: Begin, finish: End) -> Non
     event.is_over()
     assert run.wait(within_s=240) == 1
     event.record_message()
-    assert [worker.pid for worker in stack.workers if worker.ended() is None] == workers
+    assert [worker.pid for worker in stack.workers if worker.exit_status() is None] == workers
     run.submit()
     finish(event, run)

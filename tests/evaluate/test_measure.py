@@ -82,7 +82,7 @@ def test_a_folder_of_another_evaluation_is_refused(synthetic_set: str, tmp_path:
     config = MeasureConfig(datasets={"synthetic": SyntheticDataset(data=synthetic_set)})
     stored = {"datasets": {}, "protocol": config.protocol.model_dump(mode="json"), "models": {}}
     (tmp_path / "stamp.json").write_text(json.dumps(stored))
-    with pytest.raises(RequestError, match="datasets, models differ from this config"):
+    with pytest.raises(RequestError, match=r"begun with another datasets \(\{\}, this run has"):
         measure_models({}, config, tmp_path, {"a": "0"})
 
 

@@ -7,7 +7,7 @@ import pytest
 from rayboot.errors import RequestError
 from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import EvaluateConfig
-from rayboot.evaluate.report.html_page import tabulate_bands
+from rayboot.evaluate.metrics.bands import tabulate_bands
 from rayboot.evaluate.run import EvaluationResult, evaluate, prepare_evaluation
 
 MODELS = {"one": "builtin:compact", "same": "builtin:compact"}

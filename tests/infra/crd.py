@@ -1,4 +1,4 @@
-"""Validation against a custom resource definition, as an API server that forbids unknown fields."""
+"""Validation by a custom resource definition, as in an API server that forbids unknown fields."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ __all__ = ["CustomResource"]
 
 
 class CustomResource:
-    """The schemas of one definition, by version."""
+    """A custom resource definition with its schemas by version."""
 
     def __init__(self, path: Path) -> None:
         spec = yaml.safe_load(path.read_text("utf-8"))["spec"]
@@ -22,16 +22,16 @@ class CustomResource:
         }
 
     def errors(self, manifest: dict[str, Any]) -> list[str]:
-        """What is wrong, a line each."""
+        """Returns the errors of a manifest, one line each."""
         schema = _strict(self._schemas[manifest["apiVersion"]])
-        # Kubernetes knows these whatever the definition says.
+        # Kubernetes defines the metadata itself.
         body = {key: manifest[key] for key in manifest if key != "metadata"}
-        found = jsonschema.Draft7Validator(schema).iter_errors(body)
-        return [f"{'/'.join(map(str, error.absolute_path))}: {error.message}" for error in found]
+        errors = jsonschema.Draft7Validator(schema).iter_errors(body)
+        return [f"{'/'.join(map(str, error.absolute_path))}: {error.message}" for error in errors]
 
 
 def _strict(schema: Any) -> Any:
-    """A structural schema as JSON schema: what is not named is refused."""
+    """Returns a structural schema as JSON schema that forbids unknown properties."""
     if isinstance(schema, list):
         return [_strict(item) for item in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""The dashboard's panels and their queries."""
+"""Panels of the Grafana dashboard and their queries."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Reads a Dockerfile: stages and their steps, as far as ours goes."""
+"""Parser of the stages and steps of a Dockerfile, for the syntax that ours uses."""
 
 import json
 import re
@@ -11,22 +11,22 @@ DOCKERFILE = ROOT / "infra/Dockerfile"
 
 
 class Step(NamedTuple):
-    """An instruction, such as RUN, and what follows it."""
+    """An instruction such as RUN, with its arguments."""
 
     instruction: str
     text: str
 
     def words(self) -> list[str]:
-        """Of COPY, USER and the like; a JSON list or words."""
+        """Returns the arguments of COPY, USER and the like, from a JSON list or words."""
         text = self.text
         return json.loads(text) if text.startswith("[") else shlex.split(text)
 
 
 class Stage(NamedTuple):
-    """What one FROM begins.
+    """A stage of the build, which begins with FROM.
 
     Attributes:
-        name: of the stage.
+        name: name of the stage.
         base: name of another stage, or an image.
         steps: in order.
     """
@@ -35,13 +35,13 @@ class Stage(NamedTuple):
     base: str
     steps: list[Step]
 
-    def of(self, instruction: str) -> list[Step]:
-        """Steps of one kind."""
+    def steps_of(self, instruction: str) -> list[Step]:
+        """Returns the steps with an instruction."""
         return [step for step in self.steps if step.instruction == instruction]
 
 
 def read_dockerfile(text: str) -> tuple[dict[str, str], dict[str, Stage]]:
-    """Arguments before the first stage, and the stages by name."""
+    """Returns the arguments before the first stage, and the stages by name."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
     arguments: dict[str, str] = {}
@@ -62,7 +62,7 @@ def read_dockerfile(text: str) -> tuple[dict[str, str], dict[str, Stage]]:
 
 
 def ancestry(stages: dict[str, Stage], name: str) -> list[Stage]:
-    """The stage with what it is built on, oldest first; the image at its root left out."""
+    """Returns a stage and the stages that it is built on, without the base image, base first."""
     line = []
     while name in stages:
         line.insert(0, stages[name])
@@ -71,6 +71,6 @@ def ancestry(stages: dict[str, Stage], name: str) -> list[Stage]:
 
 
 def environment(stage: Stage) -> dict[str, str]:
-    """What its ENV steps set, unexpanded."""
-    pairs = [word.split("=", 1) for step in stage.of("ENV") for word in step.words()]
-    return {key: value for key, value in pairs}
+    """Returns the variables of the ENV steps, without expansion."""
+    pairs = [word.split("=", 1) for step in stage.steps_of("ENV") for word in step.words()]
+    return dict(pairs)

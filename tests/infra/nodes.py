@@ -1,4 +1,4 @@
-"""Whether the actors of a config have room on groups of nodes."""
+"""Checks whether groups of nodes have the resources for the actors of a config."""
 
 import math
 from collections.abc import Iterable
@@ -11,27 +11,30 @@ from rayboot.train.training_config import FinetuneSettings
 __all__ = ["Actors", "NodeGroup", "evaluation", "find_problems", "pipeline", "training"]
 
 FREE_CPUS = 2
-"""That the engine reads, filters and writes with, see :func:`rayboot.cluster.resources.require_resources`."""
+"""CPUs for the tasks that read, filter and write.
 
-STORE_SHARE = 0.3
-"""Of a node's memory that Ray keeps for its object store."""
+See :func:`rayboot.cluster.resources.require_resources`.
+"""
+
+STORE_FRACTION = 0.3
+"""Fraction of the memory of a node that Ray reserves for its object store."""
 
 MEMORY_GIB = {
-    # With the process that does the work apart from its actor. Renderers were measured at 0.35 GB
+    # Including the subprocess that does the work. Renderers were measured at 0.35 GB
     # for 164,000 faces, and a whole run with two of them, two readers, a network and the driver at
     # 4.2 GB (docs/generate.md); the rest is reserve.
     "read": 1.0,
     "turn": 1.0,
-    # Not measured on a GPU: CUDA's own, the network, and batches in page-locked memory.
+    # Not measured on a GPU: CUDA, the network, and batches in page-locked memory.
     "reconstruct": 6.0,
     "train": 16.0,
-    # The full-size network in float32, 16 faces at once.
+    # The full-size network in float32, with batches of 16 faces.
     "evaluate": 3.0,
 }
 
 
 class NodeGroup(NamedTuple):
-    """Nodes of one kind: how many, and what each offers."""
+    """Nodes of one kind: their number, and the resources of each."""
 
     name: str
     count: int
@@ -41,7 +44,7 @@ class NodeGroup(NamedTuple):
 
 
 class Actors(NamedTuple):
-    """Actors of one kind: how many, and what each takes."""
+    """Actors of one kind: their number, and the resources of each."""
 
     kind: str
     count: int
@@ -50,7 +53,7 @@ class Actors(NamedTuple):
 
 
 def pipeline(pools: PoolConfig) -> list[Actors]:
-    """The actors of ``generate``."""
+    """Returns the actors of ``generate``."""
     return [
         Actors("read", pools.num_readers, pools.reader_cpus, 0),
         Actors(
@@ -64,41 +67,41 @@ def pipeline(pools: PoolConfig) -> list[Actors]:
 
 
 def training(settings: FinetuneSettings) -> list[Actors]:
-    """The most workers of ``finetune``."""
+    """Returns the maximum number of workers of ``finetune``."""
     workers = settings.num_workers
-    most = workers if isinstance(workers, int) else max(workers)
-    return [Actors("train", most, settings.cpus_per_worker, float(settings.use_gpu))]
+    count = workers if isinstance(workers, int) else max(workers)
+    return [Actors("train", count, settings.cpus_per_worker, float(settings.use_gpu))]
 
 
 def evaluation(config: MeasureConfig) -> list[Actors]:
-    """The actors that measure faces."""
+    """Returns the actors that measure faces."""
     return [Actors("evaluate", config.num_actors, config.cpus_per_actor, config.gpus_per_actor)]
 
 
 def find_problems(actors: Iterable[Actors], groups: Iterable[NodeGroup]) -> list[str]:
-    """Why the actors have no room at once, a line each."""
+    """Returns the reasons why the actors do not fit on the nodes together, one line each."""
     actors, groups = list(actors), list(groups)
     problems = []
     cpus = sum(group.count * group.cpus for group in groups)
-    wanted = sum(kind.count * kind.cpus for kind in actors) + FREE_CPUS
-    if wanted > cpus:
-        problems.append(f"{wanted:g} CPUs of {cpus:g}")
+    needed = sum(kind.count * kind.cpus for kind in actors) + FREE_CPUS
+    if needed > cpus:
+        problems.append(f"{needed:g} CPUs of {cpus:g}")
     gpus = sum(group.count * group.gpus for group in groups)
     if sum(kind.count * kind.gpus for kind in actors) > gpus:
         problems.append(f"more than {gpus:g} GPUs")
-    left = _place(actors, groups)
-    if left:
-        problems.append(f"no node has room for {left}")
+    unassigned = _assign(actors, groups)
+    if unassigned:
+        problems.append(f"no node has the resources for {unassigned}")
     for group in groups:
-        memory = _most_memory(actors, group)
+        memory = _max_memory_gib(actors, group)
         if memory > group.memory_gib:
             problems.append(f"{group.name}: {memory:.1f} GiB of {group.memory_gib:g}")
     return problems
 
 
-def _place(actors: list[Actors], groups: list[NodeGroup]) -> str:
-    """The first kind of actor that finds no node; empty where all do."""
-    # Nodes without GPUs first, as Ray does for actors that need none.
+def _assign(actors: list[Actors], groups: list[NodeGroup]) -> str:
+    """Assigns actors to nodes; returns the kind of the first that fits on none, or \"\"."""
+    # Nodes without GPUs are used first, as by Ray for actors that need none.
     nodes = [
         [group.gpus, group.cpus]
         for group in sorted(groups, key=lambda group: group.gpus)
@@ -116,9 +119,9 @@ def _place(actors: list[Actors], groups: list[NodeGroup]) -> str:
     return ""
 
 
-def _most_memory(actors: list[Actors], group: NodeGroup) -> float:
-    """What one node holds when chance brings the hungriest actors together, store included."""
-    memory, cpus, gpus = STORE_SHARE * group.memory_gib, group.cpus, group.gpus
+def _max_memory_gib(actors: list[Actors], group: NodeGroup) -> float:
+    """Returns the memory of a node with the actors that need most of it, and its object store."""
+    memory, cpus, gpus = STORE_FRACTION * group.memory_gib, group.cpus, group.gpus
     for kind in sorted(actors, key=lambda kind: -MEMORY_GIB[kind.kind] / kind.cpus):
         count = min(kind.count, math.floor(cpus / kind.cpus + 1e-9))
         if kind.gpus:

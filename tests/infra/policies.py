@@ -1,4 +1,4 @@
-"""Who may speak to whom under the network policies of a namespace, as Kubernetes reads them."""
+"""Connections that the network policies of a namespace allow, as Kubernetes interprets them."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,75 +9,78 @@ HOME = "rayboot"
 
 
 class Peer(NamedTuple):
-    """A pod: its labels, and the namespace that it is in."""
+    """A pod: its labels and its namespace."""
 
     labels: dict[str, str]
     namespace: str = HOME
 
 
 def allowed(policies: Sequence[dict[str, Any]], source: Peer, target: Peer, port: int) -> bool:
-    """Whether a connection over TCP is let out of its source and into its target.
+    """Whether policies allow a TCP connection, both at its source and at its target.
 
-    Policies of the namespace guard its own pods alone.
+    The policies of the namespace apply only to its own pods.
     """
-    return _passes(policies, source, target, port, "Egress") and _passes(
+    return _is_allowed(policies, source, target, port, "Egress") and _is_allowed(
         policies, target, source, port, "Ingress"
     )
 
 
-def _passes(
-    policies: Sequence[dict[str, Any]], own: Peer, other: Peer, port: int, way: str
+def _is_allowed(
+    policies: Sequence[dict[str, Any]], own: Peer, other: Peer, port: int, direction: str
 ) -> bool:
     if own.namespace != HOME:
         return True
-    guarding = [
+    applicable = [
         policy["spec"]
         for policy in policies
-        if way in policy["spec"]["policyTypes"] and _fits(policy["spec"]["podSelector"], own.labels)
+        if direction in policy["spec"]["policyTypes"]
+        and _matches_labels(policy["spec"]["podSelector"], own.labels)
     ]
-    if not guarding:
+    if not applicable:
         return True
-    rules = [rule for spec in guarding for rule in spec.get(way.lower(), [])]
-    peers = "from" if way == "Ingress" else "to"
-    return any(_takes_port(rule, port) and _names(rule.get(peers), other) for rule in rules)
+    rules = [rule for spec in applicable for rule in spec.get(direction.lower(), [])]
+    peers = "from" if direction == "Ingress" else "to"
+    return any(
+        _includes_port(rule, port) and _includes_peer(rule.get(peers), other) for rule in rules
+    )
 
 
-def _takes_port(rule: dict[str, Any], port: int) -> bool:
+def _includes_port(rule: dict[str, Any], port: int) -> bool:
     ports = rule.get("ports")
     return ports is None or any(
         entry["port"] == port and entry.get("protocol", "TCP") == "TCP" for entry in ports
     )
 
 
-def _names(peers: list[dict[str, Any]] | None, other: Peer) -> bool:
-    # A rule without peers lets everybody through.
-    return peers is None or any(_is(peer, other) for peer in peers)
+def _includes_peer(peers: list[dict[str, Any]] | None, other: Peer) -> bool:
+    # A rule without peers allows all.
+    return peers is None or any(_matches_peer(peer, other) for peer in peers)
 
 
-def _is(peer: dict[str, Any], other: Peer) -> bool:
+def _matches_peer(peer: dict[str, Any], other: Peer) -> bool:
     if "ipBlock" in peer:
-        # Addresses of pods are not known here; blocks in these policies are meant for the outside.
+        # The addresses of pods are unknown; the blocks in these policies are outside the cluster.
         return False
     if "namespaceSelector" in peer:
         name = {"kubernetes.io/metadata.name": other.namespace}
-        if not _fits(peer["namespaceSelector"], name):
+        if not _matches_labels(peer["namespaceSelector"], name):
             return False
     elif other.namespace != HOME:
         return False
-    return _fits(peer.get("podSelector", {}), other.labels)
+    return _matches_labels(peer.get("podSelector", {}), other.labels)
 
 
-def _fits(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    wanted = selector.get("matchLabels", {}).items() <= labels.items()
-    return wanted and all(
-        _holds(condition, labels) for condition in selector.get("matchExpressions", [])
+def _matches_labels(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    matches = selector.get("matchLabels", {}).items() <= labels.items()
+    return matches and all(
+        _matches_condition(condition, labels) for condition in selector.get("matchExpressions", [])
     )
 
 
-def _holds(condition: dict[str, Any], labels: dict[str, str]) -> bool:
+def _matches_condition(condition: dict[str, Any], labels: dict[str, str]) -> bool:
     key = condition["key"]
     if condition["operator"] == "Exists":
         return key in labels
     if condition["operator"] == "In":
         return labels.get(key) in condition["values"]
-    raise ValueError(f"operator {condition['operator']} is not known here")
+    raise ValueError(f"expected the operator Exists or In, got {condition['operator']}")

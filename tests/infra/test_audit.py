@@ -1,4 +1,4 @@
-"""The audit of dependencies: pip-audit itself, asking servers on this machine."""
+"""The audit of dependencies: pip-audit itself, with servers on this machine."""
 
 import datetime
 import json
@@ -10,10 +10,18 @@ from typing import Any
 
 import pytest
 
-from infra.supply.audit import SERVICES, AuditError, Ignored, Service, audit, known_to, read_ignored
+from infra.supply.audit import (
+    SERVICES,
+    AuditError,
+    Ignored,
+    Service,
+    audit,
+    find_vulnerable,
+    read_ignored,
+)
 
 TODAY = datetime.date(2026, 1, 31)
-CLOSED = "http://127.0.0.1:1/v1/query"
+CLOSED_URL = "http://127.0.0.1:1/v1/query"
 FLAWS = {
     "pyyaml": ("PYSEC-2020-96", "CVE-2020-1747", "5.3.1"),
     "leaky": ("PYSEC-2026-7", "CVE-2026-77", "2.0"),
@@ -22,11 +30,11 @@ LOCKED = ["leaky==1.0", "sound==3.1"]
 
 
 def osv_answer(name: str, version: str) -> dict[str, Any]:
-    """As OSV describes a vulnerability of a package."""
+    """Returns the vulnerabilities of a package in the format of OSV."""
     if name not in FLAWS:
         return {}
-    identifier, alias, mended = FLAWS[name]
-    ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": mended}]}]
+    identifier, alias, fixed = FLAWS[name]
+    ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": fixed}]}]
     affected = [{"package": {"name": name, "ecosystem": "PyPI"}, "ranges": ranges}]
     entry = {"id": identifier, "aliases": [alias], "summary": "leaks", "affected": affected}
     return {"vulns": [entry]}
@@ -34,7 +42,7 @@ def osv_answer(name: str, version: str) -> dict[str, Any]:
 
 @contextmanager
 def serve(answer: Any) -> Iterator[Service]:
-    """A server that speaks OSV: ``answer`` gives (status, body) for a package and its version."""
+    """Runs a server like OSV; ``answer`` returns (status, body) for a package and its version."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -59,102 +67,105 @@ def serve(answer: Any) -> Iterator[Service]:
         thread.join()
 
 
-def knowing(name: str, version: str) -> tuple[int, bytes]:
+def osv_response(name: str, version: str) -> tuple[int, bytes]:
     return 200, json.dumps(osv_answer(name, version)).encode()
 
 
-def closed(name: str = "Nowhere") -> Service:
-    return Service(name, ("-s", "osv", "--osv-url", CLOSED))
+def unreachable(name: str = "Nowhere") -> Service:
+    return Service(name, ("-s", "osv", "--osv-url", CLOSED_URL))
 
 
 @pytest.fixture(autouse=True)
-def direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy in between, and no demand of the caller's."""
+def without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connects without a proxy, and does not require the audit."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("RAYBOOT_REQUIRE_AUDIT", raising=False)
 
 
 def test_a_vulnerable_version_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    with serve(knowing) as service:
-        assert audit(LOCKED, [], [closed(), service], TODAY) == 1
-    said = capsys.readouterr().out
-    assert "leaky 1.0: PYSEC-2026-7 CVE-2026-77; mended in 2.0" in said
-    assert "sound" not in said
-    assert "OSV was asked about 2 versions, 1 vulnerable" in said
+    with serve(osv_response) as service:
+        assert audit(LOCKED, [], [unreachable(), service], TODAY) == 1
+    output = capsys.readouterr().out
+    assert "leaky 1.0: PYSEC-2026-7 CVE-2026-77; fixed in 2.0" in output
+    assert "sound" not in output
+    assert "OSV was queried for 2 versions, 1 vulnerable" in output
 
 
 @pytest.mark.parametrize("name", ["PYSEC-2026-7", "CVE-2026-77"])
-def test_what_is_listed_with_a_reason_passes_until_its_day(
+def test_a_listed_vulnerability_is_ignored_until_its_date(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     entry = Ignored(name, "leaky", "never called", TODAY)
-    with serve(knowing) as service:
+    with serve(osv_response) as service:
         assert audit(LOCKED, [entry], [service], TODAY) == 0
-        assert "drop" not in capsys.readouterr().out
+        assert "remove" not in capsys.readouterr().out
         later = TODAY + datetime.timedelta(days=1)
         assert audit(LOCKED, [entry], [service], later) == 1
-        assert f"was let pass until {TODAY}" in capsys.readouterr().out
+        assert f"is not ignored after {TODAY}" in capsys.readouterr().out
         assert audit(["sound==3.1"], [entry], [service], TODAY) == 0
-        assert f"drop {name}" in capsys.readouterr().out
+        assert f"remove {name}" in capsys.readouterr().out
 
 
-def test_sound_versions_pass() -> None:
-    with serve(knowing) as service:
+def test_versions_without_vulnerabilities_pass() -> None:
+    with serve(osv_response) as service:
         assert audit(["sound==3.1"], [], [service], TODAY) == 0
 
 
-def away(status: int, body: bytes) -> Any:
+def fixed_response(status: int, body: bytes) -> Any:
     return lambda name, version: (status, body)
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        away(404, b"no such page"),
-        away(503, b"busy"),
-        away(200, b"<html>a proxy's page</html>"),
-        # A mirror: answers, and knows of nothing.
-        away(200, b"{}"),
+        fixed_response(404, b"no such page"),
+        fixed_response(503, b"busy"),
+        fixed_response(200, b"<html>a proxy's page</html>"),
+        # A mirror, which responds without vulnerabilities.
+        fixed_response(200, b"{}"),
     ],
 )
-def test_a_service_that_knows_nothing_is_none(
+def test_a_service_without_vulnerabilities_is_not_used(
     answer: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serve(answer) as service:
-        assert audit(LOCKED, [], [closed(), service], TODAY) == 0
+        assert audit(LOCKED, [], [unreachable(), service], TODAY) == 0
         (line,) = capsys.readouterr().out.splitlines()
-        assert line.startswith("audit: neither Nowhere nor OSV answers")
+        assert line.startswith("audit: neither Nowhere nor OSV reports")
         monkeypatch.setenv("RAYBOOT_REQUIRE_AUDIT", "1")
         assert audit(LOCKED, [], [service], TODAY) == 3
 
 
-def test_pypi_behind_a_proxy_that_is_away_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_proxy_makes_pypi_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    assert known_to(SERVICES[0], ["never-asked==1.0"]) is None
+    assert find_vulnerable(SERVICES[0], ["never-requested==1.0"]) is None
 
 
-def test_a_service_that_ends_in_between_is_an_error() -> None:
-    def once(name: str, version: str) -> tuple[int, bytes]:
-        return knowing(name, version) if name == "pyyaml" else (503, b"busy")
+def test_a_service_that_becomes_unavailable_is_an_error() -> None:
+    def respond_once(name: str, version: str) -> tuple[int, bytes]:
+        return osv_response(name, version) if name == "pyyaml" else (503, b"busy")
 
-    with serve(once) as service, pytest.raises(AuditError, match="not for every locked version"):
+    with (
+        serve(respond_once) as service,
+        pytest.raises(AuditError, match="not for every locked version"),
+    ):
         audit(LOCKED, [], [service], TODAY)
 
 
-def test_other_failures_are_not_taken_for_silence() -> None:
-    with pytest.raises(AuditError, match="invalid .*nobody"):
+def test_other_failures_are_errors() -> None:
+    with pytest.raises(AuditError, match=r"invalid .*nobody"):
         audit(LOCKED, [], [Service("none", ("-s", "nobody"))], TODAY)
-    with serve(knowing) as service, pytest.raises(AuditError, match="not pinned|sound"):
+    with serve(osv_response) as service, pytest.raises(AuditError, match=r"not pinned|sound"):
         audit(["sound>=3"], [], [service], TODAY)
 
 
-def test_an_entry_needs_a_reason_and_a_day() -> None:
-    good = '[[ignored]]\nid = "A"\npackage = "b"\nreason = "c"\nuntil = 2026-01-31\n'
-    assert read_ignored(good) == [Ignored("A", "b", "c", TODAY)]
-    for bad in (
-        good.replace('"c"', '" "'),
-        good.replace("2026-01-31", '"soon"'),
-        good.replace('package = "b"\n', ""),
+def test_an_entry_needs_a_reason_and_a_date() -> None:
+    valid = '[[ignored]]\nid = "A"\npackage = "b"\nreason = "c"\nuntil = 2026-01-31\n'
+    assert read_ignored(valid) == [Ignored("A", "b", "c", TODAY)]
+    for invalid in (
+        valid.replace('"c"', '" "'),
+        valid.replace("2026-01-31", '"soon"'),
+        valid.replace('package = "b"\n', ""),
     ):
-        with pytest.raises(AuditError, match="has id, package, reason and until"):
-            read_ignored(bad)
+        with pytest.raises(AuditError, match="expected id, package, reason and until"):
+            read_ignored(invalid)

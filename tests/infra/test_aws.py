@@ -1,4 +1,4 @@
-"""The files under infra/aws, with settings put in."""
+"""The files in infra/aws, rendered with settings."""
 
 import json
 import re
@@ -29,7 +29,7 @@ SETTINGS = {
     "PHOTOS_BUCKET": "faces",
     "RUNS_BUCKET": "work",
 }
-# Of the types that cluster.yaml names, by their vendor's description: cores, GPUs, GiB.
+# Instance types in cluster.yaml, as the vendor describes them: cores, GPUs, GiB of memory.
 TYPES = {"m7i.xlarge": (4, 0, 16), "g6.4xlarge": (16, 1, 64), "c7i.4xlarge": (16, 0, 32)}
 
 DATA_ACTIONS = {
@@ -56,7 +56,7 @@ def render(settings: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def filled(settings: dict[str, str]) -> str:
+def fill_settings(settings: dict[str, str]) -> str:
     lines = (AWS / "settings.env").read_text("utf-8").splitlines()
     names = [line.split("=")[0] for line in lines]
     return "\n".join(
@@ -68,7 +68,7 @@ def filled(settings: dict[str, str]) -> str:
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("aws")
-    (folder / "settings.env").write_text(filled(SETTINGS))
+    (folder / "settings.env").write_text(fill_settings(SETTINGS))
     done = render(folder / "settings.env", folder)
     assert done.returncode == 0, done.stderr
     return folder
@@ -80,30 +80,30 @@ def cluster(rendered: Path) -> dict[str, Any]:
 
 
 def statements(folder: Path, name: str) -> dict[str, dict[str, Any]]:
-    found = json.loads((folder / name).read_text("utf-8"))["Statement"]
-    assert all(statement["Effect"] == "Allow" for statement in found)
-    return {statement["Sid"]: statement for statement in found}
+    entries = json.loads((folder / name).read_text("utf-8"))["Statement"]
+    assert all(statement["Effect"] == "Allow" for statement in entries)
+    return {statement["Sid"]: statement for statement in entries}
 
 
-def listed(value: str | list[str]) -> list[str]:
+def as_list(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-def test_what_is_not_set_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_setting_without_a_value_is_refused_by_name(tmp_path: Path) -> None:
     for name in SETTINGS:
-        (tmp_path / "settings.env").write_text(filled(SETTINGS | {name: ""}))
+        (tmp_path / "settings.env").write_text(fill_settings(SETTINGS | {name: ""}))
         done = render(tmp_path / "settings.env", tmp_path / "out")
         assert done.returncode == 2 and name in done.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_nothing_is_left_to_put_in(rendered: Path) -> None:
+def test_all_placeholders_are_replaced(rendered: Path) -> None:
     for path in rendered.iterdir():
         if path.suffix in (".yaml", ".json"):
             assert "${" not in path.read_text("utf-8"), path.name
 
 
-def test_the_launcher_takes_the_cluster(cluster: dict[str, Any]) -> None:
+def test_the_cluster_is_valid_for_the_launcher(cluster: dict[str, Any]) -> None:
     schema = json.loads((Path(ray.autoscaler.__path__[0]) / "ray-schema.json").read_text("utf-8"))
     jsonschema.validate(cluster, schema)
     with pytest.raises(jsonschema.ValidationError):
@@ -124,7 +124,7 @@ def test_the_head_does_no_work_and_nodes_come_from_zero(cluster: dict[str, Any])
     assert cluster["provider"]["cache_stopped_nodes"] is False
 
 
-def test_nodes_offer_less_than_there_is(cluster: dict[str, Any]) -> None:
+def test_nodes_declare_fewer_cpus_than_cores(cluster: dict[str, Any]) -> None:
     for node in cluster["available_node_types"].values():
         cores, gpus, _ = TYPES[node["node_config"]["InstanceType"]]
         assert node["resources"]["CPU"] < cores
@@ -132,7 +132,7 @@ def test_nodes_offer_less_than_there_is(cluster: dict[str, Any]) -> None:
 
 
 def test_no_port_is_open(cluster: dict[str, Any]) -> None:
-    # Without a group of one's own the launcher makes one that lets SSH in from everywhere.
+    # Without a group of ours the launcher creates one that allows SSH from everywhere.
     assert "security_group" not in cluster["provider"]
     for node in cluster["available_node_types"].values():
         config = node["node_config"]
@@ -143,40 +143,40 @@ def test_no_port_is_open(cluster: dict[str, Any]) -> None:
     assert "--dashboard-host=127.0.0.1" in head
 
 
-def test_ray_knows_its_options(cluster: dict[str, Any]) -> None:
+def test_the_options_of_ray_start_exist(cluster: dict[str, Any]) -> None:
     commands = cluster["head_start_ray_commands"] + cluster["worker_start_ray_commands"]
-    words = {word for command in commands for word in re.findall(r"--[a-z-]+", command)}
+    options = {word for command in commands for word in re.findall(r"--[a-z-]+", command)}
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--help"]
-    known = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-    assert words and all(re.search(rf"{word}\b", known) for word in words)
+    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert options and all(re.search(rf"{option}\b", text) for option in options)
 
 
-def test_ray_asks_for_a_token(cluster: dict[str, Any]) -> None:
+def test_ray_requires_a_token(cluster: dict[str, Any]) -> None:
     for key in ("head_start_ray_commands", "worker_start_ray_commands"):
         (start,) = (command for command in cluster[key] if "ray start" in command)
         assert "RAY_AUTH_MODE=token" in start
-    # A file of the user's, never a value here.
+    # A file of the user, never a value in the config.
     assert cluster["file_mounts"]["/home/ubuntu/.ray/auth_token"] == "~/.ray/auth_token"
 
 
-def test_the_nodes_get_this_version_and_what_it_needs(cluster: dict[str, Any]) -> None:
+def test_the_nodes_install_this_version_and_its_dependencies(cluster: dict[str, Any]) -> None:
     commands = " ".join(cluster["setup_commands"])
     assert f"rayboot-{__version__}-py3-none-any.whl" in commands
     assert "-c ~/rayboot/constraints.txt" in commands
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert {"cluster", "detect", "gpu"} <= project["optional-dependencies"].keys()
-    # The libraries for EGL are those that `make env` installs.
+    # `make env` installs the same libraries for EGL.
     install = (ROOT / "infra" / "install.sh").read_text("utf-8")
     libraries = install.split("egl_packages=(")[1].split(")")[0].split()
     assert set(libraries) <= set(commands.split())
 
 
-def test_the_actors_have_room(cluster: dict[str, Any]) -> None:
+def test_the_actors_fit_on_the_nodes(cluster: dict[str, Any]) -> None:
     groups = {}
     for name, node in cluster["available_node_types"].items():
         memory_gib = TYPES[node["node_config"]["InstanceType"]][2]
         cpus, gpus = (float(node["resources"].get(key, 0)) for key in ("CPU", "GPU"))
-        # A tenth is the system's.
+        # The system uses a tenth.
         groups[name] = NodeGroup(name, node["max_workers"], cpus, gpus, 0.9 * memory_gib)
     spot = load_config(FinetuneConfig, ROOT / "configs" / "finetune-spot.yaml")
     assert find_problems(training(spot), groups.values()) == []
@@ -184,33 +184,33 @@ def test_the_actors_have_room(cluster: dict[str, Any]) -> None:
     assert find_problems(pipeline(pairs.pools), groups.values()) == []
 
 
-def test_nodes_read_one_prefix_and_write_one(rendered: Path) -> None:
-    found = statements(rendered, "data-policy.json")
-    actions = {action for s in found.values() for action in listed(s["Action"])}
+def test_nodes_may_read_one_prefix_and_write_one(rendered: Path) -> None:
+    policy = statements(rendered, "data-policy.json")
+    actions = {action for s in policy.values() for action in as_list(s["Action"])}
     assert actions == DATA_ACTIONS
     photos, runs = "arn:aws:s3:::faces", "arn:aws:s3:::work"
-    assert {name: s["Resource"] for name, s in found.items()} == {
+    assert {name: s["Resource"] for name, s in policy.items()} == {
         "ListPhotos": photos,
-        "CropFaces": f"{photos}/photos/*",
+        "ReadPhotos": f"{photos}/photos/*",
         "ListRuns": runs,
         "WriteRuns": f"{runs}/runs/*",
     }
-    assert listed(found["CropFaces"]["Action"]) == ["s3:GetObject"]
+    assert as_list(policy["ReadPhotos"]["Action"]) == ["s3:GetObject"]
     for name, prefix in (("ListPhotos", "photos"), ("ListRuns", "runs")):
-        (condition,) = found[name]["Condition"].values()
+        (condition,) = policy[name]["Condition"].values()
         assert condition == {"s3:prefix": [prefix, f"{prefix}/*"]}
 
 
-def test_the_head_starts_and_ends_its_own_nodes_alone(rendered: Path) -> None:
-    found = statements(rendered, "head-policy.json")
-    assert {a for s in found.values() for a in listed(s["Action"])} == HEAD_ACTIONS
-    for name, statement in found.items():
-        if "*" in listed(statement["Resource"]):
-            # What lists takes no resource.
-            assert all(a.startswith("ec2:Describe") for a in listed(statement["Action"])), name
-    own = found["NameAndEndOwnNodes"]["Condition"]
+def test_the_head_may_start_and_end_only_its_own_nodes(rendered: Path) -> None:
+    policy = statements(rendered, "head-policy.json")
+    assert {a for s in policy.values() for a in as_list(s["Action"])} == HEAD_ACTIONS
+    for name, statement in policy.items():
+        if "*" in as_list(statement["Resource"]):
+            # Actions that list have no resource.
+            assert all(a.startswith("ec2:Describe") for a in as_list(statement["Action"])), name
+    own = policy["NameAndEndOwnNodes"]["Condition"]
     assert own == {"StringEquals": {"ec2:ResourceTag/ray-cluster-name": "rayboot"}}
-    role = found["GiveNodesTheirRole"]["Resource"]
+    role = policy["GiveNodesTheirRole"]["Resource"]
     assert role == f"arn:aws:iam::{SETTINGS['ACCOUNT']}:role/rayboot-worker"
 
 

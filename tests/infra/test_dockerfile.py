@@ -1,4 +1,4 @@
-"""What the image is made of, as far as its Dockerfile says; it is built in test_image.py."""
+"""The Dockerfile of the image, which test_image.py builds."""
 
 import json
 import re
@@ -19,16 +19,16 @@ ARGUMENTS, STAGES = read_dockerfile(TEXT)
 IMAGES = ("cpu", "cuda")
 
 
-def copied(stage: Stage) -> Iterator[str]:
-    """Paths of the project that a stage copies."""
-    for step in stage.of("COPY"):
+def copied_paths(stage: Stage) -> Iterator[str]:
+    """Yields the paths of the project that a stage copies."""
+    for step in stage.steps_of("COPY"):
         *sources, _ = step.words()
         if not sources[0].startswith("--from="):
             yield from sources
 
 
-def sent(path: str) -> bool:
-    """Whether .dockerignore lets a path through: its last line that fits decides."""
+def is_sent(path: str) -> bool:
+    """Whether a path is sent to the builder: the last matching line of .dockerignore decides."""
     kept = True
     for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines():
         if not line or line.startswith("#"):
@@ -42,16 +42,16 @@ def sent(path: str) -> bool:
     return kept
 
 
-def test_stages_stand_before_those_that_use_them() -> None:
+def test_stages_are_defined_before_they_are_used() -> None:
     known = {ARGUMENTS["PYTHON_IMAGE"]}
     for stage in STAGES.values():
         assert stage.base in known
-        for step in stage.of("COPY"):
+        for step in stage.steps_of("COPY"):
             source = step.words()[0].removeprefix("--from=")
             assert source in known or not step.words()[0].startswith("--from=")
         known.add(stage.name)
     assert set(IMAGES) <= set(STAGES)
-    assert list(STAGES)[-1] == "cpu", "a build without --target makes the last stage"
+    assert list(STAGES)[-1] == "cpu", "a build without --target builds the last stage"
 
 
 def test_the_base_is_a_python_that_rayboot_runs_on() -> None:
@@ -64,7 +64,7 @@ def test_the_base_is_a_python_that_rayboot_runs_on() -> None:
 def test_an_image_does_not_run_as_root(name: str) -> None:
     steps = [step for stage in ancestry(STAGES, name) for step in stage.steps]
     users = [step.text for step in steps if step.instruction == "USER"]
-    # A number, so that an orchestrator can see that it is not root's.
+    # A number, so that an orchestrator can check that it is not root.
     assert users and int(users[-1]) > 0
     after = steps[max(i for i, step in enumerate(steps) if step.instruction == "USER") :]
     assert not [step for step in after if step.instruction == "RUN"]
@@ -73,25 +73,25 @@ def test_an_image_does_not_run_as_root(name: str) -> None:
 @pytest.mark.parametrize("name", IMAGES)
 def test_an_image_has_a_health_check_and_both_kinds_of_egl(name: str) -> None:
     line = ancestry(STAGES, name)
-    (check,) = [step for stage in line for step in stage.of("HEALTHCHECK")]
+    (check,) = [step for stage in line for step in stage.steps_of("HEALTHCHECK")]
     command = json.loads(check.text.split("CMD ", 1)[1])
-    targets = [step.words()[-1] for stage in line for step in stage.of("COPY")]
+    targets = [step.words()[-1] for stage in line for step in stage.steps_of("COPY")]
     assert command[-1] in targets
     variables = {key: value for stage in line for key, value in environment(stage).items()}
     assert "graphics" in variables["NVIDIA_DRIVER_CAPABILITIES"].split(",")
     assert variables["PYOPENGL_PLATFORM"] == "egl"
     assert "/usr/share/glvnd/egl_vendor.d/10_nvidia.json" in targets
-    packages = next(step.text for step in STAGES["system"].of("RUN"))
+    packages = next(step.text for step in STAGES["system"].steps_of("RUN"))
     install = (ROOT / "infra/install.sh").read_text("utf-8")
     (needed,) = re.findall(r"^egl_packages=\((.*)\)$", install, re.MULTILINE)
     assert set(needed.split()) <= set(packages.split())
 
 
-def test_what_is_installed_is_pinned() -> None:
+def test_installed_packages_are_pinned() -> None:
     installs = [
         part
         for stage in STAGES.values()
-        for step in stage.of("RUN")
+        for step in stage.steps_of("RUN")
         for part in step.text.split("&&")
         if "pip install" in part
     ]
@@ -102,37 +102,37 @@ def test_what_is_installed_is_pinned() -> None:
         assert " -e" not in part
 
 
-def test_layers_hold_what_the_extras_say() -> None:
+def test_layers_contain_the_packages_of_the_extras() -> None:
     for name, extras in (("env-cpu", []), ("env-cuda", ["gpu"])):
-        command = next(s.text for s in STAGES[name].of("RUN") if "requirements.py" in s.text)
+        command = next(s.text for s in STAGES[name].steps_of("RUN") if "requirements.py" in s.text)
         named = command.split("pyproject.toml ")[1].split(" >")[0].split()
         assert named == ["cluster", "detect", *extras]
     script = [sys.executable, "infra/image/requirements.py", "pyproject.toml", "cluster"]
     done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=True)
     printed = {str(Requirement(line)) for line in done.stdout.splitlines()}
-    wanted = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cluster"]
-    assert printed == {str(Requirement(line)) for line in wanted}
+    requirements = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cluster"]
+    assert printed == {str(Requirement(line)) for line in requirements}
 
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_an_image_has_its_bill_of_materials_and_not_the_tool(name: str) -> None:
     line = ancestry(STAGES, name)
-    labels = {word for stage in line for step in stage.of("LABEL") for word in step.words()}
-    (place,) = [word.split("=")[1] for word in labels if word.startswith("rayboot.sbom=")]
-    (copy,) = [step for step in STAGES[name].of("COPY") if step.words()[-1] == place]
+    labels = {word for stage in line for step in stage.steps_of("LABEL") for word in step.words()}
+    (path,) = [word.split("=")[1] for word in labels if word.startswith("rayboot.sbom=")]
+    (copy,) = [step for step in STAGES[name].steps_of("COPY") if step.words()[-1] == path]
     origin, source, _ = copy.words()
     bom = STAGES[origin.removeprefix("--from=")]
-    # Made of the environment that the image gets.
-    assert f"--from={bom.base}" in [step.words()[0] for step in STAGES[name].of("COPY")]
-    assert f"--output {source}" in bom.of("RUN")[-1].text
+    # It describes the environment that the image contains.
+    assert f"--from={bom.base}" in [step.words()[0] for step in STAGES[name].steps_of("COPY")]
+    assert f"--output {source}" in bom.steps_of("RUN")[-1].text
     assert "cyclonedx" not in "".join(step.text for stage in line for step in stage.steps)
 
 
-def test_what_is_copied_is_there_and_sent() -> None:
+def test_copied_files_exist_and_are_sent() -> None:
     for stage in STAGES.values():
-        for path in copied(stage):
+        for path in copied_paths(stage):
             assert (ROOT / path).exists(), path
-            assert sent(path), f".dockerignore keeps {path} from the builder"
+            assert is_sent(path), f".dockerignore excludes {path}"
 
 
 @pytest.mark.parametrize(
@@ -140,35 +140,35 @@ def test_what_is_copied_is_there_and_sent() -> None:
     [
         ".git/config", ".venv/bin/python", "runs/compose.env", "runs/stack/secrets/ray-token",
         "data/photos/a.jpg", "tests/conftest.py", "mlruns/0/meta.yaml", "notes.txt",
-        "rayboot/geometry/__pycache__/mesh.pyc", "infra/stack/place.py",
+        "rayboot/geometry/__pycache__/mesh.pyc", "infra/stack/layout.py",
     ],
 )  # fmt: skip
-def test_what_is_not_for_the_image_stays_here(path: str) -> None:
-    assert not sent(path)
+def test_files_that_the_image_does_not_need_are_not_sent(path: str) -> None:
+    assert not is_sent(path)
 
 
 @pytest.mark.parametrize("path", ["rayboot/models/compact.safetensors", "jobs/table1.py"])
-def test_what_is_for_the_image_is_sent(path: str) -> None:
-    assert (ROOT / path).exists() and sent(path)
+def test_files_that_the_image_needs_are_sent(path: str) -> None:
+    assert (ROOT / path).exists() and is_sent(path)
 
 
 def test_no_secret_is_in_the_image() -> None:
     word = re.compile(r"(TOKEN|PASSWORD|SECRET|ACCESS_KEY)\w*=", re.IGNORECASE)
     assert not word.search(TEXT)
-    used = [path for stage in STAGES.values() for path in copied(stage)]
+    used = [path for stage in STAGES.values() for path in copied_paths(stage)]
     assert not [path for path in used if path in (".", "./", "infra")]
 
 
-def test_health_is_what_the_node_says(tmp_path: Path) -> None:
-    # No node of this container: well.
+def test_the_health_check_depends_on_the_node(tmp_path: Path) -> None:
+    # Without a node the container is healthy.
     script = (ROOT / "infra/image/healthcheck.py").read_text("utf-8")
-    alone = script.replace("return any(", "return False and any(")
-    done = subprocess.run([sys.executable, "-c", alone], capture_output=True)
+    without_node = script.replace("return any(", "return False and any(")
+    done = subprocess.run([sys.executable, "-c", without_node], capture_output=True)
     assert done.returncode == 0
-    # A node whose agent does not answer: not well.
-    silent = script.replace("return any(", "return True or any(")
+    # With a node whose agent does not respond it is not healthy.
+    without_agent = script.replace("return any(", "return True or any(")
     done = subprocess.run(
-        [sys.executable, "-c", silent], capture_output=True, text=True,
+        [sys.executable, "-c", without_agent], capture_output=True, text=True,
         env={"RAYBOOT_AGENT_PORT": "1"},
     )  # fmt: skip
     assert done.returncode == 1

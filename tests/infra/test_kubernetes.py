@@ -1,4 +1,4 @@
-"""The manifests under infra/kubernetes, as kubectl makes them."""
+"""The manifests in infra/kubernetes, as kubectl renders them."""
 
 import re
 import subprocess
@@ -29,7 +29,7 @@ from tests.infra.manifests import (
     render,
 )
 
-# The oldest that Kubernetes' own project still mends.
+# The oldest version that the Kubernetes project maintains.
 KUBERNETES_VERSION = "1.34"
 
 CUSTOM = ("RayCluster", "RayJob")
@@ -43,8 +43,8 @@ def folder(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def definitions(shared_dir: Path) -> dict[str, CustomResource]:
-    found = [CustomResource(path) for path in (shared_dir / "kuberay").glob("*.yaml")]
-    return {definition.kind: definition for definition in found}
+    resources = [CustomResource(path) for path in (shared_dir / "kuberay").glob("*.yaml")]
+    return {definition.kind: definition for definition in resources}
 
 
 def containers(pod: Pod) -> list[dict[str, Any]]:
@@ -56,7 +56,7 @@ def autoscaler(folder: str) -> dict[str, Any]:
 
 
 def walk(node: Any) -> Iterator[tuple[str, Any]]:
-    """Every key of a document and what is below it."""
+    """Yields every key of a document with its value."""
     if isinstance(node, dict):
         for key, value in node.items():
             yield key, value
@@ -66,7 +66,7 @@ def walk(node: Any) -> Iterator[tuple[str, Any]]:
             yield from walk(item)
 
 
-def test_custom_resources_are_as_defined(
+def test_custom_resources_fit_their_definitions(
     folder: str, definitions: dict[str, CustomResource]
 ) -> None:
     manifests = [manifest for manifest in render(folder) if manifest["kind"] in CUSTOM]
@@ -75,13 +75,13 @@ def test_custom_resources_are_as_defined(
         assert definitions[manifest["kind"]].errors(manifest) == []
 
 
-def test_everything_else_is_as_kubernetes_has_it(folder: str) -> None:
+def test_all_other_manifests_are_valid(folder: str) -> None:
     for manifest in render(folder):
         if manifest["kind"] not in CUSTOM:
             kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
 
 
-def test_the_pods_of_ray_are_as_kubernetes_has_them(folder: str) -> None:
+def test_the_pods_of_ray_are_valid(folder: str) -> None:
     for pod in pods(folder):
         metadata = {"name": pod.owner, "labels": pod.labels}
         manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod.spec}
@@ -98,7 +98,7 @@ def test_the_pods_of_ray_are_as_kubernetes_has_them(folder: str) -> None:
         (("spec", "workerGroupSpecs", 0, "minReplicas"), "0"),
     ],
 )
-def test_a_wrong_cluster_is_not_as_defined(
+def test_an_invalid_cluster_does_not_fit_its_definition(
     definitions: dict[str, CustomResource], path: tuple[str | int, ...], value: Any
 ) -> None:
     manifest = yaml.safe_load((KUBERNETES / "cluster" / "raycluster.yaml").read_text("utf-8"))
@@ -111,7 +111,7 @@ def test_a_wrong_cluster_is_not_as_defined(
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_round_runs_on_the_very_cluster_of_its_size(size: str) -> None:
+def test_a_round_has_the_same_cluster_as_its_size(size: str) -> None:
     alone, of_job = cluster_spec(size), cluster_spec(f"{size}/round")
     assert [group["replicas"] for group in alone["workerGroupSpecs"]] == [0, 0]
     assert of_job == alone
@@ -122,17 +122,17 @@ def test_a_round_ends_with_its_cluster(folder: str) -> None:
         spec = job["spec"]
         assert spec["shutdownAfterJobFinishes"] and spec["ttlSecondsAfterFinished"] > 0
         assert spec["backoffLimit"] > 0
-        found = re.fullmatch(r"rayboot round --config /configs/([\w-]+\.yaml)", spec["entrypoint"])
-        assert found is not None
-        config = load_config(RoundConfig, ROOT / "configs" / found[1])
-        # What must outlive the head is on its volume, what all nodes write is in the bucket, and
-        # runs are kept by the server that is beside them.
+        match = re.fullmatch(r"rayboot round --config /configs/([\w-]+\.yaml)", spec["entrypoint"])
+        assert match is not None
+        config = load_config(RoundConfig, ROOT / "configs" / match[1])
+        # Files that must outlive the head are on its volume, files that all nodes write are in
+        # the bucket, and runs are in the MLflow server of the same namespace.
         assert config.output.startswith("/shared/")
         assert config.storage is not None and config.storage.startswith("s3://")
         assert config.tracking_uri == "http://mlflow:5000"
 
 
-def test_versions_are_those_of_the_project(folder: str) -> None:
+def test_versions_are_equal_to_those_of_the_project(folder: str) -> None:
     pins = dict(
         line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line
     )
@@ -156,7 +156,7 @@ def test_images_come_from_the_registry_of_the_site(folder: str) -> None:
     assert not re.search(r"\bREGISTRY/|SHARED_STORAGE_CLASS$", text, re.MULTILINE)
 
 
-def test_the_head_does_no_work_and_nodes_come_from_zero(folder: str) -> None:
+def test_the_head_does_no_work_and_nodes_scale_from_zero(folder: str) -> None:
     spec = cluster_spec(folder)
     assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     assert spec["enableInTreeAutoscaling"] is True
@@ -168,20 +168,20 @@ def test_the_head_does_no_work_and_nodes_come_from_zero(folder: str) -> None:
         assert "rayboot/spot" in keys
         assert ("nvidia.com/gpu" in keys) == (group["groupName"] == "gpu")
     (head,) = spec["headGroupSpec"]["template"]["spec"]["containers"]
-    waits = {entry["name"]: entry.get("value") for entry in head["env"]}[WAIT_VARIABLE]
-    assert float(waits) >= 600, "nodes of a cloud take minutes to come"
-    # What there is one of stays off nodes that may be taken away.
+    wait_s = {entry["name"]: entry.get("value") for entry in head["env"]}[WAIT_VARIABLE]
+    assert float(wait_s) >= 600, "a cloud takes minutes to start nodes"
+    # Single pods do not run on nodes that may be preempted.
     for pod in pods(folder):
         assert pod.owner in ("gpu", "cpu") or not pod.spec.get("tolerations")
 
 
-def test_a_head_that_is_lost_finds_its_cluster_again(folder: str) -> None:
+def test_a_lost_head_recovers_its_cluster(folder: str) -> None:
     options = cluster_spec(folder)["gcsFaultToleranceOptions"]
     assert options["redisAddress"] == "redis:6379"
     assert options["redisPassword"]["valueFrom"]["secretKeyRef"]["name"] == "redis"
 
 
-def test_ray_and_mlflow_ask_who_comes(folder: str) -> None:
+def test_ray_and_mlflow_require_authentication(folder: str) -> None:
     options = cluster_spec(folder)["authOptions"]
     assert options == {"mode": "token", "secretName": "ray-token"}
     for server in of_kind(folder, "Deployment"):
@@ -191,16 +191,16 @@ def test_ray_and_mlflow_ask_who_comes(folder: str) -> None:
         assert "*" not in hosts
 
 
-def test_mlflow_knows_its_options() -> None:
+def test_the_options_of_mlflow_exist() -> None:
     (server,) = of_kind("small", "Deployment")
     (container,) = server["spec"]["template"]["spec"]["containers"]
-    words = [word.split("=")[0] for word in container["command"] if word.startswith("--")]
+    options = [word.split("=")[0] for word in container["command"] if word.startswith("--")]
     command = [sys.executable, "-m", "mlflow", "server", "--help"]
-    known = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-    assert words and all(re.search(rf"{word}\b", known) for word in words)
+    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert options and all(re.search(rf"{option}\b", text) for option in options)
 
 
-def test_secrets_are_named_and_never_held(folder: str) -> None:
+def test_secrets_are_referenced_and_not_contained(folder: str) -> None:
     assert of_kind(folder, "Secret") == []
     named = set()
     for key, value in walk(list(render(folder))):
@@ -211,7 +211,7 @@ def test_secrets_are_named_and_never_held(folder: str) -> None:
         elif key == "env":
             named_secret = re.compile(r"PASSWORD|TOKEN|KEY|_AUTH$|STORE_URI$")
             for variable in value:
-                # A file that holds one is named openly.
+                # The path of a file that contains a secret is not secret.
                 if named_secret.search(variable["name"].removesuffix("_PASSWORD_FILE")):
                     assert "secretKeyRef" in variable["valueFrom"], variable["name"]
     assert named <= SECRETS
@@ -219,10 +219,10 @@ def test_secrets_are_named_and_never_held(folder: str) -> None:
         assert named == SECRETS
 
 
-def test_the_documentation_says_how_to_make_each_secret() -> None:
+def test_the_documentation_describes_how_to_create_each_secret() -> None:
     text = (ROOT / "docs" / "clusters.md").read_text("utf-8")
-    made = re.findall(r"kubectl create secret generic ([\w-]+)", text)
-    assert set(made) == SECRETS
+    created = re.findall(r"kubectl create secret generic ([\w-]+)", text)
+    assert set(created) == SECRETS
 
 
 def test_no_pod_has_more_rights_than_it_needs(folder: str) -> None:
@@ -245,7 +245,7 @@ def test_no_pod_has_more_rights_than_it_needs(folder: str) -> None:
     assert not [m for m in render(folder) if "Role" in m["kind"]]
 
 
-def test_only_the_autoscaler_speaks_to_kubernetes(folder: str) -> None:
+def test_only_the_autoscaler_can_access_kubernetes(folder: str) -> None:
     path = "/var/run/secrets/kubernetes.io/serviceaccount"
     for pod in pods(folder):
         for container in containers(pod):
@@ -255,42 +255,42 @@ def test_only_the_autoscaler_speaks_to_kubernetes(folder: str) -> None:
     assert path in [mount["mountPath"] for mount in autoscaler(folder)["volumeMounts"]]
 
 
-def test_volumes_that_are_mounted_are_there(folder: str) -> None:
+def test_mounted_volumes_exist(folder: str) -> None:
     for pod in pods(folder):
-        there = {volume["name"] for volume in pod.spec["volumes"]}
+        volumes = {volume["name"] for volume in pod.spec["volumes"]}
         claims = [m for m in of_kind(folder, "StatefulSet") if m["metadata"]["name"] == pod.owner]
         for claim in claims:
-            there |= {v["metadata"]["name"] for v in claim["spec"]["volumeClaimTemplates"]}
+            volumes |= {v["metadata"]["name"] for v in claim["spec"]["volumeClaimTemplates"]}
         mounts = [m for container in containers(pod) for m in container["volumeMounts"]]
         if pod.owner == "head":
             mounts += autoscaler(folder)["volumeMounts"]
-        assert {mount["name"] for mount in mounts} <= there
-        # Nothing but volumes can be written, and Ray and libraries keep files.
+        assert {mount["name"] for mount in mounts} <= volumes
+        # Only volumes are writable, and Ray and libraries write temporary files.
         if pod.owner in ("head", "gpu", "cpu"):
             assert "/tmp" in [mount["mountPath"] for mount in mounts]
 
 
-def test_every_pod_says_what_it_takes(folder: str) -> None:
+def test_every_pod_declares_its_resources(folder: str) -> None:
     for pod in pods(folder):
         for container in [*containers(pod), autoscaler(folder)]:
             requests, limits = (container["resources"][key] for key in ("requests", "limits"))
             assert {"cpu", "memory"} <= requests.keys()
-            # Memory that is only promised to somebody gets a pod killed.
+            # A pod that uses more memory than it requests may be killed.
             assert requests["memory"] == limits["memory"]
         if pod.owner in ("head", "gpu", "cpu"):
-            # Ray offers what the limit says, Kubernetes finds room for what is requested.
+            # Ray declares the limit as CPUs, but Kubernetes reserves only the request.
             assert requests["cpu"] == limits["cpu"]
 
 
-def test_what_there_is_one_of_is_not_tidied_away() -> None:
+def test_single_pods_are_not_evicted() -> None:
     budgets = of_kind("small", "PodDisruptionBudget")
-    guarded = set()
+    protected = set()
     for budget in budgets:
-        # Percentages, and what may be missing, need an owner that Kubernetes can scale.
+        # Percentages, and maxUnavailable, need an owner that Kubernetes can scale.
         assert budget["spec"]["minAvailable"] == 1
         labels = budget["spec"]["selector"]["matchLabels"].items()
-        guarded |= {pod.owner for pod in pods("small") if labels <= pod.labels.items()}
-    assert guarded == {"head", "mlflow", "postgres", "redis"}
+        protected |= {pod.owner for pod in pods("small") if labels <= pod.labels.items()}
+    assert protected == {"head", "mlflow", "postgres", "redis"}
 
 
 def test_everything_is_in_one_namespace(folder: str) -> None:

@@ -1,6 +1,6 @@
-"""MLflow as the manifests and as compose.yaml start it: who is let in, and what rayboot does there.
+"""MLflow as the manifests and compose.yaml start it: its logins, and how rayboot uses it.
 
-Real servers on a real PostgreSQL; addresses and passwords are put where a cluster would put them.
+Real servers on a real PostgreSQL, with addresses and passwords as in a cluster.
 """
 
 import base64
@@ -12,15 +12,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import psycopg2
 import pytest
 import yaml
 
 from infra.stack.database import Database
-from infra.stack.layout import LOOPBACK, Place, make_place
-from infra.stack.service import Service, http_problem
+from infra.stack.layout import LOOPBACK, StackLayout, create_layout
+from infra.stack.service import Service, find_http_problem
 from rayboot.diagnostics.service_checks import check_mlflow
 from rayboot.models import load_vrn, save_network
 from rayboot.registry.promotion import champion_version, promote, roll_back
@@ -36,27 +36,29 @@ SEARCH = "/api/2.0/mlflow/experiments/search?max_results=5"
 
 
 class Login(NamedTuple):
-    """Of a user."""
+    """Login of a user."""
 
     name: str
     password: str
 
     def headers(self) -> dict[str, str]:
-        """What shows it to the server."""
+        """Returns the headers for basic authentication."""
         pair = base64.b64encode(f"{self.name}:{self.password}".encode()).decode()
         return {"Authorization": f"Basic {pair}"}
 
 
 class Server(Service):
-    """MLflow with a command and variables from elsewhere."""
+    """MLflow with the command and variables of a deployment."""
 
-    ready_within_s = 240.0
+    ready_timeout_s: ClassVar[float] = 480.0
 
-    def __init__(self, place: Place, name: str, words: list[str], env: Mapping[str, str]) -> None:
-        super().__init__(place)
+    def __init__(
+        self, layout: StackLayout, name: str, words: list[str], env: Mapping[str, str]
+    ) -> None:
+        super().__init__(layout)
         self.name, self._words, self._env = name, words, env
-        # A name that all of them answer to.
-        self.url = f"http://localhost:{place.ports[name]}"
+        # A host name that all deployments accept.
+        self.url = f"http://localhost:{layout.ports[name]}"
 
     def command(self) -> list[str]:
         assert self._words[:2] == ["mlflow", "server"]
@@ -65,19 +67,19 @@ class Server(Service):
     def environment(self) -> Mapping[str, str]:
         return self._env
 
-    def problem(self) -> str | None:
-        return http_problem(f"{self.url}/health")
+    def find_problem(self) -> str | None:
+        return find_http_problem(f"{self.url}/health")
 
 
 class Running(NamedTuple):
-    """A server that runs, and the user that Ray's nodes are to it."""
+    """A running server, and the login of the Ray nodes."""
 
     url: str
     login: Login
 
 
-def database_of(database: Database, name: str, password: str) -> str:
-    """A database and its owner, both of that name; its address for SQLAlchemy."""
+def create_database(database: Database, name: str, password: str) -> str:
+    """Creates a database and its owner of the same name; returns the address for SQLAlchemy."""
     connection = psycopg2.connect(database.uri.replace("+psycopg2", ""))
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -89,15 +91,15 @@ def database_of(database: Database, name: str, password: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    found = make_place(tmp_path_factory.mktemp("login") / "p", first_port=23800)
-    others = {"kubernetes": found.ports["weed_master"], "compose": found.ports["weed_volume"]}
-    return found._replace(ports=found.ports | others)
+def layout(tmp_path_factory: pytest.TempPathFactory) -> StackLayout:
+    created = create_layout(tmp_path_factory.mktemp("login") / "p", first_port=23800)
+    others = {"kubernetes": created.ports["weed_master"], "compose": created.ports["weed_volume"]}
+    return created._replace(ports=created.ports | others)
 
 
 @pytest.fixture(scope="module")
-def database(place: Place) -> Iterator[Database]:
-    service = Database(place)
+def database(layout: StackLayout) -> Iterator[Database]:
+    service = Database(layout)
     try:
         service.start()
         service.wait()
@@ -106,22 +108,22 @@ def database(place: Place) -> Iterator[Database]:
         service.stop()
 
 
-def of_this_machine(words: list[str], place: Place, name: str) -> list[str]:
-    """The command with this machine's address and port, one process, files in a folder."""
-    port = str(place.ports[name])
+def localize(words: list[str], layout: StackLayout, name: str) -> list[str]:
+    """Returns the command with a local address and port, one process, and files in a folder."""
+    port = str(layout.ports[name])
     text = shlex.join(words).replace("0.0.0.0", LOOPBACK).replace("5000", port)
     text = text.replace("--workers=2", "--workers=1")
-    return shlex.split(text.replace("s3://mlflow", str(place.data("files"))))
+    return shlex.split(text.replace("s3://mlflow", str(layout.data("files"))))
 
 
-def kubernetes_server(place: Place, database: Database) -> Server:
-    """The manifest's own command and variables; secrets as docs/clusters.md makes them."""
+def kubernetes_server(layout: StackLayout, database: Database) -> Server:
+    """Server of the manifest, with secrets as docs/clusters.md creates them."""
     (deployment,) = of_kind("small", "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     (scheme,) = re.findall(r"^ *uri=(\S+)://mlflow:", GUIDE, re.MULTILINE)
-    uri = f"{scheme}://mlflow:base@{database_of(database, 'mlflow', 'base')}"
+    uri = f"{scheme}://mlflow:base@{create_database(database, 'mlflow', 'base')}"
     (form,) = re.findall(r"basic_auth\.ini=\"\$\(printf '(.*?)' \"\$uri\"\)\"", GUIDE)
-    rules = place.data("kubernetes") / "basic_auth.ini"
+    rules = layout.data("kubernetes") / "basic_auth.ini"
     rules.write_text(form.replace("\\n", "\n") % uri)
     secret = {
         "backend-store-uri": uri,
@@ -134,16 +136,16 @@ def kubernetes_server(place: Place, database: Database) -> Server:
         key = variable.get("valueFrom", {}).get("secretKeyRef", {}).get("key")
         environment[variable["name"]] = secret[key] if key else variable["value"]
     environment["MLFLOW_AUTH_CONFIG_PATH"] = str(rules)
-    environment["HOME"] = str(place.folder)
-    environment["MLFLOW_ARTIFACTS_DESTINATION"] = str(place.data("files"))
-    words = of_this_machine(container["command"], place, "kubernetes")
-    return Server(place, "kubernetes", words, environment)
+    environment["HOME"] = str(layout.folder)
+    environment["MLFLOW_ARTIFACTS_DESTINATION"] = str(layout.data("files"))
+    words = localize(container["command"], layout, "kubernetes")
+    return Server(layout, "kubernetes", words, environment)
 
 
-def compose_server(place: Place, database: Database) -> Server:
-    """The service's own command, variables and mounted file."""
+def compose_server(layout: StackLayout, database: Database) -> Server:
+    """Server of compose.yaml, with its variables and mounted file."""
     service = yaml.safe_load((ROOT / "infra/compose.yaml").read_text("utf-8"))["services"]["mlflow"]
-    where = f"compose@{database_of(database, 'compose', 'base')}"
+    where = f"compose@{create_database(database, 'compose', 'base')}"
     environment = {
         name: value for name, value in service["environment"].items() if name[:3] != "AWS"
     }
@@ -153,34 +155,36 @@ def compose_server(place: Place, database: Database) -> Server:
         "MLFLOW_SESSION_KEY": "0123456789abcdef",
     }
     for name, value in environment.items():
-        value = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: secret[found[1]], value)
+        value = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda match: secret[match[1]], value)
         environment[name] = value.replace("postgres@postgres/postgres", where)
     (mount,) = service["volumes"]
     source, target, _ = mount.split(":")
     assert target == environment["MLFLOW_AUTH_CONFIG_PATH"]
-    rules = place.data("compose") / "basic_auth.ini"
+    rules = layout.data("compose") / "basic_auth.ini"
     text = (ROOT / "infra" / source).read_text("utf-8")
     rules.write_text(text.replace("postgres@postgres/postgres", where))
     environment["MLFLOW_AUTH_CONFIG_PATH"] = str(rules)
-    words = of_this_machine(shlex.split(service["command"]), place, "compose")
-    return Server(place, "compose", words, environment)
+    words = localize(shlex.split(service["command"]), layout, "compose")
+    return Server(layout, "compose", words, environment)
 
 
 def make_user(url: str, admin: Login, login: Login) -> None:
-    """As docs/clusters.md does."""
+    """Creates a user as docs/clusters.md does."""
     request = urllib.request.Request(
         f"{url}/api/2.0/mlflow/users/create",
         headers={**admin.headers(), "Content-Type": "application/json"},
         data=json.dumps({"username": login.name, "password": login.password}).encode(),
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        assert answer.status == 200
+    with urllib.request.urlopen(request, timeout=30) as response:
+        assert response.status == 200
 
 
 @pytest.fixture(scope="module", params=["kubernetes", "compose"])
-def server(request: pytest.FixtureRequest, place: Place, database: Database) -> Iterator[Running]:
+def server(
+    request: pytest.FixtureRequest, layout: StackLayout, database: Database
+) -> Iterator[Running]:
     make = {"kubernetes": kubernetes_server, "compose": compose_server}[request.param]
-    service = make(place, database)
+    service = make(layout, database)
     login = Login("rayboot", "password-of-nodes")
     try:
         service.start()
@@ -196,30 +200,30 @@ def status(url: str, headers: Mapping[str, str]) -> int:
     try:
         with urllib.request.urlopen(
             urllib.request.Request(url, headers=dict(headers)), timeout=30
-        ) as answer:
-            return int(answer.status)
+        ) as response:
+            return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
 
 
-def test_only_a_login_is_let_in(server: Running) -> None:
+def test_a_login_is_required(server: Running) -> None:
     url = f"{server.url}{SEARCH}"
     assert status(url, {}) == 401
     assert status(url, Login(server.login.name, "guessed").headers()) == 401
     assert status(url, Login("admin", "password1234").headers()) == 401
     assert status(url, server.login.headers()) == 200
-    # What tells a cluster that it lives needs none.
+    # The health page needs no login.
     assert status(f"{server.url}/health", {}) == 200
 
 
-def test_another_name_is_refused_with_the_login_too(server: Running) -> None:
+def test_another_host_name_is_refused_even_with_the_login(server: Running) -> None:
     headers = {**server.login.headers(), "Host": "mlflow.example"}
     assert status(f"{server.url}{SEARCH}", headers) == 403
     inside = {**server.login.headers(), "Host": f"mlflow:{server.url.rsplit(':', 1)[1]}"}
     assert status(f"{server.url}{SEARCH}", inside) == 200
 
 
-def test_rayboot_keeps_runs_and_versions_there(
+def test_rayboot_stores_runs_and_versions(
     server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", server.login.name)
@@ -230,28 +234,28 @@ def test_rayboot_keeps_runs_and_versions_there(
     run.log_bytes("note.txt", b"kept")
     weights = tmp_path / "weights.safetensors"
     save_network(network(0), weights)
-    found = [
+    versions = [
         register_weights(run, MODEL, weights, CODE, examples(network(0)), {}) for _ in range(2)
     ]
-    promote(server.url, MODEL, found[0], None)
-    promote(server.url, MODEL, found[1], found[0])
-    assert champion_version(server.url, MODEL) == found[1]
-    assert roll_back(server.url, MODEL) == (found[1], found[0])
+    promote(server.url, MODEL, versions[0], None)
+    promote(server.url, MODEL, versions[1], versions[0])
+    assert champion_version(server.url, MODEL) == versions[1]
+    assert roll_back(server.url, MODEL) == (versions[1], versions[0])
     load_vrn(resolve_model(f"models:/{MODEL}@champion", server.url).path)
     with run.closing():
         pass
-    kept = make_client(server.url).get_run(run.run_id)
-    assert (kept.data.metrics, kept.info.status) == ({"loss": 0.5}, "FINISHED")
+    stored = make_client(server.url).get_run(run.run_id)
+    assert (stored.data.metrics, stored.info.status) == ({"loss": 0.5}, "FINISHED")
 
 
-def test_rayboot_without_the_login_is_refused_and_doctor_says_so(
+def test_rayboot_without_the_login_is_refused_and_doctor_reports_it(
     server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # No file of the user's has a login either.
+    # No file of the user contains a login.
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("USERNAME", "PASSWORD", "TOKEN"):
         monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
-    # MLflow's own, which only the registry imports.
+    # A class of MLflow, which only the registry imports.
     with pytest.raises(Exception, match="not authenticated"):
         open_run(server.url, "tests", "anonymous")
     assert "asks for a login" in check_mlflow(server.url).detail

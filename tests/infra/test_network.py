@@ -1,4 +1,4 @@
-"""Who may speak to whom under infra/kubernetes' network policies."""
+"""Connections that the network policies in infra/kubernetes allow."""
 
 from functools import cache
 
@@ -16,13 +16,13 @@ def policies() -> list[Manifest]:
 
 @cache
 def peers() -> dict[str, Peer]:
-    """Those that live in the namespace, and some that might."""
-    found = {pod.owner: Peer(pod.labels) for pod in [*pods("small"), *pods("small/round")]}
+    """Returns the pods of the namespace, and some that could be added."""
+    pods_by_name = {pod.owner: Peer(pod.labels) for pod in [*pods("small"), *pods("small/round")]}
     for name in ("kuberay-operator", "prometheus", "stranger"):
-        found[name] = Peer({"app.kubernetes.io/name": name})
-    # The operator makes it of a head.
-    found["clean-up"] = Peer(found["head"].labels | CLEAN_UP)
-    return found
+        pods_by_name[name] = Peer({"app.kubernetes.io/name": name})
+    # The operator creates it with the labels of the head.
+    pods_by_name["clean-up"] = Peer(pods_by_name["head"].labels | CLEAN_UP)
+    return pods_by_name
 
 
 GCS, DASHBOARD, METRICS, MLFLOW, POSTGRES, REDIS = 6379, 8265, 8080, 5000, 5432, 6379
@@ -38,7 +38,7 @@ SERVICES = {
     ("prometheus", 9090),
 }
 
-# All that is needed, and nothing else: who, whom, on which port.
+# Exactly the connections that are needed: source, target, port.
 NEEDED = {
     ("gpu", "head", GCS),
     ("gpu", "head", 10001),
@@ -67,26 +67,30 @@ NEEDED = {
 }
 
 
-def test_nobody_speaks_to_anybody_without_a_rule() -> None:
+def test_connections_without_a_rule_are_denied() -> None:
     (default,) = (p for p in policies() if p["metadata"]["name"] == "default-deny")
     assert default["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
-def test_within_the_namespace_just_what_is_needed_passes() -> None:
-    passes = {
+def test_exactly_the_needed_connections_are_allowed_in_the_namespace() -> None:
+    allowed_connections = {
         (source, target, port)
         for source in peers()
         for target, port in SERVICES
         if allowed(policies(), peers()[source], peers()[target], port)
     }
-    # What clears up behind a cluster is one of Ray's own pods, to all of which it may speak.
-    passes = {(who, *whom) for who, *whom in passes if who != "clean-up" or whom[0] == "redis"}
-    assert passes == NEEDED
+    # The clean-up pod has the labels of a Ray pod, which may connect to the others.
+    allowed_connections = {
+        (source, target, port)
+        for source, target, port in allowed_connections
+        if source != "clean-up" or target == "redis"
+    }
+    assert allowed_connections == NEEDED
 
 
 @pytest.mark.parametrize(("target", "port"), sorted(SERVICES))
 def test_nothing_is_reached_from_another_namespace(target: str, port: int) -> None:
-    # Whatever it calls itself: of the labels of those who may, none helps.
+    # Labels of pods that are allowed have no effect in another namespace.
     for peer in peers().values():
         for namespace in ("default", "kube-system", "monitoring"):
             outside = Peer(peer.labels, namespace)
@@ -108,14 +112,14 @@ def test_nothing_is_reached_from_outside_the_cluster() -> None:
             assert head["serviceType"] == "ClusterIP" and not head.get("enableIngress")
 
 
-def test_names_are_looked_up_where_kubernetes_has_them() -> None:
+def test_dns_is_allowed_only_to_the_cluster_dns() -> None:
     dns = Peer({"k8s-app": "kube-dns"}, "kube-system")
     assert all(allowed(policies(), peer, dns, 53) for peer in peers().values())
     elsewhere = Peer({"k8s-app": "kube-dns"}, "default")
     assert not any(allowed(policies(), peer, elsewhere, 53) for peer in peers().values())
 
 
-def test_the_nodes_own_keys_are_out_of_reach() -> None:
+def test_the_metadata_service_of_the_nodes_is_denied() -> None:
     for policy in policies():
         for rule in policy["spec"].get("egress", []):
             for peer in rule["to"]:

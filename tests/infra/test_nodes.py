@@ -1,4 +1,4 @@
-"""The actors of each config for a cluster have room on the nodes that it names."""
+"""The actors of each config for a cluster fit on its nodes."""
 
 from decimal import Decimal
 from typing import Any
@@ -37,7 +37,7 @@ def groups_of(folder: str) -> list[NodeGroup]:
 
 
 def steps(config: RoundConfig) -> dict[str, list[Actors]]:
-    """One after the other, so each has the cluster for itself."""
+    """Returns the actors of each step; steps run one after the other, on the whole cluster."""
     return {
         "generate": pipeline(config.generate.pools),
         "finetune": training(config.finetune),
@@ -52,13 +52,13 @@ def steps(config: RoundConfig) -> dict[str, list[Actors]]:
         ("generate-gpu-cpu-nodes.yaml", {"gpu": 1, "cpu": 2}),
     ],
 )
-def test_pairs_are_made_on_so_many_nodes(name: str, counts: dict[str, int]) -> None:
+def test_generate_fits_on_its_nodes(name: str, counts: dict[str, int]) -> None:
     config = load_config(GenerateConfig, CONFIGS / name)
     groups = [group._replace(count=counts[group.name]) for group in groups_of("small")]
     assert find_problems(pipeline(config.pools), groups) == []
 
 
-def test_spot_workers_have_room() -> None:
+def test_spot_workers_fit() -> None:
     config = load_config(FinetuneConfig, CONFIGS / "finetune-spot.yaml")
     assert find_problems(training(config), groups_of("small")) == []
 
@@ -66,22 +66,22 @@ def test_spot_workers_have_room() -> None:
 @pytest.mark.parametrize(
     ("name", "folder"), [("round-spot.yaml", "small"), ("round-ls3d-w.yaml", "ls3d-w")]
 )
-def test_a_round_has_room(name: str, folder: str) -> None:
+def test_a_round_fits(name: str, folder: str) -> None:
     config = load_config(RoundConfig, CONFIGS / name)
     for step, actors in steps(config).items():
         assert find_problems(actors, groups_of(f"{folder}/round")) == [], step
 
 
-def test_too_little_room_is_found() -> None:
+def test_missing_resources_are_reported() -> None:
     node = NodeGroup("gpu", 1, 14, 1, 52)
-    fits = PoolConfig(num_render_actors=8, render_cpus=1, reconstruct_gpus=1)
-    assert find_problems(pipeline(fits), [node]) == []
-    bad = {
-        "CPUs": fits.replace(num_render_actors=14),
-        "GPUs": fits.replace(num_reconstruct_actors=2),
-        "no node": fits.replace(num_render_actors=1, render_cpus=15),
-        "GiB": fits.replace(num_readers=40),
+    fitting = PoolConfig(num_render_actors=8, render_cpus=1, reconstruct_gpus=1)
+    assert find_problems(pipeline(fitting), [node]) == []
+    too_large = {
+        "CPUs": fitting.replace(num_render_actors=14),
+        "GPUs": fitting.replace(num_reconstruct_actors=2),
+        "no node": fitting.replace(num_render_actors=1, render_cpus=15),
+        "GiB": fitting.replace(num_readers=40),
     }
-    for word, pools in bad.items():
+    for word, pools in too_large.items():
         problems = find_problems(pipeline(pools), [node])
         assert any(word in problem for problem in problems), (word, problems)

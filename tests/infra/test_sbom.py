@@ -1,4 +1,4 @@
-"""The bill of materials that is made with the image, here of the environment that tests run in."""
+"""The bill of materials of the image, here of the environment that runs the tests."""
 
 import importlib.util
 import json
@@ -26,15 +26,15 @@ LISTING = (
 
 @pytest.fixture(scope="module")
 def bom(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """As the command writes it, which it does only where it fits CycloneDX's schema."""
+    """The document that the command writes, after checking it with the schema of CycloneDX."""
     output = tmp_path_factory.mktemp("sbom") / "sbom.cdx.json"
     command = [sys.executable, str(SCRIPT), "--python", sys.executable]
     command += ["--project", str(ROOT / "pyproject.toml"), "--output", str(output)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(output.read_text("utf-8"))
-    assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
-    return dict(found)
+    document = json.loads(output.read_text("utf-8"))
+    assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
+    return dict(document)
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +62,15 @@ def test_it_names_rayboot_and_the_locked_versions(bom: dict[str, Any]) -> None:
     assert all(each.get("licenses") for each in python if each["name"] in ("torch", "pykdtree"))
 
 
-def test_it_says_who_needs_whom(bom: dict[str, Any]) -> None:
-    needs = {entry["ref"]: entry.get("dependsOn", []) for entry in bom["dependencies"]}
-    direct = {ref.split("==")[0] for ref in needs[bom["metadata"]["component"]["bom-ref"]]}
+def test_it_contains_the_dependencies_of_packages(bom: dict[str, Any]) -> None:
+    dependencies = {entry["ref"]: entry.get("dependsOn", []) for entry in bom["dependencies"]}
+    direct = {ref.split("==")[0] for ref in dependencies[bom["metadata"]["component"]["bom-ref"]]}
     assert {"ray", "mlflow", "torch"} <= direct
 
 
-def test_it_holds_debian_s_packages_of_this_machine(bom: dict[str, Any]) -> None:
+def test_it_contains_the_debian_packages_of_this_machine(bom: dict[str, Any]) -> None:
     if shutil.which("dpkg-query") is None:
-        pytest.skip("no dpkg here")
+        pytest.skip("no dpkg on this machine")
     form = "--showformat=${Package} ${db:Status-Abbrev}\\n"
     done = subprocess.run(["dpkg-query", "--show", form], capture_output=True, text=True)
     lines = [line.split() for line in done.stdout.splitlines()]
@@ -94,13 +94,13 @@ def test_debian_packages_have_source_version_and_licences(
     assert (second.name, second.version, list(second.licenses)) == ("libc6", "2.36-9+deb12u13", [])
 
 
-def test_a_python_of_its_own_is_named(script: ModuleType) -> None:
+def test_a_python_that_is_no_debian_package_is_listed(script: ModuleType) -> None:
     own = script.interpreter(script.Described("0.1.0", "3.11.9", "/usr/local"))
     assert str(own.purl) == "pkg:generic/python@3.11.9"
     assert script.interpreter(script.Described("0.1.0", "3.11.2", "/usr")) is None
 
 
-def test_what_does_not_fit_is_not_written(
+def test_an_invalid_document_is_not_written(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(script.JsonV1Dot6, "output_as_string", lambda *_, **__: '{"bomFormat": 1}')

@@ -1,4 +1,4 @@
-"""MLflow of the local stack, with its own S3 and PostgreSQL and without Ray."""
+"""MLflow of the local stack, with S3 and PostgreSQL but without Ray."""
 
 import urllib.error
 import urllib.request
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra.stack.database import Database
-from infra.stack.layout import Place, make_place
+from infra.stack.layout import StackLayout, create_layout
 from infra.stack.object_store import ObjectStore
 from infra.stack.stack import Stack, StackSettings
 from infra.stack.tracking import Login, Tracking
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.s3
 
 
 @contextmanager
-def running(place: Place) -> Iterator[tuple[Tracking, Login]]:
-    """The server and the login of one start of the stack."""
-    store, database, login = ObjectStore(place), Database(place), Login(place)
-    tracking = Tracking(place, database, store, login)
+def running(layout: StackLayout) -> Iterator[tuple[Tracking, Login]]:
+    """Runs the services; yields the server and the login of this start."""
+    store, database, login = ObjectStore(layout), Database(layout), Login(layout)
+    tracking = Tracking(layout, database, store, login)
     services = [store, database, tracking]
     try:
         for service in services:
@@ -37,23 +37,23 @@ def running(place: Place) -> Iterator[tuple[Tracking, Login]]:
 def status(url: str, host: str | None = None) -> int:
     request = urllib.request.Request(url, headers={"Host": host} if host else {})
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return int(answer.status)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return make_place(tmp_path / "s", first_port=24200)
+def layout(tmp_path: Path) -> StackLayout:
+    return create_layout(tmp_path / "s", first_port=24200)
 
 
-def test_the_login_of_each_start_counts_and_runs_stay(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+def test_every_start_has_a_new_login_and_runs_survive(
+    layout: StackLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passwords: list[str] = []
     for number in (1, 2):
-        with running(place) as (tracking, login):
+        with running(layout) as (tracking, login):
             search = f"{tracking.uri}/api/2.0/mlflow/experiments/search?max_results=1"
             assert status(search) == 401
             assert status(search, host="mlflow.example") == 403
@@ -64,10 +64,10 @@ def test_the_login_of_each_start_counts_and_runs_stay(
             for name, value in login.variables.items():
                 monkeypatch.setenv(name, value)
             run = open_run(tracking.uri, "stack", f"run {number}")
-            run.log_bytes("note.txt", b"kept in the bucket")
+            run.log_bytes("note.txt", b"stored in the bucket")
             experiment = make_client(tracking.uri).get_experiment_by_name("stack")
-            found = make_client(tracking.uri).search_runs([experiment.experiment_id])
-            assert len(found) == number
+            runs = make_client(tracking.uri).search_runs([experiment.experiment_id])
+            assert len(runs) == number
         passwords.append(login.variables["MLFLOW_TRACKING_PASSWORD"])
         (file,) = login.secret_files.values()
         assert file.read_text() == passwords[-1]
@@ -76,8 +76,8 @@ def test_the_login_of_each_start_counts_and_runs_stay(
     assert passwords[0] != passwords[1]
 
 
-def test_nodes_and_shells_are_given_the_login(place: Place, tmp_path: Path) -> None:
-    stack = Stack(place, tmp_path, StackSettings(place.folder, with_prometheus=False))
+def test_nodes_and_shells_receive_the_login(layout: StackLayout, tmp_path: Path) -> None:
+    stack = Stack(layout, tmp_path, StackSettings(layout.folder, with_prometheus=False))
     password = stack.login.variables["MLFLOW_TRACKING_PASSWORD"]
     for node in (stack.head, *stack.workers):
         assert node.environment()["MLFLOW_TRACKING_PASSWORD"] == password

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rayboot.data.readers.containers import INDEX_NAME
+from rayboot.data.readers.packed import INDEX_NAME
 from tests.ray_head import Head, start_head
 
 CONFIG = "num_identities: 2\nphoto_size: 96\nseed: 4\n"

@@ -16,6 +16,6 @@ def test_the_same_request_finds_its_run(tmp_path: Path) -> None:
     # Number and kind of machines may change.
     elsewhere = config.replace(num_workers=(1, 4), cpus_per_worker=2.0, max_failures=-1)
     assert load_run(config) == load_run(elsewhere) == run.run_id
-    with pytest.raises(RequestError, match=r"started with another config.*another name"):
+    with pytest.raises(RequestError, match=r"begun with another config_digest.*another name"):
         load_run(config.replace(distillation=1.0))
     assert load_run(config.replace(name="second")) is None
