@@ -54,7 +54,7 @@ def test_the_source_distribution_can_be_built_and_tested(distributions: Path) ->
 def test_the_wheel_runs_without_the_checkout(distributions: Path, tmp_path: Path) -> None:
     (path,) = distributions.glob("*.whl")
     with zipfile.ZipFile(path) as wheel:
-        wheel.extractall(tmp_path)
+        wheel.extractall(tmp_path)  # noqa: S202 - built by this test
     code = (
         "import rayboot; from rayboot.models import load_network;"
         "from rayboot.registry.resolve import resolve_model;"

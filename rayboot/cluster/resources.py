@@ -92,8 +92,7 @@ def _describe_shortage(actors: Sequence[Bundle], free_cpus: int) -> str:
     """Describes the first resource that the cluster lacks; empty if it has enough."""
     import ray
 
-    # Ray's API has no annotations.
-    total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    total: dict[str, float] = ray.cluster_resources()
     cpus, gpus = (sum(actor.get(kind, 0.0) for actor in actors) for kind in ("CPU", "GPU"))
     if cpus + free_cpus > total.get("CPU", 0.0) + _TOLERANCE:
         spare = f" and {free_cpus} more must stay free to read, filter and write" * bool(free_cpus)
@@ -113,8 +112,7 @@ def _describe_shortage(actors: Sequence[Bundle], free_cpus: int) -> str:
 def _alive_nodes() -> list[dict[str, Any]]:
     import ray
 
-    # Ray's API has no annotations.
-    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return [node for node in ray.nodes() if node["Alive"]]
 
 
 def find_largest_nodes() -> tuple[float, float, int]:

@@ -56,8 +56,7 @@ def _join_ray(address: str) -> None:
         options = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     ray.get(ray.remote(num_cpus=0.1)(lambda: 1).remote())
-    # Ray has no types for this function.
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    resources: dict[str, float] = ray.cluster_resources()
     cpus = resources.get("CPU", 0)
     # A local start sets the variable to the mode that it chose.
     mode = os.environ.get("RAY_AUTH_MODE") or "token if there is one"

@@ -15,7 +15,6 @@ from rayboot.models.predictor import Predictor
 from rayboot.registry.model_versions import find_version
 from rayboot.registry.resolve import ResolvedModel, resolve_model
 from rayboot.registry.runs import set_default_store
-from tests.compatibility.archive import unpack_runs
 
 PHOTOS = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), np.uint8)
 LOAD = """
@@ -32,9 +31,8 @@ print(rayboot.__file__)
 
 
 @pytest.fixture(scope="module")
-def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = unpack_runs("v0.1", tmp_path_factory.mktemp("v0.1"))
-    return f"sqlite:///{folder / 'round/mlflow.db'}"
+def tracking_uri(version_0_1: Path) -> str:
+    return f"sqlite:///{version_0_1 / 'round/mlflow.db'}"
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from rayboot.train.sample_reader import read_samples
 from rayboot.train.train_state import TrainState
 from rayboot.train.training_config import FinetuneConfig, OptimizerConfig
 from rayboot.train.worker import STATE, WEIGHTS
-from tests.compatibility.archive import unpack_runs
 
 # As the round of the archive was configured, in today's words.
 OPTIMIZER = OptimizerConfig(
@@ -22,16 +21,11 @@ OPTIMIZER = OptimizerConfig(
 )
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return unpack_runs("v0.1", tmp_path_factory.mktemp("v0.1"))
-
-
 @pytest.fixture
-def config(folder: Path) -> FinetuneConfig:
+def config(version_0_1: Path) -> FinetuneConfig:
     return FinetuneConfig(
-        data=str(folder / "round/pairs"),
-        model=str(folder / "tiny.safetensors"),
+        data=str(version_0_1 / "round/pairs"),
+        model=str(version_0_1 / "tiny.safetensors"),
         source_fraction=0.25,
         optimizer=OPTIMIZER,
     )
@@ -59,8 +53,8 @@ def test_faces_and_samples_are_read(config: FinetuneConfig) -> None:
     assert (num_faces, num_views) == (8, 32)
 
 
-def test_training_resumes_from_a_checkpoint(folder: Path, config: FinetuneConfig) -> None:
-    (checkpoint,) = (folder / "round/training/finetune").glob("checkpoint_*/")
+def test_training_resumes_from_a_checkpoint(version_0_1: Path, config: FinetuneConfig) -> None:
+    (checkpoint,) = (version_0_1 / "round/training/finetune").glob("checkpoint_*/")
     weights = load_network(checkpoint / WEIGHTS).state_dict()
     position = torch.load(checkpoint / STATE, weights_only=True)
     state = TrainState(load_network(config.model), OPTIMIZER)

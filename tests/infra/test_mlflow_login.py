@@ -25,6 +25,7 @@ from rayboot.diagnostics.service_checks import check_mlflow
 from rayboot.models import load_vrn, save_network
 from rayboot.registry.promotion import champion_version, promote, roll_back
 from rayboot.registry.registration import register_weights
+from rayboot.registry.resolve import resolve_model
 from rayboot.registry.runs import make_client, open_run
 from tests.infra.manifests import ROOT, of_kind
 from tests.registry.test_registration import CODE, examples, network
@@ -240,7 +241,7 @@ def test_rayboot_stores_runs_and_versions(
     promote(server.url, MODEL, versions[1], versions[0])
     assert champion_version(server.url, MODEL) == versions[1]
     assert roll_back(server.url, MODEL) == (versions[1], versions[0])
-    load_vrn(resolve_weights(f"models:/{MODEL}@champion", server.url))
+    load_vrn(resolve_model(f"models:/{MODEL}@champion", server.url).path)
     with run.closing():
         pass
     stored = make_client(server.url).get_run(run.run_id)

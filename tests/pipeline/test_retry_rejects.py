@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rayboot.data.manifest import read_manifest
+from rayboot.io.parquet import write_table
 from rayboot.io.storage import join_uri, remove, write_bytes
 from rayboot.pipeline import retry_rejects as retry
 from rayboot.pipeline.generate import generate
@@ -89,10 +90,10 @@ def test_cut_off_anywhere_it_is_finished_later(
     expected = {name: why for name, why in table_to_rows(copy).items() if why not in gone}
     with monkeypatch.context() as patch:
         patch.setattr(retry, "write_bytes", step(write_bytes))
+        patch.setattr(retry, "write_table", step(write_table))
         patch.setattr(retry, "remove", step(remove))
         with pytest.raises(KeyboardInterrupt):
-            for stage in ("read", "landmarks", "select"):
-                remove_rejects(copy, stage)
+            [remove_rejects(copy, stage) for stage in ("read", "landmarks", "select")]
     remove(join_uri(copy, "_run/lock.json"))
     finish_removal(copy)
     for stage in ("read", "landmarks", "select"):

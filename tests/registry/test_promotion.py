@@ -5,7 +5,6 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
-from mlflow.tracking import MlflowClient
 
 from rayboot.errors import BusyError, ConflictError, RequestError
 from rayboot.registry import promotion
@@ -17,6 +16,7 @@ from rayboot.registry.promotion import (
     promote,
     roll_back,
 )
+from rayboot.registry.runs import make_client
 
 NAME = "faces"
 
@@ -25,7 +25,7 @@ NAME = "faces"
 def uri(tmp_path: Path) -> str:
     """A registry with four versions of one model."""
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    client = MlflowClient(uri)
+    client = make_client(uri)
     client.create_registered_model(NAME)
     for _ in range(4):
         client.create_model_version(NAME, source=tmp_path.as_uri())
@@ -33,7 +33,7 @@ def uri(tmp_path: Path) -> str:
 
 
 def alias(uri: str, name: str) -> str | None:
-    version = MlflowClient(uri).get_registered_model(NAME).aliases.get(name)
+    version = make_client(uri).get_registered_model(NAME).aliases.get(name)
     return None if version is None else str(version)
 
 
@@ -104,13 +104,13 @@ def test_one_of_several_concurrent_promotions_succeeds(uri: str) -> None:
     assert sorted(results.values()) == ["conflict", "conflict", "won"]
     assert results[alias(uri, CHAMPION)] == "won"
     assert alias(uri, PREVIOUS) == "1"
-    names = [model.name for model in MlflowClient(uri).search_registered_models()]
+    names = [model.name for model in make_client(uri).search_registered_models()]
     assert names == [NAME]
 
 
 def test_an_expired_lock_is_taken_over(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(promotion, "_SETTLE_S", 0.1)
-    client = MlflowClient(uri)
+    client = make_client(uri)
     client.create_registered_model(NAME + LOCK_SUFFIX, tags={"token": "dead"})
     started = time.monotonic()
     with promotion._champion_lock(client, NAME, expiry_s=1.0):
@@ -124,7 +124,7 @@ def test_an_expired_lock_is_taken_over(uri: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_lost_lock_is_noticed(uri: str) -> None:
-    client = MlflowClient(uri)
+    client = make_client(uri)
     with promotion._champion_lock(client, NAME) as require_lock:
         client.set_registered_model_tag(NAME + LOCK_SUFFIX, "token", "another process")
         with pytest.raises(BusyError, match="took over the lock"):

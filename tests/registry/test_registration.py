@@ -77,10 +77,15 @@ def test_version_numbers_count_up_and_each_version_has_its_weights(
 
 
 def test_registering_leaves_the_default_store_of_the_process(
-    store: tuple[str, Run, Path], versions: dict[int, str], tmp_path: Path
+    store: tuple[str, Run, Path],
+    versions: dict[int, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Otherwise the versions of another store would be looked up in this one's registry."""
     assert store[0] not in (mlflow.get_tracking_uri(), mlflow.get_registry_uri())
+    # MLflow sets this too, and does not reset it.
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", store[0])
     mlflow.set_registry_uri(store[0])
     try:
         assert champion_version(f"sqlite:///{tmp_path / 'other.db'}", "vrn-test") is None

@@ -40,7 +40,7 @@ _MAX_CHOSEN_YAWS = 15
 assumed to be chosen rotations; more are poses of arbitrary photos."""
 
 _LEGEND_WIDTH, _LEGEND_GAP = 75, 8
-"""Number of letters that fit in a row above a plot, and of those that a line's sample takes up."""
+"""Width of a row of the legend above a plot, and of a line's sample in it, in letters."""
 
 _ERROR = "NME after ICP, %"
 _FACES = "share of faces, %"
