@@ -85,5 +85,5 @@ def test_a_finished_folder_is_resumed(runs: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_another_protocol_is_refused(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(runs)
-    with pytest.raises(RequestError, match="protocol differ from this config"):
+    with pytest.raises(RequestError, match="begun with another protocol"):
         measure_again(runs, {"icp_points": 100})

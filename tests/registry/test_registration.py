@@ -59,11 +59,9 @@ def downloaded(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     folder = tmp_path_factory.mktemp("downloaded")
-    return Path(
-        mlflow.artifacts.download_artifacts(
-            f"models:/vrn-test/{versions[0]}", dst_path=str(folder), tracking_uri=store[0]
-        )
-    )
+    uri = f"models:/vrn-test/{versions[0]}"
+    with set_default_store(store[0]):
+        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
 
 
 def test_version_numbers_count_up_and_each_version_has_its_weights(
