@@ -76,5 +76,5 @@ def test_a_finished_folder_is_resumed(version_0_1: Path, monkeypatch: pytest.Mon
 
 def test_another_protocol_is_refused(version_0_1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(version_0_1)
-    with pytest.raises(RequestError, match="protocol differ from this config"):
+    with pytest.raises(RequestError, match="begun with another protocol"):
         measure_again(version_0_1, {"icp_points": 100})
