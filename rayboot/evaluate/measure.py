@@ -35,7 +35,7 @@ from rayboot.models import Reconstructor, load_network
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 
-__all__ = ["measure_face", "measure_models"]
+__all__ = ["measure_face", "measure_models", "next_part_number"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def _measure_dataset(
             compute=ActorPoolStrategy(size=config.num_actors),
         )
     )
-    part = len(list(folder.glob("part-*.parquet")))
+    part = next_part_number(folder)
     with tqdm(total=len(remaining), desc=f"evaluate {name}", unit="face") as bar:
         for table in _iter_batches(measured):
             # A batch holds the rows of all models for each of its faces.
@@ -144,6 +144,12 @@ def _measure_dataset(
             write_table(str(folder / f"part-{part:06d}.parquet"), table)
             part += 1
             bar.update(len(table) // len(weights))
+
+
+def next_part_number(folder: Path) -> int:
+    """Returns a number above those of all files of rows, so that none is overwritten."""
+    numbers = [int(path.stem.removeprefix("part-")) for path in folder.glob("part-*.parquet")]
+    return max(numbers, default=-1) + 1
 
 
 def _iter_batches(measured: ray.data.Dataset) -> Iterator[pa.Table]:

@@ -11,7 +11,7 @@ from rayboot.errors import RequestError
 from rayboot.evaluate.datasets.base import DatasetListing, ExcludedFace, GroundTruthFace
 from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import MeasureConfig
-from rayboot.evaluate.measure import measure_face, measure_models
+from rayboot.evaluate.measure import measure_face, measure_models, next_part_number
 from rayboot.geometry.volume import unpack_occupancy
 from rayboot.registry.resolve import resolve_model
 
@@ -98,3 +98,9 @@ def test_a_dataset_without_a_measurable_face_gives_the_most_frequent_reason(tmp_
         RequestError, match=r"all 3 are excluded.* of 2 \(b, for example\): no video"
     ):
         measure_models({}, config, tmp_path, {})
+
+
+def test_files_of_rows_are_not_overwritten_where_one_was_removed(tmp_path: Path) -> None:
+    assert next_part_number(tmp_path / "new") == 0
+    (tmp_path / "part-000001.parquet").touch()
+    assert next_part_number(tmp_path) == 2

@@ -85,7 +85,7 @@ def test_rows_of_another_protocol_are_refused(
     result: EvaluationResult, synthetic_set: str, output: Path
 ) -> None:
     config = request(synthetic_set, output).replace(protocol={"icp_points": 100})
-    with pytest.raises(RequestError, match="protocol differ from this config"):
+    with pytest.raises(RequestError, match="begun with another protocol"):
         evaluate(prepare_evaluation(config))
 
 
