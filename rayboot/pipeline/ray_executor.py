@@ -4,6 +4,7 @@ Ray Data's own checkpoint records each finished photo, so that the same command 
 rest.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,10 @@ from rayboot.pipeline.runner import Job
 from rayboot.pipeline.stage_usage import StageUsage
 
 __all__ = ["RayExecutor"]
+
+# Importing ray.data sets the level of its logger. Its plans and hints would hide the progress of
+# the run; they are in Ray's own logs.
+logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 class RayExecutor:
