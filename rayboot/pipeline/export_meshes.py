@@ -54,10 +54,6 @@ def export_meshes(plan: ExportPlan, executor: Executor | None = None) -> ExportS
         StoreError: The object store stayed unavailable; finished photos are kept.
         DiskFullError, ClusterError: Likewise.
     """
-    if executor is None:
-        from rayboot.pipeline.ray_executor import RayExecutor
-
-        executor = RayExecutor()
     summary, _ = run_job(ExportJob(plan), executor)
     return summary
 

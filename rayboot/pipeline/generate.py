@@ -35,10 +35,6 @@ def generate(plan: GeneratePlan, executor: Executor | None = None) -> GenerateSu
         StoreError: The object store stayed unavailable; finished photos are kept.
         DiskFullError, ClusterError: Likewise.
     """
-    if executor is None:
-        from rayboot.pipeline.ray_executor import RayExecutor
-
-        executor = RayExecutor()
     summary, stats = run_job(GenerateJob(plan), executor)
     return summary._replace(stages=stats.usage, seconds=stats.seconds)
 

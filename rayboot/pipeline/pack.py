@@ -78,10 +78,6 @@ def pack(plan: PackPlan, num_readers: int = 4, executor: Executor | None = None)
         StoreError: The object store stayed unavailable; finished photos are kept.
         DiskFullError, ClusterError: Likewise.
     """
-    if executor is None:
-        from rayboot.pipeline.ray_executor import RayExecutor
-
-        executor = RayExecutor()
     num_photos, _ = run_job(PackJob(plan, num_readers), executor)
     return num_photos
 

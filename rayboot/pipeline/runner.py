@@ -2,8 +2,8 @@
 
 What a run does is a :class:`Job`; what executes its stages is an :class:`Executor`. The runner
 holds the output's lease, resumes after what is finished, retries an unavailable store, and asks
-the job to complete its output at the end. It imports no Ray and reads no clock of its own, so a
-test drives it with executors, stores and clocks of its choice.
+the job to complete its output at the end. It imports Ray only where no executor is given, and
+reads no clock of its own: a test drives it with executors, stores and clocks of its choice.
 """
 
 import logging
@@ -150,13 +150,16 @@ _OBJECT_STORE = ObjectStore()
 
 
 def run_job(
-    job: Job[SummaryT], executor: Executor, store: Store = _OBJECT_STORE, clock: Clock = time
+    job: Job[SummaryT],
+    executor: Executor | None = None,
+    store: Store = _OBJECT_STORE,
+    clock: Clock = time,
 ) -> tuple[SummaryT, RunStats]:
     """Runs a job, or what is left of it.
 
     Args:
         job: What is to be done.
-        executor: What executes its stages.
+        executor: What executes its stages; None is Ray, which must be initialised.
         store: Where its output is.
         clock: Clock that its duration is measured with.
 
@@ -165,6 +168,10 @@ def run_job(
         StoreError: The object store stayed unavailable; finished photos are kept.
         DiskFullError, ClusterError: Likewise.
     """
+    if executor is None:
+        from rayboot.pipeline.ray_executor import RayExecutor
+
+        executor = RayExecutor()
     with logged_run(job.run_id) as run_id, store.lease(join_uri(job.output, LEASE)):
         job.recover()
         if store.retry(job.is_complete, job.output):
