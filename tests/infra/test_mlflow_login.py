@@ -258,7 +258,7 @@ def test_rayboot_without_the_login_is_refused_and_doctor_reports_it(
     # A class of MLflow, which only the registry imports.
     with pytest.raises(Exception, match="not authenticated"):
         open_run(server.url, "tests", "anonymous")
-    assert "asks for a login" in check_mlflow(server.url).detail
+    assert "requires a login" in check_mlflow(server.url).detail
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", server.login.name)
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "guessed")
     wrong = check_mlflow(server.url)

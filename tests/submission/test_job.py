@@ -27,7 +27,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     before = os.environ["PATH"]
     os.environ["PATH"] = f"{binaries}{os.pathsep}{before}"
     try:
-        with start_head(folder) as ray_head:
+        with start_head(folder, num_cpus=3) as ray_head:
             yield ray_head
     finally:
         os.environ["PATH"] = before
@@ -46,7 +46,7 @@ def test_a_job_runs_on_the_cluster_and_returns_log_and_status(head: Head, tmp_pa
     done = submit(
         head, tmp_path, "synthesize", "--config", "faces.yaml", "--", "--output", str(output)
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     assert str(output) in done.stdout
     assert (output / "truth/topology.npz").exists()
     (job,) = set(re.findall(r"rayboot-synthesize-\w+", done.stderr))
@@ -59,7 +59,7 @@ def test_a_job_without_a_config_runs_on_the_cluster(
 ) -> None:
     packed = str(tmp_path / "packed")
     done = submit(head, tmp_path, "pack", "--", "--input", synthetic_set, "--output", packed)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     assert packed in done.stdout
     assert (tmp_path / "packed" / INDEX_NAME).exists()
 
