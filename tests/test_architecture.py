@@ -1,7 +1,7 @@
 """The direction of imports, read from the import statements.
 
 A CPU actor that renders never loads torch and a GPU actor never opens EGL,
-because rooms see only what lies below them.
+because packages import only what is below them.
 """
 
 import ast
@@ -15,7 +15,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A room imports itself and rooms of a smaller number; rooms of one number do not see each other.
+# A package imports itself and packages of a lower level; packages of one level do not import each
+# other.
 LEVELS = {
     "errors": 0,
     "credentials": 0,
@@ -41,7 +42,7 @@ LEVELS = {
     "__main__": 11,
 }
 TOP = max(LEVELS.values()) + 1
-"""Jobs, benchmarks, infra and tests that belong to no room: they see everything."""
+"""Jobs, benchmarks, infra and tests that belong to no package; they import everything."""
 
 EXCEPTIONS = {
     ("pipeline", "train"): "training starts from pairs, which are files; no code is shared",
@@ -64,7 +65,7 @@ EVALUATE_LEVELS = {
     "measurements": 3,
     "report": 4,
 }
-"""Within evaluate; its other modules put these together and see all of them."""
+"""Within evaluate; its other modules put these together and import all of them."""
 
 ONLY_IN = {
     "OpenGL": {"render"},
@@ -94,8 +95,8 @@ FILES = sorted(
 )
 
 
-def room_of(path: Path) -> str | None:
-    """The room of a file; a test belongs to the room whose tree it mirrors."""
+def package_of(path: Path) -> str | None:
+    """The package of a file; a test belongs to the package whose tree it mirrors."""
     top, *rest = path.relative_to(ROOT).with_suffix("").parts
     if top == "rayboot":
         return rest[0] if rest != ["__init__"] else "errors"
@@ -118,17 +119,17 @@ def imported_modules(source: str, package: tuple[str, ...]) -> Iterator[tuple[in
 
 def faults_of(path: Path, source: str) -> list[str]:
     """What a file imports and should not, a sentence each."""
-    room = room_of(path)
-    level = TOP if room is None else LEVELS[room]
+    package_name = package_of(path)
+    level = TOP if package_name is None else LEVELS[package_name]
     relative = path.relative_to(ROOT)
     faults = []
     for line, name in imported_modules(source, relative.parts[:-1]):
         where = f"{relative}:{line} imports {name}"
         top, *rest = name.split(".")
         if top == "rayboot" and rest and rest[0] in LEVELS:
-            if rest[0] != room and LEVELS[rest[0]] >= level:
-                faults.append(f"{where}, which lies beside or above {room}")
-            elif (why := EXCEPTIONS.get((room or "", rest[0]))) is not None:
+            if rest[0] != package_name and LEVELS[rest[0]] >= level:
+                faults.append(f"{where}, which is on the level of or above {package_name}")
+            elif (why := EXCEPTIONS.get((package_name or "", rest[0]))) is not None:
                 faults.append(f"{where}: {why}")
             elif relative.parts[:2] == ("rayboot", "evaluate") and not _goes_down(path, rest):
                 faults.append(f"{where}; within evaluate metrics <- datasets <- report")
@@ -139,10 +140,10 @@ def faults_of(path: Path, source: str) -> list[str]:
             ("tests", "compatibility"),
             ("tests", "integration"),
         )
-        if top in ONLY_IN and room not in ONLY_IN[top] and not is_exempt:
+        if top in ONLY_IN and package_name not in ONLY_IN[top] and not is_exempt:
             faults.append(f"{where}, which only {', '.join(sorted(ONLY_IN[top]))} may")
-        if top in NEVER_IN.get(room or "", ()):
-            faults.append(f"{where}, which {room} must work without")
+        if top in NEVER_IN.get(package_name or "", ()):
+            faults.append(f"{where}, which {package_name} must work without")
         if top in BUILD_TIME and relative.parts[0] == "rayboot":
             faults.append(f"{where}, which is there at build time only")
     return faults
@@ -160,7 +161,7 @@ def _goes_down(path: Path, imported: list[str]) -> bool:
 
 
 def import_graph() -> dict[str, set[str]]:
-    """By module of rayboot those that it imports when it is loaded itself."""
+    """Imports of each module of rayboot that happen when it is loaded."""
     modules = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
         for path in FILES
@@ -229,7 +230,7 @@ def test_a_right_import_is_let_through(path: str, source: str) -> None:
     assert faults_of(ROOT / path, source) == []
 
 
-def test_every_room_has_a_level() -> None:
+def test_every_package_has_a_level() -> None:
     names = {
         path.stem
         for path in (ROOT / "rayboot").iterdir()
@@ -257,13 +258,13 @@ HEAVY = {
 }
 
 
-@pytest.mark.parametrize("room", HEAVY)
-def test_importing_a_room_stays_light(room: str) -> None:
-    # Beyond the statements: what a room's imports import in turn.
+@pytest.mark.parametrize("package_name", HEAVY)
+def test_importing_a_package_stays_light(package_name: str) -> None:
+    # Beyond the statements: what a package's imports import in turn.
     code = (
-        f"import sys, rayboot.{room}; "
-        f"loaded = [name for name in {HEAVY[room]} if name in sys.modules]; "
+        f"import sys, rayboot.{package_name}; "
+        f"loaded = [name for name in {HEAVY[package_name]} if name in sys.modules]; "
         "sys.exit(', '.join(loaded) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, f"import rayboot.{room} loads {done.stderr}"
+    assert done.returncode == 0, f"import rayboot.{package_name} loads {done.stderr}"
