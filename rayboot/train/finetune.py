@@ -35,7 +35,7 @@ from rayboot.registry.runs import (
 )
 from rayboot.train.loss_curves import draw_curves
 from rayboot.train.run_record import load_run, save_run
-from rayboot.train.train_state import EpochRecord
+from rayboot.train.train_state import EpochRecord, load_position
 from rayboot.train.training_config import FinetuneConfig
 from rayboot.train.worker import STATE, WEIGHTS, train_worker
 
@@ -88,7 +88,7 @@ def finetune(config: FinetuneConfig, run: Run | None = None) -> FinetuneResult:
         )
     # Ray's own table of metrics contains only epochs whose checkpoint still exists.
     with result.checkpoint.as_directory() as folder:
-        position = torch.load(Path(folder) / STATE, weights_only=True)
+        position = load_position(Path(folder) / STATE)
     epochs = [EpochRecord(*record) for record in position["epochs"]]
     for epoch in epochs:
         _LOG.info(

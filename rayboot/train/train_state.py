@@ -1,6 +1,7 @@
 """The state of a training, as a checkpoint stores it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +10,18 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from rayboot.models import Reconstructor
 from rayboot.train.training_config import OptimizerConfig
 
-__all__ = ["EpochRecord", "TrainState"]
+__all__ = ["EpochRecord", "TrainState", "load_position"]
+
+
+def load_position(path: Path) -> dict[str, Any]:
+    """Returns a :meth:`TrainState.position` from a file, on the CPU.
+
+    A file remembers the device of each tensor. Whoever reads it may have no GPU (the head of a
+    cluster, a training that resumes on CPUs), and many ranks that read one file would all load it
+    onto its first GPU. :meth:`TrainState.restore` copies the values to the device of the network.
+    """
+    position: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return position
 
 
 class EpochRecord(NamedTuple):

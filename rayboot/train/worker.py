@@ -22,7 +22,7 @@ from rayboot.train.objective import Objective
 from rayboot.train.sample_reader import read_samples
 from rayboot.train.surface_error import surface_errors
 from rayboot.train.telemetry import TrainingTelemetry
-from rayboot.train.train_state import TrainState
+from rayboot.train.train_state import TrainState, load_position
 from rayboot.train.training_config import FinetuneConfig
 from rayboot.train.view_agreement import filter_views
 
@@ -131,7 +131,7 @@ def _restore(
         return
     with checkpoint.as_directory() as folder:
         weights = load_network(Path(folder) / WEIGHTS).state_dict()
-        position = torch.load(Path(folder) / STATE, weights_only=True)
+        position = load_position(Path(folder) / STATE)
     state.restore(position, weights)
     if metric_logger is not None:
         # Logged before this checkpoint, but not sent before the former worker ended.

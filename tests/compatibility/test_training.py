@@ -11,7 +11,7 @@ from rayboot.data.pair_index import index_faces, read_faces
 from rayboot.models import load_network
 from rayboot.train.loop import ious
 from rayboot.train.sample_reader import read_samples
-from rayboot.train.train_state import TrainState
+from rayboot.train.train_state import TrainState, load_position
 from rayboot.train.training_config import FinetuneConfig, OptimizerConfig
 from rayboot.train.worker import STATE, WEIGHTS
 
@@ -56,7 +56,7 @@ def test_faces_and_samples_are_read(config: FinetuneConfig) -> None:
 def test_training_resumes_from_a_checkpoint(version_0_1: Path, config: FinetuneConfig) -> None:
     (checkpoint,) = (version_0_1 / "round/training/finetune").glob("checkpoint_*/")
     weights = load_network(checkpoint / WEIGHTS).state_dict()
-    position = torch.load(checkpoint / STATE, weights_only=True)
+    position = load_position(checkpoint / STATE)
     state = TrainState(load_network(config.model), OPTIMIZER)
     state.restore(position, weights)
     assert (state.next_epoch, state.next_step) == (1, 0)

@@ -1,7 +1,10 @@
+from pathlib import Path
+
+import pytest
 import torch
 
 from rayboot.models import VRN, VRNConfig
-from rayboot.train.train_state import TrainState
+from rayboot.train.train_state import TrainState, load_position
 from rayboot.train.training_config import OptimizerConfig
 
 TINY = VRNConfig.compact().replace(
@@ -35,3 +38,23 @@ def test_an_average_follows_the_steps() -> None:
     averaged = next(state.result.parameters())
     assert torch.allclose(averaged, expected, atol=1e-6)
     assert not torch.allclose(averaged, weights[-1], atol=1e-4)
+
+
+def test_a_position_of_a_gpu_is_read_and_resumed_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = OptimizerConfig(ema_decay=0.75, learning_rate=0.01)
+    before = TrainState(VRN(TINY), config)
+    step(before)
+    # The file of a training on a GPU that is not here: every storage is tagged with its device.
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.serialization.location_tag", lambda _storage: "cuda:63")
+        torch.save(before.position(), tmp_path / "state.pt")
+    with pytest.raises(RuntimeError, match="CUDA"):
+        torch.load(tmp_path / "state.pt", weights_only=True)
+    after = TrainState(VRN(TINY), config)
+    after.restore(load_position(tmp_path / "state.pt"), before.result.state_dict())
+    for resumed, saved in zip(after.network.parameters(), before.network.parameters(), strict=True):
+        assert torch.equal(resumed, saved)
+        moments = after.optimizer.state[resumed]["exp_avg"]
+        assert torch.equal(moments, before.optimizer.state[saved]["exp_avg"])
