@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from rayboot.geometry.volume import voxels_per_cell
 
-__all__ = ["coarsen_volumes", "pack_bits"]
+__all__ = ["coarsen_volumes", "pack_bits", "pack_on_device"]
 
 
 def pack_bits(volumes: torch.Tensor, isovalue: float) -> torch.Tensor:
@@ -22,9 +22,18 @@ def pack_bits(volumes: torch.Tensor, isovalue: float) -> torch.Tensor:
     occupied = volumes >= isovalue
     if volumes.device.type == "cpu":
         return torch.from_numpy(np.packbits(occupied.numpy(), axis=-1))
-    weights = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=volumes.device)
+    return pack_on_device(occupied)
+
+
+def pack_on_device(occupied: torch.Tensor) -> torch.Tensor:
+    """Packs (B, D, H, W) bool as :func:`pack_bits` does, with operations of any device.
+
+    The shifts are computed on the device: a tensor made from Python numbers would be copied
+    there, and the copy waits until the device has finished all its queued work.
+    """
+    shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=occupied.device)
     groups = torch.unflatten(occupied, -1, (-1, 8)).to(torch.uint8)
-    return (groups * weights).sum(dim=-1, dtype=torch.uint8)
+    return (groups << shifts).sum(dim=-1, dtype=torch.uint8)
 
 
 def coarsen_volumes(volumes: torch.Tensor, cell: int) -> torch.Tensor:

@@ -20,7 +20,9 @@ def resolve_precision(device: torch.device, precision: Precision) -> torch.dtype
     if precision == "bfloat16":
         return torch.bfloat16
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        # Without the argument PyTorch counts emulation: T4 and V100 would compute in it.
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float32
     supported = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if supported else torch.float32
 

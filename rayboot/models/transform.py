@@ -6,6 +6,7 @@ differ.
 """
 
 import itertools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -13,8 +14,9 @@ from torch.nn import functional
 
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.volume import occupied_box, voxel_transform
+from rayboot.models.device_transfer import to_device_async
 
-__all__ = ["transform_volumes", "unpack_bits"]
+__all__ = ["transform_volumes", "unpack_bits", "unpack_on_device"]
 
 _ZERO_TOLERANCE = 1e-9
 """Absolute value below which a coefficient counts as zero; it moves no voxel noticeably."""
@@ -28,6 +30,11 @@ def unpack_bits(bits: torch.Tensor) -> torch.Tensor:
     """
     if bits.device.type == "cpu":
         return torch.from_numpy(np.unpackbits(bits.numpy(), axis=-1).view(bool))
+    return unpack_on_device(bits)
+
+
+def unpack_on_device(bits: torch.Tensor) -> torch.Tensor:
+    """Unpacks as :func:`unpack_bits` does, with operations of any device."""
     shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=bits.device)
     return ((bits.unsqueeze(-1) >> shifts) & 1).flatten(-2).bool()
 
@@ -51,23 +58,35 @@ def transform_volumes(volumes: torch.Tensor, transforms: np.ndarray) -> torch.Te
             f"expected volumes (B, D, H, W) and transforms (B, 3, 4), got "
             f"{tuple(volumes.shape)} and {transforms.shape}"
         )
-    depth, height, width = volumes.shape[1:]
-    forward = _voxel_transforms(transforms, (depth, height, width))
-    inverse = np.linalg.inv(forward[:, :, :3])
-    offset = -np.einsum("bij,bj->bi", inverse, forward[:, :, 3])
+    forward = _voxel_transforms(transforms, tuple(volumes.shape[1:]))
+    inverse = _invert(forward)
+    transformed = torch.zeros_like(volumes)
+    for chosen, resample in _split_by_kind(inverse):
+        part, matrices, rows = volumes, inverse, None
+        if len(chosen) < len(volumes):
+            # Which samples are of a kind is known on the host: no work on the device is awaited.
+            rows = to_device_async(chosen, volumes.device)
+            part, matrices = volumes[rows], inverse[chosen]
+        source, target = _boxes(part, forward[chosen])
+        resampled = resample(part, to_device_async(matrices, volumes.device), source, target)
+        transformed[(slice(None) if rows is None else rows, *target)] = resampled >= 0.5
+    return transformed
+
+
+def _invert(forward: np.ndarray) -> np.ndarray:
+    """Returns the affines (B, 3, 4) from target to source voxel indices."""
+    linear = np.linalg.inv(forward[:, :, :3])
+    offset = -np.einsum("bij,bj->bi", linear, forward[:, :, 3])
+    return np.concatenate([linear, offset[:, :, None]], axis=2)
+
+
+def _split_by_kind(inverse: np.ndarray) -> Iterator[tuple[np.ndarray, "_Resample"]]:
+    """Yields the indices of the samples that map rows to rows, and of the others."""
     couplings = np.abs(inverse[:, [1, 0, 1, 2], [0, 1, 2, 1]])
     keeps_rows = couplings.max(axis=1, initial=0.0) < _ZERO_TOLERANCE
-    transformed = torch.zeros_like(volumes)
     for chosen, resample in ((keeps_rows, _resample_rows), (~keeps_rows, _resample_general)):
-        indices = np.flatnonzero(chosen)
-        if len(indices) == 0:
-            continue
-        rows = torch.from_numpy(indices).to(volumes.device)
-        part = volumes[rows]
-        source, target = _boxes(part, forward[chosen])
-        resampled = resample(part, inverse[chosen], offset[chosen], source, target)
-        transformed[(rows, *target)] = resampled >= 0.5
-    return transformed
+        if chosen.any():
+            yield np.flatnonzero(chosen), resample
 
 
 def _voxel_transforms(transforms: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
@@ -106,18 +125,21 @@ def _boxes(volumes: torch.Tensor, forward: np.ndarray) -> tuple[_Box, _Box]:
     return source, target
 
 
+_Resample = Callable[[torch.Tensor, torch.Tensor, _Box, _Box], torch.Tensor]
+
+
 def _resample_rows(
-    volumes: torch.Tensor, inverse: np.ndarray, offset: np.ndarray, source: _Box, target: _Box
+    volumes: torch.Tensor, inverse: torch.Tensor, source: _Box, target: _Box
 ) -> torch.Tensor:
     """Resamples under rotations about the vertical, which map rows to rows.
 
     All rows of a volume then share one resampling of the horizontal plane, and all its
-    columns one of the vertical axis.
+    columns one of the vertical axis. Sampling grids are computed on the device of the volumes:
+    from the host they would be copied there for every step of a training.
 
     Args:
         volumes: (B, D, H, W) bool.
-        inverse: (B, 3, 3) from target to source voxel indices.
-        offset: (B, 3) that is added to them.
+        inverse: (B, 3, 4) float64 from target to source voxel indices, on the same device.
         source: box that the volumes occupy.
         target: box of the result.
 
@@ -125,51 +147,61 @@ def _resample_rows(
         The values (B, D', H', W') float32 in the target box.
     """
     _, depth, _, width = volumes.shape
-    ranges = [np.arange(side.start, side.stop) for side in target]
-    slices, columns = np.meshgrid(ranges[0], ranges[2], indexing="ij")
-    plane = np.stack([slices, columns], axis=-1)
-    indices = plane @ inverse[:, [0, 2]][:, :, [0, 2]].transpose(0, 2, 1)[:, None]
-    indices = indices + offset[:, None, None, [0, 2]]
+    slices, rows, columns = (_positions(side, inverse) for side in target)
+    # (B, D', W', 2): for each slice and column of the target, those of the source.
+    plane = inverse[:, None, None, 0::2]
+    indices = slices[:, None, None] * plane[..., 0] + columns[:, None] * plane[..., 2]
+    indices = indices + plane[..., 3]
     values = volumes[:, :, source[1]].transpose(1, 2).float()
-    planes = _sample(values, _normalize(indices[..., ::-1], (width, depth), values))
-    rows = ranges[1] * inverse[:, 1, 1, None] + offset[:, 1, None]
-    weights = torch.from_numpy(_linear_weights(rows, source[1])).to(values)
+    planes = _sample(values, _normalize(indices.flip(-1), (width, depth)))
+    weights = _linear_weights(rows * inverse[:, 1, 1, None] + inverse[:, 1, 3, None], source[1])
     resampled = torch.bmm(weights, planes.flatten(2))
-    return torch.unflatten(resampled, 2, slices.shape).transpose(1, 2)
+    return torch.unflatten(resampled, 2, planes.shape[2:]).transpose(1, 2)
 
 
-def _linear_weights(positions: np.ndarray, rows: slice) -> np.ndarray:
+def _linear_weights(positions: torch.Tensor, rows: slice) -> torch.Tensor:
     """Returns the weights (B, R, rows) float32 of linear interpolation; zero beyond the ends.
 
     Args:
-        positions: (B, R) fractional row indices.
+        positions: (B, R) float64, fractional row indices.
         rows: range of the rows that are interpolated.
     """
-    distance = np.abs(positions[:, :, None] - np.arange(rows.start, rows.stop))
-    return np.asarray(np.clip(1 - distance, 0, None).astype(np.float32))
+    distance = (positions[:, :, None] - _positions(rows, positions)).abs()
+    return (1 - distance).clamp(min=0).float()
 
 
 def _resample_general(
-    volumes: torch.Tensor, inverse: np.ndarray, offset: np.ndarray, source: _Box, target: _Box
+    volumes: torch.Tensor, inverse: torch.Tensor, source: _Box, target: _Box
 ) -> torch.Tensor:
     """Resamples under any affine; arguments and result are those of :func:`_resample_rows`."""
     lengths = tuple(reversed(volumes.shape[1:]))
-    ranges = [np.arange(side.start, side.stop) for side in target]
-    index = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1)
+    slices, rows, columns = (_positions(side, inverse)[:, None] for side in target)
     resampled = []
     # One at a time, because the sampling grid is three times as large as the volume.
-    for volume, matrix, start in zip(volumes, inverse, offset, strict=True):
-        positions = index @ matrix.T + start
-        values = volume[None, None].float()
-        grid = _normalize(positions[None, ..., ::-1], lengths, values)
-        resampled.append(_sample(values, grid)[0, 0])
+    for volume, affine in zip(volumes, inverse, strict=True):
+        along_slices, along_rows, along_columns, start = affine.unbind(1)
+        plane = (slices * along_slices)[:, None] + rows * along_rows + start
+        positions = plane[:, :, None] + columns * along_columns
+        grid = _normalize(positions[None].flip(-1), lengths)
+        resampled.append(_sample(volume[None, None].float(), grid)[0, 0])
     return torch.stack(resampled)
 
 
-def _normalize(indices: np.ndarray, lengths: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
-    """Converts indices to grid_sample's range of -1 to 1 between the outermost voxels' centres."""
-    scaled = 2 * indices / (np.array(lengths) - 1) - 1
-    return torch.from_numpy(scaled.astype(np.float32)).to(like.device)
+def _positions(side: slice, like: torch.Tensor) -> torch.Tensor:
+    """Returns the indices of a range, with dtype and device of another tensor."""
+    return torch.arange(side.start, side.stop, dtype=like.dtype, device=like.device)
+
+
+def _normalize(indices: torch.Tensor, lengths: tuple[int, ...]) -> torch.Tensor:
+    """Converts indices (..., K) to grid_sample's range, float32.
+
+    The range is -1 to 1 between the centres of the outermost voxels.
+    """
+    scaled = [
+        2 * index / (length - 1) - 1
+        for index, length in zip(indices.unbind(-1), lengths, strict=True)
+    ]
+    return torch.stack(scaled, dim=-1).float()
 
 
 def _sample(values: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:

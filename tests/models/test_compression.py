@@ -4,7 +4,7 @@ import torch
 
 from rayboot.geometry.volume import coarsen
 from rayboot.models import VRN
-from rayboot.models.compression import coarsen_volumes, pack_bits
+from rayboot.models.compression import coarsen_volumes, pack_bits, pack_on_device
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 
@@ -20,6 +20,10 @@ def volumes() -> torch.Tensor:
 def test_packed_bits_equal_numpys(volumes: torch.Tensor, device: str) -> None:
     bits = pack_bits(volumes.to(device), 0.3).cpu().numpy()
     assert bits.tobytes() == np.packbits(volumes.numpy() >= 0.3, axis=-1).tobytes()
+
+
+def test_bits_are_packed_with_operations_of_any_device(volumes: torch.Tensor) -> None:
+    assert torch.equal(pack_on_device(volumes >= 0.3), pack_bits(volumes, 0.3))
 
 
 @pytest.mark.parametrize("device", DEVICES)

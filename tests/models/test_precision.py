@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,21 @@ def test_precisions_are_resolved() -> None:
     assert resolve_precision(CPU, "float32") == torch.float32
     assert resolve_precision(CPU, "bfloat16") == torch.bfloat16
     assert resolve_precision(CPU, "auto") in (torch.float32, torch.bfloat16)
+
+
+@pytest.mark.parametrize(("major", "dtype"), [(7, torch.float32), (8, torch.bfloat16)])
+def test_auto_does_not_choose_emulated_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, major: int, dtype: torch.dtype
+) -> None:
+    # A V100 (7.0) emulates the arithmetic, an A100 (8.0) has it.
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.current_device", lambda: 0)
+    monkeypatch.setattr(
+        "torch.cuda.get_device_properties", lambda _device: SimpleNamespace(major=major)
+    )
+    monkeypatch.setattr("torch.cuda._check_bf16_tensor_supported", lambda _device: True)
+    assert torch.cuda.is_bf16_supported()
+    assert resolve_precision(torch.device("cuda"), "auto") == dtype
 
 
 @pytest.mark.parametrize(

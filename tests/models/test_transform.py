@@ -5,7 +5,8 @@ import torch
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.volume import transform_volume
-from rayboot.models.transform import transform_volumes, unpack_bits
+from rayboot.models import transform
+from rayboot.models.transform import transform_volumes, unpack_bits, unpack_on_device
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 SHAPE = (40, 48, 32)
@@ -40,6 +41,12 @@ def test_packed_bits_are_unpacked(device: str) -> None:
     assert np.array_equal(unpack_bits(bits).cpu().numpy(), volumes)
 
 
+def test_packed_bits_are_unpacked_with_operations_of_any_device() -> None:
+    volumes = blobs(3)
+    bits = torch.from_numpy(np.packbits(volumes, axis=-1))
+    assert torch.equal(unpack_on_device(bits), torch.from_numpy(volumes))
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("pitch", [0.0, 1.0])
 def test_batches_are_transformed_like_single_volumes(device: str, pitch: float) -> None:
@@ -64,6 +71,25 @@ def test_a_batch_may_mix_kinds_of_rotations() -> None:
         volume = torch.from_numpy(volumes[index : index + 1])
         single = transform_volumes(volume, affines[index, None])
         assert torch.equal(single[0], transformed[index])
+
+
+@pytest.mark.parametrize("pitch", [0.0, 1.0])
+def test_whole_volumes_are_transformed_as_their_boxes_are(
+    monkeypatch: pytest.MonkeyPatch, pitch: float
+) -> None:
+    volumes, affines = torch.from_numpy(blobs(6)), draw_transforms(6, pitch)
+    by_boxes = transform_volumes(volumes, affines)
+    whole = tuple(slice(0, length) for length in SHAPE)
+    # As on a GPU, where finding the boxes would wait for the volumes.
+    monkeypatch.setattr(transform, "_boxes", lambda *_: (whole, whole))
+    assert torch.equal(transform_volumes(volumes, affines), by_boxes)
+
+
+def test_no_value_of_a_volume_is_read_on_the_host() -> None:
+    # Tensors without data refuse every operation that would have to wait for a device.
+    volumes = torch.zeros((3, *SHAPE), dtype=torch.bool, device="meta")
+    affines = np.concatenate([draw_transforms(2, 0.0), draw_transforms(1, 1.0)])
+    assert transform_volumes(volumes, affines).shape == volumes.shape
 
 
 def test_an_empty_batch_gives_an_empty_batch() -> None:
