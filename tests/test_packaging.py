@@ -1,5 +1,6 @@
 """Declared dependencies, locked versions and imports agree."""
 
+import importlib.util
 import re
 import sys
 import tomllib
@@ -81,6 +82,14 @@ def test_declared_packages_are_imported() -> None:
     declared = import_names(requirements(PROJECT["dependencies"]))
     unused = declared - third_party_imports() - set(INDIRECT)
     assert not unused, f"remove from pyproject.toml what nothing imports: {sorted(unused)}"
+
+
+def test_no_package_delays_every_process() -> None:
+    # jsonschema, and so Ray, imports it where it is installed, and it compiles a grammar for 3 s.
+    assert importlib.util.find_spec("rfc3987_syntax") is None, (
+        "rfc3987-syntax is installed: rebuild the environment with make clean env, or find the "
+        "package of the dev extra that requires jsonschema[format-nongpl] and move it elsewhere"
+    )
 
 
 def test_shipped_files_stay_small() -> None:
