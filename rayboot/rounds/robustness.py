@@ -29,6 +29,7 @@ from rayboot.io.storage import require_writable, write_bytes
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.generate_request import GeneratePlan, prepare_generate
+from rayboot.pipeline.runner import Executor
 from rayboot.registry.model_names import BUILTIN_COMPACT
 from rayboot.registry.resolve import resolve_model
 from rayboot.rounds.view_angles import distribute_steps
@@ -132,13 +133,14 @@ def prepare_robustness(config: RobustnessConfig) -> RobustnessPlan:
     return RobustnessPlan(config, Path(config.output), renders)
 
 
-def run_robustness(plan: RobustnessPlan) -> RobustnessResult:
+def run_robustness(plan: RobustnessPlan, executor: Executor | None = None) -> RobustnessResult:
     """Renders and measures, or finishes what remains of it; Ray must be initialised.
 
     Writes ``results.parquet``, ``curves.json``, ``robustness.png`` and ``proposed-views.yaml``.
 
     Args:
         plan: the checked request, from :func:`prepare_robustness`.
+        executor: what runs the stages that render, by default Ray.
 
     Raises:
         RequestError: no view has an error for every model.
@@ -146,7 +148,7 @@ def run_robustness(plan: RobustnessPlan) -> RobustnessResult:
     config = plan.config
     tables = {}
     for name, render in plan.renders.items():
-        generate(render)
+        generate(render, executor)
         tables[name] = _measure(config, name, plan.output / f"errors-{name}")
     rows = pa.concat_tables(_select_common_views(tables))
     results = Results(rows, [DATASET_NAME], list(tables))

@@ -64,6 +64,7 @@ def test_the_largest_node_is_no_larger_than_the_machine(ray_local: Any) -> None:
     assert 0 < cpus <= 5 and gpus == 0 and count == 1
 
 
+@pytest.mark.slow
 def test_nodes_that_a_cluster_adds_are_waited_for(tmp_path: Path) -> None:
     """Ray's own autoscaler adds two nodes of 3 CPUs each, and no node with a GPU."""
     nodes = {"worker": {"resources": {"CPU": 3}, "min_workers": 0, "max_workers": 2}}

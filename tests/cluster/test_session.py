@@ -22,7 +22,10 @@ NUM_STARTS = 4
 """Attempts to start Ray, whose fixed time-outs are too short while a machine is very busy."""
 
 
-@pytest.mark.parametrize(("variables", "niceness"), [({}, 0), ({"RAY_worker_niceness": "3"}, 3)])
+@pytest.mark.parametrize(
+    ("variables", "niceness"),
+    [({}, 0), pytest.param({"RAY_worker_niceness": "3"}, 3, marks=pytest.mark.slow)],
+)
 def test_local_workers_have_the_niceness_of_the_driver_unless_the_user_sets_it(
     variables: dict[str, str], niceness: int
 ) -> None:

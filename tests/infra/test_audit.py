@@ -126,12 +126,16 @@ def fixed_response(status: int, body: bytes) -> Any:
     ],
 )
 def test_a_service_without_vulnerabilities_is_not_used(
-    answer: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    answer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serve(answer) as service:
         assert audit(LOCKED, [], [unreachable(), service], TODAY) == 0
         (line,) = capsys.readouterr().out.splitlines()
         assert line.startswith("audit: neither Nowhere nor OSV reports")
+
+
+def test_a_required_audit_fails_without_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve(fixed_response(503, b"busy")) as service:
         monkeypatch.setenv("RAYBOOT_REQUIRE_AUDIT", "1")
         assert audit(LOCKED, [], [service], TODAY) == 3
 

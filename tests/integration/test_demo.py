@@ -88,6 +88,7 @@ def test_a_repeated_call_returns_the_stored_result(result: RoundResult, out: Pat
     assert again.seconds.keys() == result.seconds.keys()
 
 
+@pytest.mark.slow
 def test_drift_is_detected_in_a_collapsed_network_only(
     result: RoundResult, out: Path, tmp_path: Path
 ) -> None:

@@ -28,7 +28,7 @@ from tests.mlflow_server import MlflowServer
 from tests.pipeline.photos import mixed_folder
 from tests.s3 import S3Server
 
-pytestmark = [pytest.mark.s3, pytest.mark.egl]
+pytestmark = [pytest.mark.s3, pytest.mark.egl, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
 BUCKET = "secrets"

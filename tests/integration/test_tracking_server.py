@@ -75,6 +75,7 @@ def interrupt_server(server: MlflowServer, storage: Path, outage: threading.Even
     server.start()
 
 
+@pytest.mark.slow
 def test_metrics_survive_an_unavailable_server(
     ray_local: Any, server: MlflowServer, tmp_path: Path, s3_server: S3Server
 ) -> None:
@@ -126,6 +127,7 @@ def test_versions_and_the_champion_through_a_server(server: MlflowServer, tmp_pa
     assert fetched.read_bytes() == (tmp_path / "tiny.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_checkpoints_and_weights_are_stored_in_a_bucket(
     s3_server: S3Server, server: MlflowServer, tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ import torch
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.volume import transform_volume
-from rayboot.models import transform
+import rayboot.models.transform
 from rayboot.models.transform import transform_volumes, unpack_bits, unpack_on_device
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -81,7 +81,7 @@ def test_whole_volumes_are_transformed_as_their_boxes_are(
     by_boxes = transform_volumes(volumes, affines)
     whole = tuple(slice(0, length) for length in SHAPE)
     # As on a GPU, where finding the boxes would wait for the volumes.
-    monkeypatch.setattr(transform, "_boxes", lambda *_: (whole, whole))
+    monkeypatch.setattr(rayboot.models.transform, "_boxes", lambda *_: (whole, whole))
     assert torch.equal(transform_volumes(volumes, affines), by_boxes)
 
 

@@ -10,6 +10,7 @@ import trimesh
 from rayboot.errors import RequestError
 from rayboot.pipeline.export_meshes import ExportJob, export_meshes
 from rayboot.pipeline.export_request import ReconstructConfig, prepare_export
+from rayboot.pipeline.in_process_executor import InProcessExecutor
 from tests.pipeline.photos import BAD, mixed_folder
 
 
@@ -33,9 +34,7 @@ def test_photos_become_meshes_and_bad_ones_reasons(
             assert np.abs(mesh.vertices[:, :2]).max() <= 48
 
 
-def test_a_name_that_leads_out_is_rejected(
-    ray_local: object, synthetic_set: str, tmp_path: Path
-) -> None:
+def test_a_name_that_leads_out_is_rejected(synthetic_set: str, tmp_path: Path) -> None:
     photos = [path.read_bytes() for path in sorted(Path(synthetic_set).rglob("*.jpg"))[:3]]
     names = ["../../away.jpg", f"{tmp_path}/away.jpg", "kept<script>.jpg"]
     with tarfile.open(tmp_path / "photos.tar", "w") as archive:
@@ -46,7 +45,7 @@ def test_a_name_that_leads_out_is_rejected(
     output = tmp_path / "deep/meshes"
     plan = prepare_export("builtin:compact", str(tmp_path / "photos.tar"), str(output))
     before = set(tmp_path.rglob("*"))
-    summary = export_meshes(plan)
+    summary = export_meshes(plan, InProcessExecutor())
     assert not [p for p in set(tmp_path.rglob("*")) - before if not p.is_relative_to(output)]
     assert not [p for p in tmp_path.parent.iterdir() if p.name.startswith("away")]
     # A photo in an archive is named after both; so an absolute name lies below the output.
@@ -64,19 +63,19 @@ def test_requests_are_checked(tmp_path: Path, synthetic_set: str) -> None:
 
 
 def test_a_stopped_run_does_the_rest_alone(
-    ray_local: object, synthetic_set: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    synthetic_set: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = ReconstructConfig(kinds=("glb",))
     plan = prepare_export("builtin:compact", synthetic_set, str(tmp_path / "meshes"), config)
     with monkeypatch.context() as patched:
         patched.setattr(ExportJob, "complete", _stop)
         with pytest.raises(KeyboardInterrupt):
-            export_meshes(plan)
+            export_meshes(plan, InProcessExecutor())
     rows = sorted((tmp_path / "meshes/_run/rows").rglob("*.parquet"))
     assert rows and not (tmp_path / "meshes/index.parquet").exists()
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "meshes").rglob("*.glb")}
     plan = prepare_export("builtin:compact", synthetic_set, str(tmp_path / "meshes"), config)
-    summary = export_meshes(plan)
+    summary = export_meshes(plan, InProcessExecutor())
     assert summary.num_meshes == len(made) == 24
     assert {path: path.stat().st_mtime_ns for path in made} == made
     assert not list((tmp_path / "meshes").rglob("*.ply"))

@@ -11,6 +11,7 @@ from rayboot.pipeline import retry_rejects as retry
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig, SelectionConfig
 from rayboot.pipeline.generate_request import prepare_generate
+from rayboot.pipeline.in_process_executor import InProcessExecutor
 from rayboot.pipeline.retry_rejects import finish_removal, remove_rejects
 from tests.pipeline.photos import mixed_folder
 
@@ -18,9 +19,7 @@ pytestmark = pytest.mark.egl
 
 
 @pytest.fixture(scope="module")
-def made(
-    tmp_path_factory: pytest.TempPathFactory, synthetic_set: str, ray_local: object
-) -> GenerateConfig:
+def made(tmp_path_factory: pytest.TempPathFactory, synthetic_set: str) -> GenerateConfig:
     """A finished data set of good and bad photos, and its request."""
     folder = tmp_path_factory.mktemp("retry")
     photos = mixed_folder(folder / "photos", synthetic_set, num_good=4)
@@ -33,7 +32,7 @@ def made(
         views={"preset": "small"},
         pools=PoolConfig(batch_size=4, num_readers=1),
     )
-    generate(prepare_generate(config))
+    generate(prepare_generate(config), InProcessExecutor())
     return config
 
 
@@ -56,7 +55,7 @@ def test_mended_photos_become_faces(made: GenerateConfig) -> None:
     of_read = ("truncated", "empty", "undecodable", "duplicate")
     assert count == sum(reason in of_read for reason in before.values())
     assert read_manifest(made.output) is None
-    generate(prepare_generate(made))
+    generate(prepare_generate(made), InProcessExecutor())
     after = table_to_rows(made.output)
     assert after == {**before, "damaged.jpg": "face"}
     assert read_manifest(made.output) is not None

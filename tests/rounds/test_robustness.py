@@ -8,6 +8,7 @@ import yaml
 from rayboot.config import parse_config
 from rayboot.errors import RequestError
 from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.pipeline.in_process_executor import InProcessExecutor
 from rayboot.rounds.robustness import (
     RobustnessConfig,
     RobustnessResult,
@@ -32,7 +33,7 @@ def config(synthetic_set: str, tmp_path_factory: pytest.TempPathFactory) -> Robu
 
 @pytest.fixture(scope="module")
 def result(config: RobustnessConfig, ray_local: object) -> RobustnessResult:
-    return run_robustness(prepare_robustness(config))
+    return run_robustness(prepare_robustness(config), InProcessExecutor())
 
 
 def test_self_consistency_decreases_with_rotation(

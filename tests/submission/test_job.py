@@ -54,6 +54,7 @@ def test_a_job_runs_on_the_cluster_and_returns_log_and_status(head: Head, tmp_pa
     assert again.returncode == 0 and str(output) in again.stdout
 
 
+@pytest.mark.slow
 def test_a_job_without_a_config_runs_on_the_cluster(
     head: Head, tmp_path: Path, synthetic_set: str
 ) -> None:

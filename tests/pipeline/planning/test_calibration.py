@@ -10,7 +10,7 @@ from rayboot.pipeline.planning.calibration import calibrate, calibrate_input
 from rayboot.pipeline.planning.capacity import Node
 from rayboot.pipeline.planning.limits import InputSpec
 
-pytestmark = pytest.mark.egl
+pytestmark = [pytest.mark.egl, pytest.mark.slow]
 
 
 def test_a_sample_is_measured_and_its_output_is_removed(
@@ -24,7 +24,7 @@ def test_a_sample_is_measured_and_its_output_is_removed(
     )
     plan = prepare_generate(config)
     before = list_files(str(tmp_path))
-    calibration = calibrate(plan, Node(2), num_photos=16)
+    calibration = calibrate(plan, Node(1), num_photos=16)
     assert list_files(str(tmp_path)) == before
     assert calibration.num_photos == 16
     # Half of the set is near-frontal.
