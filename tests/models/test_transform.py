@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+import rayboot.models.transform
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.volume import transform_volume
-import rayboot.models.transform
 from rayboot.models.transform import transform_volumes, unpack_bits, unpack_on_device
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]

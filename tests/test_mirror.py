@@ -1,0 +1,104 @@
+"""Every module with logic has a test file at the same place, or is listed here with its tests."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+TESTED_IN = {
+    "cli/cluster_commands": "test_cli",
+    "cli/data_commands": "test_cli",
+    "cli/group": "test_cli",
+    "cli/messages": "test_cli",
+    "cli/model_commands": "test_cli",
+    "cli/options": "test_cli",
+    "cli/training_commands": "test_cli",
+    "cluster/dashboard": "submission/test_prepare",
+    "data/ground_truth": "pipeline/test_synthesize",
+    "data/schema": "data/test_pairs",
+    "diagnostics/check": "diagnostics/test_machine_checks",
+    "diagnostics/doctor": "diagnostics/test_requirements",
+    "diagnostics/machine_info": "diagnostics/test_support_bundle",
+    "diagnostics/ray_logs": "diagnostics/test_support_bundle",
+    "diagnostics/run_files": "diagnostics/test_support_bundle",
+    "evaluate/datasets/aflw2000_files": "evaluate/datasets/test_aflw2000",
+    "evaluate/datasets/base": "evaluate/datasets/test_kinds",
+    "evaluate/datasets/face_files": "evaluate/datasets/test_aflw2000",
+    "evaluate/datasets/ground_truth_alignment": "evaluate/datasets/test_scans",
+    "evaluate/datasets/reannotation": "evaluate/datasets/test_aflw2000",
+    "evaluate/datasets/shape_model": "evaluate/datasets/test_aflw2000_dense",
+    "evaluate/evaluation_config": "evaluate/test_run",
+    "evaluate/measurements": "evaluate/test_run",
+    "evaluate/metrics/registration": "evaluate/metrics/test_nme",
+    "evaluate/metrics/statistics": "evaluate/metrics/test_bands",
+    "evaluate/protocol": "evaluate/metrics/test_nme",
+    "evaluate/report/summary": "evaluate/report/test_outputs",
+    "geometry/landmarks68": "geometry/test_pose",
+    "geometry/mean_face": "geometry/test_pose",
+    "geometry/mesh": "render/test_renderer",
+    "inference/mlflow_model": "registry/test_registration",
+    "models/head_regressor": "models/test_reconstructor",
+    "models/network_config": "models/test_vrn",
+    "pipeline/checkpoint": "pipeline/test_generate",
+    "pipeline/checkpoint_files": "pipeline/test_generate",
+    "pipeline/dry_run": "test_cli",
+    "pipeline/export_request": "pipeline/test_export_meshes",
+    "pipeline/generate_config": "pipeline/test_generate",
+    "pipeline/generate_request": "pipeline/test_generate",
+    "pipeline/in_process_executor": "pipeline/test_generate",
+    "pipeline/output_layout": "pipeline/test_generate",
+    "pipeline/planning/limits": "pipeline/planning/test_scaling",
+    "pipeline/preview": "pipeline/test_generate",
+    "pipeline/ray_executor": "pipeline/test_generate",
+    "pipeline/stage_usage": "pipeline/test_runner",
+    "pipeline/stages/crop_faces": "pipeline/test_graph",
+    "pipeline/stages/predict_volume": "pipeline/test_graph",
+    "pipeline/stages/records": "pipeline/test_graph",
+    "pipeline/stages/render_views": "pipeline/test_graph",
+    "pipeline/stages/write_meshes": "pipeline/test_graph",
+    "pipeline/weights_copy": "pipeline/test_generate",
+    "registry/model_names": "registry/test_resolve",
+    "registry/model_versions": "rounds/test_trace",
+    "registry/run_description": "registry/test_system_metrics",
+    "render/contact_sheet": "render/test_backplane",
+    "render/scene": "render/test_renderer",
+    "rounds/demo": "integration/test_demo",
+    "rounds/provenance": "rounds/test_trace",
+    "rounds/round_page": "rounds/test_round",
+    "rounds/steps": "rounds/test_round",
+    "serving/faces": "compatibility/test_registered_version",
+    "synthesis/appearance": "pipeline/test_synthesize",
+    "synthesis/photo": "pipeline/test_synthesize",
+    "synthesis/sampling": "pipeline/test_synthesize",
+    "synthesis/synthesis_config": "pipeline/test_synthesize",
+    "synthesis/synthetic_face": "pipeline/test_synthesize",
+    "train/finetune": "integration/test_demo",
+    "train/prefetch": "train/test_loop",
+    "train/training_config": "train/test_loop",
+    "train/worker": "integration/test_demo",
+}
+"""Module below rayboot/ and the test file below tests/ in which its logic runs."""
+
+MODULES = {
+    str(path.relative_to(ROOT / "rayboot").with_suffix(""))
+    for path in (ROOT / "rayboot").rglob("*.py")
+    if path.name not in ("__init__.py", "__main__.py")
+}
+
+
+def mirrored(module: str) -> Path:
+    path = ROOT / "tests" / module
+    return path.with_name(f"test_{path.name}.py")
+
+
+def test_every_module_has_its_tests() -> None:
+    missing = sorted(m for m in MODULES if not mirrored(m).exists() and m not in TESTED_IN)
+    assert not missing, f"write tests at the same place, or add to TESTED_IN: {missing}"
+
+
+@pytest.mark.parametrize("module", TESTED_IN)
+def test_the_list_is_true(module: str) -> None:
+    assert module in MODULES, f"{module} is gone"
+    assert not mirrored(module).exists(), f"{module} has tests at the same place"
+    assert (ROOT / "tests" / f"{TESTED_IN[module]}.py").exists()
