@@ -74,7 +74,6 @@ TESTED_IN = {
     "synthesis/synthesis_config": "pipeline/test_synthesize",
     "synthesis/synthetic_face": "pipeline/test_synthesize",
     "train/finetune": "integration/test_demo",
-    "train/prefetch": "train/test_loop",
     "train/training_config": "train/test_loop",
     "train/worker": "integration/test_demo",
 }

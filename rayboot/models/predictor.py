@@ -9,7 +9,7 @@ import torch
 
 from rayboot.errors import ShapeError
 from rayboot.models.compression import coarsen_volumes, pack_bits
-from rayboot.models.device_transfer import HostCopy, to_device_async
+from rayboot.models.device_transfer import HostCopy, open_side_stream, to_device_async
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.precision import autocast
 from rayboot.models.reconstructor import Reconstructor
@@ -52,6 +52,8 @@ class Predictor:
             # PyTorch's overloads of Module.to omit memory_format without a dtype.
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._config, self._batch_size = config, batch_size
+        self._uploads = open_side_stream(self._device)
+        self._downloads = open_side_stream(self._device)
         self._network = network.eval()
         self._size = network.config.resolution
         self._forward: Callable[..., torch.Tensor] = network
@@ -95,8 +97,8 @@ class Predictor:
             targets += self._network.encode(estimate) or [None] * len(estimate)
             for part in estimate.split(num_at_once):
                 volumes = self._network.occupancy(part)
-                bits.append(HostCopy(pack_bits(volumes, isovalue)))
-                cells.append(HostCopy(coarsen_volumes(volumes, cell)))
+                bits.append(HostCopy(pack_bits(volumes, isovalue), self._downloads))
+                cells.append(HostCopy(coarsen_volumes(volumes, cell), self._downloads))
         # Waiting starts when all batches are queued: a GPU computes one while it copies another.
         return CompressedVolumes(_concatenate(bits), _concatenate(cells), targets)
 
@@ -113,12 +115,20 @@ class Predictor:
         padded = np.zeros((self._batch_size, *images.shape[1:]), np.uint8)
         padded[: len(images)] = images
         # A permuted view of NHWC bytes is a channels-last NCHW tensor already.
-        tensor = to_device_async(padded, self._device).permute(0, 3, 1, 2).float().div_(255)
+        tensor = self._upload(padded).permute(0, 3, 1, 2).float().div_(255)
         if not self._config.channels_last:
             tensor = tensor.contiguous()
         with torch.inference_mode(), contextlib.ExitStack() as stack:
             stack.enter_context(autocast(self._device, self._config.precision))
             return self._forward(tensor, raw=True)[: len(images)]
+
+    def _upload(self, images: np.ndarray) -> torch.Tensor:
+        if self._uploads is None:
+            return to_device_async(images, self._device)
+        with self._uploads.queued():
+            tensor = to_device_async(images, self._device)
+        self._uploads.mark().before_next(tensor)
+        return tensor
 
 
 def _concatenate(copies: list[HostCopy]) -> np.ndarray:

@@ -58,7 +58,8 @@ def transform_volumes(volumes: torch.Tensor, transforms: np.ndarray) -> torch.Te
             f"expected volumes (B, D, H, W) and transforms (B, 3, 4), got "
             f"{tuple(volumes.shape)} and {transforms.shape}"
         )
-    forward = _voxel_transforms(transforms, tuple(volumes.shape[1:]))
+    depth, height, width = volumes.shape[1:]
+    forward = _voxel_transforms(transforms, (depth, height, width))
     inverse = _invert(forward)
     transformed = torch.zeros_like(volumes)
     for chosen, resample in _split_by_kind(inverse):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from rayboot.models.device_transfer import to_device_async
 from rayboot.train.training_config import AugmentConfig
 
 __all__ = ["AugmentationDraw", "augment_images", "draw_augmentation", "mirror_targets"]
@@ -127,12 +128,12 @@ def mirror_targets(
 
 def _mirror_mask(draw: AugmentationDraw, tensor: torch.Tensor) -> torch.Tensor:
     """Returns a mask (B, 1, ...) bool that broadcasts to ``tensor``."""
-    mask = torch.from_numpy(draw.mirrored).to(tensor.device)
+    mask = to_device_async(draw.mirrored, tensor.device)
     return mask.view(-1, *[1] * (tensor.ndim - 1))
 
 
 def _to_device_of(images: torch.Tensor, values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(values).to(images.device)
+    return to_device_async(values, images.device)
 
 
 def _pixel_centres(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

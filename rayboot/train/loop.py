@@ -13,16 +13,16 @@ import torch
 import torch.distributed
 
 from rayboot.models import Reconstructor
-from rayboot.models.device_transfer import to_device_async
+from rayboot.models.device_transfer import HostCopy, open_side_stream
 from rayboot.models.precision import autocast
 from rayboot.train.augment import augment_images, draw_augmentation, mirror_targets
 from rayboot.train.objective import Objective
-from rayboot.train.prefetch import read_ahead, to_device
-from rayboot.train.sample_store import Batch, SampleStore
+from rayboot.train.prefetch import DeviceBatch, read_ahead
+from rayboot.train.sample_store import SampleStore
 from rayboot.train.train_state import EpochRecord, TrainState
 from rayboot.train.training_config import OptimizerConfig
 
-__all__ = ["StepRecord", "ious", "learning_rate", "train_epochs", "validate"]
+__all__ = ["StepRecord", "ious", "learning_rate", "train_epochs", "train_step", "validate"]
 
 _NUM_IOU_SAMPLES = 256
 """Approximate number of validation samples per worker whose IoU is computed: for some networks
@@ -95,34 +95,45 @@ def _train_epoch(
         for step in range(state.next_step, num_steps)
     ]
     state.network.train()
+    copies = open_side_stream(state.device)
     started, waited = time.perf_counter(), 0.0
-    for batch, seconds in read_ahead(train, batches):
+    for batch, seconds in read_ahead(state.network, train, batches, state.device):
         waited += seconds
         # Every step has a generator of its own, so a run that resumes here draws the same.
         rng = np.random.default_rng([config.seed, epoch, rank, state.next_step])
-        state.losses.append(_train_step(state, batch, objective, rng))
+        loss = train_step(state, batch, objective, rng)
+        state.losses.append(float(HostCopy(loss, copies).result()))
         step, state.next_step = state.next_step, state.next_step + 1
         if on_step is not None:
             on_step(StepRecord(step, num_steps, state.losses[-1]))
     return waited / max(time.perf_counter() - started, 1e-9)
 
 
-def _train_step(
-    state: TrainState, batch: Batch, objective: Objective, rng: np.random.Generator
-) -> float:
+def train_step(
+    state: TrainState, batch: DeviceBatch, objective: Objective, rng: np.random.Generator
+) -> torch.Tensor:
+    """Updates the weights once; nothing in it waits for the device.
+
+    Args:
+        state: network and optimizer, advanced in place.
+        batch: samples of the step.
+        objective: function to minimise.
+        rng: random generator of the augmentation.
+
+    Returns:
+        The loss, a scalar on the device, whose computation may still be queued there.
+    """
     config, network = state.config, state.network
-    images, targets = to_device(network, batch, state.device)
-    draw = draw_augmentation(rng, len(images), config.augment)
-    images = augment_images(images, draw)
-    targets = mirror_targets(targets, network.mirror, draw)
-    weights = None if batch.weights is None else to_device_async(batch.weights, state.device)
+    draw = draw_augmentation(rng, len(batch.images), config.augment)
+    images = augment_images(batch.images, draw)
+    targets = mirror_targets(batch.targets, network.mirror, draw)
     with autocast(state.device, config.precision):
-        loss = objective.loss(state, images, targets, torch.from_numpy(batch.is_source), weights)
+        loss = objective.loss(state, images, targets, batch.is_source, batch.weights)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     state.optimizer.step()
     state.after_step()
-    return float(loss.detach())
+    return loss.detach()
 
 
 @torch.no_grad()
@@ -143,11 +154,10 @@ def ious(
     values = []
     starts = range(0, len(indices), config.batch_size)
     batches = [indices[start : start + config.batch_size] for start in starts]
-    for batch, _ in read_ahead(store, batches):
-        images, targets = to_device(network, batch, device)
+    for batch, _ in read_ahead(network, store, batches, device):
         with autocast(device, config.precision):
-            prediction = network(images, raw=True)
-        values.append(network.iou(prediction, targets).float().cpu().numpy())
+            prediction = network(batch.images, raw=True)
+        values.append(network.iou(prediction, batch.targets).float().cpu().numpy())
     network.train(was_training)
     return np.concatenate(values) if values else np.zeros(0, np.float32)
 
@@ -167,15 +177,15 @@ def validate(
     batches = [indices[i : i + config.batch_size] for i in range(0, len(val), config.batch_size)]
     num_iou_batches = max(1, _NUM_IOU_SAMPLES // config.batch_size)
     iou_batches = set(np.linspace(0, len(batches), num_iou_batches, False).astype(int).tolist())
-    for number, (batch, _) in enumerate(read_ahead(val, batches)):
-        images, targets = to_device(network, batch, device)
+    for number, (batch, _) in enumerate(read_ahead(network, val, batches, device)):
         with autocast(device, config.precision):
-            prediction = network(images, raw=True)
-        loss = float(network.loss(prediction, targets)) * len(images)
-        sums[:2] += torch.tensor([loss, len(images)], dtype=torch.float64)
+            prediction = network(batch.images, raw=True)
+        count = len(batch.images)
+        loss = float(network.loss(prediction, batch.targets)) * count
+        sums[:2] += torch.tensor([loss, count], dtype=torch.float64)
         if number in iou_batches:
-            iou = float(network.iou(prediction, targets).sum())
-            sums[2:] += torch.tensor([iou, len(images)], dtype=torch.float64)
+            iou = float(network.iou(prediction, batch.targets).sum())
+            sums[2:] += torch.tensor([iou, count], dtype=torch.float64)
     if torch.distributed.is_initialized():
         sums = sums.to(device)
         torch.distributed.all_reduce(sums)

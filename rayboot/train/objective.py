@@ -1,8 +1,10 @@
 """The function that a training step minimises: the network's loss, optionally with distillation."""
 
+import numpy as np
 import torch
 
 from rayboot.models import Reconstructor
+from rayboot.models.device_transfer import to_device_async
 from rayboot.train.train_state import TrainState
 
 __all__ = ["Objective"]
@@ -32,7 +34,7 @@ class Objective:
         state: TrainState,
         images: torch.Tensor,
         targets: torch.Tensor,
-        is_source: torch.Tensor,
+        is_source: np.ndarray,
         weights: torch.Tensor | None,
     ) -> torch.Tensor:
         """Computes the scalar loss of a batch.
@@ -47,14 +49,15 @@ class Objective:
         prediction = state.forward(images, raw=True)
         if self._teacher is None or not is_source.any():
             return state.network.loss(prediction, targets, weights)
+        # Indices from the host: a mask on the device would have to be counted there first.
+        sources, views = (
+            to_device_async(np.flatnonzero(mask), images.device) for mask in (is_source, ~is_source)
+        )
         with torch.no_grad():
-            soft = state.network.soft_targets(self._teacher(images[is_source], raw=True))
-        total = self._weight * state.network.loss(prediction[is_source], soft) * is_source.sum()
-        if not is_source.all():
-            view_weights = None if weights is None else weights[~is_source]
-            total = (
-                total
-                + state.network.loss(prediction[~is_source], targets[~is_source], view_weights)
-                * (~is_source).sum()
-            )
+            soft = state.network.soft_targets(self._teacher(images[sources], raw=True))
+        total = self._weight * state.network.loss(prediction[sources], soft) * len(sources)
+        if len(views):
+            view_weights = None if weights is None else weights[views]
+            loss = state.network.loss(prediction[views], targets[views], view_weights)
+            total = total + loss * len(views)
         return total / len(is_source)

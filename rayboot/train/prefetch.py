@@ -1,42 +1,96 @@
-"""Reading batches ahead of the device, and sending them to it."""
+"""Reading batches ahead of the device, and sending them to it.
+
+On a GPU, batches are copied and their targets transformed on a stream of their own while the
+network computes the batches before them, so nothing of this is between two steps.
+"""
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from rayboot.models import Reconstructor
-from rayboot.models.device_transfer import to_device_async
+from rayboot.models.device_transfer import Ready, open_side_stream, to_device_async
 from rayboot.train.sample_store import Batch, SampleStore
 
-__all__ = ["read_ahead", "to_device"]
+__all__ = ["DeviceBatch", "read_ahead"]
 
 _NUM_AHEAD = 2
 """Number of batches that are read while the device computes another one."""
 
 
-def read_ahead(store: SampleStore, batches: list[np.ndarray]) -> Iterator[tuple[Batch, float]]:
-    """Yields batches in order, each with the seconds that the caller had to wait for it."""
-    pending: deque[Future[Batch]] = deque()
+class DeviceBatch(NamedTuple):
+    """A batch on the device.
+
+    Attributes:
+        images: (B, 3, S, S) float32 in [0, 1], channels last.
+        targets: (B, ...) in the frames of the images.
+        is_source: (B,) bool on the host, True for unrotated photos.
+        weights: (B,) float32, weight of each sample in the loss; None weighs all alike.
+    """
+
+    images: torch.Tensor
+    targets: torch.Tensor
+    is_source: np.ndarray
+    weights: torch.Tensor | None
+
+
+def read_ahead(
+    network: Reconstructor,
+    store: SampleStore,
+    batches: Sequence[np.ndarray],
+    device: torch.device,
+) -> Iterator[tuple[DeviceBatch, float]]:
+    """Yields batches in order, each with the seconds that the caller had to wait for it.
+
+    Args:
+        network: network that learns from the targets.
+        store: samples.
+        batches: indices (B,) into ``store`` of each batch.
+        device: device of the batches. On a CPU they are only read ahead, and prepared by the
+            caller's thread: its processor computes the network too.
+    """
+    stream = open_side_stream(device)
+
+    def load(indices: np.ndarray) -> Callable[[], DeviceBatch]:
+        batch = store.read(indices)
+        if stream is None:
+            return lambda: _to_device(network, batch, device)
+        with stream.queued():
+            sent = _to_device(network, batch, device)
+        ready = stream.mark()
+        return lambda: _receive(sent, ready)
+
+    pending: deque[Future[Callable[[], DeviceBatch]]] = deque()
     remaining = deque(batches)
     with ThreadPoolExecutor(_NUM_AHEAD, thread_name_prefix="read-batch") as pool:
         while remaining or pending:
             while remaining and len(pending) < _NUM_AHEAD:
-                pending.append(pool.submit(store.read, remaining.popleft()))
+                pending.append(pool.submit(load, remaining.popleft()))
             started = time.perf_counter()
-            batch = pending.popleft().result()
-            yield batch, time.perf_counter() - started
+            receive = pending.popleft().result()
+            waited = time.perf_counter() - started
+            yield receive(), waited
 
 
-def to_device(
-    network: Reconstructor, batch: Batch, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns images (B, 3, S, S) float in [0, 1], and targets in the frames of their views."""
+def _receive(batch: DeviceBatch, ready: Ready) -> DeviceBatch:
+    tensors = [batch.images, batch.targets]
+    ready.before_next(*tensors, *([] if batch.weights is None else [batch.weights]))
+    return batch
+
+
+def _to_device(network: Reconstructor, batch: Batch, device: torch.device) -> DeviceBatch:
     images = to_device_async(np.ascontiguousarray(batch.images), device)
     # NHWC bytes viewed as NCHW already are in channels-last format.
     images = images.permute(0, 3, 1, 2).float().div_(255)
     targets = to_device_async(np.ascontiguousarray(batch.targets), device)
-    return images, network.transform_targets(targets, batch.transforms)
+    return DeviceBatch(
+        images,
+        network.transform_targets(targets, batch.transforms),
+        batch.is_source,
+        None if batch.weights is None else to_device_async(batch.weights, device),
+    )

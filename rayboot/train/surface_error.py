@@ -12,7 +12,7 @@ from rayboot.errors import DegenerateInputError
 from rayboot.geometry.isosurface import extract_surface
 from rayboot.models import Reconstructor
 from rayboot.models.precision import autocast
-from rayboot.train.prefetch import read_ahead, to_device
+from rayboot.train.prefetch import read_ahead
 from rayboot.train.sample_store import SampleStore
 from rayboot.train.training_config import OptimizerConfig
 
@@ -61,11 +61,10 @@ def _mean_error(
     device = next(network.parameters()).device
     network.eval()
     distances = []
-    for batch, _ in read_ahead(val, [indices]):
-        images, targets = to_device(network, batch, device)
+    for batch, _ in read_ahead(network, val, [indices], device):
         with autocast(device, config.precision):
-            prediction = network(images, raw=True)
-        target_volumes = network.target_volumes(targets).float().cpu().numpy()
+            prediction = network(batch.images, raw=True)
+        target_volumes = network.target_volumes(batch.targets).float().cpu().numpy()
         predicted_volumes = network.occupancy(prediction).float().cpu().numpy()
         distances += [
             _surface_distance(target, predicted)
