@@ -9,7 +9,7 @@ from typing import Any
 # Set before ray and OpenGL are imported, which read them once.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
+os.environ["PYOPENGL_PLATFORM"] = "egl"
 
 # Triton (in CUDA builds of torch) and Mesa's renderer each contain an LLVM. If Triton's is loaded
 # after Mesa's, the process crashes; only tests render and train in one process.

@@ -17,6 +17,7 @@ from torch.nn import functional
 from rayboot.errors import ShapeError
 from rayboot.geometry.face_solid import build_face_solid, fill_soft_volume
 from rayboot.geometry.head_model import load_head_model
+from rayboot.models.device_transfer import to_device_async
 from rayboot.models.network_config import HeadConfig
 from rayboot.models.reconstructor import Reconstructor, require_images
 
@@ -114,7 +115,7 @@ class HeadRegressor(Reconstructor):
     def transform_targets(self, targets: torch.Tensor, transforms: np.ndarray) -> torch.Tensor:
         """Returns the heads with unchanged coefficients and composed affines."""
         coefficients, affine = _split(targets)
-        view_from_source = torch.from_numpy(transforms.astype(np.float32)).to(targets.device)
+        view_from_source = to_device_async(transforms.astype(np.float32), targets.device)
         composed = view_from_source[:, :, :3] @ affine
         composed[:, :, 3] += view_from_source[:, :, 3]
         return torch.cat([coefficients, composed.flatten(1)], dim=1)
@@ -129,8 +130,8 @@ class HeadRegressor(Reconstructor):
         Every identity of the model is symmetric, so its coefficients are unchanged.
         """
         coefficients, affine = _split(targets)
-        order = torch.from_numpy(_mirrored_order()).to(targets.device)
-        flip = torch.tensor([-1.0, 1.0, 1.0], device=targets.device)
+        order = to_device_async(_mirrored_order(), targets.device)
+        flip = to_device_async(np.array([-1, 1, 1], np.float32), targets.device)
         # The left factor flips x of the crop; the right one flips x of the head, whose
         # coefficients are mirrored instead.
         affine = flip[:, None] * affine * torch.cat([flip, flip.new_ones(1)])

@@ -5,14 +5,17 @@ OpenGL is imported here and, to list the devices, in
 and keep it: creating one costs more than a hundred views.
 """
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 # Both settings must precede the import: pyrender imports pyglet's window module, which
-# fails where X11 libraries are missing.
-os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
+# fails where X11 libraries are missing. A platform that the user's shell names for other
+# programs (osmesa) has no off-screen renderer here.
+os.environ["PYOPENGL_PLATFORM"] = "egl"
 
 import pyglet
 
@@ -23,10 +26,19 @@ import numpy as np  # noqa: E402
 import pyrender  # noqa: E402
 from OpenGL.GL import GL_CLAMP_TO_EDGE, GL_LINEAR  # noqa: E402
 
-from rayboot.render.egl_device import DeviceKind, choose_device, list_devices  # noqa: E402
+from rayboot.errors import RaybootError  # noqa: E402
+from rayboot.render.egl_device import (  # noqa: E402
+    DeviceKind,
+    EGLDevice,
+    explain_no_gpu,
+    list_devices,
+    rank_devices,
+)
 from rayboot.render.scene import Backplane, Scene, TexturedMesh  # noqa: E402
 
-__all__ = ["Renderer"]
+__all__ = ["Renderer", "open_renderer"]
+
+_LOG = logging.getLogger(__name__)
 
 _HALF_DEPTH_RANGE = 4000.0
 """Half of the depth range, px; a rotated backplane extends far."""
@@ -34,6 +46,65 @@ _HALF_DEPTH_RANGE = 4000.0
 _TWO_SIDED = pyrender.RenderFlags.FLAT | pyrender.RenderFlags.SKIP_CULL_FACES
 _ONE_SIDED = pyrender.RenderFlags.FLAT
 """Culls back faces, which halves the time; for closed meshes, whose front hides them."""
+
+
+def open_renderer(
+    size: int,
+    render_device: DeviceKind,
+    open_on: Callable[[EGLDevice, int], pyrender.OffscreenRenderer] | None = None,
+) -> tuple[EGLDevice, pyrender.OffscreenRenderer]:
+    """Returns the first device that really renders, and a renderer on it.
+
+    A device that EGL lists may be unable to render. Where ``auto`` ends with the software
+    renderer although there is a GPU, a warning says why.
+
+    Args:
+        size: width and height of the images, px.
+        render_device: kind of device.
+        open_on: function that opens a renderer on a device and raises if it does not render.
+
+    Raises:
+        RaybootError: no device of that kind renders.
+    """
+    devices, failures = list_devices(), []
+    for device in rank_devices(devices, render_device, os.getpid()):
+        try:
+            renderer = (open_on or _open_on)(device, size)
+        except Exception as error:  # drivers fail in many ways
+            failures.append(f"EGL device {device.egl_index}: {type(error).__name__}: {error}")
+            continue
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        reasons = [explain_no_gpu(devices, visible, Path("/dev")), *failures]
+        if render_device == "auto" and device.software and any(reasons):
+            _LOG.warning(
+                "rendering in software instead of on a GPU: %s; see rayboot doctor",
+                "; ".join(filter(None, reasons)),
+            )
+        return device, renderer
+    raise RaybootError(
+        f"render_device is {render_device}, and no such device renders ({'; '.join(failures)}); "
+        "see rayboot doctor"
+    )
+
+
+def _open_on(device: EGLDevice, size: int) -> pyrender.OffscreenRenderer:
+    """Opens a renderer on a device and draws one triangle, which covers the whole image."""
+    # pyrender accepts the choice of a device only through this variable.
+    os.environ["EGL_DEVICE_ID"] = str(device.egl_index)
+    renderer = pyrender.OffscreenRenderer(size, size)
+    corners = np.array([[-9, -9, -1], [9, -9, -1], [0, 9, -1]], np.float32)
+    triangle = pyrender.Primitive(
+        positions=corners, color_0=np.tile(np.float32([1, 0, 0]), (3, 1)), material=_material()
+    )
+    scene = pyrender.Scene(bg_color=(0.0, 0.0, 1.0, 1.0))
+    scene.add(pyrender.Mesh([triangle]))
+    scene.add(pyrender.OrthographicCamera(1.0, 1.0, znear=0.1, zfar=10.0))
+    color, _ = renderer.render(scene, flags=_TWO_SIDED)
+    centre = color[size // 2, size // 2].tolist()
+    if centre != [255, 0, 0]:
+        renderer.delete()
+        raise RuntimeError(f"a red triangle was rendered as {centre}")
+    return renderer
 
 
 class Renderer:
@@ -45,21 +116,22 @@ class Renderer:
             square. With 1 the photo's own pixels are reproduced.
         render_device: kind of device; of several GPUs each process uses one.
 
+    Attributes:
+        device: device that it renders on.
+
     Raises:
-        RaybootError: EGL lists no device of that kind.
+        RaybootError: no device of that kind renders.
     """
+
+    device: EGLDevice
 
     def __init__(self, size: int, supersample: int = 1, render_device: DeviceKind = "auto") -> None:
         self._size, self._supersample = size, supersample
-        cuda_visible_devices = os.environ.get("CUDA_VISIBLE_DEVICES")
-        device = choose_device(list_devices(), render_device, cuda_visible_devices, os.getpid())
-        # pyrender accepts the choice of a device only through this variable.
-        os.environ["EGL_DEVICE_ID"] = str(device.egl_index)
         # An OpenGL context belongs to the thread that created it, and Ray calls a stage
         # from a thread other than the one that constructed it.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="render")
-        self._renderer = self._thread.submit(
-            pyrender.OffscreenRenderer, size * supersample, size * supersample
+        self.device, self._renderer = self._thread.submit(
+            open_renderer, size * supersample, render_device
         ).result()
         self._scene = pyrender.Scene()
         camera = pyrender.OrthographicCamera(

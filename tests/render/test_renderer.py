@@ -1,13 +1,19 @@
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from rayboot.errors import RaybootError
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.mesh import Mesh
 from rayboot.render import Backplane, Renderer, Scene
 from rayboot.render.backplane import build_backplane
+from rayboot.render.egl_device import EGLDevice
+from rayboot.render.renderer import open_renderer
 from rayboot.render.texturing import color_vertices, texture_mesh
 from rayboot.render.visibility import Visibility, compute_visibility
 from tests.render.solids import SIZE, ellipsoid, frontal_pose, smooth_photo
@@ -195,3 +201,51 @@ def test_gains_change_only_the_face_of_their_view(renderer: Renderer, textured: 
     # The face is half as bright, the plane behind it unchanged.
     assert np.median(ratio[40:56, 40:56]) == pytest.approx(0.5, abs=0.02)
     assert np.median(ratio[:8, :8]) == 1
+
+
+DEVICES = [
+    EGLDevice(0, software=False, nvidia=True),
+    EGLDevice(1, software=False),
+    EGLDevice(2, software=True),
+]
+
+
+def open_with(monkeypatch: pytest.MonkeyPatch, kind: str, works: set[int]) -> tuple[int, list[int]]:
+    """Returns the device that is chosen, and those that were tried."""
+    monkeypatch.setattr("rayboot.render.renderer.list_devices", lambda: DEVICES)
+    tried = []
+
+    def open_on(device: EGLDevice, _size: int) -> str:
+        tried.append(device.egl_index)
+        if device.egl_index not in works:
+            raise RuntimeError("eglInitialize failed")
+        return "renderer"
+
+    device, _ = open_renderer(16, kind, open_on)
+    return device.egl_index, tried
+
+
+def test_a_device_that_does_not_render_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert open_with(monkeypatch, "auto", works={0, 1, 2}) == (0, [0])
+    assert open_with(monkeypatch, "auto", works={1, 2}) == (1, [0, 1])
+    assert not caplog.records
+    assert open_with(monkeypatch, "auto", works={2}) == (2, [0, 1, 2])
+    (record,) = caplog.records
+    assert "in software instead of on a GPU" in record.message
+    assert "EGL device 0: RuntimeError: eglInitialize failed" in record.message
+
+
+def test_software_is_no_substitute_for_a_configured_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RaybootError, match=r"render_device is gpu.*device 1: RuntimeError"):
+        open_with(monkeypatch, "gpu", works={2})
+
+
+def test_a_platform_of_the_users_shell_does_not_matter() -> None:
+    code = "from rayboot.render import Renderer; Renderer(16)"
+    environment = {**os.environ, "PYOPENGL_PLATFORM": "osmesa"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
