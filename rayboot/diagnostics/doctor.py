@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rayboot.diagnostics.check import Check, format_check
 from rayboot.diagnostics.machine_checks import (
+    check_compiler,
     check_disk,
     check_egl,
     check_gpu,
@@ -25,6 +26,8 @@ def diagnose(requirements: RunRequirements) -> Iterator[Check]:
     """Runs every check that a run with these requirements needs, one after the other."""
     yield check_egl()
     yield check_gpu(required=requirements.gpu)
+    if requirements.compilation:
+        yield check_compiler()
     yield check_ray(requirements.ray_address)
     for uri in requirements.storage_uris:
         yield check_storage(uri, written=uri in requirements.written_uris)

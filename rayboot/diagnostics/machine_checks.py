@@ -7,7 +7,14 @@ from pathlib import Path
 
 from rayboot.diagnostics.check import Check, last_line, run_in_subprocess
 
-__all__ = ["check_disk", "check_egl", "check_gpu", "check_memory", "check_shared_memory"]
+__all__ = [
+    "check_compiler",
+    "check_disk",
+    "check_egl",
+    "check_gpu",
+    "check_memory",
+    "check_shared_memory",
+]
 
 _GIB = 2**30
 _MIN_MEMORY, _MIN_DISK, _MIN_SHARED_MEMORY = 6 * _GIB, 2 * _GIB, _GIB // 2
@@ -23,7 +30,7 @@ def check_egl() -> Check:
         timeout_s=60,
     )
     if done.returncode == 0:
-        return Check("EGL", "ok", f"renders a triangle in {done.stdout.strip()} s")
+        return Check("EGL", "ok", done.stdout.strip())
     return Check(
         "EGL",
         "FAIL",
@@ -43,11 +50,14 @@ def _draw_triangle() -> None:
     red = np.tile(np.array([255, 0, 0], np.uint8), (3, 1))
     mesh = Mesh(corners, np.array([[0, 1, 2]], np.int32), red)
     started = time.monotonic()
-    image = Renderer(16).render(Scene(mesh, None, (0, 0, 255)), [np.eye(3, 4)])[0]
+    renderer = Renderer(16)
+    image = renderer.render(Scene(mesh, None, (0, 0, 255)), [np.eye(3, 4)])[0]
     centre, corner = image[8, 8].tolist(), image[0, 0].tolist()
     if centre != [255, 0, 0] or corner != [0, 0, 255]:
         sys.exit(f"a red triangle on blue was rendered as {centre} on {corner}")
-    print(f"{time.monotonic() - started:.1f}")
+    where = "in software" if renderer.device.software else "on a GPU"
+    seconds = time.monotonic() - started
+    print(f"renders a triangle {where} (EGL device {renderer.device.egl_index}) in {seconds:.1f} s")
 
 
 def check_gpu(required: bool) -> Check:
@@ -77,6 +87,23 @@ def check_gpu(required: bool) -> Check:
             "run on a machine with one, submit to a cluster, or request none in the config",
         )
     return Check("GPU", "ok", f"none, and none is required (PyTorch {version})")
+
+
+def check_compiler() -> Check:
+    """Checks whether this machine can compile networks for a GPU."""
+    code = (
+        "from rayboot.models.compilation import explain_no_compiler; print(explain_no_compiler())"
+    )
+    done = run_in_subprocess(code, timeout_s=120)
+    if done.returncode != 0:
+        return Check(
+            "compilation", "FAIL", f"PyTorch cannot be imported: {last_line(done)}", "make env"
+        )
+    missing, _, remedy = done.stdout.strip().partition(": ")
+    if not missing:
+        return Check("compilation", "ok", "Triton and a C compiler are installed")
+    detail = f"compile is true, but {missing}; networks run without compilation, more slowly"
+    return Check("compilation", "note", detail, remedy)
 
 
 def check_memory() -> Check:

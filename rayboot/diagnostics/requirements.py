@@ -27,6 +27,7 @@ class RunRequirements(NamedTuple):
         tracking_uri: URI of the MLflow store.
         ray_address: address of the Ray cluster; None for a local Ray.
         written_uris: those of ``storage_uris`` that the run writes to.
+        compilation: whether networks are to be compiled.
     """
 
     gpu: bool = False
@@ -34,6 +35,7 @@ class RunRequirements(NamedTuple):
     tracking_uri: str = _DEFAULT_TRACKING
     ray_address: str | None = None
     written_uris: tuple[str, ...] = ()
+    compilation: bool = False
 
 
 def read_requirements(
@@ -78,6 +80,7 @@ def read_requirements(
         or _DEFAULT_TRACKING,
         ray_address=named.get("ray_address") or environment.get("RAY_ADDRESS") or None,
         written_uris=tuple(sorted({uri for key, uri in stores if key in _WRITTEN_KEYS})),
+        compilation=any(key == "compile" and value is True for key, value in entries),
     )
 
 

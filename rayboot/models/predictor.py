@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from rayboot.errors import ShapeError
+from rayboot.models.compilation import compile_on_gpu
 from rayboot.models.compression import coarsen_volumes, pack_bits
 from rayboot.models.device_transfer import HostCopy, open_side_stream, to_device_async
 from rayboot.models.network_config import InferenceConfig
@@ -57,8 +58,8 @@ class Predictor:
         self._network = network.eval()
         self._size = network.config.resolution
         self._forward: Callable[..., torch.Tensor] = network
-        if config.compile and self._device.type == "cuda":
-            self._forward = torch.compile(network)
+        if config.compile:
+            self._forward = compile_on_gpu(network, self._device)
 
     @torch.inference_mode()
     def predict(self, images: np.ndarray) -> np.ndarray:

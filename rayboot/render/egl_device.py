@@ -84,11 +84,11 @@ def rank_devices(devices: Sequence[EGLDevice], kind: DeviceKind, pid: int) -> li
         groups.setdefault(_rank(device), []).append(device)
     match kind:
         case "auto":
-            allowed = (0, 1, 2, _SOFTWARE_RANK)
+            allowed = [*_GPU_RANKS, _SOFTWARE_RANK]
         case "gpu":
-            allowed = (0, 1, 2)
+            allowed = [*_GPU_RANKS]
         case "software":
-            allowed = (_SOFTWARE_RANK,)
+            allowed = [_SOFTWARE_RANK]
         case _:
             assert_never(kind)
     ranked = []
@@ -104,7 +104,7 @@ def rank_devices(devices: Sequence[EGLDevice], kind: DeviceKind, pid: int) -> li
     return ranked
 
 
-_SOFTWARE_RANK = 3
+_GPU_RANKS, _SOFTWARE_RANK = range(3), 3
 
 
 def _rank(device: EGLDevice) -> int:

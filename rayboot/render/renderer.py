@@ -94,7 +94,9 @@ def _open_on(device: EGLDevice, size: int) -> pyrender.OffscreenRenderer:
     renderer = pyrender.OffscreenRenderer(size, size)
     corners = np.array([[-9, -9, -1], [9, -9, -1], [0, 9, -1]], np.float32)
     triangle = pyrender.Primitive(
-        positions=corners, color_0=np.tile(np.float32([1, 0, 0]), (3, 1)), material=_material()
+        positions=corners,
+        color_0=np.tile(np.array([1, 0, 0], np.float32), (3, 1)),
+        material=_material(),
     )
     scene = pyrender.Scene(bg_color=(0.0, 0.0, 1.0, 1.0))
     scene.add(pyrender.Mesh([triangle]))

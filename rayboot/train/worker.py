@@ -14,6 +14,7 @@ from rayboot.cluster.broadcast import BroadcastFile
 from rayboot.cluster.progress import Progress
 from rayboot.logs import adopt_context
 from rayboot.models import Reconstructor, load_network, save_network
+from rayboot.models.compilation import compile_on_gpu
 from rayboot.registry.metric_logger import AsyncMetricLogger, MetricPoint, async_metric_logger
 from rayboot.registry.runs import Run
 from rayboot.registry.system_metrics import system_metrics_logger
@@ -72,8 +73,8 @@ def _train(
     val = read_samples(config, network, "val", rank, num_workers)
     # prepare_model() also moves the network to the worker's device.
     forward: Any = ray.train.torch.prepare_model(network)
-    if config.compile and config.use_gpu:
-        forward = torch.compile(forward)
+    if config.compile:
+        forward = compile_on_gpu(forward, next(network.parameters()).device)
     train = filter_views(network, train, config)
     objective = _objective(config, weights, next(network.parameters()).device)
     state = TrainState(network, config.optimizer, forward)

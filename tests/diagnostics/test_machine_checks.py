@@ -30,6 +30,15 @@ def test_a_missing_gpu_fails_only_if_it_is_required() -> None:
     assert (required.status == "ok") == ("none" not in required.detail and not required.remedy)
 
 
+def test_a_missing_compiler_is_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CC", str(tmp_path / "no-compiler"))
+    check = machine_checks.check_compiler()
+    # Triton comes with builds of PyTorch for GPUs only.
+    assert check.status == "note"
+    assert "compile is true, but" in check.detail and "without compilation" in check.detail
+    assert "install" in check.remedy
+
+
 def test_memory_and_disk_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checks = [
         machine_checks.check_memory(),

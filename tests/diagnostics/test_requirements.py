@@ -57,6 +57,15 @@ def test_a_gpu_is_required_when_the_config_requests_one(
     assert read_text_requirements(tmp_path, text).gpu is gpu
 
 
+@pytest.mark.parametrize(
+    ("text", "compiled"), [("inference: {compile: true}", True), ("seed: 1", False)]
+)
+def test_a_compiler_is_required_when_networks_are_compiled(
+    tmp_path: Path, text: str, compiled: bool
+) -> None:
+    assert read_text_requirements(tmp_path, text).compilation is compiled
+
+
 def test_the_config_overrides_the_environment(tmp_path: Path) -> None:
     environment = {"MLFLOW_TRACKING_URI": "http://a", "RAY_ADDRESS": "b:6379"}
     assert read_text_requirements(tmp_path, "seed: 0", environment)[2:4] == ("http://a", "b:6379")
