@@ -4,6 +4,7 @@ Order and augmentation of a step depend only on ``[seed, epoch, rank]`` and the 
 so a run that resumes at any step sees the same batches as an uninterrupted one.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -127,13 +128,30 @@ def train_step(
     draw = draw_augmentation(rng, len(batch.images), config.augment)
     images = augment_images(batch.images, draw)
     targets = mirror_targets(batch.targets, network.mirror, draw)
-    with autocast(state.device, config.precision):
-        loss = objective.loss(state, images, targets, batch.is_source, batch.weights)
+    total = torch.zeros((), device=state.device)
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    for part in _parts(len(images), config.micro_batch_size):
+        weights = None if batch.weights is None else batch.weights[part]
+        # Workers exchange gradients once, with those of the last part.
+        is_last = part.stop == len(images)
+        with contextlib.nullcontext() if is_last else state.without_exchange():
+            with autocast(state.device, config.precision):
+                loss = objective.loss(
+                    state, images[part], targets[part], batch.is_source[part], weights
+                )
+            # The loss is a mean over samples.
+            loss = loss * ((part.stop - part.start) / len(images))
+            loss.backward()
+        total += loss.detach()
     state.optimizer.step()
     state.after_step()
-    return loss.detach()
+    return total
+
+
+def _parts(num_samples: int, micro_batch_size: int | None) -> list[slice]:
+    size = micro_batch_size or num_samples
+    starts = range(0, num_samples, size)
+    return [slice(start, min(start + size, num_samples)) for start in starts]
 
 
 @torch.no_grad()

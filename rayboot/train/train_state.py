@@ -1,6 +1,8 @@
 """The state of a training, as a checkpoint stores it."""
 
+import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,6 +93,12 @@ class TrainState:
         averaged = self._average.module
         assert isinstance(averaged, Reconstructor)
         return averaged
+
+    def without_exchange(self) -> AbstractContextManager[None]:
+        """Returns a context whose backward passes leave gradients on their own worker."""
+        no_sync = getattr(self.forward, "no_sync", contextlib.nullcontext)
+        context: AbstractContextManager[None] = no_sync()
+        return context
 
     def after_step(self) -> None:
         """Updates the moving average; to be called after each step of the optimizer."""

@@ -43,6 +43,10 @@ class OptimizerConfig(FrozenConfig):
 
     batch_size: int = Field(64, ge=1)
     """Number of samples per step, over all workers."""
+    micro_batch_size: PositiveInt | None = None
+    """Number of samples that a worker computes at once; the gradients of a step's parts are
+    summed, so the step remains one of ``batch_size`` samples while a GPU needs the memory of a
+    part. Batch normalisation sees the parts. None computes a worker's whole share at once."""
     learning_rate: float = Field(3e-4, gt=0)
     """Initial learning rate. The paper does not state its own."""
     num_epochs: int = Field(10, ge=1)

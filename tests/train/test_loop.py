@@ -1,3 +1,5 @@
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,16 @@ import torch
 from rayboot.errors import ShapeError
 from rayboot.geometry.volume import pack_occupancy
 from rayboot.models import VRN, VRNConfig
-from rayboot.train.loop import StepRecord, ious, learning_rate, train_epochs, validate
+from rayboot.train.loop import (
+    StepRecord,
+    ious,
+    learning_rate,
+    train_epochs,
+    train_step,
+    validate,
+)
+from rayboot.train.objective import Objective
+from rayboot.train.prefetch import read_ahead
 from rayboot.train.sample_store import Sample, SampleStore
 from rayboot.train.train_state import TrainState
 from rayboot.train.training_config import OptimizerConfig
@@ -102,6 +113,50 @@ def test_a_run_resumes_at_any_step(tmp_path: Path, num_steps: int, ema_decay: fl
     ):
         for name, value in actual.state_dict().items():
             assert torch.equal(value, expected.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("distillation", [0.0, 0.5])
+def test_a_step_in_parts_is_the_step_of_the_whole_batch(distillation: float) -> None:
+    store = disc_samples(8).take(np.arange(8), np.linspace(0.5, 1.5, 8, dtype=np.float32))
+    teacher = VRN(TINY) if distillation else None
+    gradients, losses = [], []
+    for micro_batch_size in (None, 3):
+        config = CONFIG.replace(micro_batch_size=micro_batch_size)
+        state = fresh(config)
+        # Without batch normalisation of its own, a part is computed as within the batch.
+        state.network.eval()
+        ((batch, _),) = read_ahead(state.network, store, [np.arange(8)], state.device)
+        batch = batch._replace(is_source=np.arange(8) < 4)
+        objective = Objective(teacher, distillation)
+        losses.append(float(train_step(state, batch, objective, np.random.default_rng(0))))
+        gradients.append([parameter.grad for parameter in state.network.parameters()])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    for whole, parts in zip(*gradients, strict=True):
+        torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-6)
+
+
+def test_workers_exchange_the_gradients_of_a_step_once() -> None:
+    entered = []
+
+    class Wrapped:
+        """As DistributedDataParallel: calls the network, exchanges outside of ``no_sync``."""
+
+        def __init__(self, network: VRN) -> None:
+            self.network = network
+
+        def __call__(self, *args: object, **options: object) -> torch.Tensor:
+            return self.network(*args, **options)
+
+        @contextlib.contextmanager
+        def no_sync(self) -> Iterator[None]:
+            entered.append(True)
+            yield
+
+    network = VRN(TINY)
+    state = TrainState(network, CONFIG.replace(micro_batch_size=3), Wrapped(network))
+    ((batch, _),) = read_ahead(network, disc_samples(8), [np.arange(8)], state.device)
+    train_step(state, batch, Objective(), np.random.default_rng(0))
+    assert len(entered) == 2
 
 
 def test_steps_are_reported() -> None:
