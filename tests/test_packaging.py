@@ -25,6 +25,7 @@ IMPORT_NAMES = {
 }
 # Declared although no statement imports them.
 INDIRECT = {
+    "nvidia_ml_py": "MLflow reads GPU metrics through it",
     "psutil": "MLflow reads system metrics through it",
     "s3fs": "fsspec opens s3:// through it",
 }
