@@ -17,6 +17,9 @@ from rayboot.submission.prepare import TASKS
 ROOT = Path(__file__).resolve().parents[2]
 FORMER_CONFIGS = Path(__file__).parent / "v0.1/configs"
 DATASET_NAMES = {"made faces": "synthetic faces"}
+CHANGED_SINCE = {"finetune-spot.yaml": {"optimizer": {"micro_batch_size": 16}}}
+"""Values that configs of today have on purpose and those of 0.1 do not."""
+
 NAMES = sorted(path.name for path in FORMER_CONFIGS.glob("*.yaml"))
 
 
@@ -88,7 +91,10 @@ def test_a_former_config_equals_todays(name: str, caplog: pytest.LogCaptureFixtu
     caplog.clear()
     current = load_config(config_type, current_path(name))
     assert not caplog.messages
-    assert with_current_dataset_names(former.model_dump()) == current.model_dump()
+    expected = with_current_dataset_names(former.model_dump())
+    for section, changes in CHANGED_SINCE.get(name, {}).items():
+        expected[section] = {**expected[section], **changes}
+    assert expected == current.model_dump()
 
 
 def test_every_former_config_still_exists() -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 MODEL = "models:/rayboot-vrn@champion"
 
 MISSING_PACKAGES = {"ray", "OpenGL", "pyrender"}
-OPTIONAL_PACKAGES = {"lxml", "pygments"}
-"""Packages that others (trimesh, MLflow) import if they are installed, and work without."""
+OPTIONAL_PACKAGES = {"lxml", "nvidia-ml-py", "pygments"}
+"""Packages that others (trimesh, PyTorch, MLflow) import if they are installed, and work without."""
 
 
 class MissingPackageFinder(MetaPathFinder):

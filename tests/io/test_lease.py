@@ -75,10 +75,10 @@ def test_version_01_can_read_a_lease(lease: str) -> None:
 
 
 def test_a_lease_expires_with_its_holder_on_the_same_machine(lease: str) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", HOLD_LEASE, lease], stdout=subprocess.PIPE)
-    assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
-    holder.kill()
-    holder.wait()
+    command = [sys.executable, "-c", HOLD_LEASE, lease]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        holder.kill()
     start = time.monotonic()
     with hold_lease(lease, expiry_s=300.0):
         assert time.monotonic() - start < 300.0, "waited for heartbeats of a process that ended"
