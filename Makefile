@@ -2,6 +2,8 @@
 
 VENV := .venv
 PYTEST := $(VENV)/bin/python -m pytest
+# Processes of `make test`; the tests of a file run in one of them, one after the other.
+WORKERS ?= 2
 # More arguments for rayboot or pytest: make demo ARGS="--out runs/second", make test ARGS="-k crop".
 ARGS ?=
 
@@ -18,7 +20,7 @@ demo: env  ## one whole bootstrap round on this machine; ends with the report's 
 	@$(VENV)/bin/rayboot demo $(ARGS)
 
 test: env  ## the test suite
-	@$(PYTEST) $(ARGS)
+	@$(PYTEST) -n $(WORKERS) --dist loadfile $(ARGS)
 
 slow-test: env  ## the tests that take minutes
 	@$(PYTEST) -m "slow and not gpu" $(ARGS)

@@ -71,7 +71,8 @@ class PoolConfig(FrozenConfig):
     """Fraction of a GPU that Ray reserves for each renderer, which then renders there; where
     there are several GPUs and this is 0, renderers are distributed over them in turn."""
     render_device: DeviceKind = "auto"
-    """Device that renders. ``auto``: a GPU where EGL offers one, else the processor."""
+    """Device that renders. ``auto``: a GPU where one of this machine renders or ``render_gpus`` is
+    set, else the processor; decided once for a run."""
     num_readers: int = Field(2, ge=1)
     """Number of processes that fetch, decode and crop photos, and detect faces."""
     reader_cpus: float = Field(0.1, gt=0)

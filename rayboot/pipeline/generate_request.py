@@ -19,6 +19,7 @@ from rayboot.models import NetworkConfig
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.listing import list_inputs, mark_duplicates, subsample_videos
 from rayboot.pipeline.output_layout import FINGERPRINT, FORMER_FINGERPRINT, LISTING, TEST_PHOTOS
+from rayboot.pipeline.render_device import resolve_render_device
 from rayboot.pipeline.weights_copy import copy_weights, weights_uri
 from rayboot.registry.resolve import resolve_model
 
@@ -33,7 +34,7 @@ class GeneratePlan(NamedTuple):
     """A checked request: everything that is known before Ray starts.
 
     Attributes:
-        config: The request.
+        config: The request, with the kind of renderer decided.
         output: URI of the pairs data set.
         weights: URI of a copy of the weights beside the data: other machines do not have the
             driver's files.
@@ -69,6 +70,7 @@ def prepare_generate(config: GenerateConfig) -> GeneratePlan:
     """
     if config.input is None or config.output is None:
         raise RequestError("generate needs an input and an output: in the config, or as flags")
+    config = resolve_render_device(config)
     model = resolve_model(config.model, config.tracking_uri)
     stamp = {
         "config_digest": config.content_digest(),

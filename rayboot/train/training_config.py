@@ -108,7 +108,8 @@ class FinetuneSettings(FrozenConfig):
     worker is lost."""
     num_workers: PositiveInt | tuple[PositiveInt, PositiveInt] = 1
     """Number of workers; two numbers are the minimum and the maximum, as machines come and go.
-    With a single number, an interrupted run ends with the weights of an uninterrupted one."""
+    With a single number, an interrupted run ends with the weights of an uninterrupted one: on
+    CPUs to the last bit, on GPUs up to operations whose order varies from run to run."""
     max_failures: int = Field(8, ge=-1)
     """Number of losses of workers or machines after which the run fails; -1 sets no limit."""
     use_gpu: bool = False

@@ -15,7 +15,7 @@ MODEL = "models:/rayboot-vrn@champion"
 
 MISSING_PACKAGES = {"ray", "OpenGL", "pyrender"}
 OPTIONAL_PACKAGES = {"lxml", "nvidia-ml-py", "pygments"}
-"""Packages that others (trimesh, PyTorch, MLflow) import if they are installed, and work without."""
+"""Packages that trimesh, PyTorch and MLflow import if they are installed, and work without."""
 
 
 class MissingPackageFinder(MetaPathFinder):
