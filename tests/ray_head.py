@@ -11,12 +11,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import psutil
+from ray.job_submission import JobSubmissionClient
 from ray.util import get_node_ip_address
 
 from rayboot.cluster.dashboard import query_dashboard
+
+NUM_STARTS = 3
 
 
 class Head(NamedTuple):
@@ -70,17 +73,34 @@ def start_head(
         config.write_text(json.dumps(_autoscaling(node_types, num_cpus, port)))
         command.append(f"--autoscaling-config={config}")
         environment |= {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
+    address = f"http://127.0.0.1:{dashboard}"
     with (folder / "head.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
+        process = _start(command, environment, log, address, token.read_text())
         try:
-            address = f"http://127.0.0.1:{dashboard}"
-            _wait_until_ready(process, address, folder / "head.log")
             yield Head(address, f"{get_node_ip_address()}:{port}", environment)
         finally:
             end_node(process)
             shutil.rmtree(temp, ignore_errors=True)
+
+
+def _start(
+    command: list[str], environment: Mapping[str, str], log: BinaryIO, address: str, token: str
+) -> subprocess.Popen[bytes]:
+    """Returns a head that accepts jobs; Ray's own time-outs are too short on a busy machine."""
+    for attempt in range(1, NUM_STARTS + 1):
+        process = subprocess.Popen(
+            command, env=dict(environment), stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            _wait_until_ready(process, address, Path(log.name))
+            _wait_for_agent(process, address, token)
+        except AssertionError:
+            end_node(process)
+            if attempt == NUM_STARTS:
+                raise
+        else:
+            return process
+    raise AssertionError
 
 
 def _autoscaling(node_types: dict[str, Any], num_cpus: int, port: int) -> dict[str, Any]:
@@ -132,6 +152,20 @@ def _free_port() -> int:
             port = int(probe.getsockname()[1])
         if not 10002 <= port <= 19999:
             return port
+
+
+def _wait_for_agent(process: subprocess.Popen[bytes], address: str, token: str) -> None:
+    """Waits until the node's agent, which starts jobs and may fail to start itself, runs one."""
+    client = JobSubmissionClient(address, headers={"Authorization": f"Bearer {token}"})
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            client.submit_job(entrypoint="true")
+            return
+        except (RuntimeError, OSError) as error:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(str(error)) from error
+            time.sleep(0.5)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], address: str, log: Path) -> None:

@@ -68,9 +68,9 @@ def prepare_generate(config: GenerateConfig) -> GeneratePlan:
         RequestError: Input or output is missing, there is no photo or no such model, the output
             cannot be written, or another request began it.
     """
+    config = resolve_render_device(config)
     if config.input is None or config.output is None:
         raise RequestError("generate needs an input and an output: in the config, or as flags")
-    config = resolve_render_device(config)
     model = resolve_model(config.model, config.tracking_uri)
     stamp = {
         "config_digest": config.content_digest(),
