@@ -19,7 +19,8 @@ from ray.util import get_node_ip_address
 
 from rayboot.cluster.dashboard import query_dashboard
 
-NUM_STARTS = 3
+NUM_STARTS = 4
+"""Attempts to start Ray, whose fixed time-outs are too short while a machine is very busy."""
 
 
 class Head(NamedTuple):
@@ -86,7 +87,7 @@ def start_head(
 def _start(
     command: list[str], environment: Mapping[str, str], log: BinaryIO, address: str, token: str
 ) -> subprocess.Popen[bytes]:
-    """Returns a head that accepts jobs; Ray's own time-outs are too short on a busy machine."""
+    """Returns a head that accepts jobs."""
     for attempt in range(1, NUM_STARTS + 1):
         process = subprocess.Popen(
             command, env=dict(environment), stdout=log, stderr=log, start_new_session=True
@@ -100,7 +101,7 @@ def _start(
                 raise
         else:
             return process
-    raise AssertionError
+    raise AssertionError("unreachable")
 
 
 def _autoscaling(node_types: dict[str, Any], num_cpus: int, port: int) -> dict[str, Any]:

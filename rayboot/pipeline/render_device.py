@@ -4,6 +4,8 @@ GPUs and the software renderer differ in the last bits of some pixels. So ``auto
 before a request is recorded: nodes of one cluster then render alike, and so do runs that resume.
 """
 
+import functools
+import logging
 import os
 import subprocess
 import sys
@@ -13,7 +15,9 @@ from pathlib import Path
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.render.egl_device import DeviceKind
 
-__all__ = ["resolve_render_device"]
+__all__ = ["explain_software", "resolve_render_device"]
+
+_LOG = logging.getLogger(__name__)
 
 _PROBE = "from rayboot.render import Renderer; print(Renderer(16).device.software)"
 _PROBE_TIMEOUT_S = 60.0
@@ -37,9 +41,12 @@ def resolve_render_device(
     if config.pools.render_device != "auto":
         return config
     on_this_machine = not environment.get("RAY_ADDRESS")
-    on_gpu = config.pools.render_gpus > 0 or (
-        on_this_machine and _has_gpu(device_files) and _gpu_renders()
-    )
+    on_gpu = config.pools.render_gpus > 0
+    if not on_gpu and on_this_machine and _has_gpu(device_files):
+        reason = explain_software()
+        on_gpu = reason is None
+        if reason is not None:
+            _LOG.warning("renderers use the processor, not this machine's GPU: %s", reason)
     kind: DeviceKind = "gpu" if on_gpu else "software"
     return config.replace(pools=config.pools.replace(render_device=kind))
 
@@ -48,8 +55,12 @@ def _has_gpu(device_files: Path) -> bool:
     return (device_files / "nvidia0").exists() or any((device_files / "dri").glob("renderD*"))
 
 
-def _gpu_renders() -> bool:
-    """Renders in a child process, because a driver may crash, and the driver of a run trains."""
+@functools.cache
+def explain_software() -> str | None:
+    """Returns why this machine renders in software; None where a GPU renders.
+
+    It is tried once per process, in a child: a driver may crash, and this process may train.
+    """
     try:
         done = subprocess.run(
             [sys.executable, "-c", _PROBE],
@@ -58,5 +69,9 @@ def _gpu_renders() -> bool:
             timeout=_PROBE_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0 and done.stdout.strip() == "False"
+        return f"a triangle was not rendered within {_PROBE_TIMEOUT_S:.0f} s"
+    if done.returncode == 0 and done.stdout.strip() == "False":
+        return None
+    # The warning of the child's renderer, or its error.
+    lines = done.stderr.strip().splitlines()
+    return lines[-1] if lines else "EGL lists no GPU; see rayboot doctor"

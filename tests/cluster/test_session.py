@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.ray_head import NUM_STARTS
+
 # Niceness is relative to the driver, which may itself be a nice process.
 SCRIPT = """
 import os
@@ -16,10 +18,6 @@ with connect(num_cpus=1, object_store_memory=100 * 2**20):
     worker = ray.get(ray.remote(num_cpus=0.1)(lambda: os.nice(0)).remote())
 print(worker - os.nice(0))
 """
-
-
-NUM_STARTS = 4
-"""Attempts to start Ray, whose fixed time-outs are too short while a machine is very busy."""
 
 
 @pytest.mark.parametrize(

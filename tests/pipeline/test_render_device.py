@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig
-from rayboot.pipeline.render_device import resolve_render_device
+from rayboot.pipeline.render_device import explain_software, resolve_render_device
+from rayboot.render import Renderer
 
 AUTO = GenerateConfig(input="photos", output="pairs")
 
@@ -20,12 +21,21 @@ def resolved(config: GenerateConfig, device_files: Path, **environment: str) -> 
     return str(resolve_render_device(config, environment, device_files).pools.render_device)
 
 
-@pytest.mark.parametrize("renders", [True, False])
+@pytest.mark.parametrize(
+    ("reason", "kind"), [(None, "gpu"), ("no permission for renderD128", "software")]
+)
 def test_this_machine_is_tried(
-    device_files: Path, monkeypatch: pytest.MonkeyPatch, renders: bool
+    device_files: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    reason: str | None,
+    kind: str,
 ) -> None:
-    monkeypatch.setattr("rayboot.pipeline.render_device._gpu_renders", lambda: renders)
-    assert resolved(AUTO, device_files) == ("gpu" if renders else "software")
+    monkeypatch.setattr("rayboot.pipeline.render_device.explain_software", lambda: reason)
+    assert resolved(AUTO, device_files) == kind
+    assert caplog.messages == (
+        [] if reason is None else [f"renderers use the processor, not this machine's GPU: {reason}"]
+    )
     # The nodes of a cluster are not this machine.
     assert resolved(AUTO, device_files, RAY_ADDRESS="head:6379") == "software"
 
@@ -33,7 +43,9 @@ def test_this_machine_is_tried(
 def test_a_machine_without_a_gpu_is_not_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rayboot.pipeline.render_device._gpu_renders", lambda: pytest.fail("tried"))
+    monkeypatch.setattr(
+        "rayboot.pipeline.render_device.explain_software", lambda: pytest.fail("tried")
+    )
     assert resolved(AUTO, tmp_path) == "software"
 
 
@@ -49,13 +61,7 @@ def test_a_configured_kind_stays(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.egl
-def test_the_probe_finds_the_software_renderer(
-    device_files: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Only Mesa's software renderer, as on a machine whose GPU has no driver.
-    vendor = Path("/usr/share/glvnd/egl_vendor.d/50_mesa.json")
-    if not vendor.exists():
-        pytest.skip(f"Mesa's EGL is not installed: there is no {vendor}")
-    monkeypatch.setenv("__EGL_VENDOR_LIBRARY_FILENAMES", str(vendor))
-    monkeypatch.setenv("LIBGL_ALWAYS_SOFTWARE", "1")
-    assert resolved(AUTO, device_files) == "software"
+def test_a_child_process_finds_what_a_renderer_uses_here() -> None:
+    reason = explain_software()
+    assert (reason is not None) == Renderer(16).device.software
+    assert reason is None or reason.endswith("see rayboot doctor")
