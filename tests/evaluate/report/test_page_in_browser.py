@@ -20,20 +20,32 @@ TIMEOUT_S = 60
 
 EYE = "const c = document.getElementById('plot').layout.scene.camera.eye; return [c.x, c.y, c.z]"
 
-# The events of a mouse, all at one element: plotly measures from the element that an event names,
-# and on a slow machine a real mouse passes over a label between two events, and the view jumps.
+# plotly's view continues with the speed of the mouse until the next frame is drawn: on a busy
+# machine by half a turn. So its clock advances by one frame for each event, and waits for it.
 DRAG = """
 const [plot, distance, done] = arguments;
 const box = plot.getBoundingClientRect();
 const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
 const target = plot.querySelector('canvas');
-const send = (name, dx, buttons) => target.dispatchEvent(new MouseEvent(
-    name, {bubbles: true, cancelable: true, view: window, clientX: x + dx, clientY: y, buttons}));
-const steps = [['mousemove', 0, 0], ['mousedown', 0, 1]];
-for (let i = 1; i <= 4; i++) steps.push(['mousemove', i * distance / 4, 1]);
-steps.push(['mouseup', distance, 0]);
-steps.forEach((step, i) => setTimeout(() => send(...step), 60 * i));
-setTimeout(done, 60 * steps.length);
+const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+const now = performance.now;
+let clock = performance.now();
+performance.now = () => clock;
+const send = async (name, dx, buttons) => {
+    const at = {view: window, clientX: x + dx, clientY: y, buttons};
+    target.dispatchEvent(new MouseEvent(name, {bubbles: true, cancelable: true, ...at}));
+    clock += 17;
+    await frame();
+    await frame();
+};
+(async () => {
+    await send('mousemove', 0, 0);
+    await send('mousedown', 0, 1);
+    for (let i = 1; i <= 4; i++) await send('mousemove', i * distance / 4, 1);
+    await send('mouseup', distance, 0);
+    performance.now = now;
+    done();
+})();
 """
 
 
