@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,23 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
     finally:
         server.kill()
+
+
+@pytest.fixture(scope="session")
+def create_mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+    """Creates an empty MLflow store in a folder and returns its URI.
+
+    MLflow takes seconds to create the tables, so that it does this once and the file is copied.
+    """
+    from rayboot.registry.runs import make_client
+
+    template = tmp_path_factory.mktemp("mlflow-template") / "mlflow.db"
+    make_client(f"sqlite:///{template}").search_experiments()
+
+    def create(folder: Path) -> str:
+        return f"sqlite:///{shutil.copy(template, folder / 'mlflow.db')}"
+
+    return create
 
 
 @pytest.fixture(scope="session")

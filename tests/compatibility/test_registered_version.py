@@ -58,7 +58,7 @@ def test_its_network_predicts(occupancy: np.ndarray) -> None:
     assert 0 <= occupancy.min() < occupancy.max() <= 1
 
 
-@pytest.mark.parametrize("rayboot_is", ["absent", "imported"])
+@pytest.mark.parametrize("rayboot_is", ["absent", pytest.param("imported", marks=pytest.mark.slow)])
 def test_mlflow_loads_it_in_a_process_with_and_without_rayboot(
     rayboot_is: str, tracking_uri: str, occupancy: np.ndarray, tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ import socket
 import stat
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -42,7 +42,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
+def run(tmp_path: Path, create_mlflow_store: Callable[[Path], str]) -> Path:
     """The output of a round, with secrets where none should be."""
     folder = tmp_path / "run"
     rejects = folder / "pairs/outcome=reject"
@@ -56,7 +56,7 @@ def run(tmp_path: Path) -> Path:
     pq.write_table(pa.table(rows), rejects / "a.parquet")
     (folder / "photo.jpg").write_bytes(b"\xff\xd8 a person")
     (folder / "model.safetensors").write_bytes(b"weights")
-    store = open_run(f"sqlite:///{folder / 'mlflow.db'}", "tests", "first")
+    store = open_run(create_mlflow_store(folder), "tests", "first")
     store.log_params({"uri": "s3://k:pass-of-database@b", "rate": 0.1})
     store.log_metrics({"loss": 0.5})
     state = {"run_id": store.run_id, "reason": "http://me:hunter2@host is unavailable"}

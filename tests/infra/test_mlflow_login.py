@@ -179,7 +179,10 @@ def make_user(url: str, admin: Login, login: Login) -> None:
         assert response.status == 200
 
 
-@pytest.fixture(scope="module", params=["kubernetes", "compose"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("kubernetes", marks=pytest.mark.slow), "compose"],
+)
 def server(
     request: pytest.FixtureRequest, layout: StackLayout, database: Database
 ) -> Iterator[Running]:

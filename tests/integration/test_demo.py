@@ -152,6 +152,7 @@ def test_a_registered_version_needs_neither_ray_nor_opengl(
     assert report["not_required"] == [], "add them to registry.registration.requirements"
 
 
+@pytest.mark.slow
 def test_a_served_version_returns_a_mesh(result: RoundResult, out: Path) -> None:
     (port,) = free_ports(1)
     commands = Path(sys.executable).parent
@@ -204,6 +205,7 @@ def _post(address: str, body: str) -> dict[str, Any]:
             time.sleep(0.3)
 
 
+@pytest.mark.slow
 def test_reconstruct_takes_a_registered_version(
     result: RoundResult, out: Path, tmp_path: Path
 ) -> None:

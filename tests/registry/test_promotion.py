@@ -1,5 +1,6 @@
 import multiprocessing
 import time
+from collections.abc import Callable
 from multiprocessing import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -22,9 +23,9 @@ NAME = "faces"
 
 
 @pytest.fixture
-def uri(tmp_path: Path) -> str:
+def uri(tmp_path: Path, create_mlflow_store: Callable[[Path], str]) -> str:
     """A registry with four versions of one model."""
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = create_mlflow_store(tmp_path)
     client = make_client(uri)
     client.create_registered_model(NAME)
     for _ in range(4):

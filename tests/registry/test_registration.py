@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -22,9 +23,11 @@ CODE = Path(rayboot.__file__).parent / "inference/mlflow_model.py"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Run, Path]:
+def store(
+    tmp_path_factory: pytest.TempPathFactory, create_mlflow_store: Callable[[Path], str]
+) -> tuple[str, Run, Path]:
     folder = tmp_path_factory.mktemp("mlflow")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    uri = create_mlflow_store(folder)
     return uri, open_run(uri, "tests", "run", (folder / "files").as_uri()), folder
 
 

@@ -2,6 +2,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -26,9 +27,9 @@ def weights(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path, weights: Path) -> str:
+def store(tmp_path: Path, weights: Path, create_mlflow_store: Callable[[Path], str]) -> str:
     """A registry with two versions of the model ``faces``; version 1 is the champion."""
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = create_mlflow_store(tmp_path)
     client = mlflow.MlflowClient(uri, uri)
     client.create_registered_model("faces")
     for number in (1, 2):

@@ -1,5 +1,6 @@
 import contextlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,9 @@ class GenerateCalledError(Exception):
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> str:
+def store(tmp_path: Path, create_mlflow_store: Callable[[Path], str]) -> str:
     """A registry whose champion is the built-in network."""
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = create_mlflow_store(tmp_path)
     client = make_client(uri)
     folder = tmp_path / "version-1" / "artifacts"
     folder.mkdir(parents=True)

@@ -77,7 +77,7 @@ def test_an_unknown_job_is_named(head: Head, tmp_path: Path) -> None:
     assert "has no job rayboot-none" in done.stderr
 
 
-@pytest.mark.parametrize("answer", ["y", "n"])
+@pytest.mark.parametrize("answer", ["y", pytest.param("n", marks=pytest.mark.slow)])
 def test_an_interruption_asks_whether_to_stop_the_job(
     head: Head, tmp_path: Path, answer: str
 ) -> None:

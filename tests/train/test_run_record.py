@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,12 @@ from rayboot.train.run_record import load_run, save_run
 from rayboot.train.training_config import FinetuneConfig
 
 
-def test_the_same_request_finds_its_run(tmp_path: Path) -> None:
+def test_the_same_request_finds_its_run(
+    tmp_path: Path, create_mlflow_store: Callable[[Path], str]
+) -> None:
     config = FinetuneConfig(data="pairs", model="builtin:compact", storage=str(tmp_path))
     assert load_run(config) is None
-    run = open_run(f"sqlite:///{tmp_path / 'mlflow.db'}", "tests", "finetune")
+    run = open_run(create_mlflow_store(tmp_path), "tests", "finetune")
     save_run(config, run)
     # Number and kind of machines may change.
     elsewhere = config.replace(num_workers=(1, 4), cpus_per_worker=2.0, max_failures=-1)

@@ -116,14 +116,15 @@ def _cover(
     pixels = low[:, None] + steps
     second = _cross(pixels - a[:, None, :2], (c - a)[:, None]) / area[:, None]
     third = _cross((b - a)[:, None], pixels - a[:, None, :2]) / area[:, None]
-    weights = np.stack([1 - second - third, second, third], axis=-1)
+    first = 1 - second - third
     # Edges belong to both neighbours, so that rounding leaves no gap between them.
-    within = (weights >= -1e-9).all(axis=-1) & (pixels <= high[:, None]).all(axis=-1)
+    within = (first >= -1e-9) & (second >= -1e-9) & (third >= -1e-9)
+    within &= (pixels[..., 0] <= high[:, None, 0]) & (pixels[..., 1] <= high[:, None, 1])
     triangle, step = np.nonzero(within)
-    inside_weights = weights[triangle, step]
+    weights = np.stack([part[triangle, step] for part in (first, second, third)], axis=-1)
     column, row = pixels[triangle, step].T
-    depth = (inside_weights * triangles[triangle, :, 2]).sum(axis=1)
-    return row * size + column, indices[triangle], inside_weights, depth
+    depth = (weights * triangles[triangle, :, 2]).sum(axis=1)
+    return row * size + column, indices[triangle], weights, depth
 
 
 def _cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
