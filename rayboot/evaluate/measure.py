@@ -8,9 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
@@ -20,26 +18,19 @@ from tqdm import tqdm
 from rayboot.cluster.broadcast import BroadcastFile
 from rayboot.cluster.resources import require_resources
 from rayboot.data.fingerprint import Fingerprint
-from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError, ShapeError
-from rayboot.evaluate.datasets.base import DatasetListing, EvalDataset, GroundTruthFace
-from rayboot.evaluate.datasets.ground_truth_alignment import align_ground_truth
+from rayboot.errors import RequestError
+from rayboot.evaluate.datasets.base import DatasetListing
 from rayboot.evaluate.evaluation_config import MeasureConfig
+from rayboot.evaluate.measure_faces import MeasureFaces
 from rayboot.evaluate.measurements import Measurements
-from rayboot.evaluate.metrics.nme import Comparison
-from rayboot.evaluate.protocol import Protocol
-from rayboot.evaluate.results import RESULT_SCHEMA, FaceError, Results, read_result_rows
-from rayboot.geometry.isosurface import extract_solid_surface
+from rayboot.evaluate.results import RESULT_SCHEMA, Results, read_result_rows
 from rayboot.io.parquet import write_table
 from rayboot.logs import LogContext, adopt_context, current_context
 from rayboot.models import Reconstructor, load_network
-from rayboot.models.network_config import InferenceConfig
-from rayboot.models.predictor import Predictor
 
-__all__ = ["measure_face", "measure_models", "next_part_number"]
+__all__ = ["measure_models", "next_part_number"]
 
 _LOG = logging.getLogger(__name__)
-
-"""Record of what the rows of a folder were measured with."""
 
 
 def measure_models(
@@ -122,7 +113,7 @@ def _measure_dataset(
         ray.data.from_arrow(remaining)
         .repartition(num_blocks)
         .map_batches(
-            _MeasureFaces,
+            _MeasureActor,
             fn_constructor_kwargs={
                 "weights": {model: BroadcastFile.put(path) for model, path in weights.items()},
                 "config": config,
@@ -165,11 +156,8 @@ def _read_finished_rows(folder: Path) -> pa.Table:
     return pa.concat_tables([RESULT_SCHEMA.empty_table(), *parts])
 
 
-class _MeasureFaces:
-    """Stage that turns listed faces into errors, one row per face and model.
-
-    A face whose files are missing or damaged gets rows without errors that give the reason.
-    """
+class _MeasureActor:
+    """:class:`MeasureFaces` with networks that are broadcast to the nodes."""
 
     def __init__(
         self,
@@ -180,76 +168,13 @@ class _MeasureFaces:
     ) -> None:
         adopt_context(log)
         device = "cuda" if config.gpus_per_actor else "cpu"
-        self._name, self._protocol = name, config.protocol
-        self._dataset: EvalDataset = config.datasets[name]
         networks = {model: _load(file, device) for model, file in weights.items()}
-        self._crop_sizes = {model: network.config.resolution for model, network in networks.items()}
-        self._predictors = {
-            model: Predictor(network, InferenceConfig(), batch_size=config.batch_size)
-            for model, network in networks.items()
-        }
+        self._measure = MeasureFaces(networks, config, name)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        listed = table.to_pylist()
-        # Networks of one input size share the crops.
-        read = {size: self._read(listed, size) for size in set(self._crop_sizes.values())}
-        rows: list[dict[str, Any]] = []
-        for model, predictor in self._predictors.items():
-            outcomes = read[self._crop_sizes[model]]
-            faces = [face for face in outcomes if isinstance(face, GroundTruthFace)]
-            images = np.stack([face.image for face in faces]) if faces else None
-            volumes = iter(() if images is None else predictor.predict(images))
-            for outcome in outcomes:
-                error = (
-                    measure_face(outcome, next(volumes), self._protocol)
-                    if isinstance(outcome, GroundTruthFace)
-                    else outcome
-                )
-                rows.append({"dataset": self._name, "model": model, **error._asdict()})
-        return pa.Table.from_pylist(rows, schema=RESULT_SCHEMA)
-
-    def _read(self, listed: list[dict[str, Any]], size: int) -> list[GroundTruthFace | FaceError]:
-        """Reads the listed faces; those that cannot be read become errors without numbers."""
-        outcomes: list[GroundTruthFace | FaceError] = []
-        for row in listed:
-            try:
-                outcomes.append(self._dataset.read(row, size))
-            except FaceRejectedError as error:
-                _LOG.debug("%s", error, extra={"face_id": row["face_id"], "dataset": self._name})
-                outcomes.append(_failed_face(row["face_id"], row.get("yaw_deg"), str(error)))
-        return outcomes
+        return self._measure(table)
 
 
 def _load(weights: BroadcastFile, device: str) -> Reconstructor:
     with weights.local_path() as path:
         return load_network(path, device)
-
-
-def measure_face(
-    face: GroundTruthFace, occupancy: np.ndarray, protocol: Protocol | None = None
-) -> FaceError:
-    """Returns the errors of a predicted volume (D, H, W) float32 against the true face.
-
-    The largest connected component of the volume is measured, its surface drawn on the volume's
-    own voxels. Where the shapes cannot be compared, the result has NaN and the reason.
-    """
-    protocol = protocol or Protocol()
-    try:
-        mesh = extract_solid_surface(occupancy)
-        # Truth in a frame of its own is first brought to the frame of the crop.
-        aligned = align_ground_truth(face, mesh) if face.landmarks is not None else face
-        comparison = Comparison(mesh, aligned.shape, aligned.interocular, protocol)
-        return FaceError(
-            face.face_id,
-            aligned.yaw_deg,
-            comparison.nme("icp"),
-            comparison.nme("none"),
-            comparison.nme("correspondence"),
-        )
-    except (DegenerateInputError, ShapeError) as error:
-        return _failed_face(face.face_id, face.yaw_deg, str(error))
-
-
-def _failed_face(face_id: str, yaw_deg: float | None, reason: str) -> FaceError:
-    nan = float("nan")
-    return FaceError(face_id, nan if yaw_deg is None else yaw_deg, nan, nan, nan, reason)

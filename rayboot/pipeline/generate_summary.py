@@ -1,5 +1,6 @@
 """Summary of a pairs data set: faces, views and rejects, counted from its files."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import pyarrow.compute as pc
-import ray
 
 from rayboot.io.parquet import count_rows, read_table
 from rayboot.io.retry import retry_io
@@ -90,7 +90,7 @@ def _map_files(output: str, names: list[str], read: Callable[[str], _T]) -> Iter
     """Yields the result of ``read`` for the URI of each file, in their order."""
     starts = range(0, len(names), _FILES_PER_TASK)
     parts = [names[start : start + _FILES_PER_TASK] for start in starts]
-    if len(parts) > 1 and ray.is_initialized():
+    if len(parts) > 1 and (ray := _initialized_ray()) is not None:
         task: Any = ray.remote(num_cpus=1)(_read_files)
         # All tasks are submitted first, and their results are fetched in order.
         for result in [task.remote(output, part, read) for part in parts]:
@@ -98,6 +98,12 @@ def _map_files(output: str, names: list[str], read: Callable[[str], _T]) -> Iter
     else:
         for part in parts:
             yield from _read_files(output, part, read)
+
+
+def _initialized_ray() -> Any:
+    """Returns Ray if this process uses it; None without, or where it is not installed."""
+    ray = sys.modules.get("ray")
+    return ray if ray is not None and ray.is_initialized() else None
 
 
 def _read_files(output: str, names: list[str], read: Callable[[str], _T]) -> list[_T]:

@@ -17,7 +17,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 import rayboot
-from rayboot.registry.resolve import WEIGHTS_FILE
+from rayboot.registry.download import WEIGHTS_FILE
 from rayboot.registry.runs import Run, make_client, set_default_store
 
 __all__ = ["InputExamples", "register_weights", "requirements"]

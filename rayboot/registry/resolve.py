@@ -2,40 +2,21 @@
 
 A model is named by a file, by ``builtin:...`` or by ``models:/...`` in an MLflow registry.
 A process resolves the same registered version or the same file only once: a round needs its
-teacher in many places, and each download of a large network takes minutes.
+teacher in many places, and each download of a large network takes minutes. MLflow is imported
+only for models in a registry.
 """
 
 import functools
 import hashlib
-import os
-import re
-import threading
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-import mlflow
-from mlflow.exceptions import MlflowException
-
 from rayboot.errors import RequestError
 from rayboot.models import NetworkConfig, read_config
 from rayboot.registry.model_names import BUILTIN
-from rayboot.registry.runs import absolute_tracking_uri, make_client, set_default_store
 
-__all__ = ["WEIGHTS_FILE", "ResolvedModel", "resolve_model"]
-
-# The weights are one file of a few megabytes; its progress bar would break the bars of the run.
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
-WEIGHTS_FILE = "vrn.safetensors"
-"""Name of the weights file among the artifacts of a registered version, whatever its network."""
-
-_MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
-
-_DOWNLOADED: dict[tuple[str, str], Path] = {}
-"""Weights files of registered versions, which never change, by tracking URI and model URI."""
-
-_DOWNLOAD_LOCK = threading.Lock()
+__all__ = ["ResolvedModel", "resolve_model"]
 
 
 @dataclass(frozen=True)
@@ -74,12 +55,9 @@ def resolve_model(model: str | ResolvedModel, tracking_uri: str | None = None) -
     if isinstance(model, ResolvedModel):
         return model
     if model.startswith("models:/"):
-        uri = _pin_version(model, tracking_uri)
-        store = absolute_tracking_uri(tracking_uri or mlflow.get_tracking_uri())
-        with _DOWNLOAD_LOCK:
-            path = _DOWNLOADED.get((store, uri))
-            if path is None or not path.is_file():
-                path = _DOWNLOADED[store, uri] = _download(uri, store)
+        from rayboot.registry.download import download_version
+
+        uri, path = download_version(model, tracking_uri)
     elif model in BUILTIN:
         uri, path = model, Path(str(resources.files("rayboot.models").joinpath(BUILTIN[model])))
     else:
@@ -92,39 +70,6 @@ def resolve_model(model: str | ResolvedModel, tracking_uri: str | None = None) -
     status = path.stat()
     content = _read_content(path, status.st_size, status.st_mtime_ns, status.st_ino)
     return ResolvedModel(uri, path, *content)
-
-
-def _pin_version(model: str, tracking_uri: str | None) -> str:
-    """Returns the URI of a registered model with an alias replaced by its current version."""
-    match = _MODEL_URI.fullmatch(model)
-    if match is None:
-        raise RequestError(f"model {model}: expected models:/NAME/VERSION or models:/NAME@ALIAS")
-    if match["alias"] is None:
-        return model
-    client = make_client(tracking_uri)
-    try:
-        version = client.get_model_version_by_alias(match["name"], match["alias"]).version
-    except MlflowException as error:
-        raise RequestError(
-            f"model {model}: the registry {tracking_uri or mlflow.get_tracking_uri()} has no such "
-            f"alias ({error}); set MLFLOW_TRACKING_URI to the store that has it, or name a version"
-        ) from error
-    return f"models:/{match['name']}/{version}"
-
-
-def _download(uri: str, tracking_uri: str) -> Path:
-    """Downloads the weights of a registered version."""
-    try:
-        # Given a store as an argument, MLflow would use it for the artifacts only, and look the
-        # version up in the default registry.
-        with set_default_store(tracking_uri):
-            path = mlflow.artifacts.download_artifacts(f"{uri}/artifacts/{WEIGHTS_FILE}")
-    except (MlflowException, OSError) as error:
-        raise RequestError(
-            f"model {uri}: cannot be read from the registry {tracking_uri} ({error}); set "
-            "MLFLOW_TRACKING_URI to the store that has it"
-        ) from error
-    return Path(path)
 
 
 @functools.cache

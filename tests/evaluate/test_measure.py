@@ -11,7 +11,8 @@ from rayboot.errors import RequestError
 from rayboot.evaluate.datasets.base import DatasetListing, ExcludedFace, GroundTruthFace
 from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import MeasureConfig
-from rayboot.evaluate.measure import measure_face, measure_models, next_part_number
+from rayboot.evaluate.measure import measure_models, next_part_number
+from rayboot.evaluate.measure_faces import measure_face
 from rayboot.geometry.volume import unpack_occupancy
 from rayboot.registry.resolve import resolve_model
 

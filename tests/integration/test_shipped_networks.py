@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rayboot.evaluate.datasets.synthetic import SyntheticDataset
-from rayboot.evaluate.measure import measure_face
+from rayboot.evaluate.measure_faces import measure_face
 from rayboot.models import load_network
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor

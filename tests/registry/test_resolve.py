@@ -11,8 +11,9 @@ import torch
 
 from rayboot.errors import RequestError
 from rayboot.models import VRN, VRNConfig, save_network
+from rayboot.registry.download import WEIGHTS_FILE
 from rayboot.registry.model_names import BUILTIN
-from rayboot.registry.resolve import WEIGHTS_FILE, resolve_model
+from rayboot.registry.resolve import resolve_model
 
 TINY = VRNConfig.compact().replace(
     resolution=32, slices=16, channels=16, stem_channels=8, stem_bottleneck=4

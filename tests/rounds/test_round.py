@@ -10,8 +10,9 @@ from rayboot.data.manifest import Manifest, write_manifest
 from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.registry import resolve
+from rayboot.registry.download import WEIGHTS_FILE
 from rayboot.registry.model_names import BUILTIN_COMPACT
-from rayboot.registry.resolve import WEIGHTS_FILE, resolve_model
+from rayboot.registry.resolve import resolve_model
 from rayboot.registry.runs import make_client
 from rayboot.rounds import round as round_module
 from rayboot.rounds.provenance import version_tags

@@ -10,7 +10,7 @@ from rayboot.data.images import encode_image
 from rayboot.data.schema import FACE_COLUMNS
 from rayboot.errors import RequestError, UnfinishedDataError
 from rayboot.evaluate.datasets.rendered_pairs import RenderedPairsDataset
-from rayboot.evaluate.measure import measure_face
+from rayboot.evaluate.measure_faces import measure_face
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.volume import transform_volume, unpack_occupancy
 from tests.data.pair_sets import write_pairs

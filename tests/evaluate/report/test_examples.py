@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rayboot.evaluate.datasets.synthetic import SyntheticDataset
-from rayboot.evaluate.measure import measure_face
+from rayboot.evaluate.measure_faces import measure_face
 from rayboot.evaluate.protocol import Protocol
 from rayboot.evaluate.report import examples as module
 from rayboot.evaluate.report.examples import make_examples, pick_by_yaw, read_dataset_faces
