@@ -8,7 +8,7 @@ WORKERS ?= 2
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test slow-test gpu-test stack stack-test chaos-test lint audit licences format clean
+.PHONY: help env demo test slow-test gpu-test gpu-check stack stack-test chaos-test lint audit licences format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -27,6 +27,11 @@ slow-test: env  ## the tests that take minutes
 
 gpu-test: env  ## the tests that need a CUDA GPU
 	@$(PYTEST) -m gpu $(ARGS)
+
+gpu-check: env  ## checks and measures this machine's GPU, in 8 minutes at most
+	@[ -d runs/gpu-check-faces/truth ] || $(VENV)/bin/rayboot synthesize \
+		--config configs/gpu-check-faces.yaml --output runs/gpu-check-faces
+	@$(VENV)/bin/rayboot doctor --gpu $(ARGS)
 
 stack: env  ## a cluster on this machine: Ray, S3, MLflow, Prometheus; ends with Ctrl-C
 	@$(VENV)/bin/python -m infra.stack $(ARGS)

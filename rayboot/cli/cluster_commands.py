@@ -20,8 +20,32 @@ _TASKS = (
 
 @click.command()
 @optional_config("YAML of the run to check for; by default the demo on this machine.")
-def doctor(config_path: Path | None) -> None:
+@click.option("--gpu", is_flag=True, help="Check and measure this machine's GPU instead.")
+@click.option("--minutes", default=8.0, show_default=True, help="With --gpu: time of all parts.")
+@click.option("--parts", metavar="A,B", help="With --gpu: only these parts.")
+@click.option(
+    "--inputs",
+    type=click.Path(path_type=Path),
+    default=Path("runs/gpu-check-faces"),
+    show_default=True,
+    metavar="FOLDER",
+    help="With --gpu: synthetic faces of configs/gpu-check-faces.yaml.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs/gpu-check.json"),
+    show_default=True,
+    metavar="FILE",
+    help="With --gpu: where to write what was measured.",
+)
+def doctor(
+    config_path: Path | None, gpu: bool, minutes: float, parts: str | None, inputs: Path, out: Path
+) -> None:
     """Check what a run needs, and print a remedy for each failure."""
+    if gpu:
+        _check_gpu(minutes, parts, inputs, out)
+        return
     from rayboot.diagnostics.doctor import diagnose, format_check, read_requirements
 
     num_failed = 0
@@ -30,6 +54,24 @@ def doctor(config_path: Path | None) -> None:
         num_failed += check.status == "FAIL"
     if num_failed:
         raise RaybootError(f"{num_failed} of the checks failed; see the remedy below each")
+
+
+def _check_gpu(minutes: float, parts: str | None, inputs: Path, out: Path) -> None:
+    from rayboot.diagnostics.gpu.check import (
+        check_gpu_in_parts,
+        format_record,
+        select_parts,
+        write_report,
+    )
+
+    records = []
+    for record in check_gpu_in_parts(select_parts(parts), inputs, minutes):
+        records.append(record)
+        write_report(out, records)
+        click.echo(format_record(record))
+    print_note(f"written to {out}")
+    if failed := [record.name for record in records if record.status == "FAILED"]:
+        raise RaybootError(f"parts {', '.join(failed)} failed; see {out}")
 
 
 @click.command("support-bundle")
@@ -51,7 +93,7 @@ def doctor(config_path: Path | None) -> None:
 )
 def support_bundle(config_path: Path | None, runs: tuple[str, ...], out: Path) -> None:
     """Collect what explains a failure in one file, without secrets and photos."""
-    from rayboot.diagnostics import write_support_bundle
+    from rayboot.diagnostics.support_bundle import write_support_bundle
 
     bundle = write_support_bundle(out, config_path, runs)
     for name, (count, size) in bundle.summary().items():

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rayboot.diagnostics import support_bundle, write_support_bundle
+from rayboot.diagnostics import support_bundle
 from rayboot.diagnostics.doctor import Check
 from rayboot.diagnostics.redaction import REDACTED, Redactor
+from rayboot.diagnostics.support_bundle import write_support_bundle
 from rayboot.errors import RaybootError, RequestError
 from rayboot.registry.runs import open_run
 
