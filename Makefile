@@ -30,7 +30,7 @@ gpu-test: env  ## the tests that need a CUDA GPU
 
 gpu-check: env  ## checks and measures this machine's GPU, in 8 minutes at most
 	@[ -d runs/gpu-check-faces/truth ] || $(VENV)/bin/rayboot synthesize \
-		--config configs/gpu-check-faces.yaml --output runs/gpu-check-faces
+		--config configs/synthesize-gpu-check.yaml --output runs/gpu-check-faces
 	@$(VENV)/bin/rayboot doctor --gpu $(ARGS)
 
 stack: env  ## a cluster on this machine: Ray, S3, MLflow, Prometheus; ends with Ctrl-C

@@ -218,3 +218,15 @@ def test_support_bundle_prints_its_contents(
     assert "bytes  run/ (2 files)" in done.stderr
     assert "missing: ray: RequestError: no session of Ray" in done.stderr
     assert out.stat().st_size > 1000
+
+
+def test_doctor_writes_what_the_parts_of_the_gpu_check_found(tmp_path: Path) -> None:
+    out = tmp_path / "check.json"
+    command = ["doctor", "--gpu", "--out", str(out), "--inputs", str(tmp_path), "--parts"]
+    done = CliRunner().invoke(cli.main, [*command, "evaluation"])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("skipped  evaluation")
+    (part,) = json.loads(out.read_text())["parts"].values()
+    assert part["status"] == "skipped" and "rayboot synthesize" in part["reason"]
+    refused = CliRunner().invoke(cli.main, [*command, "everything"])
+    assert refused.exit_code == 2 and "expected some of machine" in refused.stderr

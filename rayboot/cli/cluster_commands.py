@@ -29,7 +29,7 @@ _TASKS = (
     default=Path("runs/gpu-check-faces"),
     show_default=True,
     metavar="FOLDER",
-    help="With --gpu: synthetic faces of configs/gpu-check-faces.yaml.",
+    help="With --gpu: synthetic faces of configs/synthesize-gpu-check.yaml.",
 )
 @click.option(
     "--out",

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -69,7 +70,8 @@ def test_the_same_call_again_measures_missing_rows_only(
 ) -> None:
     (part,) = output.glob("rows/synthetic/*.parquet")
     rows = pq.read_table(part)
-    pq.write_table(rows.slice(0, len(MODELS) * 10), part)
+    kept = rows["face_id"].unique()[:10]
+    pq.write_table(rows.filter(pc.is_in(rows["face_id"], kept)), part)
     before = part.stat().st_mtime_ns
     again = evaluate(prepare_evaluation(request(synthetic_set, output)))
     assert again.evaluation.results.rows == result.evaluation.results.rows

@@ -5,10 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import torch
 
+import rayboot
 from rayboot.diagnostics.gpu.part import Workload
 from rayboot.models.compilation import explain_no_compiler
 from rayboot.models.precision import resolve_precision
@@ -27,6 +30,9 @@ def describe_gpu_machine(workload: Workload) -> dict[str, Any]:
     device = torch.device(workload.device)
     visible: dict[str, str | None] = {"unset": None, "empty": "", "0": "0"}
     return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "rayboot": rayboot.__version__,
+        "commit": _read_commit(),
         "driver": _query_driver(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
@@ -38,10 +44,20 @@ def describe_gpu_machine(workload: Workload) -> dict[str, Any]:
     }
 
 
+def _read_commit() -> str:
+    """Returns the commit of the checkout; empty outside of one."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    command = [git, "-C", str(Path(rayboot.__file__).parents[1]), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def _query_driver() -> str:
-    if shutil.which("nvidia-smi") is None:
+    program = shutil.which("nvidia-smi")
+    if program is None:
         return "nvidia-smi is not on PATH"
-    command = ["nvidia-smi", "--query-gpu=driver_version,name,mig.mode.current"]
+    command = [program, "--query-gpu=driver_version,name,mig.mode.current"]
     done = subprocess.run(
         [*command, "--format=csv,noheader"], capture_output=True, text=True, check=False, timeout=10
     )

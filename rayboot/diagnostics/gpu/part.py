@@ -56,7 +56,7 @@ class Workload:
         if not (self.inputs / "truth").is_dir():
             raise PartSkippedError(
                 f"{self.inputs} holds no synthetic faces: rayboot synthesize --config "
-                f"configs/gpu-check-faces.yaml --output {self.inputs}"
+                f"configs/synthesize-gpu-check.yaml --output {self.inputs}"
             )
         return str(self.inputs)
 

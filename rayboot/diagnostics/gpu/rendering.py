@@ -10,21 +10,20 @@ from typing import Any
 
 import numpy as np
 import torch
-import trimesh
 
 from rayboot.diagnostics.gpu.part import Workload
 from rayboot.diagnostics.gpu.prediction import create_network
-from rayboot.geometry.camera import rotation_yaw_pitch
-from rayboot.geometry.mesh import Mesh
+from rayboot.diagnostics.gpu.rendering_process import (
+    SIZE,
+    WINDOW_S,
+    create_scene,
+    render_for_a_while,
+)
 from rayboot.models.precision import autocast
-from rayboot.render import Renderer, Scene
+from rayboot.render import Renderer
 from rayboot.render.egl_device import DeviceKind
 
-__all__ = ["create_scene", "measure_rendering"]
-
-_SIZE = 192
-_WINDOW_S = 2.0
-_YAWS_DEG = (-60, -40, -20, 20, 40, 60)
+__all__ = ["measure_rendering"]
 
 
 def measure_rendering(workload: Workload) -> dict[str, Any]:
@@ -34,7 +33,7 @@ def measure_rendering(workload: Workload) -> dict[str, Any]:
         record["processes"][str(count)] = _render_with(count)
     count = workload.renderers[len(workload.renderers) // 2]
     alone = _Forward(workload)
-    time.sleep(_WINDOW_S)
+    time.sleep(WINDOW_S)
     record["network_images_per_s_alone"] = alone.stop()
     with _running_network(workload) as beside:
         record["beside_network"] = {"processes": count, **_render_with(count)}
@@ -43,38 +42,15 @@ def measure_rendering(workload: Workload) -> dict[str, Any]:
     return record
 
 
-def create_scene() -> tuple[Scene, list[np.ndarray]]:
-    """Returns a coloured ellipsoid with the triangles of a face, and its views."""
-    sphere = trimesh.creation.icosphere(subdivisions=5)
-    vertices = (sphere.vertices * [55, 75, 60]).astype(np.float32)
-    colors = ((sphere.vertices + 1) * 127).astype(np.uint8)
-    mesh = Mesh(vertices, sphere.faces.astype(np.int32), colors)
-    turns = [rotation_yaw_pitch(np.radians(yaw), 0.0) for yaw in _YAWS_DEG]
-    return Scene(mesh), [np.column_stack([turn, np.zeros(3)]) for turn in turns]
-
-
 def _render_with(count: int) -> dict[str, Any]:
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(count, context) as pool:
         barrier = manager.Barrier(count)
-        done = list(pool.map(_render_for_a_while, [barrier] * count))
+        done = list(pool.map(render_for_a_while, [barrier] * count))
     return {
         "views_per_s": round(sum(rate for rate, _ in done), 1),
         "egl_devices": sorted({device for _, device in done}),
     }
-
-
-def _render_for_a_while(barrier: Any) -> tuple[float, str]:
-    """Returns this process's views per second, and the device that it renders on."""
-    renderer = Renderer(_SIZE)
-    scene, views = create_scene()
-    renderer.render(scene, views)
-    barrier.wait(timeout=30)
-    started, count = time.perf_counter(), 0
-    while time.perf_counter() - started < _WINDOW_S:
-        count += len(renderer.render(scene, views))
-    kind = "software" if renderer.device.software else "gpu"
-    return count / (time.perf_counter() - started), f"{renderer.device.egl_index} ({kind})"
 
 
 class _Forward:
@@ -121,7 +97,7 @@ def _compare_with_software() -> dict[str, Any]:
     """Returns how the pixels of the chosen device differ from Mesa's."""
     scene, views = create_scene()
     kinds: list[DeviceKind] = ["auto", "software"]
-    renderers = [Renderer(_SIZE, render_device=kind) for kind in kinds]
+    renderers = [Renderer(SIZE, render_device=kind) for kind in kinds]
     if renderers[0].device.software:
         return {"device": "software", "note": "no GPU renders, so nothing is compared"}
     images = [renderer.render(scene, views).astype(int) for renderer in renderers]

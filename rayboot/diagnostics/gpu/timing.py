@@ -20,7 +20,7 @@ def median_seconds(run: Callable[[], object], device: torch.device, repeats: int
 
     Args:
         run: function that queues work on the device.
-        device: device that is waited for after each call.
+        device: device, which has to finish after each call.
         repeats: number of counted calls.
     """
     seconds = []

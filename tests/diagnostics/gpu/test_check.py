@@ -1,0 +1,110 @@
+"""The parts of the GPU check run one after the other, and none can end or delay the others."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rayboot.diagnostics.gpu.check import (
+    LIMITS_S,
+    check_gpu_in_parts,
+    format_record,
+    select_parts,
+    write_report,
+)
+from rayboot.diagnostics.gpu.child import PARTS
+from rayboot.diagnostics.gpu.part import PartRecord
+from rayboot.errors import RequestError
+
+# Like a part's process: ends in the way that its part is named after.
+CHILD = """
+import json, os, sys, time
+part = sys.argv[1]
+if part == "machine":
+    print("a library's line")
+    print(json.dumps({"status": "ok", "reason": "", "values": {"cpus": 2, "cuda": None}}))
+elif part == "tests":
+    os.kill(os.getpid(), 11)
+elif part == "prediction":
+    os.system("sleep 60")
+elif part == "training":
+    sys.exit("no libcuda.so.1")
+else:
+    print(json.dumps({"status": "FAILED", "reason": "ValueError: bad", "values": {}}))
+    print("Traceback", file=sys.stderr)
+"""
+COMMAND = [sys.executable, "-S", "-c", CHILD]
+
+
+def test_every_ending_of_a_part_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LIMITS_S, "prediction", 1.0)
+    started = time.monotonic()
+    parts = list(PARTS)[:5]
+    records = list(check_gpu_in_parts(parts, Path("faces"), 5.0, COMMAND))
+    assert time.monotonic() - started < 30
+    assert [record.name for record in records] == parts
+    machine, tests, prediction, training, rendering = records
+    assert (machine.status, machine.values) == ("ok", {"cpus": 2, "cuda": None})
+    assert tests.status == "FAILED" and "signal 11" in tests.reason
+    assert prediction.status == "FAILED" and prediction.reason == "no end within 1 s"
+    assert training.status == "FAILED" and "no libcuda.so.1" in training.reason
+    assert rendering.reason == "ValueError: bad" and rendering.values["stderr"] == "Traceback\n"
+
+
+def test_parts_without_time_are_skipped() -> None:
+    (record,) = check_gpu_in_parts(["machine"], Path("faces"), 0.01, COMMAND)
+    assert (record.status, record.reason) == ("skipped", "no time is left of 0.01 minutes")
+
+
+def test_parts_are_selected_in_their_order() -> None:
+    assert select_parts(None) == list(PARTS)
+    assert select_parts("training, machine") == ["machine", "training"]
+    with pytest.raises(RequestError, match=r"parts traning: expected some of machine, .*training"):
+        select_parts("traning")
+
+
+def test_the_report_holds_all_records_so_far(tmp_path: Path) -> None:
+    records = [
+        PartRecord("machine", "ok", 1.5, values={"gpus": [], "rates": {"16": 2.5}, "cuda": None}),
+        PartRecord("tests", "skipped", 0.0, "PyTorch finds no CUDA GPU"),
+    ]
+    write_report(tmp_path / "new/check.json", records)
+    parts = json.loads((tmp_path / "new/check.json").read_text())["parts"]
+    assert parts["machine"]["values"]["rates"] == {"16": 2.5}
+    assert parts["tests"]["reason"] == "PyTorch finds no CUDA GPU"
+    assert format_record(records[0]).splitlines()[1:] == ["         rates.16: 2.5"]
+    assert format_record(records[1]).endswith("PyTorch finds no CUDA GPU")
+
+
+# Where Ray and MLflow are not installed.
+WITHOUT_RAY = """
+import importlib, runpy, sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("ray", "mlflow"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+"""
+
+
+def test_all_parts_are_imported_without_ray_and_mlflow() -> None:
+    modules = sorted({f"rayboot.diagnostics.gpu.{part.split('.')[0]}" for part in PARTS.values()})
+    code = f"{WITHOUT_RAY}\nfor module in {modules}: importlib.import_module(module)"
+    code += "\nimport rayboot.cli, rayboot.diagnostics.gpu.check"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_pairs_are_made_without_ray_and_mlflow(synthetic_set: str) -> None:
+    code = f"{WITHOUT_RAY}\nrunpy.run_module('rayboot.diagnostics.gpu.child', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "generation", synthetic_set], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout.splitlines()[-1])
+    assert outcome["status"] == "ok", outcome["reason"]
+    assert outcome["values"]["without_ray"]["faces"] > 0
+    assert outcome["values"]["with_ray"] == "Ray is not installed"
