@@ -1,7 +1,6 @@
 """The parts of the GPU check run one after the other, and none can end or delay the others."""
 
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -77,34 +76,3 @@ def test_the_report_holds_all_records_so_far(tmp_path: Path) -> None:
     assert parts["tests"]["reason"] == "PyTorch finds no CUDA GPU"
     assert format_record(records[0]).splitlines()[1:] == ["         rates.16: 2.5"]
     assert format_record(records[1]).endswith("PyTorch finds no CUDA GPU")
-
-
-# Where Ray and MLflow are not installed.
-WITHOUT_RAY = """
-import importlib, runpy, sys
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("ray", "mlflow"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Missing())
-"""
-
-
-def test_all_parts_are_imported_without_ray_and_mlflow() -> None:
-    modules = sorted({f"rayboot.diagnostics.gpu.{part.split('.')[0]}" for part in PARTS.values()})
-    code = f"{WITHOUT_RAY}\nfor module in {modules}: importlib.import_module(module)"
-    code += "\nimport rayboot.cli, rayboot.diagnostics.gpu.check"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-def test_pairs_are_made_without_ray_and_mlflow(synthetic_set: str) -> None:
-    code = f"{WITHOUT_RAY}\nrunpy.run_module('rayboot.diagnostics.gpu.child', run_name='__main__')"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "generation", synthetic_set], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    outcome = json.loads(done.stdout.splitlines()[-1])
-    assert outcome["status"] == "ok", outcome["reason"]
-    assert outcome["values"]["without_ray"]["faces"] > 0
-    assert outcome["values"]["with_ray"] == "Ray is not installed"
