@@ -193,6 +193,22 @@ need_egl() {
 
 has_gpu() { [ -e /dev/nvidia0 ] || nvidia-smi -L >/dev/null 2>&1; }
 
+# With a GPU: torch.compile builds kernels with a C compiler and Python's headers. Networks also run
+# without, more slowly, so a missing compiler is no failure.
+need_compiler() {
+    local headers packages
+    headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    if { command -v gcc || command -v clang; } >/dev/null && [ -e "$headers/Python.h" ]; then
+        return 0
+    fi
+    packages=(gcc libc6-dev "$("$python" -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')")
+    say "compilation of networks: missing ${packages[*]}"
+    if may_install && apt_install "${packages[@]}"; then
+        return 0
+    fi
+    say "    networks run uncompiled until they are installed: $(command_for "${packages[@]}")"
+}
+
 # Without a GPU: installs PyTorch's CPU build from PyTorch's own index, which is tried once with a
 # short timeout. If it is unavailable, the next step installs what pip finds for the pinned version.
 need_cpu_torch() {
@@ -238,6 +254,7 @@ fi
 extras=dev,detect
 if has_gpu; then
     extras=$extras,gpu
+    need_compiler
 else
     need_cpu_torch
 fi

@@ -169,6 +169,8 @@ def test_the_nodes_install_this_version_and_its_dependencies(cluster: dict[str, 
     install = (ROOT / "infra" / "install.sh").read_text("utf-8")
     libraries = install.split("egl_packages=(")[1].split(")")[0].split()
     assert set(libraries) <= set(commands.split())
+    # torch.compile needs them on nodes with a GPU.
+    assert {"gcc", "libc6-dev", "python3-dev"} <= set(commands.split())
 
 
 def test_the_actors_fit_on_the_nodes(cluster: dict[str, Any]) -> None:

@@ -87,6 +87,15 @@ def test_an_image_has_a_health_check_and_both_kinds_of_egl(name: str) -> None:
     assert set(needed.split()) <= set(packages.split())
 
 
+def test_the_image_for_gpus_can_compile_networks() -> None:
+    compiler = {"gcc", "libc6-dev"}
+    texts = {name: " ".join(step.text for step in STAGES[name].steps_of("RUN")) for name in STAGES}
+    assert compiler <= set(texts["cuda"].split())
+    # The bill of materials is written in a stage with the same packages.
+    assert compiler <= set(texts["env-cuda"].split())
+    assert not compiler & set(texts["cpu"].split())
+
+
 def test_installed_packages_are_pinned() -> None:
     installs = [
         part
