@@ -61,6 +61,19 @@ class Predictor:
         if config.compile:
             self._forward = compile_on_gpu(network, self._device)
 
+    def warm_up(self, isovalue: float, cell: int) -> None:
+        """Runs one empty batch on a GPU: kernels are compiled and chosen, and memory allocated.
+
+        On a CPU it does nothing: there a first batch takes hardly longer than the others.
+
+        Args:
+            isovalue: as in :meth:`predict_compressed`.
+            cell: likewise.
+        """
+        if self._device.type == "cuda":
+            empty = np.zeros((self._batch_size, self._size, self._size, 3), np.uint8)
+            self.predict_compressed(empty, isovalue, cell)
+
     @torch.inference_mode()
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Returns the occupancy (N, D, S, S) float32 of images (N, S, S, 3) uint8 RGB.

@@ -37,24 +37,31 @@ class StageStats:
     def __init__(self) -> None:
         self._started = time.monotonic()
         self._usage: dict[str, StageUsage] = {}
+        self._steady: dict[str, StageUsage] = {}
         self._first_batch_s: dict[str, float] = {}
         self._rejects: Counter[str] = Counter()
 
-    def record_batch(self, stage: str, usage: StageUsage, rejects: dict[str, int]) -> None:
+    def record_batch(
+        self, stage: str, usage: StageUsage, rejects: dict[str, int], is_first: bool = False
+    ) -> None:
         """Adds one batch.
 
         Args:
             stage: name of the stage.
             usage: resources that the batch used.
             rejects: number of new rejects by ``stage, reason``.
+            is_first: whether it is the first batch of its actor.
         """
         self._first_batch_s.setdefault(stage, time.monotonic() - self._started)
-        self._usage[stage] = self._usage.get(stage, StageUsage(0, 0.0, 0.0, 0)).combined(usage)
+        nothing = StageUsage(0, 0.0, 0.0, 0)
+        self._usage[stage] = self._usage.get(stage, nothing).combined(usage)
+        if not is_first:
+            self._steady[stage] = self._steady.get(stage, nothing).combined(usage)
         self._rejects.update(rejects)
 
     def snapshot(self) -> "StatsSnapshot":
         """Returns the sums of all batches recorded until now."""
-        return StatsSnapshot(self._usage, dict(self._rejects), self._first_batch_s)
+        return StatsSnapshot(self._usage, dict(self._rejects), self._first_batch_s, self._steady)
 
 
 class StatsSnapshot(NamedTuple):
@@ -65,11 +72,18 @@ class StatsSnapshot(NamedTuple):
         rejects: number of rejects by ``stage, reason``.
         first_batch_s: time from the start of :class:`StageStats` to the first batch that each
             stage finished.
+        steady: as ``usage``, without the first batch of each actor, which also starts
+            processes, opens devices and compiles; a stage without further batches is missing.
     """
 
     usage: dict[str, StageUsage]
     rejects: dict[str, int]
     first_batch_s: dict[str, float]
+    steady: dict[str, StageUsage]
+
+    def lasting_usage(self) -> dict[str, StageUsage]:
+        """Returns what batches cost in a long run: without first ones wherever there are others."""
+        return {name: self.steady.get(name, usage) for name, usage in self.usage.items()}
 
 
 def read_snapshot(stats: ActorHandle[StageStats]) -> StatsSnapshot:
@@ -130,6 +144,7 @@ class StageActor:
         seconds = round(time.monotonic() - started, 3)
         _LOG.info("stage %s is ready", name, extra={"stage": name, "seconds": seconds})
         self._cpu_s: float | None = None
+        self._is_first = True
         by_stage = {"tag_keys": ("stage",)}
         self._photos = metrics.Counter("rayboot_photos_total", "Photos done.", **by_stage)
         self._busy = metrics.Counter("rayboot_busy_seconds_total", "Time at work.", **by_stage)
@@ -153,7 +168,8 @@ class StageActor:
         for (stage, reason), count in num_rejects.items():
             self._rejects.inc(count, {"stage": stage, "reason": reason})
         by_name = {f"{stage}, {reason}": count for (stage, reason), count in num_rejects.items()}
-        self._stats.record_batch.remote(self._name, usage, by_name)
+        self._stats.record_batch.remote(self._name, usage, by_name, self._is_first)
+        self._is_first = False
         if _LOG.isEnabledFor(logging.DEBUG):
             _log_rejects(new_rejects)
         return result

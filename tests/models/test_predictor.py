@@ -80,3 +80,14 @@ def test_images_of_wrong_shape_or_dtype_are_refused(
 def test_the_configured_number_of_threads_is_set(tiny: VRN, threads: int) -> None:
     Predictor(tiny, InferenceConfig(num_threads=1), batch_size=1)
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "num_batches"), [("cpu", 0), pytest.param("cuda", 1, marks=pytest.mark.gpu)]
+)
+def test_the_network_is_warmed_up_on_a_gpu_only(tiny: VRN, device: str, num_batches: int) -> None:
+    predictor = Predictor(tiny.to(device), InferenceConfig(), batch_size=4)
+    sizes: list[int] = []
+    tiny.register_forward_hook(lambda module, inputs, output: sizes.append(len(inputs[0])))
+    predictor.warm_up(0.5, 2)
+    assert sizes == [4] * num_batches

@@ -9,6 +9,7 @@ import ray
 
 from rayboot.cluster.progress import Progress
 from rayboot.pipeline.actor import StageActor, StageStats, read_progress, read_snapshot
+from rayboot.pipeline.stage_usage import StageUsage
 
 
 class RejectOdd:
@@ -36,7 +37,22 @@ def test_progress_is_what_stages_have_reported(ray_local: object) -> None:
     usage = snapshot.usage["sort"]
     assert (usage.rows, usage.num_bytes > 0, usage.busy_s > 0) == (6, True, True)
     assert snapshot.rejects == {"sort, odd": 3}
+    assert snapshot.steady["sort"].rows == 3
+    assert snapshot.steady["sort"].busy_s < usage.busy_s
     ray.kill(stats)
+
+
+def test_lasting_usage_is_without_first_batches_where_there_are_others() -> None:
+    stats = StageStats()
+    compiling, fast = StageUsage(4, 60.0, 30.0, 8), StageUsage(4, 0.5, 0.4, 8)
+    # Two actors of one stage, and a stage that was called once.
+    for usage, is_first in ((compiling, True), (fast, False), (compiling, True), (fast, False)):
+        stats.record_batch("reconstruct", usage, {}, is_first)
+    stats.record_batch("turn", compiling, {}, True)
+    snapshot = stats.snapshot()
+    assert snapshot.usage["reconstruct"].rows == 16
+    lasting = snapshot.lasting_usage()
+    assert lasting == {"reconstruct": StageUsage(8, 1.0, 0.8, 16), "turn": compiling}
 
 
 class Fail:

@@ -134,12 +134,13 @@ def _measure(plan: GeneratePlan, num_photos: int) -> tuple[Calibration, pa.Table
         rows = build_graph(listing, stages, stats)
         output = pa.concat_tables(rows.iter_batches(batch_size=None, batch_format="pyarrow"))
     snapshot = read_snapshot(stats)
+    usage_by_stage = snapshot.lasting_usage()
     ray.kill(stats)
     calibration = Calibration(
         num_photos=len(photos),
         num_faces=pc.sum(pc.equal(output["outcome"], "face")).as_py(),
-        cpu_s={name: usage.cpu_s / usage.rows for name, usage in snapshot.usage.items()},
-        busy_s={name: usage.busy_s / usage.rows for name, usage in snapshot.usage.items()},
+        cpu_s={name: usage.cpu_s / usage.rows for name, usage in usage_by_stage.items()},
+        busy_s={name: usage.busy_s / usage.rows for name, usage in usage_by_stage.items()},
         on_gpu=pools.reconstruct_gpus > 0,
         start_s=snapshot.first_batch_s[last_stage],
         engine_rate=float("inf"),

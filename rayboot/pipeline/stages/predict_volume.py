@@ -50,6 +50,8 @@ class PredictVolume:
         self._size, self._target_kind = network.config.resolution, network.target_kind
         self._predictor = Predictor(network, config, batch_size=batch_size)
         self._isovalue, self._cell = isovalue, cell
+        # Not in the first call, whose time would count as that of its photos.
+        self._predictor.warm_up(isovalue, cell)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Reconstructs one batch; rejects pass through."""
