@@ -20,7 +20,7 @@ demo: env  ## one whole bootstrap round on this machine; ends with the report's 
 	@$(VENV)/bin/rayboot demo $(ARGS)
 
 test: env  ## the test suite
-	@$(PYTEST) -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 slow-test: env  ## the tests that take minutes
 	@$(PYTEST) -m "slow and not gpu" $(ARGS)

@@ -28,6 +28,38 @@ NUM_RAY_STARTS = 4
 SHARED = Path(__file__).resolve().parents[1] / "../shared"
 
 
+LONG_FILES = (
+    "integration/test_demo",
+    "submission/test_job",
+    "evaluate/test_run",
+    "infra/test_tracking",
+    "rounds/test_robustness",
+    "diagnostics/test_service_checks",
+    "pipeline/test_generate",
+    "pipeline/test_export_meshes",
+    "infra/test_mlflow_login",
+    "integration/test_tracking_server",
+    "evaluate/report/test_page_in_browser",
+    "registry/test_registration",
+    "infra/test_audit",
+    "infra/test_kubernetes",
+    "train/test_loop",
+)
+"""Files that take longest, most of them a minute or more: they run first, since at the end one
+process would wait for the other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Moves the longest files to the front; the order within files stays."""
+    folder = Path(__file__).parent
+
+    def position(item: pytest.Item) -> int:
+        name = str(item.path.relative_to(folder).with_suffix(""))
+        return LONG_FILES.index(name) if name in LONG_FILES else len(LONG_FILES)
+
+    items.sort(key=position)
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """Folder of real photos, scans and reference values next to the repository."""

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONG_FILES
+
 ROOT = Path(__file__).resolve().parents[1]
 
 TESTED_IN = {
@@ -114,3 +116,7 @@ def test_the_list_is_true(module: str) -> None:
     assert module in MODULES, f"{module} is gone"
     assert not mirrored(module).exists(), f"{module} has tests at the same place"
     assert (ROOT / "tests" / f"{TESTED_IN[module]}.py").exists()
+
+
+def test_the_long_files_exist() -> None:
+    assert [name for name in LONG_FILES if not (ROOT / "tests" / f"{name}.py").exists()] == []

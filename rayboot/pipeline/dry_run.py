@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from rayboot.data.subsets import evenly_spaced
 from rayboot.errors import RequestError
+from rayboot.models.default_device import default_device
 from rayboot.pipeline.generate import generate_stages
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.generate_request import GeneratePlan
@@ -35,7 +36,8 @@ def generate_in_process(
         RequestError: There is no such model, or none of the photos tried gives a pair.
     """
     model = resolve_model(config.model, config.tracking_uri)
-    pools = config.pools.replace(batch_size=_BATCH_SIZE, reconstruct_gpus=0)
+    on_gpu = default_device().type == "cuda"
+    pools = config.pools.replace(batch_size=_BATCH_SIZE, reconstruct_gpus=float(on_gpu))
     plan = GeneratePlan(
         config.replace(pools=pools),
         output="",

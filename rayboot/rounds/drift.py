@@ -11,6 +11,7 @@ from rayboot.data.images import decode_photo
 from rayboot.data.pair_index import index_faces, read_faces
 from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics, measure_shapes
 from rayboot.models import load_network
+from rayboot.models.default_device import default_device
 
 __all__ = ["DriftConfig", "detect_drift", "measure_drift", "read_crops"]
 
@@ -43,7 +44,10 @@ def measure_drift(
         config: number of photos to use.
     """
     crops = read_crops(pairs, config.num_photos)
-    return {name: measure_shapes(load_network(path), crops) for name, path in weights.items()}
+    device = str(default_device())
+    return {
+        name: measure_shapes(load_network(path, device), crops) for name, path in weights.items()
+    }
 
 
 def read_crops(pairs: str, count: int) -> np.ndarray:

@@ -24,6 +24,7 @@ from rayboot.models import (
     make_network,
     save_network,
 )
+from rayboot.models.default_device import default_device
 from rayboot.train.loop import StepRecord, train_epochs
 from rayboot.train.sample_store import Sample, SampleStore
 from rayboot.train.train_state import EpochRecord, TrainState
@@ -52,7 +53,7 @@ def pretrain(config: PretrainConfig, network_config: NetworkConfig | None = None
     weights = output / f"{config.network}.safetensors"
     records: list[EpochRecord] = []
     started = time.time()
-    state = TrainState(network, config.optimizer)
+    state = TrainState(network.to(default_device()), config.optimizer)
     for record in train_epochs(state, train, val, on_step=_progress_bar(state)):
         if not records or record.val_loss < min(previous.val_loss for previous in records):
             save_network(state.result, weights)

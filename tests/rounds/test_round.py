@@ -9,7 +9,7 @@ import pytest
 from rayboot.data.manifest import Manifest, write_manifest
 from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import MeasureConfig
-from rayboot.registry import resolve
+from rayboot.registry import download
 from rayboot.registry.download import WEIGHTS_FILE
 from rayboot.registry.model_names import BUILTIN_COMPACT
 from rayboot.registry.resolve import resolve_model
@@ -49,16 +49,16 @@ def test_a_round_downloads_its_teacher_once(
     store: str, synthetic_set: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uris: list[str] = []
-    download = resolve.mlflow.artifacts.download_artifacts
+    original = download.mlflow.artifacts.download_artifacts
 
     def counted(uri: str) -> str:
         uris.append(uri)
-        return download(uri)
+        return original(uri)
 
     def stop(plan: Any) -> None:
         raise GenerateCalledError
 
-    monkeypatch.setattr(resolve.mlflow.artifacts, "download_artifacts", counted)
+    monkeypatch.setattr(download.mlflow.artifacts, "download_artifacts", counted)
     monkeypatch.setattr(round_module, "connect", lambda num_cpus: contextlib.nullcontext())
     monkeypatch.setattr(round_module, "generate", stop)
     config = RoundConfig(
