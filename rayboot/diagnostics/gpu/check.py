@@ -1,10 +1,12 @@
 """The GPU check: all parts one after the other, each in a process of its own with a time limit."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,6 +31,9 @@ LIMITS_S = {
 
 _MIN_PART_S = 5.0
 """A part is skipped if less time is left: no process of PyTorch starts faster."""
+
+_KILL_S = 5.0
+"""Time in which a killed process should be gone."""
 
 _CHILD = [sys.executable, "-m", "rayboot.diagnostics.gpu.child"]
 
@@ -74,20 +79,21 @@ def check_gpu_in_parts(
 
 def _run_child(command: Sequence[str], limit_s: float) -> dict[str, Any]:
     """Returns the JSON object on the last line of the child's output, or how the child ended."""
-    child = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    # Files instead of pipes: a daemon that the child started would hold a pipe open for ever.
+    with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
         # A session of its own, so that its own children end with it.
-        start_new_session=True,
-    )
-    try:
-        output, errors = child.communicate(timeout=limit_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.communicate()
-        return {"status": "FAILED", "reason": f"no end within {limit_s:.0f} s"}
+        child = subprocess.Popen(command, stdout=stdout, stderr=stderr, start_new_session=True)
+        try:
+            child.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            # A process that is stuck in a driver does not end; it must not stop the other parts.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_KILL_S)
+            return {"status": "FAILED", "reason": f"no end within {limit_s:.0f} s"}
+        stdout.seek(0)
+        stderr.seek(0)
+        output, errors = stdout.read(), stderr.read()
     try:
         outcome: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
     except (IndexError, ValueError):

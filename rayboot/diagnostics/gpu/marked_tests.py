@@ -23,8 +23,7 @@ def run_marked_tests(workload: Workload) -> dict[str, Any]:
         AssertionError: a file has failures; the message names the files.
     """
     root = Path(rayboot.__file__).resolve().parents[1]
-    if workload.device != "cuda":
-        raise PartSkippedError("PyTorch finds no CUDA GPU")
+    workload.require_gpu()
     if not (root / "tests").is_dir():
         raise PartSkippedError("the tests are in a checkout, and rayboot is installed without one")
     if importlib.util.find_spec("pytest") is None:

@@ -47,6 +47,15 @@ class Workload:
             return cls(device, inputs, True, (16, 64, 256), 64, 20, (1, 4, 16), 96, 32)
         return cls(device, inputs, False, (4,), 4, 3, (1, 2), 8, 4)
 
+    def require_gpu(self) -> None:
+        """Refuses where networks run on the CPU.
+
+        Raises:
+            PartSkippedError: there is no GPU.
+        """
+        if self.device != "cuda":
+            raise PartSkippedError("PyTorch finds no CUDA GPU")
+
     def require_inputs(self) -> str:
         """Returns the folder of faces.
 

@@ -16,7 +16,12 @@ from rayboot.models.network_config import InferenceConfig, Precision
 from rayboot.models.precision import autocast
 from rayboot.models.predictor import Predictor
 
-__all__ = ["create_network", "measure_compiled_prediction", "measure_prediction"]
+__all__ = [
+    "create_network",
+    "measure_compiled_prediction",
+    "measure_prediction",
+    "require_compilation",
+]
 
 _REPEATS = 5
 _COPIED_MIB = 64
@@ -54,16 +59,24 @@ def measure_prediction(workload: Workload) -> dict[str, Any]:
     }
 
 
+def require_compilation(workload: Workload) -> None:
+    """Refuses where networks cannot be compiled.
+
+    Raises:
+        PartSkippedError: there is no GPU, or no compiler.
+    """
+    workload.require_gpu()
+    if missing := explain_no_compiler():
+        raise PartSkippedError(missing)
+
+
 def measure_compiled_prediction(workload: Workload) -> dict[str, Any]:
     """Returns images per second of the compiled network at the middle batch size.
 
     Raises:
         PartSkippedError: there is no GPU, or no compiler.
     """
-    if workload.device != "cuda":
-        raise PartSkippedError("PyTorch finds no CUDA GPU")
-    if missing := explain_no_compiler():
-        raise PartSkippedError(missing)
+    require_compilation(workload)
     size = workload.forward_batches[len(workload.forward_batches) // 2]
     network = create_network(workload)
     compiled = compile_on_gpu(network, torch.device(workload.device))

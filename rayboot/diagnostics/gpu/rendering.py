@@ -1,12 +1,11 @@
 """Rendering: views per second of several processes, alone and beside the network, and pixels."""
 
+import contextlib
 import multiprocessing
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ import torch
 from rayboot.diagnostics.gpu.part import Workload
 from rayboot.diagnostics.gpu.prediction import create_network
 from rayboot.diagnostics.gpu.rendering_process import (
+    BARRIER_TIMEOUT_S,
     SIZE,
     WINDOW_S,
     create_scene,
@@ -32,44 +32,53 @@ def measure_rendering(workload: Workload) -> dict[str, Any]:
     for count in workload.renderers:
         record["processes"][str(count)] = _render_with(count)
     count = workload.renderers[len(workload.renderers) // 2]
-    alone = _Forward(workload)
-    time.sleep(WINDOW_S)
-    record["network_images_per_s_alone"] = alone.stop()
-    with _running_network(workload) as beside:
-        record["beside_network"] = {"processes": count, **_render_with(count)}
-        record["network_images_per_s_beside"] = beside.stop()
+    with _RunningNetwork(workload) as network:
+        record["network_images_per_s_alone"] = network.rate_over(WINDOW_S)
+        record["beside_network"] = {"processes": count, **_render_with(count, network)}
     record["against_software"] = _compare_with_software()
     return record
 
 
-def _render_with(count: int) -> dict[str, Any]:
+def _render_with(count: int, network: "_RunningNetwork | None" = None) -> dict[str, Any]:
+    """Returns the rate of processes, and the network's during the same seconds."""
     context = multiprocessing.get_context("spawn")
+    record: dict[str, Any] = {}
     with context.Manager() as manager, ProcessPoolExecutor(count, context) as pool:
-        barrier = manager.Barrier(count)
-        done = list(pool.map(render_for_a_while, [barrier] * count))
-    return {
-        "views_per_s": round(sum(rate for rate, _ in done), 1),
-        "egl_devices": sorted({device for _, device in done}),
-    }
+        barrier = manager.Barrier(count + 1)
+        futures = [pool.submit(render_for_a_while, barrier) for _ in range(count)]
+        # Where a process failed, its own error says more; it is raised below.
+        with contextlib.suppress(threading.BrokenBarrierError):
+            barrier.wait(BARRIER_TIMEOUT_S)
+            if network is not None:
+                record["network_images_per_s"] = network.rate_over(WINDOW_S)
+        done = [future.result() for future in futures]
+    record["views_per_s"] = round(sum(rate for rate, _ in done), 1)
+    return {**record, "egl_devices": sorted({device for _, device in done})}
 
 
-class _Forward:
-    """The network's forward pass in a loop, on a thread of its own."""
+class _RunningNetwork:
+    """The network's forward pass in a loop, on a thread of its own, within a ``with`` block."""
 
     def __init__(self, workload: Workload) -> None:
         self._size, self._count, self._ended = workload.forward_batches[0], 0, False
         self._device = torch.device(workload.device)
         self._network = create_network(workload)
-        self._run_once()
-        self._started, self._count = time.perf_counter(), 0
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
 
-    def stop(self) -> float:
-        """Ends the loop; returns the images per second."""
+    def __enter__(self) -> Self:
+        self._run_once()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self._ended = True
         self._thread.join()
-        return round(self._count / (time.perf_counter() - self._started), 1)
+
+    def rate_over(self, seconds: float) -> float:
+        """Returns the images per second of the next ``seconds``."""
+        started, before = time.perf_counter(), self._count
+        time.sleep(seconds)
+        return round((self._count - before) / (time.perf_counter() - started), 1)
 
     def _run(self) -> None:
         while not self._ended:
@@ -82,15 +91,6 @@ class _Forward:
             # Its mean is read, so that the queue never grows.
             float(self._network(images, raw=True).float().mean())
         self._count += self._size
-
-
-@contextmanager
-def _running_network(workload: Workload) -> Iterator[_Forward]:
-    forward = _Forward(workload)
-    try:
-        yield forward
-    finally:
-        forward.stop()
 
 
 def _compare_with_software() -> dict[str, Any]:

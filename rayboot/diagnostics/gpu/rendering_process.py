@@ -10,7 +10,7 @@ from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.mesh import Mesh
 from rayboot.render import Renderer, Scene
 
-__all__ = ["SIZE", "WINDOW_S", "create_scene", "render_for_a_while"]
+__all__ = ["BARRIER_TIMEOUT_S", "SIZE", "WINDOW_S", "create_scene", "render_for_a_while"]
 
 SIZE = 192
 """Width and height of the views, px."""
@@ -19,7 +19,8 @@ WINDOW_S = 2.0
 """Duration of a measurement."""
 
 _YAWS_DEG = (-60, -40, -20, 20, 40, 60)
-_BARRIER_TIMEOUT_S = 30
+BARRIER_TIMEOUT_S = 30.0
+"""Time within which all processes must be ready."""
 
 
 def create_scene() -> tuple[Scene, list[np.ndarray]]:
@@ -36,12 +37,12 @@ def render_for_a_while(barrier: Any) -> tuple[float, str]:
     """Returns this process's views per second, and the device that it renders on.
 
     Args:
-        barrier: barrier of all processes, which begin together.
+        barrier: barrier of all processes and of the one that started them, which begin together.
     """
     renderer = Renderer(SIZE)
     scene, views = create_scene()
     renderer.render(scene, views)
-    barrier.wait(timeout=_BARRIER_TIMEOUT_S)
+    barrier.wait(BARRIER_TIMEOUT_S)
     started, count = time.perf_counter(), 0
     while time.perf_counter() - started < WINDOW_S:
         count += len(renderer.render(scene, views))

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from rayboot.data.images import encode_image
-from rayboot.diagnostics.gpu.part import PartSkippedError, Workload
-from rayboot.diagnostics.gpu.prediction import create_network
+from rayboot.diagnostics.gpu.part import Workload
+from rayboot.diagnostics.gpu.prediction import create_network, require_compilation
 from rayboot.diagnostics.gpu.timing import median_seconds, synchronize
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.volume import pack_occupancy
 from rayboot.models import VRN
-from rayboot.models.compilation import compile_on_gpu, explain_no_compiler
+from rayboot.models.compilation import compile_on_gpu
 from rayboot.models.precision import autocast
 from rayboot.train.loop import train_step
 from rayboot.train.objective import Objective
@@ -51,10 +51,7 @@ def measure_compiled_training(workload: Workload) -> dict[str, Any]:
     Raises:
         PartSkippedError: there is no GPU, or no compiler.
     """
-    if workload.device != "cuda":
-        raise PartSkippedError("PyTorch finds no CUDA GPU")
-    if missing := explain_no_compiler():
-        raise PartSkippedError(missing)
+    require_compilation(workload)
     network = create_network(workload).train()
     store = create_samples(network, workload.train_batch)
     compiled = compile_on_gpu(network, torch.device(workload.device))

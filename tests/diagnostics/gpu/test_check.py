@@ -23,7 +23,9 @@ CHILD = """
 import json, os, sys, time
 part = sys.argv[1]
 if part == "machine":
-    print("a library's line")
+    print("a library's line", flush=True)
+    # A daemon, which keeps the output open.
+    os.system("setsid sleep 60 &")
     print(json.dumps({"status": "ok", "reason": "", "values": {"cpus": 2, "cuda": None}}))
 elif part == "tests":
     os.kill(os.getpid(), 11)

@@ -15,8 +15,6 @@ from rayboot.diagnostics.gpu.timing import median_seconds
 from rayboot.diagnostics.gpu.training import create_samples
 from rayboot.render import Renderer
 
-CUDA_FREE = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-
 
 @pytest.fixture(scope="module")
 def workload(synthetic_set: str) -> Workload:
@@ -88,7 +86,6 @@ def test_the_rendered_scene_fills_a_part_of_the_image() -> None:
     assert not np.array_equal(images[0], images[-1])
 
 
-@CUDA_FREE
 @pytest.mark.parametrize("part", ["tests", "compiled-prediction", "compiled-training"])
 def test_parts_that_need_a_gpu_are_skipped(part: str, workload: Workload) -> None:
     outcome = run_part(part, workload)
