@@ -61,7 +61,7 @@ def main() -> None:
     model = anny.create_head_model(
         local_changes="all", facial_actions=True, triangulate_faces=True, all_phenotypes=True
     )
-    neutral = _vertices(model)[0]
+    neutral = head_vertices(model)[0]
     faces = model.faces.numpy()
     masks = _masks(model, len(neutral))
     landmarks = _pick_landmarks(neutral, masks["ears"])
@@ -69,11 +69,11 @@ def main() -> None:
     samples = _sample_identities(model, np.random.default_rng(SEED))
     expressions = np.concatenate(
         [
-            _vertices(model, facial_actions={name: torch.ones(1)}) - neutral
+            head_vertices(model, facial_actions={name: torch.ones(1)}) - neutral
             for name in model.facial_action_labels
         ]
     )
-    keep = _kept_vertices(model, len(neutral))
+    keep = kept_vertices(model, len(neutral))
     head = _assemble(neutral, samples, expressions, faces, masks, landmarks, keep)
     head["expression_names"] = np.array(list(model.facial_action_labels))
     target = ROOT / "geometry" / "head_model.npz"
@@ -81,7 +81,8 @@ def main() -> None:
     print(f"wrote {target}, {target.stat().st_size / 1e6:.2f} MB, {len(head['mean'])} vertices")
 
 
-def _vertices(model: torch.nn.Module, **settings: object) -> np.ndarray:
+def head_vertices(model: torch.nn.Module, **settings: object) -> np.ndarray:
+    """Returns vertices (B, N, 3) float64 of anny's heads, in anny's frame."""
     with torch.no_grad():
         return model(**settings)["vertices"].numpy().astype(np.float64)
 
@@ -108,7 +109,7 @@ def _masks(model: torch.nn.Module, count: int) -> dict[str, np.ndarray]:
     return masks
 
 
-def _kept_vertices(model: torch.nn.Module, count: int) -> np.ndarray:
+def kept_vertices(model: torch.nn.Module, count: int) -> np.ndarray:
     """Returns a mask of all vertices but the tongue and the back of the left eye."""
     dropped = get_face_segmentation_mask(model, ["tongue", "eye_back.L"]).numpy()
     keep = np.zeros(count, bool)
@@ -149,10 +150,10 @@ def _sample_identities(model: torch.nn.Module, rng: np.random.Generator) -> np.n
         phenotype |= {"gender": rng.uniform(0, 1, 20), "age": rng.uniform(0.5, 0.95, 20)}
         phenotype |= dict(zip(("african", "asian", "caucasian"), ethnicity.T, strict=True))
         samples.append(
-            _vertices(
+            head_vertices(
                 model,
-                phenotype_kwargs=_tensors(phenotype, model.phenotype_labels),
-                local_changes_kwargs=_tensors(
+                phenotype_kwargs=as_tensors(phenotype, model.phenotype_labels),
+                local_changes_kwargs=as_tensors(
                     _local_changes(model, rng), model.local_change_labels
                 ),
             )
@@ -173,7 +174,8 @@ def _local_changes(model: torch.nn.Module, rng: np.random.Generator) -> dict[str
     return {label: value for label, value in changes.items() if not label.startswith("both ")}
 
 
-def _tensors(values: dict[str, np.ndarray], known: list[str]) -> dict[str, torch.Tensor]:
+def as_tensors(values: dict[str, np.ndarray], known: list[str]) -> dict[str, torch.Tensor]:
+    """Returns those of the settings that anny knows, as tensors."""
     return {k: torch.tensor(v, dtype=torch.float32) for k, v in values.items() if k in known}
 
 

@@ -22,9 +22,9 @@ from rayboot.evaluate.datasets.ljson import read_ljson
 from rayboot.evaluate.datasets.scan_table import TABLE_SCHEMA
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import pixel_from_crop, rotation_yaw_pitch
-from rayboot.geometry.mean_face import load_mean_face
+from rayboot.geometry.head_model import mean_landmarks
 from rayboot.geometry.mesh import Mesh
-from rayboot.render import Backplane, Renderer, Scene
+from rayboot.render import Renderer, Scene, textured_square
 from rayboot.render.scene import TexturedMesh
 
 _SIZE = 256
@@ -47,7 +47,7 @@ def main(scan: Path, landmarks: Path, out: Path, step: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "scan.ply").write_bytes(encode_mesh(Mesh(head.vertices, head.faces), "ply"))
     # The gaze of the mean face is +z, and its outer eye distance is 1.
-    similarity = fit_similarity(points[_ALIGNED], load_mean_face().landmarks[_ALIGNED])
+    similarity = fit_similarity(points[_ALIGNED], mean_landmarks()[_ALIGNED])
     vertices, landmarks_3d = similarity.apply(head.vertices), similarity.apply(points)
     centre = np.append(landmarks_3d[17:, :2].mean(axis=0), vertices[:, 2].mean())
     renderer = Renderer(_SIZE, supersample=2)
@@ -100,8 +100,8 @@ def _render(renderer: Renderer, head: TexturedMesh, view: np.ndarray) -> np.ndar
     far = np.column_stack([corners, np.full(4, -4.0 * _SIZE)])
     wall = np.linspace(150, 105, 64)[:, None, None] * np.array([1.0, 1.0, 1.05])
     image = np.repeat(wall, 64, axis=1).clip(0, 255).astype(np.uint8)
-    plane = Backplane(image, (far - view[:, 3]) @ inverse.T, corners / _SIZE + 0.5)
-    rendered = renderer.render(Scene(head, plane), [view])[0]
+    plane = textured_square(image, (far - view[:, 3]) @ inverse.T, corners / _SIZE + 0.5)
+    rendered = renderer.render(Scene(head, (plane,)), [view])[0]
     return np.asarray(cv2.GaussianBlur(rendered, (0, 0), 0.6))
 
 

@@ -1,4 +1,4 @@
-"""Least-squares alignment of corresponding points, and point-sampled surfaces to register on.
+"""Least-squares alignment of corresponding points.
 
 Points are rows, N of them; a rotation acts as ``points @ rotation.T``. Lengths
 are pixels unless stated otherwise.
@@ -7,16 +7,10 @@ are pixels unless stated otherwise.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from rayboot.errors import DegenerateInputError, ShapeError
 
-__all__ = [
-    "PointSurface",
-    "Similarity",
-    "build_point_surface",
-    "fit_similarity",
-]
+__all__ = ["Similarity", "fit_similarity"]
 
 
 class Similarity(NamedTuple):
@@ -76,38 +70,3 @@ def fit_similarity(source: np.ndarray, target: np.ndarray, *, scale: bool = True
     rotation = (u * signs) @ vt
     factor = float((singular * signs).sum() / np.square(centred).sum()) if scale else 1.0
     return Similarity(factor, rotation, target_mean - factor * rotation @ source_mean)
-
-
-class PointSurface(NamedTuple):
-    """A surface given by points and their normals, indexed for nearest-neighbour queries.
-
-    Attributes:
-        points: (N, 3) on the surface.
-        normals: (N, 3) unit normals, of either sign.
-        tree: k-d tree of the points.
-    """
-
-    points: np.ndarray
-    normals: np.ndarray
-    tree: cKDTree
-
-    def rotated(self, rotation: np.ndarray) -> "PointSurface":
-        """Returns the surface after ``points @ rotation.T``."""
-        points = self.points @ rotation.T
-        return PointSurface(points, self.normals @ rotation.T, cKDTree(points))
-
-
-def build_point_surface(points: np.ndarray, num_neighbours: int = 12) -> PointSurface:
-    """Returns a surface to register on, with normals estimated from the points.
-
-    Each normal is that of the least-squares plane through the nearest points.
-
-    Args:
-        points: (N, 3), N >= 4.
-        num_neighbours: number of nearest points that span a plane, the point itself included.
-    """
-    tree = cKDTree(points)
-    neighbours = points[tree.query(points, k=min(num_neighbours, len(points)))[1]]
-    neighbours = neighbours - neighbours.mean(axis=1, keepdims=True)
-    covariance = np.einsum("nki,nkj->nij", neighbours, neighbours)
-    return PointSurface(points, np.linalg.eigh(covariance)[1][:, :, 0], tree)

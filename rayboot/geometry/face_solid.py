@@ -12,8 +12,16 @@ import numpy as np
 from scipy import ndimage
 
 from rayboot.geometry.camera import crop_from_voxel, transform_points, voxel_from_crop
+from rayboot.geometry.depth_map import draw_depth_map
 
-__all__ = ["FaceSolid", "build_face_solid", "fill_soft_volume", "fill_volume", "solid_bounds"]
+__all__ = [
+    "FaceSolid",
+    "build_face_solid",
+    "fill_soft_volume",
+    "fill_volume",
+    "head_coordinates",
+    "solid_bounds",
+]
 
 _GRID_SIZE = 112
 """Width and height of the depth map; about two cells per pixel of a 96 px crop."""
@@ -57,7 +65,7 @@ def build_face_solid(
     centre = np.array([0.0, bottom + radii[1]])
     step = 2 * radii / (_GRID_SIZE - 1)
     low = centre - radii
-    front = _rasterize(vertices, faces, low, step)
+    front = draw_depth_map(vertices, faces, low, step, _GRID_SIZE)
     known = np.isfinite(front)
     nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
     front = front[tuple(nearest)]
@@ -65,53 +73,6 @@ def build_face_solid(
     inside = np.square(axis)[None] + np.square(axis)[:, None] <= 1
     back = float(front[inside].max() - depth)
     return FaceSolid(front.astype(np.float32), low, step, inside, back)
-
-
-def _rasterize(
-    vertices: np.ndarray, faces: np.ndarray, low: np.ndarray, step: np.ndarray
-) -> np.ndarray:
-    """Returns the z-buffer (G, G) of the triangles that face +z; NaN where there is none."""
-    corners = vertices[faces].astype(np.float64)
-    cells = (corners[..., :2] - low) / step
-    a, b, c = cells[:, 0], cells[:, 1], cells[:, 2]
-    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    first, last = np.floor(cells.min(axis=1)).astype(int) + 1, np.floor(cells.max(axis=1))
-    num_cells = (last - first).max(axis=1).astype(int) + 1
-    on_grid = (first < _GRID_SIZE).all(axis=1) & (last >= 0).all(axis=1)
-    visible = (area > 1e-9) & (num_cells > 0) & on_grid
-    buffer = np.full((_GRID_SIZE, _GRID_SIZE), -np.inf)
-    # Triangles of similar size are processed together, one cell of their boxes after the other.
-    for smallest, largest in ((1, 3), (4, 7), (8, _GRID_SIZE)):
-        chosen = visible & (num_cells >= smallest) & (num_cells <= largest)
-        if chosen.any():
-            _rasterize_group(buffer, cells[chosen], corners[chosen, :, 2], first[chosen])
-    return np.where(np.isfinite(buffer), buffer, np.nan)
-
-
-def _rasterize_group(
-    buffer: np.ndarray, cells: np.ndarray, z: np.ndarray, first: np.ndarray
-) -> None:
-    """Draws triangles into the z-buffer.
-
-    Args:
-        buffer: (G, G) z-buffer, updated in place.
-        cells: (F, 3, 2) corners in cells of the buffer.
-        z: (F, 3) of the corners.
-        first: (F, 2) first column and row of each triangle's bounding box.
-    """
-    a, b, c = cells[:, 0], cells[:, 1], cells[:, 2]
-    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    num_cells = int((np.floor(cells.max(axis=1)) - first).max()) + 1
-    for dx in range(num_cells):
-        for dy in range(num_cells):
-            x, y = first[:, 0] + dx, first[:, 1] + dy
-            u = ((b[:, 0] - x) * (c[:, 1] - y) - (b[:, 1] - y) * (c[:, 0] - x)) / area
-            v = ((c[:, 0] - x) * (a[:, 1] - y) - (c[:, 1] - y) * (a[:, 0] - x)) / area
-            hit = (u >= 0) & (v >= 0) & (u + v <= 1)
-            hit &= (x >= 0) & (x < _GRID_SIZE) & (y >= 0) & (y < _GRID_SIZE)
-            u, v = u[hit], v[hit]
-            depth = u * z[hit, 0] + v * z[hit, 1] + (1 - u - v) * z[hit, 2]
-            np.maximum.at(buffer, (y[hit], x[hit]), depth)
 
 
 def solid_bounds(solid: FaceSolid, transform: np.ndarray) -> np.ndarray:
@@ -134,7 +95,7 @@ def fill_volume(solid: FaceSolid, transform: np.ndarray, shape: tuple[int, int, 
         transform: (3, 4), from the head's frame to the crop's.
         shape: (D, H, W) of the volume.
     """
-    box, (x, y, z) = _head_coordinates(solid, transform, shape)
+    box, (x, y, z) = head_coordinates(solid_bounds(solid, transform), transform, shape)
     column, row = _depth_map_cells(solid, x, y)
     part = (z >= np.float32(solid.back)) & (_radius(column, row) <= _GRID_RADIUS)
     part[part] = z[part] <= _front_depth(solid, column[part], row[part])
@@ -155,7 +116,7 @@ def fill_soft_volume(
         width: distance over which the occupancy falls from 1 to 0, px; it is 0.5 at the surface.
     """
     unit = np.linalg.det(transform[:, :3]) ** (1 / 3)
-    box, (x, y, z) = _head_coordinates(solid, transform, shape, margin=1)
+    box, (x, y, z) = head_coordinates(solid_bounds(solid, transform), transform, shape, margin=1)
     column, row = _depth_map_cells(solid, x, y)
     # Signed distances to the three sides, px. The distance to the front is measured along the
     # depth axis, which overestimates it where the front is steep.
@@ -169,17 +130,25 @@ def fill_soft_volume(
     return occupancy
 
 
-def _head_coordinates(
-    solid: FaceSolid, transform: np.ndarray, shape: tuple[int, int, int], margin: int = 0
+def head_coordinates(
+    bounds: np.ndarray, transform: np.ndarray, shape: tuple[int, int, int], margin: int = 0
 ) -> tuple[tuple[slice, ...], list[np.ndarray]]:
-    """Returns the voxel box that the solid may touch, and x, y, z of its voxels' centres.
+    """Returns the voxels that a solid may touch, and where they lie in the head's frame.
 
-    The coordinates are those of the head's frame.
+    Args:
+        bounds: (2, 3) lowest and highest x, y, z of the solid in the crop's frame, px.
+        transform: (3, 4), from the head's frame to the crop's.
+        shape: (D, H, W) of the volume.
+        margin: number of voxels that are added on each side.
+
+    Returns:
+        The box of voxels as slices, and x, y, z (three arrays float32 of the box's shape) of
+        their centres.
     """
     inverse = np.linalg.inv(transform[:, :3])
     head_from_voxel = inverse @ crop_from_voxel(shape)
     head_from_voxel[:, 3] -= inverse @ transform[:, 3]
-    corners = np.sort(transform_points(voxel_from_crop(shape), solid_bounds(solid, transform)), 0)
+    corners = np.sort(transform_points(voxel_from_crop(shape), bounds), 0)
     low = np.clip(np.floor(corners[0]).astype(int) - margin, 0, shape)
     high = np.clip(np.ceil(corners[1]).astype(int) + 1 + margin, 0, shape)
     axes = [np.arange(a, b, dtype=np.float32) for a, b in zip(low, high, strict=True)]

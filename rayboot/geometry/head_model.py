@@ -14,7 +14,7 @@ import numpy as np
 
 from rayboot.geometry.isosurface import vertex_normals
 
-__all__ = ["HeadModel", "load_head_model"]
+__all__ = ["HeadModel", "load_head_model", "mean_landmarks"]
 
 
 class HeadModel(NamedTuple):
@@ -81,3 +81,9 @@ def load_head_model() -> HeadModel:
         front,
         index[faces[region[faces].all(axis=1)]].astype(np.int32),
     )
+
+
+def mean_landmarks() -> np.ndarray:
+    """Returns the 68 landmarks (68, 3) float64 of the mean head, iBUG order, in its frame."""
+    model = load_head_model()
+    return np.asarray(model.mean[model.landmarks], np.float64)

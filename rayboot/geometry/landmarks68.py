@@ -1,4 +1,4 @@
-"""The 68 landmarks in iBUG order: lifting to 3D, prediction from a pose, rotation of the head.
+"""The 68 landmarks in iBUG order: lifting to 3D, and the rotation of the head.
 
 Indices count from 0: jaw 0-16 from image left to right, brows 17-26, nose 27-35,
 eyes 36-47, mouth 48-67.
@@ -9,13 +9,11 @@ from scipy import ndimage
 
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.camera import SLICES_PER_PIXEL, crop_from_pixel
-from rayboot.geometry.mean_face import load_mean_face
-from rayboot.geometry.pose import FacePose
+from rayboot.geometry.head_model import mean_landmarks
 
 __all__ = [
     "OUTER_EYE_CORNERS",
     "interocular_distance",
-    "landmarks_from_pose",
     "lift_landmarks",
     "rotation_from_landmarks",
 ]
@@ -63,25 +61,6 @@ def lift_landmarks(landmarks: np.ndarray, occupied: np.ndarray) -> np.ndarray:
     return np.column_stack([crop_from_pixel(landmarks, width, height), z])
 
 
-def landmarks_from_pose(pose: FacePose) -> np.ndarray:
-    """Returns the mean face's 68 landmarks on a solid, for photos that have no landmarks.
-
-    Args:
-        pose: pose of the solid, estimated with method ``refined``.
-
-    Returns:
-        (68, 3) float64, px, frame of the crop.
-
-    Raises:
-        DegenerateInputError: the pose was estimated from the covariance alone.
-    """
-    if pose.mean_face is None:
-        raise DegenerateInputError(
-            "the pose contains no registered mean face; estimate it with method='refined'"
-        )
-    return pose.mean_face.apply(load_mean_face().landmarks)
-
-
 def rotation_from_landmarks(landmarks: np.ndarray) -> np.ndarray:
     """Returns the rotation of the head under a scaled orthographic camera.
 
@@ -92,7 +71,7 @@ def rotation_from_landmarks(landmarks: np.ndarray) -> np.ndarray:
         landmarks: (68, 2), column and row, in pixels of the photo or of a crop.
 
     Returns:
-        (3, 3) float64, from the frontal mean face to the photo's pose; its third
+        (3, 3) float64, from the mean head's frame to the photo's pose; its third
         column is the gaze.
 
     Raises:
@@ -105,7 +84,7 @@ def rotation_from_landmarks(landmarks: np.ndarray) -> np.ndarray:
     landmarks = np.asarray(landmarks, np.float64)
     if landmarks.shape != (68, 2):
         raise ShapeError(f"expected 68 landmarks (68, 2), got {landmarks.shape}")
-    model = load_mean_face().landmarks - load_mean_face().landmarks.mean(axis=0)
+    model = mean_landmarks() - mean_landmarks().mean(axis=0)
     image = (landmarks - landmarks.mean(axis=0)) * (1.0, -1.0)
     rows = np.linalg.lstsq(model, image, rcond=None)[0].T
     u, singular, vt = np.linalg.svd(rows, full_matrices=False)

@@ -1,42 +1,38 @@
 """Pose of a face solid: normal of the symmetry plane, gaze and up.
 
 The paper's method takes them from the covariance of the vertices. That fails
-where the solid is about as deep as it is wide: two eigenvalues coincide and the
-axes mix. Here the covariance only initialises the search. The symmetry plane is
-refined by registering the solid with its own reflection. Symmetry determines
-the gaze only up to the plane in which it lies; the mean face, registered to the
-solid, determines the rest.
+where the solid is about as deep as it is wide, because two eigenvalues coincide
+and the axes mix, and it follows whatever the solid was cut out of the head. Here
+a regressor that has seen many cuts gives the pose, and the plane of symmetry is
+refined by registering the front with its own reflection. Where the front hardly
+tells the pitch, the photo's landmarks do.
 """
 
 from typing import Literal, NamedTuple
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from rayboot.errors import DegenerateInputError, ShapeError
-from rayboot.geometry.alignment import PointSurface, Similarity, build_point_surface
-from rayboot.geometry.mean_face import fit_mean_face
+from rayboot.geometry.alignment import Similarity
+from rayboot.geometry.head_model import mean_landmarks
+from rayboot.geometry.landmarks68 import rotation_from_landmarks
+from rayboot.geometry.pose_regressor import regress_pose
+from rayboot.geometry.symmetry import refine_symmetry
 
-__all__ = ["FacePose", "estimate_pose"]
+__all__ = ["FacePose", "estimate_pose", "landmarks_from_pose"]
 
 _MIN_VERTICES = 50
 
-_NUM_POINTS = 1500
-"""Approximate number of vertices that are used; more change the result by less than 0.1 degree."""
+_CONFIDENT_ERROR_DEG = 5.0
+"""The confidence is the probability that the gaze is off by no more."""
 
-_COARSE_STRIDE = 4
-"""Stride over these points in the coarse search; the final registration uses all."""
+_LANDMARK_PITCH_ERROR = np.radians(5.0)
+"""Expected error of the pitch by the landmarks alone, radians: 2.2 degrees for heads whose
+landmarks are exact, and as much again between the conventions of data sets."""
 
-_TANGENTIAL_WEIGHT = 0.1
-"""Weight of an error along the surface against one across it."""
-
-_KEPT_FRACTION = 0.85
-"""Fraction of the points that enter each step: points without a counterpart (an ear on one
-side, noise) must not bias it."""
-
-_MAX_STEPS = 40
-
-_COARSE_TOLERANCE_DEG, _FINE_TOLERANCE_DEG = 0.1, 0.01
-"""A registration ends with a step smaller than this."""
+_MAX_ASYMMETRY = 0.06
+"""Asymmetry at which the confidence is zero, in outer eye distances; faces have 0.005 to 0.02."""
 
 
 class FacePose(NamedTuple):
@@ -48,7 +44,7 @@ class FacePose(NamedTuple):
         up: ``gaze x symmetry_normal``.
         centroid: (3,) mean of the vertices, px.
         confidence: from 0 (the axes are arbitrary) to 1.
-        mean_face: similarity from the mean face to the solid; None where it was not registered.
+        mean_face: similarity from the mean head's frame to the solid's; None for the covariance.
     """
 
     symmetry_normal: np.ndarray
@@ -58,23 +54,37 @@ class FacePose(NamedTuple):
     confidence: float
     mean_face: Similarity | None = None
 
+    @property
+    def plane_offset(self) -> float:
+        """Distance of the plane of symmetry from the origin along its normal, px.
+
+        The mean of the vertices is on it only where both sides have equally many.
+        """
+        point = self.centroid if self.mean_face is None else self.mean_face.translation
+        return float(point @ self.symmetry_normal)
+
 
 def estimate_pose(
-    vertices: np.ndarray, method: Literal["refined", "covariance"] = "refined"
+    vertices: np.ndarray,
+    method: Literal["refined", "covariance"] = "refined",
+    landmarks: np.ndarray | None = None,
 ) -> FacePose:
     """Returns the pose of a face solid that looks roughly (within 45 degrees) at the camera.
 
     Args:
         vertices: (N, 3), px, of the solid's whole surface or of its front.
         method: ``refined``, or the paper's ``covariance`` alone.
+        landmarks: (68, 2) column and row in the photo or crop that the solid was reconstructed
+            from, if it has landmarks; ``refined`` weighs their pitch against the shape's.
 
     Returns:
         The axes, with a confidence: for ``covariance`` from the gap between the eigenvalues,
-        for ``refined`` from how well the solid matches its reflection and the mean face.
+        for ``refined`` the probability that the gaze is right within 5 degrees, which falls to
+        zero for shapes that are not symmetric.
 
     Raises:
-        ShapeError: the vertices are not (N, 3), or fewer than 50.
-        DegenerateInputError: the vertices lie on a line or plane.
+        ShapeError: the vertices are not (N, 3), or fewer than 50; the landmarks are not (68, 2).
+        DegenerateInputError: the vertices lie on a line or plane, or the landmarks on a line.
     """
     vertices = np.asarray(vertices, np.float64)
     if vertices.ndim != 2 or vertices.shape[1] != 3 or len(vertices) < _MIN_VERTICES:
@@ -83,18 +93,35 @@ def estimate_pose(
     axes, gap = _principal_axes(vertices - centroid)
     if method == "covariance":
         return FacePose(axes[0], axes[2], axes[1], centroid, gap)
-    # An even stride is deterministic and keeps the surface's density.
-    points = (vertices - centroid)[:: max(1, len(vertices) // _NUM_POINTS)]
-    size = float(np.sqrt(np.square(points).sum(axis=1).mean()))
-    surface = build_point_surface(points)
-    normal, asymmetry = _refine_normal(points, surface, axes[0])
-    fitted, misfit = fit_mean_face(surface, normal)
-    gaze = fitted.rotation[:, 2]
-    up = np.cross(gaze, normal)
-    # Residuals are relative to the solid's size; at a tenth of it the shape is not a face.
-    confidence = float(np.clip(1 - 10 * max(asymmetry, misfit) / size, 0, 1))
-    mean_face = fitted._replace(translation=fitted.translation + centroid)
-    return FacePose(normal, gaze, up, centroid, confidence, mean_face)
+    frame, error = regress_pose(vertices)
+    frame, asymmetry = refine_symmetry(vertices, frame)
+    if landmarks is not None:
+        frame, error = _weigh_pitch(frame, error, landmarks)
+    normal, up, gaze = frame.rotation.T
+    gaze_error = np.degrees(np.hypot(error[0], error[1]))
+    # The errors are those of a Laplace distribution.
+    confidence = 1 - np.exp(-_CONFIDENT_ERROR_DEG / gaze_error)
+    confidence *= 1 - min(asymmetry / _MAX_ASYMMETRY, 1.0)
+    return FacePose(normal, gaze, up, centroid, float(confidence), frame)
+
+
+def landmarks_from_pose(pose: FacePose) -> np.ndarray:
+    """Returns the mean face's 68 landmarks on a solid, for photos that have no landmarks.
+
+    Args:
+        pose: pose of the solid, estimated with method ``refined``.
+
+    Returns:
+        (68, 3) float64, px, frame of the crop.
+
+    Raises:
+        DegenerateInputError: the pose was estimated from the covariance alone.
+    """
+    if pose.mean_face is None:
+        raise DegenerateInputError(
+            "the pose contains no registered mean face; estimate it with method='refined'"
+        )
+    return pose.mean_face.apply(mean_landmarks())
 
 
 def _principal_axes(centred: np.ndarray) -> tuple[np.ndarray, float]:
@@ -117,82 +144,24 @@ def _principal_axes(centred: np.ndarray) -> tuple[np.ndarray, float]:
     return axes, min(gap, 1.0)
 
 
-def _refine_normal(
-    points: np.ndarray, surface: PointSurface, start: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """Returns the normal of the plane that best reflects the solid onto itself, and the residual.
+def _weigh_pitch(
+    frame: Similarity, error: np.ndarray, landmarks: np.ndarray
+) -> tuple[Similarity, np.ndarray]:
+    """Pitches the frame towards the landmarks' pose as far as they are the better witness.
 
-    The residual is in px. The search starts with a grid of directions: where the
-    axes have mixed, the covariance's normal is not near any minimum at all.
-    """
-    coarse = points[::_COARSE_STRIDE]
-    angles = np.radians(np.arange(-45, 46, 7.5))
-    tilts = np.radians(np.arange(-20, 21, 10.0))
-    grid = [
-        np.array([np.cos(a) * np.cos(b), np.sin(b), -np.sin(a) * np.cos(b)])
-        for a in angles
-        for b in tilts
-    ]
-    candidates = np.stack([start, *grid])
-    best = np.argsort(_asymmetries(coarse[::2], surface, candidates), kind="stable")[:3]
-    coarse_fits = [
-        _register_reflection(coarse, surface, candidates[index], _COARSE_TOLERANCE_DEG)
-        for index in best
-    ]
-    start, _ = min(coarse_fits, key=lambda candidate: candidate[1])
-    normal, residual = _register_reflection(points, surface, start, _FINE_TOLERANCE_DEG)
-    return normal * (1.0 if normal[0] >= 0 else -1.0), residual
+    The plane of symmetry is left where it is: the shape tells it better than landmarks do.
 
-
-def _reflect(points: np.ndarray, normal: np.ndarray, offset: float = 0.0) -> np.ndarray:
-    """Returns the points (N, 3) reflected at the plane ``p @ normal == offset``."""
-    return np.asarray(points - 2 * np.outer(points @ normal - offset, normal))
-
-
-def _asymmetries(points: np.ndarray, surface: PointSurface, normals: np.ndarray) -> np.ndarray:
-    """Returns the mean distance (K,) of the points' reflections to the solid for K normals."""
-    across = points @ normals.T
-    reflected = points[:, None] - 2 * across[..., None] * normals
-    # This only ranks starting points, so a neighbour 1.5 times as far as the nearest suffices.
-    distance, _ = surface.tree.query(reflected, eps=0.5)
-    return np.asarray(distance.mean(axis=0))
-
-
-def _register_reflection(
-    points: np.ndarray, surface: PointSurface, normal: np.ndarray, tolerance_deg: float
-) -> tuple[np.ndarray, float]:
-    """Alternates nearest points and the plane that best reflects the solid onto itself.
-
-    Each iteration is one Gauss-Newton step over the two directions in which the
-    normal can rotate and the plane's offset; errors across the surface count most.
+    Args:
+        frame: from the mean head's frame to the solid's.
+        error: (3,) expected errors of its rotation, radians.
+        landmarks: (68, 2) column and row.
 
     Returns:
-        The unit normal (3,), and the mean distance of the points that were kept, px.
+        The frame, and its expected errors.
     """
-    offset, residual = 0.0, np.inf
-    count = round(_KEPT_FRACTION * len(points))
-    squared_weight = _TANGENTIAL_WEIGHT**2
-    for _ in range(_MAX_STEPS):
-        reflected = _reflect(points, normal, offset)
-        distance, nearest = surface.tree.query(reflected)
-        kept = np.argpartition(distance, count - 1)[:count]
-        residual = float(distance[kept].mean())
-        error = surface.points[nearest[kept]] - reflected[kept]
-        target_normals = surface.normals[nearest[kept]]
-        tangents = np.linalg.svd(normal[None])[2][1:]
-        derivatives = np.empty((3, count, 3))
-        for index, tangent in enumerate(tangents):
-            tilted = np.outer(points[kept] @ tangent, normal)
-            derivatives[index] = -2 * (tilted + np.outer(points[kept] @ normal - offset, tangent))
-        derivatives[2] = 2 * normal
-        across, along = (derivatives * target_normals).sum(axis=-1), derivatives.reshape(3, -1)
-        step = np.linalg.lstsq(
-            across @ across.T + squared_weight * along @ along.T,
-            across @ (error * target_normals).sum(axis=-1) + squared_weight * along @ error.ravel(),
-            rcond=None,
-        )[0]
-        normal = normal + step[:2] @ tangents
-        normal, offset = normal / np.linalg.norm(normal), offset + float(step[2])
-        if np.degrees(np.abs(step[:2]).max()) < tolerance_deg:
-            break
-    return normal, residual
+    difference = Rotation.from_matrix(frame.rotation.T @ rotation_from_landmarks(landmarks))
+    own, other = error[0] ** -2, _LANDMARK_PITCH_ERROR**-2
+    pitch = difference.as_rotvec()[0] * other / (own + other)
+    turned = frame.rotation @ Rotation.from_rotvec([pitch, 0.0, 0.0]).as_matrix()
+    weighed = np.array([(own + other) ** -0.5, error[1], error[2]])
+    return frame._replace(rotation=turned), weighed

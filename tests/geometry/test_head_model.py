@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from rayboot.geometry.head_model import load_head_model
-from rayboot.geometry.mean_face import load_mean_face
 
 LANDMARKS = load_head_model().mean[load_head_model().landmarks].astype(float)
 CONTOURS = {
@@ -39,7 +38,3 @@ def test_lips_are_below_the_nose_and_in_order() -> None:
     lips = LANDMARKS[48:68]
     assert (lips[:, 1] < LANDMARKS[33, 1]).all() and (lips[:, 1] > LANDMARKS[8, 1]).all()
     assert (LANDMARKS[55:60, 1] < LANDMARKS[[53, 52, 51, 50, 49], 1]).all()
-
-
-def test_mean_face_and_head_model_have_equal_landmarks() -> None:
-    np.testing.assert_allclose(load_mean_face().landmarks, LANDMARKS, atol=1e-6)

@@ -4,7 +4,7 @@ from scipy.spatial.transform import Rotation
 
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.camera import rotation_yaw_pitch
-from rayboot.geometry.mean_face import load_mean_face
+from rayboot.geometry.head_model import mean_landmarks
 from rayboot.geometry.orthographic_camera import OrthographicCamera, fit_orthographic
 
 
@@ -38,7 +38,7 @@ def test_result_is_independent_of_units():
 
 @pytest.mark.parametrize("yaw_deg", [0, 20, 50, 85])
 def test_a_noisy_face_is_fitted(yaw_deg):
-    face = load_mean_face().landmarks[17:48]
+    face = mean_landmarks()[17:48]
     rng = np.random.default_rng(0)
     for _ in range(10):
         rotation = rotation_yaw_pitch(np.radians(yaw_deg), np.radians(rng.uniform(-20, 20)))

@@ -11,8 +11,8 @@ from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import crop_from_pixel, gaze_angles, rotation_yaw_pitch
 from rayboot.geometry.crop import apply_affine, landmark_crop
 from rayboot.geometry.face_solid import build_face_solid
+from rayboot.geometry.head_model import mean_landmarks
 from rayboot.geometry.isosurface import extract_surface
-from rayboot.geometry.mean_face import load_mean_face
 from rayboot.geometry.pose import FacePose, estimate_pose
 from rayboot.geometry.volume import unpack_occupancy
 from rayboot.io.storage import join_uri, read_bytes
@@ -65,7 +65,7 @@ def scan_pose(shared_dir: Path, depth: float, yaw_deg: float) -> tuple[FacePose,
     points = points[[*range(17), *range(29, 34), *range(43, 48), *range(34, 43), *range(17, 29),
                      *range(48, 68)]]  # fmt: skip
     # Without the jaw, whose landmarks slide along the contour.
-    fitted = fit_similarity(points[17:], load_mean_face().landmarks[17:])
+    fitted = fit_similarity(points[17:], mean_landmarks()[17:])
     head, landmarks = fitted.apply(np.asarray(scan.vertices)), fitted.apply(points)
     upright = landmark_axes(landmarks)
     head, landmarks = head @ upright, landmarks @ upright

@@ -18,9 +18,9 @@ from rayboot.errors import RequestError
 from rayboot.evaluate.datasets.base import DatasetListing, EvalDataset, GroundTruthFace
 from rayboot.geometry.camera import SLICES_PER_PIXEL, transform_points
 from rayboot.geometry.isosurface import extract_surface, vertex_normals
-from rayboot.geometry.landmarks68 import interocular_distance, landmarks_from_pose
+from rayboot.geometry.landmarks68 import interocular_distance
 from rayboot.geometry.mesh import Mesh, extract_submesh
-from rayboot.geometry.pose import estimate_pose
+from rayboot.geometry.pose import estimate_pose, landmarks_from_pose
 from rayboot.geometry.volume import keep_largest_component, unpack_occupancy
 from rayboot.io.parquet import read_table
 from rayboot.io.storage import join_uri, list_files

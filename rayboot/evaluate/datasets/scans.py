@@ -17,8 +17,8 @@ from rayboot.evaluate.datasets.region import RegionConfig, region_mask
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import crop_from_pixel, gaze_angles
 from rayboot.geometry.crop import apply_affine, landmark_crop, warp_photo
+from rayboot.geometry.head_model import mean_landmarks
 from rayboot.geometry.landmarks68 import interocular_distance
-from rayboot.geometry.mean_face import load_mean_face
 from rayboot.geometry.mesh import Mesh, extract_submesh
 from rayboot.geometry.orthographic_camera import fit_orthographic
 
@@ -95,7 +95,7 @@ def _estimate_gaze(landmarks: np.ndarray) -> np.ndarray:
     """Returns the gaze of a face from its landmarks, as the axes of a scan are arbitrary."""
     if not interocular_distance(landmarks) > 0:
         raise DegenerateInputError("the outer eye corners coincide")
-    mean, upper = load_mean_face().landmarks[_UPPER_LANDMARKS], landmarks[_UPPER_LANDMARKS]
+    mean, upper = mean_landmarks()[_UPPER_LANDMARKS], landmarks[_UPPER_LANDMARKS]
     residual = _fit_residual(mean, upper)
     mirrored_residual = _fit_residual(mean * (-1, 1, 1), upper)
     if min(residual, mirrored_residual) > _MAX_LANDMARK_RESIDUAL:

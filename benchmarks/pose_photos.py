@@ -1,0 +1,123 @@
+"""Pose of the shapes that a network predicts for photos, against that of the photos' landmarks.
+
+    python benchmarks/pose_photos.py --photos data/faces/300W
+    python benchmarks/pose_photos.py --photos data/faces/AFLW2000
+
+Two things are compared with the estimate, which reads the front of the shape only: the back
+plane, which the network puts behind the face on its own account and which the estimate never
+sees; and the landmarks, which nothing but the photo determines.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from rayboot.data.landmarks import read_landmarks
+from rayboot.geometry.camera import SLICES_PER_PIXEL, gaze_angles
+from rayboot.geometry.crop import apply_affine, landmark_crop, warp_photo
+from rayboot.geometry.isosurface import extract_solid_surface
+from rayboot.geometry.landmarks68 import rotation_from_landmarks
+from rayboot.geometry.pose import estimate_pose
+from rayboot.models import InferenceConfig, load_network
+from rayboot.models.predictor import Predictor
+
+SHIPPED = Path(__file__).resolve().parents[1] / "rayboot/models/compact.safetensors"
+BATCH_SIZE = 16
+MAX_YAW_DEG = 45
+
+
+class Crop(NamedTuple):
+    """A photo's crop (S, S, 3) uint8 and its landmarks (68, 2) in the crop."""
+
+    image: np.ndarray
+    landmarks: np.ndarray
+
+
+@click.command()
+@click.option("--photos", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--weights", type=click.Path(exists=True, path_type=Path), default=SHIPPED)
+def main(photos: Path, weights: Path) -> None:
+    """Prints yaw and pitch of shape, back plane and landmarks against each other."""
+    network = load_network(weights)
+    predictor = Predictor(network, InferenceConfig(), BATCH_SIZE)
+    crops = list(read_crops(photos, network.config.resolution))
+    rows = []
+    for first in range(0, len(crops), BATCH_SIZE):
+        batch = crops[first : first + BATCH_SIZE]
+        volumes = predictor.predict(np.stack([crop.image for crop in batch]))
+        rows += [angles(volume, crop) for volume, crop in zip(volumes, batch, strict=True)]
+    values = np.array(rows)
+    values = values[np.abs(values[:, 0, 0]) <= MAX_YAW_DEG]
+    landmarks, shape, both, back = values.transpose(1, 0, 2)
+    click.echo(f"{len(values)} photos with landmarks within {MAX_YAW_DEG} degrees of yaw")
+    click.echo("| degrees | median | median, 95 % of the distance from it | correlation, slope |")
+    click.echo("|---|---|---|---|")
+    pairs = {
+        "shape, landmarks": (shape, landmarks),
+        "shape and landmarks, landmarks": (both, landmarks),
+        "shape, back plane": (shape, back),
+    }
+    for axis, name in enumerate(("yaw", "pitch")):
+        for label, (first_angles, second_angles) in pairs.items():
+            print_row(f"{name}: {label}", first_angles[:, axis], second_angles[:, axis])
+
+
+def print_row(label: str, first: np.ndarray, second: np.ndarray) -> None:
+    """Prints how the first angle differs from the second, and follows it."""
+    difference = first - second
+    spread = np.quantile(np.abs(difference - np.median(difference)), (0.5, 0.95))
+    slope = np.polyfit(second, first, 1)[0]
+    click.echo(
+        f"| {label} | {np.median(difference):+.1f} | {spread[0]:.1f}, {spread[1]:.1f} "
+        f"| {np.corrcoef(first, second)[0, 1]:.2f}, {slope:.2f} |"
+    )
+
+
+def read_crops(folder: Path, size: int) -> Iterator[Crop]:
+    """Reads the photos of a folder that have landmarks beside them."""
+    for path in sorted(folder.rglob("*")):
+        files = [path.with_suffix(suffix) for suffix in (".pts", ".mat")]
+        found = [file for file in files if file.exists()]
+        if path.suffix not in (".jpg", ".png") or not found:
+            continue
+        photo = np.asarray(Image.open(path).convert("RGB"))
+        extent = (photo.shape[1], photo.shape[0])
+        landmarks = read_landmarks(found[0].read_bytes(), found[0].suffix, extent)
+        affine = landmark_crop(landmarks, size)
+        yield Crop(warp_photo(photo, affine, size), apply_affine(affine, landmarks))
+
+
+def angles(volume: np.ndarray, crop: Crop) -> np.ndarray:
+    """Returns yaw and pitch (4, 2), degrees, of landmarks, shape, both together, back plane."""
+    vertices = extract_solid_surface(volume, cell=1).vertices
+    gazes = (
+        rotation_from_landmarks(crop.landmarks)[:, 2],
+        estimate_pose(vertices).gaze,
+        estimate_pose(vertices, landmarks=crop.landmarks).gaze,
+        back_plane_normal(volume >= 0.5),
+    )
+    return np.degrees([gaze_angles(gaze) for gaze in gazes])
+
+
+def back_plane_normal(occupied: np.ndarray) -> np.ndarray:
+    """Returns the normal (3,), towards the viewer, of the plane that closes a solid behind."""
+    inner = ndimage.binary_erosion(occupied.any(axis=0), iterations=4)
+    rows, columns = np.nonzero(inner)
+    z = np.argmax(occupied, axis=0)[inner] / SLICES_PER_PIXEL
+    design = np.column_stack([columns, -rows, np.ones(len(rows))])
+    weight = np.ones(len(z))
+    # Robust against cells in which the back is not flat.
+    for _ in range(10):
+        plane = np.linalg.lstsq(design * weight[:, None], z * weight, rcond=None)[0]
+        weight = np.maximum(np.abs(design @ plane - z), 0.5) ** -0.5
+    normal = np.array([-plane[0], -plane[1], 1.0])
+    return normal / np.linalg.norm(normal)
+
+
+if __name__ == "__main__":
+    main()
