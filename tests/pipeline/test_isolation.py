@@ -58,8 +58,8 @@ def reject(photo: pa.Table, reason: str, message: str) -> pa.Table:
     return make_table(photo["face_id"].to_pylist(), [None], [reason])
 
 
-def make_stage(greeting: str) -> SubprocessStage:
-    spec = SubprocessSpec.create(partial(FragileStage, greeting), reject, photo_timeout_s=2.0)
+def make_stage(greeting: str, photo_timeout_s: float = 60.0) -> SubprocessStage:
+    spec = SubprocessSpec.create(partial(FragileStage, greeting), reject, photo_timeout_s)
     return SubprocessStage(spec, "read")
 
 
@@ -85,8 +85,8 @@ def test_a_photo_that_crashes_the_process_costs_no_other_photo(stage: Subprocess
     assert all(row["process"] for row in run(stage, "d"))
 
 
-def test_a_photo_that_hangs_the_process_costs_no_other_photo(stage: SubprocessStage) -> None:
-    rows = run(stage, "hang", "a")
+def test_a_photo_that_hangs_the_process_costs_no_other_photo() -> None:
+    rows = run(make_stage("hello", photo_timeout_s=3.0), "hang", "a")
     assert [row["reason"] for row in rows] == ["timed-out", None]
 
 
