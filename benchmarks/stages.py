@@ -38,9 +38,8 @@ from rayboot.pipeline.stages.crop_faces import CropFaces
 from rayboot.pipeline.stages.records import Solid
 from rayboot.pipeline.synthesize import synthesize
 from rayboot.registry.resolve import resolve_model
-from rayboot.render import Renderer, Scene
-from rayboot.render.backplane import build_backplane
-from rayboot.render.texturing import texture_mesh
+from rayboot.render import Renderer
+from rayboot.render.surroundings import build_scene
 from rayboot.synthesis import SynthesisConfig
 
 YAWS_DEG = (-60, -40, -20, 20, 40, 60)
@@ -139,11 +138,8 @@ def _time_views(
     for view in views:
         clipped_fraction(inside, view, occupied.shape)
     stages.done("views")
-    scene = Scene(
-        texture_mesh(mesh, crop, pose, "mirrored"),
-        build_backplane(crop, mesh.vertices, pose, "plane"),
-    )
-    stages.done("colours and backplane")
+    scene = build_scene(mesh, crop, pose, "mirrored", "sheet")
+    stages.done("colours and surroundings")
     images = renderer.render(scene, views)
     stages.done(f"render {len(views)} views")
     for image in (crop, *images):

@@ -9,8 +9,8 @@ from rayboot.config import FormerKey, FrozenConfig
 from rayboot.geometry.views import ViewConfig
 from rayboot.models.network_config import InferenceConfig
 from rayboot.registry.model_names import BUILTIN_COMPACT
-from rayboot.render.backplane import SurroundingsMode
 from rayboot.render.egl_device import DeviceKind
+from rayboot.render.surroundings import SurroundingsMode
 from rayboot.render.texturing import ColorMode
 from rayboot.render.visibility import cell_size
 
@@ -22,7 +22,7 @@ class SelectionConfig(FrozenConfig):
 
     max_yaw_deg: float = Field(20.0, gt=0, le=90)
     max_pitch_deg: float = Field(30.0, gt=0, le=90)
-    min_confidence: float = Field(0.2, ge=0, le=1)
+    min_confidence: float = Field(0.4, ge=0, le=1)
     """Lower limit on the confidence of the estimated pose; below it the axes are unreliable."""
     detect_faces: bool = True
     """Whether a face is detected in photos without landmarks (extra ``detect``); otherwise such
@@ -39,10 +39,11 @@ class RenderConfig(FrozenConfig):
     colors: ColorMode = "mirrored"
     """Colours of vertices that the camera does not see. ``mirrored``: those of the mirror image;
     ``projected``: the pixel that the vertex projects to, as in the paper."""
-    surroundings: SurroundingsMode = "plane"
-    """What is rendered behind the face. ``plane``: the photo on the backplane, the face inpainted
-    and the photo's borders extended; ``photo``: the unchanged photo on the backplane, as in the
-    paper; ``none``: nothing."""
+    surroundings: SurroundingsMode = "sheet"
+    """What is rendered around the face. ``sheet``: the photo on a surface that continues the face
+    to a whole head with neck and shoulders; ``plane``: the photo on the backplane, the face
+    inpainted and the photo's borders extended; ``photo``: the unchanged photo on the backplane,
+    as in the paper; ``none``: nothing."""
     relighting: float = Field(0.0, ge=0, le=0.9)
     """Fraction of each view's light that comes from a randomly drawn direction; 0 keeps the
     photo's own light. The paper names relighting as future work."""

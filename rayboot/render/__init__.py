@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from rayboot.render.scene import Backplane, Scene, TexturedMesh
+from rayboot.render.scene import Scene, TexturedMesh, TexturedSurface, textured_square
 
 if TYPE_CHECKING:
     from rayboot.render.renderer import Renderer
 
-__all__ = ["Backplane", "Renderer", "Scene", "TexturedMesh"]
+__all__ = ["Renderer", "Scene", "TexturedMesh", "TexturedSurface", "textured_square"]
 
 
 def __getattr__(name: str) -> object:

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from rayboot.render.egl_device import (  # noqa: E402
     list_devices,
     rank_devices,
 )
-from rayboot.render.scene import Backplane, Scene, TexturedMesh  # noqa: E402
+from rayboot.render.scene import Scene, TexturedMesh, TexturedSurface  # noqa: E402
 
 __all__ = ["Renderer", "open_renderer"]
 
@@ -147,15 +148,16 @@ class Renderer:
         self,
         scene: Scene,
         views: Sequence[np.ndarray],
-        gains: Sequence[np.ndarray] | None = None,
+        gains: Sequence[Sequence[np.ndarray]] | None = None,
     ) -> np.ndarray:
         """Renders one scene from several views.
 
         Args:
-            scene: coloured or textured mesh and, optionally, a backplane.
+            scene: coloured or textured mesh, and its surroundings.
             views: (3, 4) transforms from the scene's frame to each view's, px.
-            gains: (N,) factors on the mesh's colours, one array per view. Without them the
-                scene is uploaded once, with them once per view.
+            gains: for each view the factors (N,) on the colours of the mesh's vertices, followed
+                by those of its surroundings, as far as they have any. Without them the scene is
+                uploaded once, with them once per view.
 
         Returns:
             (V, size, size, 3) uint8 sRGB.
@@ -166,36 +168,44 @@ class Renderer:
         return self._thread.submit(self._render, scene, views, gains).result()
 
     def _render(
-        self, scene: Scene, views: Sequence[np.ndarray], gains: Sequence[np.ndarray] | None
+        self,
+        scene: Scene,
+        views: Sequence[np.ndarray],
+        gains: Sequence[Sequence[np.ndarray]] | None,
     ) -> np.ndarray:
         self._scene.bg_color = np.array([*(np.asarray(scene.background) / 255.0), 1.0])
         if gains is None:
-            images = self._render_views(_scene_mesh(scene), scene, views)
+            images = self._render_views(scene, views, ())
         else:
             images = [
                 image
-                for view, gain in zip(views, gains, strict=True)
-                for image in self._render_views(_scene_mesh(scene, gain), scene, [view])
+                for view, own in zip(views, gains, strict=True)
+                for image in self._render_views(scene, [view], own)
             ]
         return np.stack(images) if images else np.zeros((0, self._size, self._size, 3), np.uint8)
 
     def _render_views(
-        self, mesh: pyrender.Mesh, scene: Scene, views: Sequence[np.ndarray]
+        self, scene: Scene, views: Sequence[np.ndarray], gains: Sequence[np.ndarray]
     ) -> list[np.ndarray]:
-        nodes = [self._scene.add(mesh)]
-        if scene.backplane is not None:
-            nodes.append(self._scene.add(_backplane_mesh(scene.backplane)))
+        parts = [_mesh_primitive(scene, gains[0] if gains else None)]
+        # Surfaces that share an image share its upload.
+        textures = {id(part.image): part.image for part in scene.surroundings}
+        textures = {key: _texture(image) for key, image in textures.items()}
+        parts += [
+            _surface_primitive(surface, textures[id(surface.image)], gain)
+            for surface, gain in zip_longest(scene.surroundings, gains[1:])
+        ]
+        # One node: pyrender draws several in an order that differs from run to run, and where
+        # surfaces meet the order decides about single pixels.
+        node = self._scene.add(pyrender.Mesh(parts))
         try:
             flags = _ONE_SIDED if isinstance(scene.mesh, TexturedMesh) else _TWO_SIDED
-            return [self._render_view(nodes, view, flags) for view in views]
+            return [self._render_view(node, view, flags) for view in views]
         finally:
-            for node in nodes:
-                self._scene.remove_node(node)
+            self._scene.remove_node(node)
 
-    def _render_view(self, nodes: list[pyrender.Node], view: np.ndarray, flags: int) -> np.ndarray:
-        pose = np.vstack([view, [0.0, 0.0, 0.0, 1.0]])
-        for node in nodes:
-            self._scene.set_pose(node, pose)
+    def _render_view(self, node: pyrender.Node, view: np.ndarray, flags: int) -> np.ndarray:
+        self._scene.set_pose(node, np.vstack([view, [0.0, 0.0, 0.0, 1.0]]))
         color, _ = self._renderer.render(self._scene, flags=flags)
         factor = self._supersample
         if factor == 1:
@@ -210,7 +220,7 @@ def _material(**texture: pyrender.Texture) -> pyrender.MetallicRoughnessMaterial
     return pyrender.MetallicRoughnessMaterial(baseColorFactor=(1.0, 1.0, 1.0, 1.0), **texture)
 
 
-def _scene_mesh(scene: Scene, gain: np.ndarray | None = None) -> pyrender.Mesh:
+def _mesh_primitive(scene: Scene, gain: np.ndarray | None) -> pyrender.Primitive:
     """Returns the scene's mesh for pyrender, its colours multiplied by ``gain`` (N,)."""
     mesh = scene.mesh
     factor = np.float32(1) if gain is None else gain[:, None].astype(np.float32)
@@ -220,32 +230,33 @@ def _scene_mesh(scene: Scene, gain: np.ndarray | None = None) -> pyrender.Mesh:
         "indices": np.asarray(mesh.faces, np.uint32),
     }
     if isinstance(mesh, TexturedMesh):
-        primitive = pyrender.Primitive(
+        return pyrender.Primitive(
             **arrays,
             color_0=mesh.factors * factor,
             texcoord_0=mesh.texture_coordinates,
             material=_material(baseColorTexture=_texture(mesh.image)),
         )
-    elif mesh.colors is None:
+    if mesh.colors is None:
         raise ValueError(
             "expected a mesh with vertex colours, got colors=None; "
             "colour it with rayboot.render.texturing.color_vertices first"
         )
-    else:
-        colors = np.asarray(mesh.colors, np.float32) / 255.0 * factor
-        primitive = pyrender.Primitive(**arrays, color_0=colors, material=_material())
-    return pyrender.Mesh([primitive])
+    colors = np.asarray(mesh.colors, np.float32) / 255.0 * factor
+    return pyrender.Primitive(**arrays, color_0=colors, material=_material())
 
 
-def _backplane_mesh(plane: Backplane) -> pyrender.Mesh:
-    """Returns the backplane for pyrender, as two textured triangles."""
-    primitive = pyrender.Primitive(
-        positions=plane.corners.astype(np.float32),
-        indices=np.array([[0, 1, 2], [0, 2, 3]], np.uint32),
-        texcoord_0=plane.texture_coordinates.astype(np.float32),
-        material=_material(baseColorTexture=_texture(plane.image)),
+def _surface_primitive(
+    surface: TexturedSurface, texture: pyrender.Texture, gain: np.ndarray | None
+) -> pyrender.Primitive:
+    """Returns a part of the surroundings for pyrender, its colours multiplied by ``gain`` (N,)."""
+    colors = None if gain is None else np.repeat(gain[:, None], 3, axis=1).astype(np.float32)
+    return pyrender.Primitive(
+        color_0=colors,
+        positions=surface.vertices.astype(np.float32),
+        indices=surface.faces.astype(np.uint32),
+        texcoord_0=surface.texture_coordinates.astype(np.float32),
+        material=_material(baseColorTexture=texture),
     )
-    return pyrender.Mesh([primitive])
 
 
 def _texture(image: np.ndarray) -> pyrender.Texture:

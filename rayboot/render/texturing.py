@@ -86,20 +86,30 @@ def color_vertices(mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: C
             the nearest visible colours.
         mode: ``mirrored``, or the paper's ``projected``.
     """
-    colors = _compute_colors(mesh, photo, pose, mode).values
+    colors = _compute_colors(mesh, photo, pose, mode, None, clean_rim=True).values
     return mesh._replace(colors=np.rint(np.clip(colors, 0, 255)).astype(np.uint8))
 
 
 def texture_mesh(
-    mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: ColorMode
+    mesh: Mesh,
+    photo: np.ndarray,
+    pose: FacePose | None,
+    mode: ColorMode,
+    visibility: Visibility | None = None,
+    *,
+    clean_rim: bool = True,
 ) -> TexturedMesh:
     """Returns the mesh with the photo as its texture; arguments as in :func:`color_vertices`.
+
+    The visibility of the mesh to the crop's camera is computed where it is not given. With
+    ``clean_rim`` pixels of the rim that show the background are replaced; without, the mesh
+    continues into surroundings that show the same photo.
 
     Triangles are textured if all their corners use their own pixel, or all their mirror
     image's. The triangles in between, and those that are hidden on both sides, have vertex
     colours.
     """
-    colors = _compute_colors(mesh, photo, pose, mode)
+    colors = _compute_colors(mesh, photo, pose, mode, visibility, clean_rim)
     corner_sources = colors.source[mesh.faces]
     same_source = (corner_sources == corner_sources[:, :1]).all(axis=1)
     layer = np.where(same_source, corner_sources[:, 0], _BLENDED)
@@ -128,13 +138,19 @@ def texture_mesh(
 
 
 def _compute_colors(
-    mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: ColorMode
+    mesh: Mesh,
+    photo: np.ndarray,
+    pose: FacePose | None,
+    mode: ColorMode,
+    visibility: Visibility | None,
+    clean_rim: bool,
 ) -> _Colors:
     match mode:
         case "projected":
             return _project_photo(mesh, photo)
         case "mirrored":
-            return _fill_hidden(mesh, photo, pose)
+            seen = visibility or compute_visibility(mesh, photo.shape[0])
+            return _fill_hidden(mesh, photo, pose, seen, clean_rim)
         case _:
             assert_never(mode)
 
@@ -147,16 +163,21 @@ def _project_photo(mesh: Mesh, photo: np.ndarray) -> _Colors:
     return _Colors(photo, source, pixels, factors, sample_bilinear(photo, pixels))
 
 
-def _fill_hidden(mesh: Mesh, photo: np.ndarray, pose: FacePose | None) -> _Colors:
+def _fill_hidden(
+    mesh: Mesh,
+    photo: np.ndarray,
+    pose: FacePose | None,
+    visibility: Visibility,
+    clean_rim: bool,
+) -> _Colors:
     """Gives visible vertices their own pixel, and hidden ones colours from elsewhere."""
     size, count = photo.shape[0], len(mesh.vertices)
     pixels = pixel_from_crop(mesh.vertices, size, size)
-    visibility = compute_visibility(mesh, size)
     donors = visibility.visible_pixels & (visibility.outline_distance > _RIM_WIDTH)
     if donors.sum() < _MIN_DONOR_PIXELS:
         return _project_photo(mesh, photo)
     filled = fill_nearest(photo, donors)
-    texture = _remove_background(photo, filled, visibility)
+    texture = _remove_background(photo, filled, visibility) if clean_rim else photo
     factors = np.ones((count, 3), np.float32)
     # Neighbours of visible vertices keep their own pixel as well: single steep vertices in a
     # visible region would otherwise stand out as speckles of the other side's light.
@@ -216,7 +237,7 @@ def _mirror_images(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns every vertex's mirror image (N, 3), and whether (N,) the surface there is visible."""
     normal = pose.symmetry_normal
-    images = mesh.vertices - 2 * np.outer((mesh.vertices - pose.centroid) @ normal, normal)
+    images = mesh.vertices - 2 * np.outer(mesh.vertices @ normal - pose.plane_offset, normal)
     mirrored_normals = visibility.normals - 2 * np.outer(visibility.normals @ normal, normal)
     visible = visibility.is_visible(images, mirrored_normals, _MIRROR_TOLERANCE)
     size = len(visibility.outline_distance)

@@ -8,7 +8,7 @@ import numpy as np
 from rayboot.geometry.camera import pixel_from_crop
 from rayboot.geometry.head_model import HeadModel
 from rayboot.geometry.mesh import Mesh
-from rayboot.render import Backplane, Renderer, Scene
+from rayboot.render import Renderer, Scene, textured_square
 from rayboot.synthesis.appearance import grow_hair, paint_head
 from rayboot.synthesis.sampling import FaceSample
 
@@ -56,8 +56,8 @@ def render_photo(sample: FaceSample, model: HeadModel, renderer: Renderer, size:
     mesh = _merge(mesh, _shoulders(rng, sample, photo_from_head))
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * size / 2
     depth = np.full((4, 1), vertices[:, 2].min() - 4 * size)
-    plane = Backplane(background, np.hstack([corners, depth]), corners / size + 0.5)
-    image = renderer.render(Scene(mesh, plane), [np.eye(3, 4)])[0]
+    plane = textured_square(background, np.hstack([corners, depth]), corners / size + 0.5)
+    image = renderer.render(Scene(mesh, (plane,)), [np.eye(3, 4)])[0]
     points = head[model.landmarks] @ photo_from_head[:, :3].T + shift
     return Photo(
         _encode(image, sample, rng), pixel_from_crop(points, size, size), head, photo_from_head

@@ -10,10 +10,10 @@ from scipy import ndimage
 from rayboot.errors import RaybootError
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.mesh import Mesh
-from rayboot.render import Backplane, Renderer, Scene
-from rayboot.render.backplane import build_backplane
+from rayboot.render import Renderer, Scene, textured_square
 from rayboot.render.egl_device import EGLDevice
 from rayboot.render.renderer import open_renderer
+from rayboot.render.surroundings import build_scene
 from rayboot.render.texturing import color_vertices, texture_mesh
 from rayboot.render.visibility import Visibility, compute_visibility
 from tests.render.solids import SIZE, ellipsoid, frontal_pose, smooth_photo
@@ -40,8 +40,7 @@ def render_unrotated(photo: np.ndarray) -> tuple[np.ndarray, Visibility]:
     size = photo.shape[0]
     mesh, pose = ellipsoid(), frontal_pose()
     mesh = mesh._replace(vertices=size // SIZE * mesh.vertices)
-    plane = build_backplane(photo, mesh.vertices, pose, "plane")
-    scene = Scene(texture_mesh(mesh, photo, pose, "mirrored"), plane)
+    scene = build_scene(mesh, photo, pose, "mirrored", "plane")
     return Renderer(size).render(scene, [IDENTITY])[0], compute_visibility(mesh, size)
 
 
@@ -82,10 +81,7 @@ def test_textured_and_coloured_meshes_look_alike(renderer: Renderer) -> None:
 
 def test_photo_backplane_is_exact_outside_the_face(renderer: Renderer) -> None:
     photo, mesh, pose = smooth_photo(1), ellipsoid(), frontal_pose()
-    plane = build_backplane(photo, mesh.vertices, pose, "photo")
-    (image,) = renderer.render(
-        Scene(color_vertices(mesh, photo, pose, "projected"), plane), [IDENTITY]
-    )
+    (image,) = renderer.render(build_scene(mesh, photo, pose, "projected", "photo"), [IDENTITY])
     y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
     outside = (x / 24) ** 2 + (y / 30) ** 2 > 1.2
     assert np.abs(image.astype(int) - photo)[outside].max() <= 1
@@ -131,10 +127,7 @@ def test_colours_are_rendered_unlit(renderer: Renderer) -> None:
 
 def test_large_rotations_show_no_black_wedge(renderer: Renderer) -> None:
     photo, mesh, pose = np.maximum(smooth_photo(2), 30), ellipsoid(), frontal_pose()
-    scene = Scene(
-        texture_mesh(mesh, photo, pose, "mirrored"),
-        build_backplane(photo, mesh.vertices, pose, "plane"),
-    )
+    scene = build_scene(mesh, photo, pose, "mirrored", "plane")
     images = renderer.render(scene, [yaw_view(yaw) for yaw in (-80, -60, -40, 40, 60, 80)])
     assert (images.max(axis=-1) > 8).all()
 
@@ -144,11 +137,8 @@ def test_a_rotated_head_has_no_second_face_behind_it(renderer: Renderer) -> None
     photo = np.full((SIZE, SIZE, 3), (40, 90, 40), np.uint8)
     y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
     photo[(x / 24) ** 2 + (y / 30) ** 2 <= 1] = (220, 40, 40)
-    textured = texture_mesh(mesh, photo, pose, "mirrored")
     filled, plain = (
-        renderer.render(
-            Scene(textured, build_backplane(photo, mesh.vertices, pose, mode)), [yaw_view(60)]
-        )
+        renderer.render(build_scene(mesh, photo, pose, "mirrored", mode), [yaw_view(60)])
         for mode in ("plane", "photo")
     )
     reddish = [
@@ -175,8 +165,10 @@ def test_a_scene_does_not_affect_later_ones(renderer: Renderer) -> None:
     scene = Scene(color_vertices(mesh, photo, pose, "projected"))
     first = renderer.render(scene, [IDENTITY])
     square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * SIZE / 2
-    plane = Backplane(photo, np.column_stack([square, np.full(4, -30.0)]), square / SIZE + 0.5)
-    renderer.render(scene._replace(backplane=plane, background=(9, 9, 9)), [yaw_view(30)])
+    plane = textured_square(
+        photo, np.column_stack([square, np.full(4, -30.0)]), square / SIZE + 0.5
+    )
+    renderer.render(scene._replace(surroundings=(plane,), background=(9, 9, 9)), [yaw_view(30)])
     assert np.array_equal(first, renderer.render(scene, [IDENTITY]))
     assert renderer.render(scene, []).shape == (0, SIZE, SIZE, 3)
 
@@ -190,12 +182,12 @@ def test_a_mesh_without_colours_is_refused(renderer: Renderer) -> None:
 def test_gains_change_only_the_face_of_their_view(renderer: Renderer, textured: bool) -> None:
     mesh, pose, photo = ellipsoid(), frontal_pose(), smooth_photo()
     colored = (texture_mesh if textured else color_vertices)(mesh, photo, pose, "mirrored")
-    scene = Scene(colored, build_backplane(photo, mesh.vertices, pose, "photo"))
+    scene = build_scene(mesh, photo, pose, "mirrored", "photo")._replace(mesh=colored)
     views = [yaw_view(0), yaw_view(30)]
     ones = np.ones(len(colored.vertices), np.float32)
     plain = renderer.render(scene, views)
-    assert np.array_equal(renderer.render(scene, views, [ones, ones]), plain)
-    dimmed = renderer.render(scene, views, [ones, 0.5 * ones])
+    assert np.array_equal(renderer.render(scene, views, [[ones], [ones]]), plain)
+    dimmed = renderer.render(scene, views, [[ones], [0.5 * ones]])
     assert np.array_equal(dimmed[0], plain[0])
     ratio = dimmed[1].astype(float) / np.maximum(plain[1], 1)
     # The face is half as bright, the plane behind it unchanged.

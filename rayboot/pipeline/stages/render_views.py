@@ -12,17 +12,16 @@ from rayboot.data.splits import assign_split
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.camera import gaze_angles
 from rayboot.geometry.isosurface import extract_coarse_surface, vertex_normals
-from rayboot.geometry.landmarks68 import landmarks_from_pose, lift_landmarks
+from rayboot.geometry.landmarks68 import lift_landmarks
 from rayboot.geometry.mesh import Mesh
-from rayboot.geometry.pose import FacePose, estimate_pose
+from rayboot.geometry.pose import FacePose, estimate_pose, landmarks_from_pose
 from rayboot.geometry.views import View, plan_views, view_transform
 from rayboot.geometry.volume import clipped_fraction, occupied_points, pack_occupancy
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.stages.records import Row, Solid, decode_solid, map_rows, table_to_rows
-from rayboot.render import Renderer, Scene
-from rayboot.render.backplane import build_backplane
+from rayboot.render import Renderer, Scene, TexturedMesh
 from rayboot.render.relighting import draw_light, light_gain
-from rayboot.render.texturing import texture_mesh
+from rayboot.render.surroundings import build_scene
 
 __all__ = ["RenderViews", "RenderedFace", "reject_render", "render_face_views"]
 
@@ -173,7 +172,7 @@ def render_face_views(
     """
     solid = solid.without_small_components()
     mesh = extract_coarse_surface(solid.cells, solid.occupied.shape, solid.cell, config.isovalue)
-    pose = estimate_pose(mesh.vertices)
+    pose = estimate_pose(mesh.vertices, landmarks=landmarks)
     _require_frontal(pose, config)
     if landmarks is None:
         landmarks_3d = landmarks_from_pose(pose)
@@ -191,9 +190,8 @@ def render_face_views(
             else "no turn of this face keeps its gaze within the angles that `views` allows",
         )
     views, transforms, clipped = (list(values) for values in zip(*accepted, strict=True))
-    textured = texture_mesh(mesh, crop, pose, config.render.colors)
-    scene = Scene(textured, build_backplane(crop, mesh.vertices, pose, config.render.surroundings))
-    images = renderer.render(scene, transforms, _light_gains(mesh, textured.source_vertices, views))
+    scene = build_scene(mesh, crop, pose, config.render.colors, config.render.surroundings)
+    images = renderer.render(scene, transforms, _light_gains(mesh, scene, views))
     num_views_left_out = len(planned) - len(views)
     return RenderedFace(
         solid.occupied, mesh, pose, views, transforms, clipped, images, num_views_left_out
@@ -216,13 +214,23 @@ def _draw_lights(views: list[View], config: GenerateConfig, key: str) -> list[Vi
     ]
 
 
-def _light_gains(mesh: Mesh, origin: np.ndarray, views: Sequence[View]) -> list[np.ndarray] | None:
-    """Returns the factors on the vertex colours of each view; None where no view has a light."""
+def _light_gains(mesh: Mesh, scene: Scene, views: Sequence[View]) -> list[list[np.ndarray]] | None:
+    """Returns the factors on the colours of face and surroundings in each view, if it has a light.
+
+    A plane (a square) lies far behind the face and keeps its colours.
+    """
     if all(view.light is None for view in views):
         return None
-    normals = vertex_normals(mesh.vertices, mesh.faces)[origin]
+    face = vertex_normals(mesh.vertices, mesh.faces)
+    source = scene.mesh.source_vertices if isinstance(scene.mesh, TexturedMesh) else slice(None)
+    normals = [face[source]]
+    normals += [
+        vertex_normals(surface.vertices, surface.faces)
+        for surface in scene.surroundings
+        if len(surface.faces) > 2
+    ]
     return [
-        light_gain(normals @ view.rotation().T, view.light)
+        [light_gain(part @ view.rotation().T, view.light) for part in normals]
         for view in views
         if view.light is not None
     ]

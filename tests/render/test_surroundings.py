@@ -3,8 +3,8 @@ import pytest
 
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.pose import FacePose
-from rayboot.render.backplane import build_backplane
 from rayboot.render.contact_sheet import contact_sheet
+from rayboot.render.surroundings import build_scene
 from tests.render.solids import SIZE, ellipsoid, frontal_pose, smooth_photo
 
 
@@ -14,14 +14,15 @@ def test_backplane_is_orthogonal_to_the_gaze_and_behind_the_solid(yaw_deg: int, 
     rotation = rotation_yaw_pitch(np.radians(yaw_deg), 0.1)
     mesh = ellipsoid()
     pose = FacePose(rotation[:, 0], rotation[:, 2], rotation[:, 1], np.zeros(3), 1.0)
-    plane = build_backplane(smooth_photo(), mesh.vertices, pose, mode)
-    depths = plane.corners @ pose.gaze
+    (plane,) = build_scene(mesh, smooth_photo(), pose, "mirrored", mode).surroundings
+    depths = plane.vertices @ pose.gaze
     assert np.ptp(depths) < 1e-6 * SIZE
     assert depths.max() < (mesh.vertices @ pose.gaze).min()
 
 
-def test_mode_none_gives_no_backplane() -> None:
-    assert build_backplane(smooth_photo(), ellipsoid().vertices, frontal_pose(), "none") is None
+def test_mode_none_gives_no_surroundings() -> None:
+    scene = build_scene(ellipsoid(), smooth_photo(), frontal_pose(), "mirrored", "none")
+    assert scene.surroundings == ()
 
 
 def test_contact_sheet_arranges_rows_top_to_bottom() -> None:
