@@ -21,6 +21,7 @@ __all__ = [
     "crop_from_voxel",
     "gaze_angles",
     "pixel_from_crop",
+    "rotation_in_plane",
     "rotation_yaw_pitch",
     "transform_points",
     "voxel_from_crop",
@@ -36,6 +37,12 @@ def rotation_yaw_pitch(yaw: float, pitch: float) -> np.ndarray:
     yaw_matrix = np.array([[cos_y, 0.0, sin_y], [0.0, 1.0, 0.0], [-sin_y, 0.0, cos_y]])
     pitch_matrix = np.array([[1.0, 0.0, 0.0], [0.0, cos_p, sin_p], [0.0, -sin_p, cos_p]])
     return np.asarray(pitch_matrix @ yaw_matrix)
+
+
+def rotation_in_plane(roll: float) -> np.ndarray:
+    """Returns the rotation (3, 3) float64 of ``roll`` about z, counter-clockwise; radians."""
+    cos, sin = np.cos(roll), np.sin(roll)
+    return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
 
 def gaze_angles(gaze: np.ndarray) -> tuple[float, float]:

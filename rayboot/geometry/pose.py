@@ -25,7 +25,7 @@ __all__ = ["FacePose", "estimate_pose", "landmarks_from_pose"]
 _MIN_VERTICES = 50
 
 _CONFIDENT_ERROR_DEG = 5.0
-"""The confidence is the probability that the gaze is off by no more."""
+"""The confidence estimates the probability that the gaze is off by no more."""
 
 _LANDMARK_PITCH_ERROR = np.radians(5.0)
 """Expected error of the pitch by the landmarks alone, radians: 2.2 degrees for heads whose
@@ -79,8 +79,8 @@ def estimate_pose(
 
     Returns:
         The axes, with a confidence: for ``covariance`` from the gap between the eigenvalues,
-        for ``refined`` the probability that the gaze is right within 5 degrees, which falls to
-        zero for shapes that are not symmetric.
+        for ``refined`` a cautious estimate of the probability that the gaze is right within 5
+        degrees, which falls to zero for shapes that are not symmetric.
 
     Raises:
         ShapeError: the vertices are not (N, 3), or fewer than 50; the landmarks are not (68, 2).
@@ -99,7 +99,7 @@ def estimate_pose(
         frame, error = _weigh_pitch(frame, error, landmarks)
     normal, up, gaze = frame.rotation.T
     gaze_error = np.degrees(np.hypot(error[0], error[1]))
-    # The errors are those of a Laplace distribution.
+    # Cautious: a Laplace distribution of this standard deviation holds more within the bound.
     confidence = 1 - np.exp(-_CONFIDENT_ERROR_DEG / gaze_error)
     confidence *= 1 - min(asymmetry / _MAX_ASYMMETRY, 1.0)
     return FacePose(normal, gaze, up, centroid, float(confidence), frame)
@@ -153,7 +153,7 @@ def _weigh_pitch(
 
     Args:
         frame: from the mean head's frame to the solid's.
-        error: (3,) expected errors of its rotation, radians.
+        error: (3,) expected standard deviations of its rotation's errors, radians.
         landmarks: (68, 2) column and row.
 
     Returns:

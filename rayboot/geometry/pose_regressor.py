@@ -58,8 +58,8 @@ class PoseRegression(NamedTuple):
     Attributes:
         frame: similarity from the mean head's frame to that of the points; the columns of its
             rotation are normal, up and gaze.
-        error: (3,) expected absolute errors of the rotation about the face's x (pitch), y and z
-            axis, radians.
+        error: (3,) expected standard deviations of the rotation's errors about the face's x
+            (pitch), y and z axis, radians.
     """
 
     frame: Similarity
@@ -85,7 +85,7 @@ def regress_pose(points: np.ndarray) -> PoseRegression:
     for network in (coarse, *[fine] * _NUM_FINE_STEPS):
         prediction = _predict(network, depth_map(points, frame))
         frame = _corrected(frame, prediction)
-    # The networks predict the logarithm of the squared width of a Laplace distribution.
+    # The networks predict the logarithm of the variance of a Laplace distribution.
     return PoseRegression(frame, np.exp(0.5 * prediction[7:10]))
 
 

@@ -58,15 +58,16 @@ def build_scene(
         DegenerateInputError: a sheet is asked for, and the pose has no mean face to place it by
             or the face covers next to nothing of the crop.
     """
-    visibility = compute_visibility(mesh, photo.shape[0])
-    textured = texture_mesh(mesh, photo, pose, colors, visibility, clean_rim=mode != "sheet")
     if mode != "sheet":
+        textured = texture_mesh(mesh, photo, pose, colors)
         return Scene(textured, _build_backplane(photo, mesh.vertices, pose, mode))
     if pose.mean_face is None:
         raise DegenerateInputError(
             "the pose contains no registered mean face, which places the sheet; estimate it with "
             "method='refined' or choose other surroundings than 'sheet'"
         )
+    visibility = compute_visibility(mesh, photo.shape[0])
+    textured = texture_mesh(mesh, photo, pose, colors, visibility, clean_rim=False)
     canvas = _extend(photo)
     behind = pose.mean_face.apply(np.array([[0.0, 0.0, BACK]]))[0]
     depth = float((behind - pose.centroid) @ pose.gaze)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rayboot.geometry.camera import rotation_yaw_pitch
+from rayboot.geometry.camera import rotation_in_plane, rotation_yaw_pitch
 from rayboot.geometry.head_model import HeadModel
 from rayboot.synthesis.synthesis_config import SynthesisConfig, YawConfig
 
@@ -144,12 +144,11 @@ def draw_sample(config: SynthesisConfig, model: HeadModel, identity: int, photo:
     yaw = _draw_yaw(rng, config.yaw, index)
     pitch = rng.uniform(-config.max_pitch_deg, config.max_pitch_deg)
     roll = rng.uniform(-config.max_roll_deg, config.max_roll_deg)
-    cos, sin = np.cos(np.radians(roll)), np.sin(np.radians(roll))
-    in_plane = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
     return FaceSample(
         identity=np.clip(identity_rng.normal(0, 1, len(model.identity)), -2.5, 2.5),
         expression=_draw_expression(rng, model.expression_names),
-        rotation=in_plane @ rotation_yaw_pitch(np.radians(yaw), np.radians(pitch)),
+        rotation=rotation_in_plane(np.radians(roll))
+        @ rotation_yaw_pitch(np.radians(yaw), np.radians(pitch)),
         angles_deg=(float(yaw), float(pitch), float(roll)),
         scale=float(rng.uniform(0.85, 1.1)),
         shift=rng.uniform(-0.06, 0.06, 2),
