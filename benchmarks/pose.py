@@ -11,7 +11,6 @@ filled back at three depths, turned by up to 45 degrees of yaw, and its pose is 
 the surface that is rendered.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,10 +23,12 @@ import numpy as np
 import scipy.io
 import trimesh
 
+from rayboot.evaluate.datasets.ljson import read_ljson
 from rayboot.geometry.alignment import fit_similarity
-from rayboot.geometry.camera import rotation_yaw_pitch
+from rayboot.geometry.camera import gaze_angles, rotation_in_plane, rotation_yaw_pitch
 from rayboot.geometry.head_model import load_head_model, mean_landmarks
 from rayboot.geometry.isosurface import extract_surface
+from rayboot.geometry.landmarks68 import rotation_from_landmarks
 from rayboot.geometry.pose import estimate_pose
 from rayboot.synthesis.cut_solids import (
     DEVELOPMENT_CUTS,
@@ -41,9 +42,6 @@ mpl.use("agg")
 HELD_OUT = Path(__file__).resolve().parents[1] / "tests/geometry/held_out_heads.npz"
 DEPTHS = (50, 65, 85)
 RESOLUTIONS = (96, 192)
-JAMES_ORDER = [*range(17), *range(29, 34), *range(43, 48), *range(34, 43), *range(17, 29)]
-JAMES_ORDER += range(48, 68)
-"""Order of the scan's landmarks (jaw, eyes, left brow, nose, right brow, mouth) in iBUG's."""
 
 
 class Head(NamedTuple):
@@ -81,6 +79,7 @@ def main(heads: Path, cuts: str, folder: Path | None, plot: Path | None, seed: i
     if folder:
         origins["scans"] = [*read_scans(folder / "scans")]
         origins["Basel faces"] = [*read_basel_faces(folder / "BFM-3DDFA")]
+        print_conventions(np.loadtxt(folder / "BFM-3DDFA/68pt/u_base.txt").reshape(68, 3))
     trials = [
         trial
         for origin, members in origins.items()
@@ -102,6 +101,18 @@ def main(heads: Path, cuts: str, folder: Path | None, plot: Path | None, seed: i
     print_thresholds(trials)
     if plot:
         plot_reliability(trials, plot)
+
+
+def print_conventions(landmarks: np.ndarray) -> None:
+    """Prints the pitch of the mean head fitted to another model's landmarks, in its frame."""
+    rotations = {
+        "all 68": fit_similarity(mean_landmarks(), landmarks).rotation,
+        "eyes and nose": fit_similarity(mean_landmarks()[27:48], landmarks[27:48]).rotation,
+        "all 68, projected": rotation_from_landmarks(landmarks[:, :2] * (1, -1)),
+    }
+    for label, rotation in rotations.items():
+        pitch_deg = np.degrees(gaze_angles(rotation[:, 2])[1])
+        click.echo(f"mean head on the Basel mean by {label}: pitch {pitch_deg:+.1f} degrees")
 
 
 def print_row(origin: str, cut: str, depth: str, trials: list[Trial]) -> None:
@@ -150,9 +161,7 @@ def measure(origin: str, head: Head, cut: str, rng: np.random.Generator) -> Iter
     """Turns one cut head at random at each depth, and estimates its pose."""
     for depth in DEPTHS:
         yaw, pitch, roll = np.radians(rng.uniform((-45, -15, -15), (45, 15, 15)))
-        cos, sin = np.cos(roll), np.sin(roll)
-        rolled = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-        rotation = rolled @ rotation_yaw_pitch(yaw, pitch)
+        rotation = rotation_in_plane(roll) @ rotation_yaw_pitch(yaw, pitch)
         size = int(rng.choice(RESOLUTIONS))
         solid = build_cut_solid(
             *head,
@@ -196,9 +205,8 @@ def read_scans(folder: Path) -> Iterator[Head]:
 
     The second has no landmarks of the jaw; the mean head's stand for them.
     """
-    annotation = json.loads((folder / "james/james.ljson").read_text())
-    points = np.array(annotation["groups"]["LJSON"]["landmarks"]["points"], float)
-    yield align(read_mesh(folder / "james/james.obj"), points[JAMES_ORDER], slice(0, 68))
+    points = read_ljson((folder / "james/james.ljson").read_bytes())
+    yield align(read_mesh(folder / "james/james.obj"), points, slice(0, 68))
     inner = np.load(folder / "flame-fitting/scan_lmks.npy").astype(float)
     jaw = fit_similarity(mean_landmarks()[17:], inner).apply(mean_landmarks()[:17])
     landmarks = np.concatenate([jaw, inner])

@@ -18,17 +18,18 @@ from PIL import Image
 from scipy import ndimage
 
 from rayboot.data.landmarks import read_landmarks
-from rayboot.geometry.camera import SLICES_PER_PIXEL, gaze_angles
+from rayboot.geometry.camera import SLICES_PER_PIXEL, gaze_angles, rotation_yaw_pitch
 from rayboot.geometry.crop import apply_affine, landmark_crop, warp_photo
 from rayboot.geometry.isosurface import extract_solid_surface
-from rayboot.geometry.landmarks68 import rotation_from_landmarks
-from rayboot.geometry.pose import estimate_pose
+from rayboot.geometry.landmarks68 import lift_landmarks, rotation_from_landmarks
+from rayboot.geometry.pose import estimate_pose, landmarks_from_pose
 from rayboot.models import InferenceConfig, load_network
 from rayboot.models.predictor import Predictor
 
 SHIPPED = Path(__file__).resolve().parents[1] / "rayboot/models/compact.safetensors"
 BATCH_SIZE = 16
 MAX_YAW_DEG = 45
+CROP_YAWS_DEG = (0, 60)
 
 
 class Crop(NamedTuple):
@@ -46,11 +47,12 @@ def main(photos: Path, weights: Path) -> None:
     network = load_network(weights)
     predictor = Predictor(network, InferenceConfig(), BATCH_SIZE)
     crops = list(read_crops(photos, network.config.resolution))
-    rows = []
+    rows, ratios = [], []
     for first in range(0, len(crops), BATCH_SIZE):
         batch = crops[first : first + BATCH_SIZE]
         volumes = predictor.predict(np.stack([crop.image for crop in batch]))
         rows += [angles(volume, crop) for volume, crop in zip(volumes, batch, strict=True)]
+        ratios += [compare_crops(volume, crop) for volume, crop in zip(volumes, batch, strict=True)]
     values = np.array(rows)
     values = values[np.abs(values[:, 0, 0]) <= MAX_YAW_DEG]
     landmarks, shape, both, back = values.transpose(1, 0, 2)
@@ -65,6 +67,35 @@ def main(photos: Path, weights: Path) -> None:
     for axis, name in enumerate(("yaw", "pitch")):
         for label, (first_angles, second_angles) in pairs.items():
             print_row(f"{name}: {label}", first_angles[:, axis], second_angles[:, axis])
+    for yaw_deg, compared in zip(CROP_YAWS_DEG, np.array(ratios).transpose(1, 2, 0), strict=True):
+        scale, height = compared
+        click.echo(
+            f"crops turned by {yaw_deg} degrees, by the pose against by the landmarks: scale "
+            f"{np.median(scale):.2f} (standard deviation {scale.std():.2f}), height "
+            f"{np.median(height):+.1f} px ({height.std():.1f})"
+        )
+
+
+def compare_crops(volume: np.ndarray, crop: Crop) -> list[list[float]]:
+    """Returns scale and height (2, 2) of crops by the pose against those by the landmarks.
+
+    The crops are of the shape turned by each of ``CROP_YAWS_DEG``; the landmarks are the
+    photo's, lifted to the shape. The height is that of the landmarks' mean in the crop, px.
+    """
+    vertices = extract_solid_surface(volume, cell=1).vertices
+    pose, compared = estimate_pose(vertices), []
+    lifted = lift_landmarks(crop.landmarks, volume >= 0.5)
+    for yaw_deg in CROP_YAWS_DEG:
+        turn = rotation_yaw_pitch(np.radians(yaw_deg), 0)[:2].T
+        own, true = (
+            (points - pose.centroid) @ turn * (1, -1)
+            for points in (landmarks_from_pose(pose), lifted)
+        )
+        first, second = (landmark_crop(points, len(crop.image)) for points in (own, true))
+        middle = true.mean(axis=0, keepdims=True)
+        height = apply_affine(first, middle)[0, 1] - apply_affine(second, middle)[0, 1]
+        compared.append([float(first[0, 0] / second[0, 0]), float(height)])
+    return compared
 
 
 def print_row(label: str, first: np.ndarray, second: np.ndarray) -> None:

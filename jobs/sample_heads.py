@@ -26,6 +26,7 @@ from jobs.build_head_model import (
     kept_vertices,
 )
 from rayboot.geometry.alignment import Similarity, fit_similarity
+from rayboot.geometry.camera import gaze_angles
 from rayboot.geometry.head_model import load_head_model
 
 BATCH_SIZE = 20
@@ -45,16 +46,21 @@ def main(count: int, seed: int, out: Path) -> None:
     )
     kept = kept_vertices(model, len(head_vertices(model)[0]))
     rng = np.random.default_rng(seed)
-    heads = []
+    heads, tilts_deg = [], []
     for _ in range(-(-count // BATCH_SIZE)):
         settings = draw_settings(model, rng)
         plain = head_vertices(model, **settings)[:, kept]
         expressive = head_vertices(model, **settings, facial_actions=draw_actions(model, rng))
         aligned = (align(*pair) for pair in zip(plain, expressive[:, kept], strict=True))
         heads += [head for head in aligned if head is not None]
+        tilts_deg += [tilt_deg(head) for head in plain]
     out.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(out, vertices=np.array(heads, np.float16))
-    print(f"wrote {out}: {len(heads)} of {count} heads, the others are no faces")
+    print(f"wrote {out}: {len(heads)} of {len(tilts_deg)} heads, the others are no faces")
+    low, middle, high = np.quantile(tilts_deg, (0.05, 0.5, 0.95))
+    print(
+        f"pitch in anny's frame: median {middle:.0f}, from {low:.0f} to {high:.0f} degrees (90 %)"
+    )
 
 
 def draw_settings(model: torch.nn.Module, rng: np.random.Generator) -> dict[str, object]:
@@ -88,6 +94,13 @@ def draw_actions(model: torch.nn.Module, rng: np.random.Generator) -> dict[str, 
         for name in model.facial_action_labels
     }
     return as_tensors(strengths, list(strengths))
+
+
+def tilt_deg(plain: np.ndarray) -> float:
+    """Returns the pitch of a head (N, 3) in anny's frame, by its landmarks, degrees."""
+    model = load_head_model()
+    fitted = fit_similarity(model.mean[model.landmarks], plain[model.landmarks])
+    return float(np.degrees(gaze_angles(fitted.rotation[:, 2])[1]))
 
 
 def align(plain: np.ndarray, expressive: np.ndarray) -> np.ndarray | None:

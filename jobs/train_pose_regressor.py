@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from rayboot.errors import DegenerateInputError
-from rayboot.geometry.camera import rotation_yaw_pitch
+from rayboot.geometry.camera import rotation_in_plane, rotation_yaw_pitch
 from rayboot.geometry.head_model import load_head_model
 from rayboot.geometry.isosurface import extract_surface
 from rayboot.geometry.pose_regressor import GRID_SIZE, X_RANGE, Y_RANGE, Z_MIDDLE, Z_RANGE
@@ -95,9 +95,7 @@ def draw_solid(head: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, 
     model = load_head_model()
     landmarks = head[model.landmarks]
     yaw, pitch, roll = np.radians([rng.uniform(-50, 50), *np.clip(rng.normal(0, 12, 2), -35, 35)])
-    cos, sin = np.cos(roll), np.sin(roll)
-    rolled = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-    rotation = rolled @ rotation_yaw_pitch(yaw, pitch)
+    rotation = rotation_in_plane(roll) @ rotation_yaw_pitch(yaw, pitch)
     size = int(rng.choice([72, 96, 96, 128]))
     smoothing = float(np.exp(rng.uniform(np.log(0.5), np.log(3.0)))) * size / 96
     try:
