@@ -8,7 +8,6 @@ restored from it, and steps that the run contains already are not sent a second 
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -63,6 +62,7 @@ class AsyncMetricLogger:
         self._queue: deque[MetricPoint] = deque()
         self._last_steps: dict[str, int] | None = None
         self._wake, self._closing = threading.Event(), threading.Event()
+        self._abandoned = threading.Event()
         self._thread = threading.Thread(target=self._deliver, name="metric-logger", daemon=True)
         self._thread.start()
 
@@ -91,6 +91,7 @@ class AsyncMetricLogger:
         self._closing.set()
         self._wake.set()
         self._thread.join(timeout_s)
+        self._abandoned.set()
         num_lost = len(self._queue)
         if num_lost:
             _LOG.warning(
@@ -121,8 +122,8 @@ class AsyncMetricLogger:
                         "MLflow is unavailable (%s); metrics are kept and sent later", error
                     )
                 delay_s = min(2 * delay_s, _MAX_RETRY_DELAY_S)
-                if closing:
-                    time.sleep(min(delay_s, 1.0))
+                if closing and self._abandoned.wait(min(delay_s, 1.0)):
+                    return
                 continue
             if closing:
                 return

@@ -63,6 +63,18 @@ def test_points_that_could_not_be_delivered_are_counted() -> None:
     assert metric_logger.close(timeout_s=0.2) == 1
 
 
+def test_after_it_is_closed_nothing_is_sent_any_more() -> None:
+    run = FakeRun(unavailable=True)
+    others = set(threading.enumerate())
+    metric_logger = AsyncMetricLogger(run, interval_s=0.02)
+    (thread,) = set(threading.enumerate()) - others
+    metric_logger.log_metrics({"loss": 1.0}, 0)
+    metric_logger.close(timeout_s=0.2)
+    thread.join(60)
+    run.unavailable = False
+    assert (thread.is_alive(), run.stored) == (False, [])
+
+
 def test_a_resumed_training_sends_pending_points_and_no_step_twice() -> None:
     """Interrupted after step 5; the checkpoint is of step 4, when 3 and 4 were still pending."""
     run = FakeRun()
