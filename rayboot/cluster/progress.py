@@ -6,6 +6,7 @@ they report their progress to an actor, which a thread of the driver polls.
 
 import logging
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -104,7 +105,8 @@ def show_progress(
 ) -> Iterator[None]:
     """Shows a bar for the time of a ``with`` block; ``read`` is called every second.
 
-    Where logs are JSON, there is a log line every 30 seconds instead of the bar.
+    Where stderr is no terminal, or logs are JSON, there is a log line every 30 seconds instead of
+    the bar, and one at the end.
     """
     done = threading.Event()
     with _bar(title, unit, total) as show:
@@ -131,8 +133,12 @@ def _poll(
 
 @contextmanager
 def _bar(title: str, unit: str, total: int | None) -> Iterator[Callable[[Progress], None]]:
-    if logs_are_json():
-        yield _LineLogger(title, unit, total).show
+    if logs_are_json() or not sys.stderr.isatty():
+        lines = _LineLogger(title, unit, total)
+        try:
+            yield lines.show
+        finally:
+            lines.show_last()
         return
     with tqdm(desc=title, unit=unit, total=total, mininterval=1.0) as bar:
 
@@ -151,12 +157,23 @@ class _LineLogger:
     def __init__(self, title: str, unit: str, total: int | None) -> None:
         self._title, self._unit, self._total = title, unit, total
         self._next = -math.inf
+        self._pending: Progress | None = None
 
     def show(self, progress: Progress) -> None:
+        """Logs the progress, unless the last line is too recent."""
         now = time.monotonic()
         if now < self._next:
+            self._pending = progress
             return
-        self._next = now + _LINE_INTERVAL_S
+        self._next, self._pending = now + _LINE_INTERVAL_S, None
+        self._log(progress)
+
+    def show_last(self) -> None:
+        """Logs the latest progress if it has not been logged."""
+        if self._pending is not None:
+            self._log(self._pending)
+
+    def _log(self, progress: Progress) -> None:
         total = progress.num_steps or self._total
         _LOG.info(
             "%s: %d of %s, %s", self._title, progress.step, total or "unknown", progress.text,

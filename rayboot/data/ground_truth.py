@@ -32,6 +32,8 @@ TRUTH_SCHEMA = pa.schema(
         ("crop", pa.list_(pa.float64())),
         ("shape", pa.list_(pa.int32())),
         ("occupancy", pa.binary()),
+        # Packed by rayboot.geometry.surface_depth.
+        ("surface_depth", pa.binary()),
         # Identity and expression coefficients, then the transform (3, 4) from the head's frame to
         # the crop's: little-endian float32.
         ("head", pa.binary()),

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rayboot.data.manifest import require_finished
+from rayboot.data.schema import target_column
 from rayboot.data.splits import Split
 from rayboot.errors import RequestError
 from rayboot.io.parquet import read_table
@@ -79,8 +80,9 @@ def read_faces(uri: str, index: pa.Table, target_kind: str) -> Iterator[dict[str
     Args:
         uri: URI of the data set.
         index: From :func:`index_faces`, or a part of it.
-        target_kind: Kind of target to read. Every face has its ``occupancy``; of other kinds, a
-            data set contains the one that its network learns from.
+        target_kind: Kind of target to read. Every face has its ``occupancy`` and, since schema
+            version 3, its ``surface_depth``; of other kinds, a data set contains the one that its
+            network learns from.
 
     Yields:
         ``face_id``, ``image``, ``target``, ``shape``, ``views``.
@@ -105,14 +107,15 @@ def read_faces(uri: str, index: pa.Table, target_kind: str) -> Iterator[dict[str
 
 
 def _read_file(uri: str, target_kind: str, name: str, rows: list[int]) -> pa.Table:
-    target = "occupancy" if target_kind == "occupancy" else "target"
-    # Faces of kind occupancy may lack the column ``target``, which is then left out here and
-    # reported as another kind below.
+    target = target_column(target_kind)
+    # Columns that a file lacks, as older ones do, are left out here and reported below.
     table = read_table(join_uri(uri, name), columns=[*_COLUMNS, target]).take(rows)
     kinds = set(table["target_kind"].to_pylist())
-    if target != "occupancy" and kinds != {target_kind}:
+    is_known = target in table.column_names and table[target].null_count == 0
+    if not is_known or (target == "target" and kinds != {target_kind}):
         raise RequestError(
-            f"{uri}: expected targets of kind {target_kind}, which the network learns from, got "
-            f"kind {', '.join(sorted(kinds))}; generate the pairs with a network of that kind"
+            f"{uri}: expected targets of kind {target_kind}, which the network learns from, but "
+            f"the data set was made by a network that learns from {', '.join(sorted(kinds))}; "
+            "generate the pairs again, with a network of that kind"
         )
     return table.drop(["target_kind"]).rename_columns({target: "target"})

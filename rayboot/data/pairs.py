@@ -9,6 +9,7 @@ from rayboot.data.images import decode_photo
 from rayboot.data.manifest import require_finished
 from rayboot.data.splits import Split
 from rayboot.errors import RequestError
+from rayboot.geometry.surface_depth import unpack_surface_depth
 from rayboot.geometry.volume import transform_volume, unpack_occupancy
 from rayboot.io.storage import arrow_filesystem, join_uri, list_files
 
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = ["read_pairs"]
 
-_COLUMNS = ["face_id", "image", "occupancy", "shape", "views"]
+_COLUMNS = ["face_id", "image", "shape", "views"]
+
+Targets = Literal["packed", "transformed", "surface_depth"]
 
 
 def read_pairs(
     uri: str,
     num_views: int | None = None,
-    targets: Literal["packed", "transformed"] = "packed",
+    targets: Targets = "packed",
     *,
     seed: int = 0,
     split: Split | None = None,
@@ -35,19 +38,22 @@ def read_pairs(
         uri: URI of the data set.
         num_views: Number of views to draw for each face; None reads all.
         targets: ``packed`` gives the source's bits (``occupancy``, with ``shape`` and the
-            view's ``transform``); ``transformed`` gives the view's own volume.
+            view's ``transform``); ``transformed`` gives the view's own volume; ``surface_depth``
+            gives the source's depth maps (with ``shape`` and ``transform``), from which
+            :func:`rayboot.models.soft_occupancy.soft_occupancy` makes the view's soft volume.
         seed: Seed of the draw; every worker draws the same views of a face.
         split: Split to read; None reads both.
         include_source: Whether each face also has a row for its unrotated photo (``is_source``).
 
     Returns:
         Rows ``face_id``, ``image`` (H, W, 3) uint8, ``yaw_deg``, ``pitch_deg``, ``transform``
-        (12,) float64 row-major (3, 4), ``shape`` (3,), ``is_source``, and ``occupancy``: bytes,
-        or (D, H, W) bool.
+        (12,) float64 row-major (3, 4), ``shape`` (3,), ``is_source``, and either ``occupancy``,
+        bytes or (D, H, W) bool, or ``surface_depth``, (3, h, w) float32.
 
     Raises:
         UnfinishedDataError: the data set has no ``manifest.json``.
-        RequestError: the data set contains no face, or ``num_views`` is below 1.
+        RequestError: the data set contains no face, or no depth maps although they are asked for,
+            or ``num_views`` is below 1.
     """
     import ray.data
     from ray.data.expressions import col
@@ -62,22 +68,27 @@ def read_pairs(
         )
     filesystem, path = arrow_filesystem(join_uri(uri, "outcome=face"))
     faces = ray.data.read_parquet(path, filesystem=filesystem, partitioning=None)
-    faces = faces.select_columns([*_COLUMNS, "split"])
+    source = "surface_depth" if targets == "surface_depth" else "occupancy"
+    schema = faces.schema()
+    if schema is not None and source not in schema.names:
+        raise RequestError(
+            f"{uri}: has no surface_depth, which data sets of schema version 3 contain; generate "
+            "the pairs again"
+        )
+    faces = faces.select_columns([*_COLUMNS, source, "split"])
     if split is not None:
         faces = faces.filter(expr=col("split") == split)
-    return faces.flat_map(
-        _UnnestViews(num_views, seed, include_source, transformed=targets == "transformed")
-    )
+    return faces.flat_map(_UnnestViews(num_views, seed, include_source, targets))
 
 
 class _UnnestViews:
     """Converts the row of a face to the rows of its views."""
 
     def __init__(
-        self, num_views: int | None, seed: int, include_source: bool, transformed: bool
+        self, num_views: int | None, seed: int, include_source: bool, targets: Targets
     ) -> None:
         self._num_views, self._seed = num_views, seed
-        self._include_source, self._transformed = include_source, transformed
+        self._include_source, self._targets = include_source, targets
 
     def __call__(self, face: dict[str, Any]) -> list[dict[str, Any]]:
         views = [{**view, "is_source": False} for view in self._draw(face)]
@@ -97,18 +108,22 @@ class _UnnestViews:
     def _row(self, face: dict[str, Any], view: dict[str, Any]) -> dict[str, Any]:
         shape = np.asarray(face["shape"], np.int32)
         transform = np.asarray(view["transform"], np.float64)
-        occupancy: bytes | np.ndarray = face["occupancy"]
-        if self._transformed:
-            depth, height, width = (int(length) for length in shape)
-            volume = unpack_occupancy(face["occupancy"], (depth, height, width))
-            occupancy = transform_volume(volume, transform.reshape(3, 4))
         return {
+            **self._target(face, transform.reshape(3, 4)),
             "face_id": face["face_id"],
             "image": decode_photo(view["image"]),
-            "occupancy": occupancy,
             "shape": shape,
             "yaw_deg": float(view["yaw_deg"]),
             "pitch_deg": float(view["pitch_deg"]),
             "transform": transform,
             "is_source": view["is_source"],
         }
+
+    def _target(self, face: dict[str, Any], transform: np.ndarray) -> dict[str, Any]:
+        depth, height, width = (int(length) for length in face["shape"])
+        if self._targets == "surface_depth":
+            return {"surface_depth": unpack_surface_depth(face["surface_depth"], width)}
+        if self._targets == "packed":
+            return {"occupancy": face["occupancy"]}
+        volume = unpack_occupancy(face["occupancy"], (depth, height, width))
+        return {"occupancy": transform_volume(volume, transform)}

@@ -2,10 +2,18 @@
 
 import pyarrow as pa
 
-__all__ = ["FACE_COLUMNS", "PAIRS_SCHEMA", "REJECT_COLUMNS", "SCHEMA_VERSION", "VIEW_TYPE"]
+__all__ = [
+    "FACE_COLUMNS",
+    "PAIRS_SCHEMA",
+    "REJECT_COLUMNS",
+    "SCHEMA_VERSION",
+    "VIEW_TYPE",
+    "target_column",
+]
 
-SCHEMA_VERSION = 2
-"""Version that is stored in manifests; older versions are read too."""
+SCHEMA_VERSION = 3
+"""Version that is stored in manifests; older versions are read too. Version 3 added
+``surface_depth``."""
 
 _vector = pa.list_(pa.float32())
 
@@ -38,11 +46,14 @@ _FACE = [
     # (2, 3) row-major, source px to crop px.
     ("crop", pa.list_(pa.float64())),
     ("image", pa.binary()),
-    # "occupancy", or another kind of target that the network learns from, stored in "target".
+    # Kind of target that the network learns from: "occupancy" or "surface_depth", which are columns
+    # of their own, or another one, stored in "target".
     ("target_kind", pa.string()),
     ("target", pa.binary()),
     # Bits of an array of ``shape`` (D, H, W), in C order, compressed by zstd.
     ("occupancy", pa.binary()),
+    # Depth maps of front and back, packed by rayboot.geometry.surface_depth.
+    ("surface_depth", pa.binary()),
     ("shape", pa.list_(pa.int32())),
     ("symmetry_normal", _vector),
     ("gaze", _vector),
@@ -72,3 +83,8 @@ REJECT_COLUMNS = tuple(name for name, _ in _COMMON + _REJECT)
 PAIRS_SCHEMA = pa.schema([("outcome", pa.string()), *_COMMON, *_FACE, *_REJECT])
 """Columns of the rows that are written. Faces and rejects are written in one pass, each with the
 other's columns null; ``outcome`` becomes the folder."""
+
+
+def target_column(target_kind: str) -> str:
+    """Returns the column that stores targets of a kind."""
+    return target_kind if target_kind in ("occupancy", "surface_depth") else "target"

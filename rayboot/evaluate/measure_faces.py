@@ -11,6 +11,7 @@ from rayboot.errors import DegenerateInputError, FaceRejectedError, ShapeError
 from rayboot.evaluate.datasets.base import EvalDataset, GroundTruthFace
 from rayboot.evaluate.datasets.ground_truth_alignment import align_ground_truth
 from rayboot.evaluate.evaluation_config import MeasureConfig
+from rayboot.evaluate.metrics.detail import measure_details
 from rayboot.evaluate.metrics.nme import Comparison
 from rayboot.evaluate.protocol import Protocol
 from rayboot.evaluate.results import RESULT_SCHEMA, FaceError
@@ -98,6 +99,8 @@ def measure_face(
             comparison.nme("icp"),
             comparison.nme("none"),
             comparison.nme("correspondence"),
+            "",
+            *measure_details(comparison, mesh, aligned.shape, aligned.interocular, aligned.nose),
         )
     except (DegenerateInputError, ShapeError) as error:
         return _failed_face(face.face_id, face.yaw_deg, str(error))

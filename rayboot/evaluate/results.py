@@ -30,6 +30,10 @@ RESULT_SCHEMA = pa.schema(
         ("nme_icp", pa.float64()),
         ("nme_correspondence", pa.float64()),
         ("nme_none", pa.float64()),
+        # Of details (rayboot.evaluate.metrics.detail); NaN where the truth does not contain them.
+        ("normal_deg", pa.float64()),
+        ("nme_nose", pa.float64()),
+        ("nme_inner", pa.float64()),
         # Why the face has no error, or "".
         ("reason", pa.string()),
     ]
@@ -40,7 +44,10 @@ _FORMER_COLUMNS = {"set": "dataset"}
 
 
 class FaceError(NamedTuple):
-    """Errors of one face, as fractions of the outer eye distance; NaN where there is none."""
+    """Errors of one face; NaN where there is none.
+
+    ``normal_deg`` is in degrees, the others are fractions of the outer eye distance.
+    """
 
     face_id: str
     yaw_deg: float
@@ -48,6 +55,9 @@ class FaceError(NamedTuple):
     nme_none: float
     nme_correspondence: float = float("nan")
     reason: str = ""
+    normal_deg: float = float("nan")
+    nme_nose: float = float("nan")
+    nme_inner: float = float("nan")
 
 
 class Results:
@@ -69,11 +79,11 @@ class Results:
         Where the yaw of a scan follows from each model's own shape, a face gets the yaw of the
         first model that has one, so that it is in the same band for all models.
         """
-        name = dataset_name or self.datasets[0]
+        name, nan = dataset_name or self.datasets[0], float("nan")
         rows = self.rows.filter(pc.equal(self.rows["dataset"], name))
         by_model = {
             model: [
-                FaceError(**{name: row[name] for name in FaceError._fields})
+                FaceError._make(nan if row[k] is None else row[k] for k in FaceError._fields)
                 for row in rows.filter(pc.equal(rows["model"], model)).to_pylist()
             ]
             for model in self.models
@@ -93,10 +103,16 @@ class Results:
 
 
 def read_result_rows(path: Path) -> pa.Table:
-    """Reads rows of :data:`RESULT_SCHEMA`, also from a file that version 0.1 wrote."""
+    """Reads rows of :data:`RESULT_SCHEMA`, also from a file that version 0.1 wrote.
+
+    Errors that an older file lacks are null.
+    """
     table = read_table(str(path))
     names = [_FORMER_COLUMNS.get(name, name) for name in table.column_names]
-    return table.rename_columns(names)
+    table = table.rename_columns(names)
+    for name in set(RESULT_SCHEMA.names) - set(names):
+        table = table.append_column(name, pa.nulls(len(table), RESULT_SCHEMA.field(name).type))
+    return table.select(RESULT_SCHEMA.names)
 
 
 def _first_finite(values: Sequence[float]) -> float:

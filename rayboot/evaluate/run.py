@@ -139,12 +139,23 @@ def evaluate(plan: EvaluationPlan) -> EvaluationResult:
     return EvaluationResult(evaluation, report, files)
 
 
+_METRICS = {
+    "icp": "nme_icp",
+    "correspondence": "nme_correspondence",
+    "none": "nme_none",
+    "nose": "nme_nose",
+    "inner": "nme_inner",
+    "normals": "normal_deg",
+}
+"""Names of metrics by ``align`` of a summary's row."""
+
+
 def record_evaluation(
     run: Run, evaluation: Evaluation, plan: EvaluationPlan, files: list[Path]
 ) -> None:
     """Logs the mean errors, the rows and the files of an evaluation to an MLflow run."""
     metrics = {
-        f"nme_{row['align']}/{row['dataset']}/{row['model']}/{row['band']}": row["mean"]
+        "/".join([_METRICS[row["align"]], row["dataset"], row["model"], row["band"]]): row["mean"]
         for row in evaluation.summary["rows"]
         if row["side"] == "both"
     }

@@ -3,11 +3,18 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from rayboot.models.network_config import HeadConfig, InferenceConfig, NetworkConfig, VRNConfig
+from rayboot.models.network_config import (
+    HeadConfig,
+    InferenceConfig,
+    NetworkConfig,
+    UNetConfig,
+    VRNConfig,
+)
 
 if TYPE_CHECKING:
     from rayboot.models.head_regressor import HeadRegressor
     from rayboot.models.reconstructor import Reconstructor
+    from rayboot.models.unet import VolumetricUNet
     from rayboot.models.vrn import VRN
     from rayboot.models.weights import (
         import_weights,
@@ -25,7 +32,9 @@ __all__ = [
     "InferenceConfig",
     "NetworkConfig",
     "Reconstructor",
+    "UNetConfig",
     "VRNConfig",
+    "VolumetricUNet",
     "import_weights",
     "load_network",
     "load_vrn",
@@ -34,7 +43,12 @@ __all__ = [
     "save_network",
 ]
 
-_MODULES = {"VRN": "vrn", "HeadRegressor": "head_regressor", "Reconstructor": "reconstructor"}
+_MODULES = {
+    "VRN": "vrn",
+    "VolumetricUNet": "unet",
+    "HeadRegressor": "head_regressor",
+    "Reconstructor": "reconstructor",
+}
 
 
 def __getattr__(name: str) -> object:

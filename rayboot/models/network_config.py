@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from rayboot.config import FrozenConfig
 
-__all__ = ["HeadConfig", "InferenceConfig", "NetworkConfig", "Precision", "VRNConfig"]
+__all__ = ["HeadConfig", "InferenceConfig", "NetworkConfig", "Precision", "UNetConfig", "VRNConfig"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -59,6 +59,34 @@ class VRNConfig(FrozenConfig):
         )
 
 
+class UNetConfig(FrozenConfig):
+    """Sizes of a volumetric U-Net; the defaults are those of the shipped compact network."""
+
+    resolution: int = Field(96, ge=32)
+    """Width and height of image and volume, px."""
+    slices: int = Field(96, ge=8)
+    """Depth of the volume, half pixels."""
+    channels: tuple[int, ...] = (48, 80, 128, 160, 192)
+    """Number of channels of each level; the first has half the image's resolution, and each
+    following one half that of the one before. Multiples of 16."""
+    num_blocks: int = Field(2, ge=1)
+    """Number of residual blocks of a level, on each of the two paths."""
+    head_channels: int = Field(128, ge=16)
+    """Number of channels between the last feature map and the slices; a multiple of 16."""
+    softness: float = Field(1.0, gt=0)
+    """Distance over which the occupancy of the targets falls from 1 to 0, px."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        step = 2 ** len(self.channels)
+        if self.resolution % max(step, 8):
+            raise ValueError(f"resolution must be a multiple of {step}, got {self.resolution}")
+        widths = (*self.channels, self.head_channels)
+        if not self.channels or any(width < 16 or width % 16 for width in widths):
+            raise ValueError(f"channels must be multiples of 16, got {widths}")
+        return self
+
+
 class HeadConfig(FrozenConfig):
     """Sizes of a regressor of the parametric head model."""
 
@@ -84,7 +112,7 @@ class HeadConfig(FrozenConfig):
         return self
 
 
-NetworkConfig = VRNConfig | HeadConfig
+NetworkConfig = VRNConfig | UNetConfig | HeadConfig
 
 
 class InferenceConfig(FrozenConfig):
@@ -98,6 +126,9 @@ class InferenceConfig(FrozenConfig):
     """Precision of the convolutions; ``auto`` is bfloat16 where the processor multiplies in it."""
     channels_last: bool = True
     """Whether tensors are stored with their channels last, which is faster."""
+    average_mirrored: bool = False
+    """Whether a prediction is the mean of those of an image and of its mirror image, mirrored
+    back; it takes twice the time."""
     compile: bool = False
     """Whether the network is compiled; only on a GPU, where it takes about a minute once."""
     num_threads: int | None = Field(None, ge=1)

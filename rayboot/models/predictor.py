@@ -14,6 +14,7 @@ from rayboot.models.device_transfer import HostCopy, open_side_stream, to_device
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.precision import autocast
 from rayboot.models.reconstructor import Reconstructor
+from rayboot.models.soft_occupancy import measure_columns
 
 __all__ = ["CompressedVolumes", "Predictor"]
 
@@ -25,13 +26,16 @@ class CompressedVolumes(NamedTuple):
         bits: (N, D, S, S / 8) uint8, :func:`~rayboot.models.compression.pack_bits`.
         cells: (N, D', S', S') uint8, :func:`~rayboot.models.compression.coarsen_volumes`.
         targets: training target of each shape as encoded by
-            :meth:`~rayboot.models.reconstructor.Reconstructor.encode`; None where the bits are
-            the target.
+            :meth:`~rayboot.models.reconstructor.Reconstructor.encode`; None where the bits or the
+            depth maps are the target.
+        columns: (N, 3, h, w) float32, :func:`~rayboot.models.soft_occupancy.measure_columns`; None
+            where the network has no surface field.
     """
 
     bits: np.ndarray
     cells: np.ndarray
     targets: list[bytes | None]
+    columns: np.ndarray | None
 
 
 class Predictor:
@@ -106,15 +110,24 @@ class Predictor:
         """
         # On a CPU one volume at a time, which then stays in the processor's cache.
         num_at_once = 1 if self._device.type == "cpu" else self._batch_size
-        bits, cells, targets = [], [], list[bytes | None]()
+        bits, cells, targets, columns = [], [], list[bytes | None](), []
         for estimate in self._predict_batches(images):
             targets += self._network.encode(estimate) or [None] * len(estimate)
             for part in estimate.split(num_at_once):
+                # Before the occupancy, which may be computed in place.
+                field = self._network.surface_field(part, isovalue)
+                if field is not None:
+                    columns.append(HostCopy(measure_columns(field), self._downloads))
                 volumes = self._network.occupancy(part)
                 bits.append(HostCopy(pack_bits(volumes, isovalue), self._downloads))
                 cells.append(HostCopy(coarsen_volumes(volumes, cell), self._downloads))
         # Waiting starts when all batches are queued: a GPU computes one while it copies another.
-        return CompressedVolumes(_concatenate(bits), _concatenate(cells), targets)
+        return CompressedVolumes(
+            _concatenate(bits),
+            _concatenate(cells),
+            targets,
+            _concatenate(columns) if columns else None,
+        )
 
     def _predict_batches(self, images: np.ndarray) -> Iterator[torch.Tensor]:
         size, step = self._size, self._batch_size
@@ -134,7 +147,11 @@ class Predictor:
             tensor = tensor.contiguous()
         with torch.inference_mode(), contextlib.ExitStack() as stack:
             stack.enter_context(autocast(self._device, self._config.precision))
-            return self._forward(tensor, raw=True)[: len(images)]
+            estimate = self._forward(tensor, raw=True)
+            if self._config.average_mirrored:
+                mirrored = self._forward(tensor.flip(-1), raw=True)
+                estimate = (estimate + self._network.mirror(mirrored)) / 2
+            return estimate[: len(images)]
 
     def _upload(self, images: np.ndarray) -> torch.Tensor:
         if self._uploads is None:

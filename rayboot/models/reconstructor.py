@@ -58,11 +58,20 @@ class Reconstructor(nn.Module, ABC):
         The estimate may be modified in place.
         """
 
+    def surface_field(self, estimate: torch.Tensor, isovalue: float) -> torch.Tensor | None:
+        """Returns a field (B, D, h, w) that is positive where occupancy exceeds ``isovalue``.
+
+        Its zero crossings locate the surface between slices. h and w divide the crop's width. None
+        means that depth maps of this network's shapes are not kept.
+        """
+        return None
+
     @abstractmethod
     def encode(self, estimate: torch.Tensor) -> list[bytes] | None:
         """Returns the payload that a pairs data set stores as the target of each sample.
 
-        None means that the bits of the volume are the target.
+        None means that the network learns from what every pairs data set contains: the bits of
+        the volume, or its depth maps, as :attr:`target_kind` says.
         """
 
     @abstractmethod
@@ -92,7 +101,7 @@ class Reconstructor(nn.Module, ABC):
 
     @abstractmethod
     def mirror(self, targets: torch.Tensor) -> torch.Tensor:
-        """Returns transformed targets with left and right exchanged."""
+        """Returns transformed targets, or estimates, with left and right exchanged."""
 
     @abstractmethod
     def loss(

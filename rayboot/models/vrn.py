@@ -9,6 +9,7 @@ Source:
     Direct Volumetric CNN Regression, ICCV 2017, as released.
 """
 
+import math
 from typing import ClassVar, Self
 
 import numpy as np
@@ -88,6 +89,10 @@ class VRN(nn.Sequential, Reconstructor):
     def occupancy(self, estimate: torch.Tensor) -> torch.Tensor:
         """Returns the sigmoid of the logits, computed in place."""
         return estimate.sigmoid_()
+
+    def surface_field(self, estimate: torch.Tensor, isovalue: float) -> torch.Tensor:
+        """Returns the logits above that of the isovalue."""
+        return estimate.float() - math.log(isovalue / (1 - isovalue))
 
     def encode(self, estimate: torch.Tensor) -> None:
         """Returns None: the bits of the volume are the target."""

@@ -20,9 +20,10 @@ from safetensors.torch import save_file
 from rayboot.errors import RequestError, WeightsError
 from rayboot.io.torch7 import Torch7Error, read_torch7
 from rayboot.models.head_regressor import HeadRegressor
-from rayboot.models.network_config import HeadConfig, NetworkConfig, VRNConfig
+from rayboot.models.network_config import HeadConfig, NetworkConfig, UNetConfig, VRNConfig
 from rayboot.models.reconstructor import Reconstructor
 from rayboot.models.torch7_modules import state_dict_from_torch7
+from rayboot.models.unet import VolumetricUNet
 from rayboot.models.vrn import VRN
 
 __all__ = [
@@ -50,6 +51,7 @@ class NetworkKind(NamedTuple):
 
 NETWORK_KINDS = {
     "vrn_config": NetworkKind(VRNConfig, VRN),
+    "unet_config": NetworkKind(UNetConfig, VolumetricUNet),
     "head_config": NetworkKind(HeadConfig, HeadRegressor),
 }
 """Kinds of networks by the key of their config in the header of a weights file."""

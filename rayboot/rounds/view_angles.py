@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from rayboot.config import FrozenConfig
+from rayboot.data.schema import target_column
 from rayboot.models import load_network
 from rayboot.pipeline.dry_run import generate_in_process
 from rayboot.pipeline.generate_config import GenerateConfig
@@ -65,7 +66,7 @@ def measure_agreement(generate: GenerateConfig, config: AnglesConfig) -> dict[fl
     network = load_network(resolve_model(generate.model, generate.tracking_uri).path)
     samples, steps = [], []
     for face in faces:
-        target = face["occupancy"] if network.target_kind == "occupancy" else face["target"]
+        target = face[target_column(network.target_kind)]
         for view in face["views"]:
             transform = np.reshape(np.asarray(view["transform"], np.float64), (3, 4))
             samples.append(Sample(view["image"], target, transform))

@@ -10,6 +10,7 @@ from rayboot.geometry.head_model import HeadModel
 from rayboot.geometry.mesh import Mesh
 from rayboot.render import Renderer, Scene, textured_square
 from rayboot.synthesis.appearance import grow_hair, paint_head
+from rayboot.synthesis.backgrounds import Backgrounds, draw_background
 from rayboot.synthesis.sampling import FaceSample
 
 __all__ = ["Photo", "render_photo"]
@@ -34,7 +35,13 @@ class Photo(NamedTuple):
     photo_from_head: np.ndarray
 
 
-def render_photo(sample: FaceSample, model: HeadModel, renderer: Renderer, size: int) -> Photo:
+def render_photo(
+    sample: FaceSample,
+    model: HeadModel,
+    renderer: Renderer,
+    size: int,
+    backgrounds: Backgrounds | None = None,
+) -> Photo:
     """Renders the photo of a sample.
 
     Args:
@@ -42,6 +49,7 @@ def render_photo(sample: FaceSample, model: HeadModel, renderer: Renderer, size:
         model: head model.
         renderer: renderer of ``size`` px.
         size: width and height of the photo, px.
+        backgrounds: photographs that most backgrounds are cut from; None draws them all.
     """
     head = model.vertices(sample.identity, sample.expression)
     scale = _EYE_DISTANCE * size * sample.scale
@@ -52,7 +60,7 @@ def render_photo(sample: FaceSample, model: HeadModel, renderer: Renderer, size:
     vertices = grow_hair(head, sample, model) @ photo_from_head[:, :3].T + shift
     mesh = Mesh(vertices, model.faces, paint_head(vertices, sample, model))
     rng = np.random.default_rng(sample.texture_seed + 1)
-    background = _background(rng, size)
+    background = draw_background(rng, size, backgrounds)
     mesh = _merge(mesh, _shoulders(rng, sample, photo_from_head))
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * size / 2
     depth = np.full((4, 1), vertices[:, 2].min() - 4 * size)
@@ -74,25 +82,6 @@ def _encode(image: np.ndarray, sample: FaceSample, rng: np.random.Generator) -> 
     pixels = np.clip(np.rint(degraded), 0, 255).astype(np.uint8)
     quality = [cv2.IMWRITE_JPEG_QUALITY, sample.jpeg_quality]
     return cv2.imencode(".jpg", pixels[:, :, ::-1], quality)[1].tobytes()
-
-
-def _background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Draws a blurred background: noise at several scales on a plain colour, some striped."""
-    image: np.ndarray = np.zeros((size, size, 3), np.float32)
-    for cells in (2, 4, 9, 24):
-        layer = rng.random((cells, cells, 3)).astype(np.float32) - 0.5
-        # Colours are muted, as indoors and in streets.
-        grey = layer.mean(axis=2, keepdims=True)
-        layer = 1.6 * grey + rng.uniform(0, 0.6) * (layer - grey)
-        weight = rng.uniform(0, 1.2) / np.sqrt(cells)
-        image += weight * cv2.resize(layer, (size, size), interpolation=cv2.INTER_CUBIC)
-    if rng.random() < 0.35:
-        bars = np.sign(np.sin(np.linspace(0, rng.uniform(8, 40), size) + rng.uniform(0, 6)))
-        pattern = bars[None, :, None] if rng.random() < 0.6 else bars[:, None, None]
-        image += rng.uniform(0.03, 0.2) * pattern.astype(np.float32)
-    image += (rng.uniform(0.15, 0.85) + rng.uniform(-0.12, 0.12, 3)).astype(np.float32)
-    image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 4.0))
-    return np.clip(255 * image, 0, 255).astype(np.uint8)
 
 
 def _shoulders(rng: np.random.Generator, sample: FaceSample, photo_from_head: np.ndarray) -> Mesh:

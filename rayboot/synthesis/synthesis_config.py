@@ -52,6 +52,9 @@ class SynthesisConfig(FrozenConfig):
     """Depth of the true volumes, in slices of half a pixel."""
     solid_depth: float = Field(65.0, gt=10)
     """Distance from the nose to the plane at the back of the face's solid, px of a 192 px crop."""
+    backgrounds: str | None = None
+    """Local folder of photographs without people, such as wallpapers, which most backgrounds are
+    cut from; None draws all backgrounds."""
     first_identity: int = Field(0, ge=0)
     """Number of the first identity; data sets whose numbers do not overlap have no face in
     common."""

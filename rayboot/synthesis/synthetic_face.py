@@ -6,11 +6,23 @@ import numpy as np
 
 from rayboot.geometry.camera import gaze_angles, transform_points
 from rayboot.geometry.crop import landmark_crop
-from rayboot.geometry.face_solid import build_face_solid, fill_volume, solid_bounds
+from rayboot.geometry.face_solid import (
+    FaceSolid,
+    build_face_solid,
+    fill_soft_volume,
+    fill_volume,
+    solid_bounds,
+)
 from rayboot.geometry.head_model import load_head_model
 from rayboot.geometry.landmarks68 import interocular_distance
+from rayboot.geometry.surface_depth import (
+    complete_surface_depth,
+    measure_columns,
+    pack_surface_depth,
+)
 from rayboot.geometry.volume import pack_occupancy
 from rayboot.render import Renderer
+from rayboot.synthesis.backgrounds import load_backgrounds
 from rayboot.synthesis.photo import Photo, render_photo
 from rayboot.synthesis.sampling import FaceSample, draw_sample
 from rayboot.synthesis.synthesis_config import SynthesisConfig
@@ -44,7 +56,8 @@ def make_face(
     identity, photo_number = divmod(number, config.photos_per_identity)
     identity += config.first_identity
     sample = draw_sample(config, load_head_model(), identity, photo_number)
-    photo = render_photo(sample, load_head_model(), renderer, config.photo_size)
+    backgrounds = load_backgrounds(config.backgrounds) if config.backgrounds else None
+    photo = render_photo(sample, load_head_model(), renderer, config.photo_size, backgrounds)
     truth = _ground_truth(face_id, f"identity-{identity:06d}", config, sample, photo)
     return SyntheticFace(photo, truth)
 
@@ -71,6 +84,7 @@ def _ground_truth(
         "crop": crop.ravel(),
         "shape": list(shape),
         "occupancy": pack_occupancy(fill_volume(solid, crop_from_head, shape)),
+        "surface_depth": _surface_depth(solid, crop_from_head, shape),
         "head": np.concatenate([sample.identity, sample.expression, crop_from_head.ravel()])
         .astype("<f4")
         .tobytes(),
@@ -86,6 +100,16 @@ def _ground_truth(
         "roll_deg": sample.angles_deg[2],
         "interocular": interocular_distance(landmarks),
     }
+
+
+def _surface_depth(
+    solid: FaceSolid, crop_from_head: np.ndarray, shape: tuple[int, int, int]
+) -> bytes:
+    """Returns the packed depth maps of the transformed solid."""
+    # Wide enough that occupancy is linear in the distance on both sides of the surface.
+    soft = fill_soft_volume(solid, crop_from_head, shape, width=4.0)
+    columns = measure_columns(soft - np.float32(0.5))
+    return pack_surface_depth(complete_surface_depth(columns, shape[2]))
 
 
 def _crop_from_head(

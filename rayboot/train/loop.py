@@ -5,6 +5,7 @@ so a run that resumes at any step sees the same batches as an uninterrupted one.
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -16,7 +17,12 @@ import torch.distributed
 from rayboot.models import Reconstructor
 from rayboot.models.device_transfer import HostCopy, open_side_stream
 from rayboot.models.precision import autocast
-from rayboot.train.augment import augment_images, draw_augmentation, mirror_targets
+from rayboot.train.augment import (
+    augment_images,
+    draw_augmentation,
+    draw_crop_transforms,
+    mirror_targets,
+)
 from rayboot.train.objective import Objective
 from rayboot.train.prefetch import DeviceBatch, read_ahead
 from rayboot.train.sample_store import SampleStore
@@ -28,6 +34,10 @@ __all__ = ["StepRecord", "ious", "learning_rate", "train_epochs", "train_step", 
 _NUM_IOU_SAMPLES = 256
 """Approximate number of validation samples per worker whose IoU is computed: for some networks
 the volumes have to be filled first, which takes longer than the loss."""
+
+
+_CROP_STREAM = 1
+"""Tells the random generator of a step's crops from that of its images."""
 
 
 class StepRecord(NamedTuple):
@@ -44,9 +54,19 @@ class StepRecord(NamedTuple):
     loss: float
 
 
-def learning_rate(config: OptimizerConfig, epoch: int) -> float:
-    """Returns the rate of an epoch (from 0), halved every ``lr_halving_epochs`` epochs."""
-    return config.learning_rate * 0.5 ** (epoch // config.lr_halving_epochs)
+def learning_rate(config: OptimizerConfig, position: float) -> float:
+    """Returns the rate at a position of the training.
+
+    Args:
+        config: course of the rate.
+        position: number of epochs that are complete, with the fraction of the current one.
+    """
+    warmup = min(1.0, position / config.warmup_epochs) if config.warmup_epochs else 1.0
+    if config.schedule == "cosine":
+        factor = 0.5 * (1 + math.cos(math.pi * min(1.0, position / config.num_epochs)))
+    else:
+        factor = 0.5 ** (int(position) // config.lr_halving_epochs)
+    return config.learning_rate * warmup * factor
 
 
 def train_epochs(
@@ -68,14 +88,13 @@ def train_epochs(
     """
     objective = objective or Objective()
     for epoch in range(state.next_epoch, state.config.num_epochs):
-        rate = learning_rate(state.config, epoch)
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
         waited = _train_epoch(state, train, epoch, objective, on_step)
         loss = float(np.mean(state.losses))
         val_loss, val_iou = validate(state.result, val, state.config)
         state.next_epoch, state.next_step, state.losses = epoch + 1, 0, []
-        state.epochs.append(EpochRecord(epoch, rate, loss, val_loss, val_iou, waited))
+        state.epochs.append(
+            EpochRecord(epoch, learning_rate(state.config, epoch), loss, val_loss, val_iou, waited)
+        )
         yield state.epochs[-1]
 
 
@@ -96,9 +115,26 @@ def _train_epoch(
         for step in range(state.next_step, num_steps)
     ]
     state.network.train()
+    if config.freeze_batch_norm:
+        _freeze_batch_norm(state.network)
+    crop_transforms = [
+        draw_crop_transforms(
+            np.random.default_rng(
+                [config.seed, epoch, rank, state.next_step + index, _CROP_STREAM]
+            ),
+            len(batch),
+            config.augment,
+            train.shape[2],
+        )
+        for index, batch in enumerate(batches)
+    ]
     copies = open_side_stream(state.device)
     started, waited = time.perf_counter(), 0.0
-    for batch, seconds in read_ahead(state.network, train, batches, state.device):
+    batch_stream = read_ahead(state.network, train, batches, state.device, crop_transforms)
+    for batch, seconds in batch_stream:
+        rate = learning_rate(config, epoch + state.next_step / num_steps)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
         waited += seconds
         # Every step has a generator of its own, so a run that resumes here draws the same.
         rng = np.random.default_rng([config.seed, epoch, rank, state.next_step])
@@ -108,6 +144,12 @@ def _train_epoch(
         if on_step is not None:
             on_step(StepRecord(step, num_steps, state.losses[-1]))
     return waited / max(time.perf_counter() - started, 1e-9)
+
+
+def _freeze_batch_norm(network: Reconstructor) -> None:
+    for module in network.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 def train_step(

@@ -15,6 +15,7 @@ import torch
 
 from rayboot.models import Reconstructor
 from rayboot.models.device_transfer import Ready, open_side_stream, to_device_async
+from rayboot.train.augment import warp_crops
 from rayboot.train.sample_store import Batch, SampleStore
 
 __all__ = ["DeviceBatch", "read_ahead"]
@@ -44,6 +45,7 @@ def read_ahead(
     store: SampleStore,
     batches: Sequence[np.ndarray],
     device: torch.device,
+    crop_transforms: Sequence[np.ndarray | None] | None = None,
 ) -> Iterator[tuple[DeviceBatch, float]]:
     """Yields batches in order, each with the seconds that the caller had to wait for it.
 
@@ -53,20 +55,23 @@ def read_ahead(
         batches: indices (B,) into ``store`` of each batch.
         device: device of the batches. On a CPU they are only read ahead, and prepared by the
             caller's thread: its processor computes the network too.
+        crop_transforms: (B, 3, 4) of each batch, by which images and targets are moved; None
+            leaves them where they are, one batch or all.
     """
     stream = open_side_stream(device)
 
-    def load(indices: np.ndarray) -> Callable[[], DeviceBatch]:
-        batch = store.read(indices)
+    def load(number: int) -> Callable[[], DeviceBatch]:
+        batch = store.read(batches[number])
+        moved = None if crop_transforms is None else crop_transforms[number]
         if stream is None:
-            return lambda: _to_device(network, batch, device)
+            return lambda: _to_device(network, batch, device, moved)
         with stream.queued():
-            sent = _to_device(network, batch, device)
+            sent = _to_device(network, batch, device, moved)
         ready = stream.mark()
         return lambda: _receive(sent, ready)
 
     pending: deque[Future[Callable[[], DeviceBatch]]] = deque()
-    remaining = deque(batches)
+    remaining = deque(range(len(batches)))
     with ThreadPoolExecutor(_NUM_AHEAD, thread_name_prefix="read-batch") as pool:
         while remaining or pending:
             while remaining and len(pending) < _NUM_AHEAD:
@@ -83,14 +88,21 @@ def _receive(batch: DeviceBatch, ready: Ready) -> DeviceBatch:
     return batch
 
 
-def _to_device(network: Reconstructor, batch: Batch, device: torch.device) -> DeviceBatch:
+def _to_device(
+    network: Reconstructor, batch: Batch, device: torch.device, moved: np.ndarray | None
+) -> DeviceBatch:
     images = to_device_async(np.ascontiguousarray(batch.images), device)
     # NHWC bytes viewed as NCHW already are in channels-last format.
     images = images.permute(0, 3, 1, 2).float().div_(255)
     targets = to_device_async(np.ascontiguousarray(batch.targets), device)
+    transforms = batch.transforms
+    if moved is not None:
+        images = warp_crops(images, moved)
+        transforms = moved[:, :, :3] @ transforms
+        transforms[:, :, 3] += moved[:, :, 3]
     return DeviceBatch(
         images,
-        network.transform_targets(targets, batch.transforms),
+        network.transform_targets(targets, transforms),
         batch.is_source,
         None if batch.weights is None else to_device_async(batch.weights, device),
     )

@@ -67,7 +67,10 @@ class TrainState:
         self.network: Reconstructor = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.forward = forward or network
         self.config = config
-        self.optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+        # Without weight decay it is Adam.
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
         self.next_epoch, self.next_step = 0, 0
         self.losses: list[float] = []
         """Losses of the current epoch's steps."""

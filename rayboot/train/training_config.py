@@ -21,16 +21,30 @@ class AugmentConfig(FrozenConfig):
 
     flip: bool = False
     """Whether a random half of the samples is mirrored, image and shape alike."""
+    crop_shift: float = Field(0.0, ge=0, le=0.2)
+    """Largest shift of the crop, along each axis, as a fraction of its width; the shape is moved
+    likewise."""
+    crop_scale: float = Field(0.0, ge=0, le=0.5)
+    """Largest relative change of the crop's scale, and of the shape's."""
+    crop_roll_deg: float = Field(0.0, ge=0, le=90)
+    """Largest rotation of crop and shape in the plane of the image."""
     color_jitter: float = Field(0.0, ge=0, lt=1)
     """Largest relative change of brightness, contrast and each channel."""
+    gamma: float = Field(0.0, ge=0, le=1)
+    """Largest absolute value of the logarithm of the exponent that image values are raised to."""
+    grey: float = Field(0.0, ge=0, le=1)
+    """Fraction of the images that become grey."""
     light: float = Field(0.0, ge=0, lt=1)
     """Largest change of brightness from the middle of the image to one side, which is random."""
     blur: float = Field(0.0, ge=0, le=0.05)
     """Largest standard deviation of a Gaussian blur, as a fraction of the image's width."""
+    reduction: float = Field(1.0, ge=1, le=8)
+    """Largest factor by which every third image is reduced and enlarged again."""
     noise: float = Field(0.0, ge=0, le=0.5)
     """Largest standard deviation of the noise, as a fraction of white."""
     occlusion: float = Field(0.0, ge=0, le=0.5)
-    """Largest fraction of the image that a plain rectangle hides, in every second image."""
+    """Largest fraction of the image that a rectangle hides, in every second image: a plain one, or
+    a part of another image."""
 
 
 class OptimizerConfig(FrozenConfig):
@@ -53,6 +67,16 @@ class OptimizerConfig(FrozenConfig):
     """Number of epochs."""
     lr_halving_epochs: int = Field(5, ge=1)
     """Number of epochs between halvings of the learning rate."""
+    schedule: Literal["halving", "cosine"] = "halving"
+    """Course of the learning rate: halved every ``lr_halving_epochs`` epochs, as in the paper, or
+    along half a cosine from its initial value to 0."""
+    warmup_epochs: float = Field(0.0, ge=0)
+    """Number of epochs, or a fraction of one, in which the learning rate rises to its value."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled decay of the weights, as AdamW has it, relative to the learning rate."""
+    freeze_batch_norm: bool = False
+    """Whether the statistics of batch normalisation stay as they are. Most images of a fine-tuning
+    are renders, whose statistics are not those of photos."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the computation. ``auto``: bfloat16 where the processor supports it, else
     float32."""
@@ -74,9 +98,9 @@ class PretrainConfig(FrozenConfig):
     """URI of a data set written by ``rayboot synthesize``."""
     output: str
     """Local folder of the weights (safetensors) and of the training record."""
-    network: Literal["vrn", "head"] = "vrn"
-    """Kind of network: the compact member of the VRN family, or the regressor of the parametric
-    head."""
+    network: Literal["vrn", "unet", "head"] = "vrn"
+    """Kind of network: the compact member of the VRN family, the volumetric U-Net, or the regressor
+    of the parametric head."""
     val_fraction: float = Field(0.1, gt=0, lt=1)
     """Fraction of the identities that is used for validation."""
     optimizer: OptimizerConfig = OptimizerConfig()

@@ -8,6 +8,11 @@ from rayboot.data.images import encode_image
 from rayboot.data.manifest import Manifest, write_manifest
 from rayboot.data.schema import FACE_COLUMNS, PAIRS_SCHEMA
 from rayboot.geometry.camera import rotation_yaw_pitch
+from rayboot.geometry.surface_depth import (
+    complete_surface_depth,
+    measure_columns,
+    pack_surface_depth,
+)
 from rayboot.geometry.volume import pack_occupancy
 
 SHAPE = (20, 32, 32)
@@ -31,6 +36,10 @@ def solid(index):
     return occupied
 
 
+def depth_of(index):
+    return complete_surface_depth(measure_columns(solid(index) - 0.5), SHAPE[2])
+
+
 def face(index):
     views = [
         {
@@ -49,6 +58,7 @@ def face(index):
         "image": encode_image(plain_image(200 + index), "png"),
         "target_kind": "occupancy",
         "occupancy": pack_occupancy(solid(index)),
+        "surface_depth": pack_surface_depth(depth_of(index)),
         "shape": list(SHAPE),
         "views": views,
     }

@@ -49,7 +49,7 @@ def test_targets_of_another_kind_are_read_from_their_own_column(tmp_path: Path) 
     for kind, column in (("head", "target"), ("occupancy", "occupancy")):
         for row in read_faces(uri, index, kind):
             assert row["target"] == known[row["face_id"]][column]
-    with pytest.raises(RequestError, match=r"of kind points.*got kind head"):
+    with pytest.raises(RequestError, match=r"of kind points.*learns from head"):
         list(read_faces(uri, index, "points"))
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from rayboot.data import read_pairs
@@ -9,6 +10,7 @@ from tests.data.pair_sets import (
     NUM_FACES,
     SHAPE,
     YAWS,
+    depth_of,
     face,
     plain_image,
     solid,
@@ -88,6 +90,24 @@ def test_the_drawn_views_depend_on_seed_and_face_alone(drawn, tmp_path):
     assert again == {key: drawn[key] for key in again} and len(again) == 4
 
 
+def test_depth_maps_are_read_on_request(pairs):
+    rows = read_pairs(pairs, num_views=1, targets="surface_depth").take_all()
+    assert len(rows) == NUM_FACES
+    for row in rows:
+        expected = np.stack(depth_of(int(row["face_id"][7])))
+        assert "occupancy" not in row
+        assert np.abs(row["surface_depth"] - expected).max() <= 0.5 / 64
+
+
+def test_an_older_data_set_has_no_depth_maps(tmp_path):
+    uri = write_pairs(tmp_path / "set", [face(0)])
+    (file,) = (tmp_path / "set/outcome=face").glob("*.parquet")
+    pq.write_table(pq.read_table(file).drop(["surface_depth"]), file)
+    assert len(read_pairs(uri).take_all()) == len(YAWS)
+    with pytest.raises(RequestError, match="schema version 3"):
+        read_pairs(uri, targets="surface_depth")
+
+
 def test_an_unfinished_data_set_is_refused(tmp_path):
     uri = write_pairs(tmp_path / "set", [face(0)])
     (tmp_path / "set" / "manifest.json").unlink()
@@ -109,10 +129,10 @@ def test_less_than_one_view_is_refused(pairs, num_views):
 
 
 def test_the_schema_keeps_its_columns():
-    assert SCHEMA_VERSION == 2
+    assert SCHEMA_VERSION == 3
     columns = (
         "face_id content_hash group_id source_uri dataset split crop image target_kind target "
-        "occupancy "
+        "occupancy surface_depth "
         "shape symmetry_normal gaze up centroid pose_confidence views model_version round_index "
         "config_digest"
     )

@@ -45,7 +45,7 @@ def test_compressed_predictions_equal_the_volumes(tiny: VRN, precision: str) -> 
     images = np.random.default_rng(5).integers(0, 256, (7, 32, 32, 3), np.uint8)
     predictor = Predictor(tiny, InferenceConfig(precision=precision), batch_size=4)
     volumes = predictor.predict(images)
-    bits, cells, targets = predictor.predict_compressed(images, 0.5, 1)
+    bits, cells, targets, columns = predictor.predict_compressed(images, 0.5, 1)
     assert bits.shape == (7, 12, 32, 4)
     assert (bits != np.packbits(volumes >= 0.5, axis=-1)).mean() < 0.01
     for actual, volume in zip(cells, volumes, strict=True):
@@ -54,3 +54,6 @@ def test_compressed_predictions_equal_the_volumes(tiny: VRN, precision: str) -> 
     assert single.bits[0].tobytes() == bits[5].tobytes()
     assert single.cells[0].tobytes() == cells[5].tobytes()
     assert targets == [None] * 7
+    assert columns is not None and columns.shape == (7, 3, 32, 32)
+    # A column is occupied where its largest logit is positive.
+    assert ((columns[:, 2] > 0) != (volumes.max(axis=1) > 0.5)).mean() < 0.01

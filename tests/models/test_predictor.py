@@ -91,3 +91,14 @@ def test_the_network_is_warmed_up_on_a_gpu_only(tiny: VRN, device: str, num_batc
     tiny.register_forward_hook(lambda module, inputs, output: sizes.append(len(inputs[0])))
     predictor.warm_up(0.5, 2)
     assert sizes == [4] * num_batches
+
+
+def test_averaged_predictions_of_mirrored_images_are_mirrored(
+    tiny: VRN, images: np.ndarray
+) -> None:
+    config = InferenceConfig(precision="float32", average_mirrored=True)
+    predictor = Predictor(tiny, config, batch_size=4)
+    volumes, mirrored = (predictor.predict(batch) for batch in (images, images[:, :, ::-1].copy()))
+    np.testing.assert_allclose(mirrored, volumes[..., ::-1], atol=1e-5)
+    once = Predictor(tiny, InferenceConfig(precision="float32"), batch_size=4).predict(images)
+    assert np.abs(once - volumes).max() > 1e-4

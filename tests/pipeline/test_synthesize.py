@@ -8,6 +8,8 @@ from rayboot.data.ground_truth import read_truth
 from rayboot.data.images import decode_photo
 from rayboot.data.readers import list_photos
 from rayboot.geometry.head_model import load_head_model
+from rayboot.geometry.surface_depth import unpack_surface_depth
+from rayboot.geometry.volume import unpack_occupancy
 from rayboot.io.storage import list_files, read_bytes
 from rayboot.pipeline.synthesize import synthesize
 from rayboot.synthesis import SynthesisConfig
@@ -31,6 +33,16 @@ def test_photos_are_bright_and_varied(synthetic_set: str) -> None:
         assert image.std() > 15
         means.append(image.mean())
     assert np.std(means) > 5
+
+
+def test_depth_maps_are_those_of_the_volume(synthetic_set: str) -> None:
+    for row in read_truth(synthetic_set, ["shape", "occupancy", "surface_depth"]).to_pylist()[:6]:
+        shape = tuple(row["shape"])
+        volume = unpack_occupancy(row["occupancy"], shape)
+        front, back, outline = unpack_surface_depth(row["surface_depth"], shape[2])
+        z = ((np.arange(shape[0]) - (shape[0] - 1) / 2) / 2)[:, None, None]
+        solid = (z <= front) & (z >= back) & (outline > 0)
+        assert (solid & volume).sum() / (solid | volume).sum() > 0.98
 
 
 def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:

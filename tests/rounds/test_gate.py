@@ -51,3 +51,26 @@ def test_faces_that_were_not_reconstructed_do_not_count() -> None:
     decision = decide_promotion(before, after, CONFIG)
     assert np.isfinite(decision.profile.mean)
     assert decision.profile.num_faces < 60
+
+
+def with_details(errors: list[FaceError], normal_deg: float, nose: float) -> list[FaceError]:
+    return [face._replace(normal_deg=normal_deg, nme_nose=nose) for face in errors]
+
+
+@pytest.mark.parametrize(
+    ("normal_deg", "nose", "fault"), [(10.5, 0.02, ""), (14, 0.02, "normals"), (10, 0.03, "nose")]
+)
+def test_details_may_not_worsen_more_than_the_limit(
+    normal_deg: float, nose: float, fault: str
+) -> None:
+    before = with_details(faces(0.04, 0.09), 10, 0.02)
+    after = with_details(faces(0.04, 0.06, seed=1), normal_deg, nose)
+    assert decide_promotion(before, after, CONFIG).passed
+    decision = decide_promotion(before, after, CONFIG.replace(max_detail_loss=0.1))
+    assert decision.passed == (not fault)
+    assert fault in decision.reason
+
+
+def test_details_that_the_truth_lacks_are_not_limited() -> None:
+    strict = CONFIG.replace(max_detail_loss=0.0)
+    assert decide_promotion(faces(0.04, 0.09), faces(0.04, 0.06, seed=1), strict).passed

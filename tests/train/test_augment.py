@@ -1,7 +1,14 @@
 import numpy as np
 import torch
 
-from rayboot.train.augment import augment_images, draw_augmentation, mirror_targets
+from rayboot.geometry.camera import pixel_from_crop, transform_points
+from rayboot.train.augment import (
+    augment_images,
+    draw_augmentation,
+    draw_crop_transforms,
+    mirror_targets,
+    warp_crops,
+)
 from rayboot.train.training_config import AugmentConfig
 
 
@@ -85,3 +92,65 @@ def test_every_second_image_is_partly_hidden() -> None:
     fractions = hidden[hidden > 0]
     # Some rectangles extend beyond the edge.
     assert 0.05 < fractions.mean() < 0.15
+
+
+def test_grey_removes_colours_and_gamma_keeps_black_and_white() -> None:
+    images, _ = batch(8)
+    grey = augmented(images, grey=1.0)
+    assert torch.allclose(grey, images.mean(dim=1, keepdim=True).expand_as(grey), atol=1e-6)
+    darker = augmented(images, gamma=0.5)
+    exponents = (darker[:, 0, 3, 3].log() / images[:, 0, 3, 3].log()).abs().log()
+    assert exponents.abs().max() <= 0.5 + 1e-3 and exponents.std() > 0.1
+
+
+def test_some_images_lose_their_details() -> None:
+    checks = torch.zeros(12, 3, 32, 32)
+    checks[:, :, ::2, ::2] = checks[:, :, 1::2, 1::2] = 1.0
+    reduced = augmented(checks, reduction=4.0)
+    contrast = reduced.std(dim=(1, 2, 3))
+    kept = (contrast - 0.5).abs() < 0.01
+    assert 5 <= kept.sum() <= 11
+    assert contrast[~kept].max() < 0.4
+
+
+def test_other_images_cover_a_part() -> None:
+    images = torch.arange(32, dtype=torch.float32).view(32, 1, 1, 1).expand(32, 3, 16, 16) / 32
+    covered = augmented(images, occlusion=0.4)
+    others = {
+        round(float(value) * 32, 3)
+        for image, original in zip(covered, images, strict=True)
+        for value in image[image != original].unique()
+    }
+    # Both parts of other images, and plain colours.
+    assert any(value == int(value) for value in others)
+    assert any(value != int(value) for value in others)
+
+
+CROPS = AugmentConfig(crop_shift=0.1, crop_scale=0.2, crop_roll_deg=20)
+
+
+def test_crops_move_as_their_transforms_say() -> None:
+    """A dot in the image follows the same transform as the point that it shows."""
+    transforms = draw_crop_transforms(np.random.default_rng(1), 6, CROPS, 64)
+    assert transforms is not None
+    point = np.array([12.0, 7.0, 0.0])
+    column, row = pixel_from_crop(point[None], 64, 64)[0]
+    grid = torch.stack(torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")) * 1.0
+    dot = torch.exp(-((grid[0] - row) ** 2 + (grid[1] - column) ** 2) / 18)
+    moved = warp_crops(dot.expand(6, 3, 64, 64), transforms)[:, 0]
+    for image, transform in zip(moved, transforms, strict=True):
+        weights = image / image.sum()
+        seen = [float((weights * grid[1]).sum()), float((weights * grid[0]).sum())]
+        expected = pixel_from_crop(transform_points(transform, point[None]), 64, 64)[0]
+        assert np.abs(seen - expected).max() < 0.5
+
+
+def test_crops_are_drawn_within_their_limits() -> None:
+    transforms = draw_crop_transforms(np.random.default_rng(1), 200, CROPS, 64)
+    assert transforms is not None
+    scales = np.cbrt(np.linalg.det(transforms[:, :, :3]))
+    rolls = np.degrees(np.arctan2(transforms[:, 1, 0], transforms[:, 0, 0]))
+    assert 0.8 <= scales.min() < 0.85 and 1.15 < scales.max() <= 1.2
+    assert -20 <= rolls.min() < -15 and 15 < rolls.max() <= 20
+    assert 5 < np.abs(transforms[:, :2, 3]).max() <= 6.4 and not transforms[:, 2, 3].any()
+    assert draw_crop_transforms(np.random.default_rng(1), 2, AugmentConfig(), 64) is None

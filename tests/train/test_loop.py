@@ -54,6 +54,23 @@ CONFIG = OptimizerConfig(
 )
 
 
+def test_the_learning_rate_rises_and_follows_a_cosine() -> None:
+    config = OptimizerConfig(learning_rate=0.8, num_epochs=10, schedule="cosine", warmup_epochs=0.5)
+    rates = [learning_rate(config, position) for position in (0, 0.25, 5, 10)]
+    assert rates == pytest.approx([0, 0.4, 0.4, 0], abs=2e-3)
+
+
+def test_frozen_statistics_stay_while_weights_change() -> None:
+    state = fresh(CONFIG.replace(freeze_batch_norm=True, num_epochs=1))
+    network = state.network
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    list(train_epochs(state, disc_samples(16), disc_samples(8)))
+    changed = {
+        key for key, value in network.state_dict().items() if not torch.equal(value, before[key])
+    }
+    assert changed and not any("running" in key for key in changed)
+
+
 def test_the_learning_rate_is_halved_every_few_epochs() -> None:
     config = OptimizerConfig(learning_rate=0.8, lr_halving_epochs=5)
     assert [learning_rate(config, epoch) for epoch in (0, 4, 5, 9, 10)] == [0.8, 0.8, 0.4, 0.4, 0.2]

@@ -65,5 +65,5 @@ def test_unrotated_photos_are_repeated_as_often_as_required() -> None:
 def test_a_network_of_another_kind_is_refused_with_the_kind_of_the_pairs(
     config: FinetuneConfig,
 ) -> None:
-    with pytest.raises(RequestError, match=r"of kind head, .* got kind occupancy"):
+    with pytest.raises(RequestError, match=r"of kind head, .* learns from occupancy"):
         read_samples(config, HeadRegressor(), "train")

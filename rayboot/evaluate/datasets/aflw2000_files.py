@@ -34,6 +34,9 @@ _MAX_YAW_DEG = {"leave_out": 90.0, "wrap": 120.0}
 image01530, have yaws of 119 and 105 degrees and nearly a full turn in pitch and roll; they look
 right once full turns are removed, so ``wrap`` keeps them, beyond the bands that end at 90."""
 
+_BLOCK_SIZE = 30
+"""Number of consecutive photos that are in one part."""
+
 _NUM_READERS = 16
 """Number of concurrent reads of ``.mat`` files."""
 
@@ -74,6 +77,10 @@ class Aflw2000Files(EvalDataset):
     """Handling of fits with implausible angles: ``leave_out`` excludes and lists them; ``wrap``
     removes full turns first, and excludes those that are implausible even then."""
 
+    part: Literal["all", "development", "report"] = "all"
+    """Photos that are measured. Of consecutive blocks of 30 photos, every third is for development
+    and the others are for reports: photos with neighbouring numbers may show one person."""
+
     @model_validator(mode="after")
     def _require_matching_reannotation(self) -> "Aflw2000Files":
         if self.annotation == "reannotated" and self.reannotation is None:
@@ -97,6 +104,8 @@ class Aflw2000Files(EvalDataset):
                 f"{self.data}: expected imageNNNNN.mat files of AFLW2000-3D, found none; give the "
                 "folder of AFLW2000-3D, or another kind of dataset"
             )
+        num_files = len(face_ids)
+        face_ids = [name for i, name in enumerate(face_ids) if self._is_in_part(i)]
         if self.reannotation is not None:
             load_reannotation(self.reannotation)
         with ThreadPoolExecutor(_NUM_READERS, thread_name_prefix="fits") as pool:
@@ -108,7 +117,11 @@ class Aflw2000Files(EvalDataset):
             if not isinstance(yaw_deg, ExcludedFace)
         ]
         schema = pa.schema([("face_id", pa.string()), ("yaw_deg", pa.float64())])
-        return DatasetListing(pa.Table.from_pylist(rows, schema), excluded, _note(len(face_ids)))
+        return DatasetListing(pa.Table.from_pylist(rows, schema), excluded, _note(num_files))
+
+    def _is_in_part(self, index: int) -> bool:
+        is_development = index // _BLOCK_SIZE % 3 == 0
+        return self.part == "all" or (self.part == "development") == is_development
 
     def describe(self) -> dict[str, str]:
         """Returns facts about the dataset: its truth, crops and excluded fits."""
@@ -124,6 +137,7 @@ class Aflw2000Files(EvalDataset):
             **super().describe(),
             "crop": crop[self.annotation],
             "implausible fits": implausible[self.implausible],
+            **({} if self.part == "all" else {"part": self.part}),
         }
 
     def read_fit(self, face_id: str, size: int) -> Fit:

@@ -26,6 +26,7 @@ class GroundTruthFace(NamedTuple):
         triangles: (F, 3), indices of the vertices; None where the truth consists of points.
         landmarks: (68, 3) in the frame of the vertices, if that is not the frame of the crop and
             each model's shape has to determine where the truth belongs; else None.
+        nose: (K,) indices of the vertices of the nose; None where they are not known.
     """
 
     face_id: str
@@ -35,6 +36,7 @@ class GroundTruthFace(NamedTuple):
     yaw_deg: float
     triangles: np.ndarray | None = None
     landmarks: np.ndarray | None = None
+    nose: np.ndarray | None = None
 
     @property
     def shape(self) -> Mesh | np.ndarray:

@@ -14,6 +14,7 @@ from rayboot.data.detector import FaceDetector, crop_from_detection
 from rayboot.errors import DegenerateInputError, FaceRejectedError, ShapeError
 from rayboot.evaluate.datasets.base import GroundTruthFace
 from rayboot.evaluate.datasets.region import RegionConfig, region_mask
+from rayboot.evaluate.metrics.detail import find_nose
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import crop_from_pixel, gaze_angles
 from rayboot.geometry.crop import apply_affine, landmark_crop, warp_photo
@@ -180,6 +181,7 @@ def _unaligned_face(
         float("nan") if yaw_deg is None else yaw_deg,
         scan.triangles,
         scan.landmarks,
+        find_nose(scan.vertices, scan.landmarks),
     )
 
 
@@ -202,4 +204,5 @@ def _aligned_face(
         camera.scale * interocular_distance(scan.landmarks),
         yaw_deg,
         scan.triangles,
+        nose=find_nose(scan.vertices, scan.landmarks),
     )

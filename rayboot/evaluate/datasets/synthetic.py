@@ -11,6 +11,7 @@ from rayboot.data.ground_truth import decode_vertices, read_topology
 from rayboot.errors import RequestError
 from rayboot.evaluate.datasets.base import DatasetListing, EvalDataset, GroundTruthFace
 from rayboot.evaluate.datasets.face_files import read_photo
+from rayboot.evaluate.metrics.detail import find_nose
 from rayboot.geometry.crop import resize_crop, warp_photo
 from rayboot.io.parquet import read_table
 from rayboot.io.storage import join_uri, list_files
@@ -45,13 +46,15 @@ class SyntheticDataset(EvalDataset):
         photo = read_photo(join_uri(self.data, row["face_id"]))
         affine = resize_crop(np.reshape(truth["crop"], (2, 3)), stored_size, size)
         scale = size / stored_size
+        vertices = decode_vertices(truth["vertices"])
         return GroundTruthFace(
             row["face_id"],
             warp_photo(photo, affine, size),
-            scale * decode_vertices(truth["vertices"]),
+            scale * vertices,
             scale * truth["interocular"],
             truth["yaw_deg"],
             _read_triangles(self.data),
+            nose=find_nose(vertices, np.reshape(truth["landmarks"], (68, 3))),
         )
 
 
@@ -64,7 +67,7 @@ def _list_rows(uri: str, name: str) -> pa.Table:
 # Faces are read in order, so consecutive batches use the same file.
 @lru_cache(maxsize=2)
 def _read_rows(uri: str, name: str) -> list[dict[str, Any]]:
-    columns = ["face_id", "crop", "shape", "vertices", "interocular", "yaw_deg"]
+    columns = ["face_id", "crop", "shape", "vertices", "landmarks", "interocular", "yaw_deg"]
     rows: list[dict[str, Any]] = read_table(join_uri(uri, name), columns).to_pylist()
     return rows
 

@@ -6,7 +6,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from rayboot.evaluate.metrics.statistics import Interval, mean_interval, paired_change
-from rayboot.evaluate.protocol import Alignment
 from rayboot.evaluate.results import FaceError, name_band, select_band
 
 __all__ = ["BandRow", "bands_from_summary", "format_bands", "interval_from_row", "tabulate_bands"]
@@ -62,9 +61,7 @@ def tabulate_bands(
     return rows
 
 
-def bands_from_summary(
-    summary: Mapping[str, Any], dataset_name: str, align: Alignment
-) -> list[BandRow]:
+def bands_from_summary(summary: Mapping[str, Any], dataset_name: str, align: str) -> list[BandRow]:
     """Returns the rows of one dataset in a summary: first all faces, then each band with faces."""
     by_band: dict[str, list[Mapping[str, Any]]] = {}
     for row in summary["rows"]:

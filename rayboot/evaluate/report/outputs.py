@@ -14,7 +14,6 @@ from rayboot.data.subsets import evenly_spaced
 from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.evaluate.measurements import Measurements
 from rayboot.evaluate.metrics.bands import bands_from_summary
-from rayboot.evaluate.protocol import Alignment
 from rayboot.evaluate.report.examples import Example, make_examples, pick_by_yaw, read_dataset_faces
 from rayboot.evaluate.report.html_page import (
     BandTable,
@@ -51,10 +50,13 @@ _MAX_VIEWER_FACES, _MAX_VIEWER_FACES_OF_DATASET = 4, 3
 """Maximum number of faces in the 3D viewer, of all datasets and of one; every dataset has at least
 one. Each adds 0.7 MB to the page."""
 
-_TABLE_TITLES: dict[Alignment, str] = {
+_TABLE_TITLES = {
     "icp": "NME in %, after rigid ICP",
     "correspondence": "NME in %, at the original positions of points that ICP finds to correspond",
     "none": "NME in %, to the closest points without any alignment",
+    "nose": "NME of the nose in %, after rigid ICP",
+    "inner": "NME of the 51 inner landmarks in %, to the front alone, after rigid ICP",
+    "normals": "Error of the normals in degrees, after rigid ICP",
 }
 
 
@@ -245,8 +247,9 @@ def _make_section(report_input: ReportInput, name: str, figures: _DatasetFigures
         num_measured=facts["measured"],
         note=facts["note"],
         tables=[
-            BandTable(title, bands_from_summary(summary, name, align))
+            BandTable(title, rows)
             for align, title in _TABLE_TITLES.items()
+            if (rows := bands_from_summary(summary, name, align))
         ],
         plots=figures.plots,
         panels=figures.panels,

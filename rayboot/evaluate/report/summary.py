@@ -9,12 +9,21 @@ import rayboot
 from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.evaluate.measurements import Measurements
 from rayboot.evaluate.metrics.statistics import Interval, mean_interval, paired_change
-from rayboot.evaluate.protocol import Alignment
 from rayboot.evaluate.results import FaceError, name_band, select_band, select_side
 
 __all__ = ["summarize"]
 
-_ALIGNMENTS: tuple[Alignment, ...] = ("icp", "correspondence", "none")
+_ERRORS = {
+    "icp": ("nme_icp", 100),
+    "correspondence": ("nme_correspondence", 100),
+    "none": ("nme_none", 100),
+    "nose": ("nme_nose", 100),
+    "inner": ("nme_inner", 100),
+    "normals": ("normal_deg", 1),
+}
+"""Field of :class:`~rayboot.evaluate.results.FaceError` and its factor, by the name ``align`` in a
+summary: NME in % after each alignment, then the details after ICP, of which normals are in
+degrees."""
 _SIDES = {"both": 0, "left": -1, "right": 1}
 """Sign of the yaw on each side: the viewer's left is negative, 0 selects all faces."""
 
@@ -36,9 +45,9 @@ def summarize(
     Returns:
         ``rayboot`` (the version), ``protocol`` and ``models``; ``datasets`` with the truth of each,
         the numbers of its faces, and the faces without an error or excluded, with their reasons;
-        ``rows``, one per dataset, model, alignment, band and side: the mean error in % of the outer
-        eye distance with its 95 % interval over faces, the median, and the paired change against
-        the first model on the same faces.
+        ``rows``, one per dataset, model, alignment (or detail), band and side: the mean error in %
+        of the outer eye distance (of normals, in degrees) with its 95 % interval over faces, the
+        median, and the paired change against the first model on the same faces.
     """
     return {
         "rayboot": rayboot.__version__,
@@ -79,7 +88,7 @@ def _describe_dataset(
 def _rows(name: str, measurements: Measurements, config: MeasureConfig) -> Iterator[dict[str, Any]]:
     errors = measurements.results.errors(name)
     bands = [("all", None), *((name_band(*band), band) for band in config.bands)]
-    for align in _ALIGNMENTS:
+    for align in _ERRORS:
         for band, limits in bands:
             for side, sign in _SIDES.items():
                 chosen = {m: _select(faces, limits, sign) for m, faces in errors.items()}
@@ -94,11 +103,12 @@ def _select(
 
 
 def _compare(
-    name: str, align: Alignment, band: str, side: str, errors: Mapping[str, list[FaceError]]
+    name: str, align: str, band: str, side: str, errors: Mapping[str, list[FaceError]]
 ) -> Iterator[dict[str, Any]]:
     """Yields one row per model, over the faces for which every model has an error."""
+    field, factor = _ERRORS[align]
     values = np.array(
-        [[100 * getattr(face, f"nme_{align}") for face in faces] for faces in errors.values()]
+        [[factor * getattr(face, field) for face in faces] for faces in errors.values()]
     )
     values = values[:, np.isfinite(values).all(axis=0)]
     if values.shape[1] == 0:

@@ -24,8 +24,10 @@ class PredictVolume:
     Adds     occupancy  raw bytes, the packed bits of the volume
              cells      raw bytes, the soft volume in cubes of ``cell`` px, inside ``box``
              box        (6,) start and stop of the cells' slices, rows and columns
+             columns    raw bytes (3, h, w) float32, front, back and peak of each column of the
+                        volume; null where the network has no surface field
              target     training target of the network, and its target_kind; null where the
-                        occupancy is the target
+                        occupancy or the columns are the target
              reject     reason ``empty-volume`` where no voxel is occupied
 
     Args:
@@ -63,9 +65,12 @@ class PredictVolume:
                 [np.frombuffer(row["image"], np.uint8).reshape(shape) for row in accepted]
             )
             compressed = self._predictor.predict_compressed(images, self._isovalue, self._cell)
-            for row, bits, cells, target in zip(accepted, *compressed, strict=True):
+            columns = compressed.columns
+            for index, row in enumerate(accepted):
+                bits, cells = compressed.bits[index], compressed.cells[index]
                 row.update(_encode_volume(bits, cells, self._isovalue))
-                row.update(target_kind=self._target_kind, target=target)
+                row.update(target_kind=self._target_kind, target=compressed.targets[index])
+                row["columns"] = None if columns is None else columns[index].tobytes()
         return rows_to_table(rows)
 
 

@@ -46,7 +46,10 @@ STAGE_SCHEMA = pa.schema(
         ("occupancy", pa.binary()),
         ("cells", pa.binary()),
         ("box", pa.list_(pa.int32())),
-        # The training target of the network and its kind; null where the volume is the target.
+        # Front, back and peak of each column of the volume: (3, h, w) float32.
+        ("columns", pa.binary()),
+        # The training target of the network and its kind; null where the volume or its depth maps
+        # are the target.
         ("target_kind", pa.string()),
         ("target", pa.binary()),
         ("stage", pa.string()),

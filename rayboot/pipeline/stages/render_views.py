@@ -15,6 +15,11 @@ from rayboot.geometry.isosurface import extract_coarse_surface, vertex_normals
 from rayboot.geometry.landmarks68 import lift_landmarks
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose, estimate_pose, landmarks_from_pose
+from rayboot.geometry.surface_depth import (
+    complete_surface_depth,
+    measure_columns,
+    pack_surface_depth,
+)
 from rayboot.geometry.views import View, plan_views, view_transform
 from rayboot.geometry.volume import clipped_fraction, occupied_points, pack_occupancy
 from rayboot.pipeline.generate_config import GenerateConfig
@@ -53,7 +58,7 @@ class RenderedFace(NamedTuple):
 class RenderViews:
     """Occupancy volume to pose, views and renders, one EGL renderer per actor.
 
-    Reads    image, landmarks, occupancy, cells, box, target_kind, target
+    Reads    image, landmarks, occupancy, cells, box, columns, target_kind, target
     Gives    rows of :data:`rayboot.data.schema.PAIRS_SCHEMA`, faces and rejects
 
     Args:
@@ -96,7 +101,25 @@ class RenderViews:
             )
         except DegenerateInputError as error:
             raise FaceRejectedError("pose", "degenerate", str(error)) from error
-        return self._encode(face, crop)
+        is_complete = face.occupied is solid.occupied
+        depth = self._surface_depth(row["columns"] if is_complete else None, face.occupied)
+        return {**self._encode(face, crop), "surface_depth": depth}
+
+    def _surface_depth(self, columns: bytes | None, occupied: np.ndarray) -> bytes:
+        """Returns the packed depth maps of a shape.
+
+        Args:
+            columns: columns that the network's field has; None measures them in the voxels, as of
+                a shape that has lost its small components.
+            occupied: (D, S, S) bool.
+        """
+        if columns is None:
+            measured = measure_columns(occupied.astype(np.float32) - np.float32(0.5))
+        else:
+            flat = np.frombuffer(columns, np.float32)
+            side = int(np.sqrt(flat.size / 3))
+            measured = flat.reshape(3, side, side)
+        return pack_surface_depth(complete_surface_depth(measured, self._shape[2]))
 
     def _encode(self, face: RenderedFace, crop: np.ndarray) -> Row:
         image_format = self._config.render.image_format
