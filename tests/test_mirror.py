@@ -54,6 +54,7 @@ TESTED_IN = {
     "models/head_regressor": "models/test_reconstructor",
     "models/network_config": "models/test_vrn",
     "models/unet": "models/test_reconstructor",
+    "models/volumetric": "models/test_reconstructor",
     "pipeline/checkpoint": "pipeline/test_generate",
     "pipeline/checkpoint_files": "pipeline/test_generate",
     "pipeline/dry_run": "test_cli",

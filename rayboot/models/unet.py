@@ -19,10 +19,10 @@ from torch import nn
 from torch.nn import functional
 
 from rayboot.geometry.surface_depth import unpack_surface_depth
-from rayboot.models.losses import voxel_cross_entropy
 from rayboot.models.network_config import UNetConfig
-from rayboot.models.reconstructor import Reconstructor, require_images
+from rayboot.models.reconstructor import require_images
 from rayboot.models.soft_occupancy import soft_occupancy
+from rayboot.models.volumetric import VolumetricReconstructor
 
 __all__ = ["MAX_LOGIT", "VolumetricUNet"]
 
@@ -33,7 +33,7 @@ _STRIDE = 2
 """Pixels of the crop per column of the volume."""
 
 
-class VolumetricUNet(Reconstructor):
+class VolumetricUNet(VolumetricReconstructor):
     """A U-Net whose output channels are the slices of a volume.
 
     Its estimates are logits (B, D, S / 2, S / 2); its targets, soft volumes of that size.
@@ -111,9 +111,6 @@ class VolumetricUNet(Reconstructor):
         """Returns the logits above the one whose occupancy is the isovalue."""
         return estimate.float() - MAX_LOGIT * (2 * isovalue - 1)
 
-    def encode(self, estimate: torch.Tensor) -> None:
-        """Returns None: the depth maps of the shape are the target."""
-
     def decode(self, payload: bytes, shape: tuple[int, int, int]) -> np.ndarray:
         """Returns the depth maps (3, h, w) float32 of a stored target.
 
@@ -128,31 +125,11 @@ class VolumetricUNet(Reconstructor):
         shape = (self.config.slices, size // _STRIDE, size // _STRIDE)
         return soft_occupancy(targets, transforms, shape, size, self.config.softness)
 
-    def soft_targets(self, estimate: torch.Tensor) -> torch.Tensor:
-        """Returns the probabilities in [0, 1] of the logits, float32."""
-        return torch.sigmoid(estimate.float())
-
-    def mirror(self, targets: torch.Tensor) -> torch.Tensor:
-        """Returns the volumes with their columns in reverse order."""
-        return targets.flip(-1)
-
-    def loss(
-        self, estimate: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Returns :func:`~rayboot.models.losses.voxel_cross_entropy`."""
-        return voxel_cross_entropy(estimate, targets, weights)
-
     def target_volumes(self, targets: torch.Tensor) -> torch.Tensor:
         """Returns the volumes enlarged to the crop's resolution."""
         return functional.interpolate(
             targets, scale_factor=_STRIDE, mode="bilinear", align_corners=False
         )
-
-    def iou(self, estimate: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Returns the intersection over union (B,) at 0.5; 0 where both are empty."""
-        predicted, true = estimate > 0, targets >= 0.5
-        union = (predicted | true).sum(dim=(1, 2, 3)).clamp(min=1)
-        return (predicted & true).sum(dim=(1, 2, 3)) / union
 
 
 class _Block(nn.Module):

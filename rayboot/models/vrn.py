@@ -18,15 +18,15 @@ import torch
 from torch import nn
 
 from rayboot.errors import ShapeError
-from rayboot.models.losses import voxel_cross_entropy
 from rayboot.models.network_config import VRNConfig
-from rayboot.models.reconstructor import Reconstructor, require_images
+from rayboot.models.reconstructor import require_images
 from rayboot.models.transform import transform_volumes, unpack_bits
+from rayboot.models.volumetric import VolumetricReconstructor
 
 __all__ = ["VRN", "BranchSum", "Upsample"]
 
 
-class VRN(nn.Sequential, Reconstructor):
+class VRN(nn.Sequential, VolumetricReconstructor):
     """A volumetric regression network; its keys are those of the released state dict.
 
     Its estimates are the logits of volumes (B, D, H, W), its targets such volumes as bool.
@@ -94,9 +94,6 @@ class VRN(nn.Sequential, Reconstructor):
         """Returns the logits above that of the isovalue."""
         return estimate.float() - math.log(isovalue / (1 - isovalue))
 
-    def encode(self, estimate: torch.Tensor) -> None:
-        """Returns None: the bits of the volume are the target."""
-
     def decode(self, payload: bytes, shape: tuple[int, int, int]) -> np.ndarray:
         """Returns the bits (D, H, W / 8) uint8 of a packed volume.
 
@@ -126,29 +123,9 @@ class VRN(nn.Sequential, Reconstructor):
         """Returns the transformed volumes (B, D, H, W) bool of bits (B, D, H, W / 8)."""
         return transform_volumes(unpack_bits(targets), transforms)
 
-    def soft_targets(self, estimate: torch.Tensor) -> torch.Tensor:
-        """Returns the occupancy in [0, 1] of the logits, float32."""
-        return torch.sigmoid(estimate.float())
-
-    def mirror(self, targets: torch.Tensor) -> torch.Tensor:
-        """Returns the volumes with their columns in reverse order."""
-        return targets.flip(-1)
-
-    def loss(
-        self, estimate: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Returns :func:`~rayboot.models.losses.voxel_cross_entropy`."""
-        return voxel_cross_entropy(estimate, targets, weights)
-
     def target_volumes(self, targets: torch.Tensor) -> torch.Tensor:
         """Returns the targets themselves, which are volumes already."""
         return targets
-
-    def iou(self, estimate: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Returns the intersection over union (B,) at 0.5; 0 where both are empty."""
-        predicted = estimate > 0
-        union = (predicted | targets).sum(dim=(1, 2, 3)).clamp(min=1)
-        return (predicted & targets).sum(dim=(1, 2, 3)) / union
 
 
 class BranchSum(nn.ModuleList):
