@@ -14,12 +14,15 @@ from typing import NamedTuple
 
 import click
 import numpy as np
+import scipy.io
 from PIL import Image
 from scipy import ndimage
 
 from rayboot.data.landmarks import read_landmarks
+from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import SLICES_PER_PIXEL, gaze_angles, rotation_yaw_pitch
 from rayboot.geometry.crop import apply_affine, landmark_crop, warp_photo
+from rayboot.geometry.head_model import mean_landmarks
 from rayboot.geometry.isosurface import extract_solid_surface
 from rayboot.geometry.landmarks68 import lift_landmarks, rotation_from_landmarks
 from rayboot.geometry.pose import estimate_pose, landmarks_from_pose
@@ -30,6 +33,8 @@ SHIPPED = Path(__file__).resolve().parents[1] / "rayboot/models/compact.safetens
 BATCH_SIZE = 16
 MAX_YAW_DEG = 45
 CROP_YAWS_DEG = (0, 60)
+INNER = slice(17, 68)
+"""Landmarks without the jaw."""
 
 
 class Crop(NamedTuple):
@@ -73,6 +78,40 @@ def main(photos: Path, weights: Path) -> None:
             f"crops turned by {yaw_deg} degrees, by the pose against by the landmarks: scale "
             f"{np.median(scale):.2f} (standard deviation {scale.std():.2f}), height "
             f"{np.median(height):+.1f} px ({height.std():.1f})"
+        )
+    print_turned_scales(photos)
+
+
+def turned_scales(points: np.ndarray) -> float:
+    """Returns the scale of a crop after a turn to the side against that at the front.
+
+    Args:
+        points: (68, 3) landmarks of a face that looks along +z.
+    """
+    front, side = (
+        landmark_crop((points @ rotation_yaw_pitch(np.radians(yaw), 0).T)[:, :2] * (1, -1), 96)
+        for yaw in CROP_YAWS_DEG
+    )
+    return float(side[0, 0] / front[0, 0])
+
+
+def print_turned_scales(folder: Path) -> None:
+    """Prints how much larger a crop shows faces after a turn, of the mean head and of true shapes.
+
+    The true shapes are those of ``pt3d_68`` in the folder's ``.mat`` files.
+    """
+    ratios = []
+    for file in sorted(folder.rglob("*.mat")):
+        stored = scipy.io.loadmat(file).get("pt3d_68")
+        if stored is not None:
+            points = stored.T * (1.0, -1.0, 1.0)
+            turn = fit_similarity(mean_landmarks()[INNER], points[INNER]).rotation
+            ratios.append(turned_scales((points - points.mean(axis=0)) @ turn))
+    if ratios:
+        click.echo(
+            f"scale of crops turned by {CROP_YAWS_DEG[1]} degrees against the front: mean head "
+            f"{turned_scales(mean_landmarks()):.3f}, {len(ratios)} true shapes "
+            f"{np.median(ratios):.3f} (standard deviation {np.std(ratios):.3f})"
         )
 
 
