@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,11 @@ from typing import Any
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ["PYOPENGL_PLATFORM"] = "egl"
+
+# What a shell runs in the background ignores Ctrl-C, and so would the commands that tests start and
+# interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Triton (in CUDA builds of torch) and Mesa's renderer each contain an LLVM. If Triton's is loaded
 # after Mesa's, the process crashes; only tests render and train in one process.
