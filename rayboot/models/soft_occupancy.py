@@ -126,21 +126,22 @@ def measure_columns(fields: torch.Tensor) -> torch.Tensor:
     """
     num_slices = fields.shape[1]
     fields = fields.float()
-    inside = fields > 0
-    highest, peak = fields.max(dim=1, keepdim=True)
-    # Of equal values, argmax returns the first on every device only for integers.
-    order = torch.arange(1, num_slices + 1, device=fields.device, dtype=torch.int32)
-    order = order[:, None, None]
+    # Bytes where they suffice, because the volume is read several times.
+    kind = torch.uint8 if num_slices < 255 else torch.int16
+    inside = (fields > 0).to(kind)
+    order = torch.arange(1, num_slices + 1, device=fields.device, dtype=kind)[:, None, None]
     last = (inside * order).amax(dim=1, keepdim=True).long() - 1
     first = num_slices - (inside * order.flip(0)).amax(dim=1, keepdim=True).long()
     is_empty = last < 0
-    last, first = torch.where(is_empty, peak, last), torch.where(is_empty, peak, first)
+    # As without torch: the first of equal values, of a column from either end.
+    last = torch.where(is_empty, num_slices - 1, last)
+    first = torch.where(is_empty, 0, first)
     above = _crossing(fields, last, (last + 1).clamp(max=num_slices - 1))
     below = _crossing(fields, first, (first - 1).clamp(min=0))
     middle = (num_slices - 1) / 2
     front = (last + above - middle) / SLICES_PER_PIXEL
     back = (first - below - middle) / SLICES_PER_PIXEL
-    return torch.cat([front, back, highest], dim=1)
+    return torch.cat([front, back, fields.amax(dim=1, keepdim=True)], dim=1)
 
 
 def _crossing(fields: torch.Tensor, inner: torch.Tensor, outer: torch.Tensor) -> torch.Tensor:
