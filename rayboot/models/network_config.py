@@ -59,8 +59,18 @@ class VRNConfig(FrozenConfig):
         )
 
 
+def _require_halvings(resolution: int, channels: tuple[int, ...]) -> None:
+    """Checks that an image can be halved once for each number of channels, and the numbers."""
+    step = 2 ** len(channels)
+    if resolution % max(step, 8):
+        raise ValueError(f"resolution must be a multiple of {step}, got {resolution}")
+    # With multiples of 8, training in channels-last ends in a segmentation fault of oneDNN.
+    if not channels or any(width < 16 or width % 16 for width in channels):
+        raise ValueError(f"channels must be multiples of 16, got {channels}")
+
+
 class UNetConfig(FrozenConfig):
-    """Sizes of a volumetric U-Net; the defaults are those of the shipped compact network."""
+    """Sizes of a volumetric U-Net; the defaults are for two CPU cores."""
 
     resolution: int = Field(96, ge=32)
     """Width and height of image and volume, px."""
@@ -78,12 +88,9 @@ class UNetConfig(FrozenConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        step = 2 ** len(self.channels)
-        if self.resolution % max(step, 8):
-            raise ValueError(f"resolution must be a multiple of {step}, got {self.resolution}")
-        widths = (*self.channels, self.head_channels)
-        if not self.channels or any(width < 16 or width % 16 for width in widths):
-            raise ValueError(f"channels must be multiples of 16, got {widths}")
+        _require_halvings(self.resolution, self.channels)
+        if self.head_channels % 16:
+            raise ValueError(f"head_channels must be a multiple of 16, got {self.head_channels}")
         return self
 
 
@@ -103,12 +110,7 @@ class HeadConfig(FrozenConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        step = 2 ** len(self.channels)
-        if self.resolution % max(step, 8):
-            raise ValueError(f"resolution must be a multiple of {step}, got {self.resolution}")
-        # With multiples of 8, training in channels-last ends in a segmentation fault of oneDNN.
-        if not self.channels or any(width < 16 or width % 16 for width in self.channels):
-            raise ValueError(f"channels must be multiples of 16, got {self.channels}")
+        _require_halvings(self.resolution, self.channels)
         return self
 
 

@@ -6,13 +6,7 @@ import numpy as np
 
 from rayboot.geometry.camera import gaze_angles, transform_points
 from rayboot.geometry.crop import landmark_crop
-from rayboot.geometry.face_solid import (
-    FaceSolid,
-    build_face_solid,
-    fill_soft_volume,
-    fill_volume,
-    solid_bounds,
-)
+from rayboot.geometry.face_solid import build_face_solid, fill_soft_volume, solid_bounds
 from rayboot.geometry.head_model import load_head_model
 from rayboot.geometry.landmarks68 import interocular_distance
 from rayboot.geometry.surface_depth import (
@@ -78,13 +72,16 @@ def _ground_truth(
     rotation = sample.rotation
     yaw, pitch = np.degrees(gaze_angles(rotation[:, 2]))
     shape = (config.slices, size, size)
+    # Wide enough that occupancy is linear in the distance on both sides of the surface.
+    soft = fill_soft_volume(solid, crop_from_head, shape, width=4.0)
+    depth = complete_surface_depth(measure_columns(soft - np.float32(0.5)), size)
     return {
         "face_id": face_id,
         "group_id": group_id,
         "crop": crop.ravel(),
         "shape": list(shape),
-        "occupancy": pack_occupancy(fill_volume(solid, crop_from_head, shape)),
-        "surface_depth": _surface_depth(solid, crop_from_head, shape),
+        "occupancy": pack_occupancy(soft >= 0.5),
+        "surface_depth": pack_surface_depth(depth),
         "head": np.concatenate([sample.identity, sample.expression, crop_from_head.ravel()])
         .astype("<f4")
         .tobytes(),
@@ -100,16 +97,6 @@ def _ground_truth(
         "roll_deg": sample.angles_deg[2],
         "interocular": interocular_distance(landmarks),
     }
-
-
-def _surface_depth(
-    solid: FaceSolid, crop_from_head: np.ndarray, shape: tuple[int, int, int]
-) -> bytes:
-    """Returns the packed depth maps of the transformed solid."""
-    # Wide enough that occupancy is linear in the distance on both sides of the surface.
-    soft = fill_soft_volume(solid, crop_from_head, shape, width=4.0)
-    columns = measure_columns(soft - np.float32(0.5))
-    return pack_surface_depth(complete_surface_depth(columns, shape[2]))
 
 
 def _crop_from_head(

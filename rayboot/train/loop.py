@@ -117,21 +117,15 @@ def _train_epoch(
     state.network.train()
     if config.freeze_batch_norm:
         _freeze_batch_norm(state.network)
-    crop_transforms = [
-        draw_crop_transforms(
-            np.random.default_rng(
-                [config.seed, epoch, rank, state.next_step + index, _CROP_STREAM]
-            ),
-            len(batch),
-            config.augment,
-            train.shape[2],
-        )
-        for index, batch in enumerate(batches)
-    ]
+    first_step = state.next_step
+
+    def draw_crops(number: int) -> np.ndarray | None:
+        rng = np.random.default_rng([config.seed, epoch, rank, first_step + number, _CROP_STREAM])
+        return draw_crop_transforms(rng, len(batches[number]), config.augment, train.shape[2])
+
     copies = open_side_stream(state.device)
     started, waited = time.perf_counter(), 0.0
-    batch_stream = read_ahead(state.network, train, batches, state.device, crop_transforms)
-    for batch, seconds in batch_stream:
+    for batch, seconds in read_ahead(state.network, train, batches, state.device, draw_crops):
         rate = learning_rate(config, epoch + state.next_step / num_steps)
         for group in state.optimizer.param_groups:
             group["lr"] = rate

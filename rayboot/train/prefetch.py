@@ -45,7 +45,7 @@ def read_ahead(
     store: SampleStore,
     batches: Sequence[np.ndarray],
     device: torch.device,
-    crop_transforms: Sequence[np.ndarray | None] | None = None,
+    draw_crops: Callable[[int], np.ndarray | None] | None = None,
 ) -> Iterator[tuple[DeviceBatch, float]]:
     """Yields batches in order, each with the seconds that the caller had to wait for it.
 
@@ -55,14 +55,14 @@ def read_ahead(
         batches: indices (B,) into ``store`` of each batch.
         device: device of the batches. On a CPU they are only read ahead, and prepared by the
             caller's thread: its processor computes the network too.
-        crop_transforms: (B, 3, 4) of each batch, by which images and targets are moved; None
-            leaves them where they are, one batch or all.
+        draw_crops: gives the transforms (B, 3, 4) of a batch by its number, by which images and
+            targets are moved; None leaves them where they are, one batch or all.
     """
     stream = open_side_stream(device)
 
     def load(number: int) -> Callable[[], DeviceBatch]:
         batch = store.read(batches[number])
-        moved = None if crop_transforms is None else crop_transforms[number]
+        moved = None if draw_crops is None else draw_crops(number)
         if stream is None:
             return lambda: _to_device(network, batch, device, moved)
         with stream.queued():
