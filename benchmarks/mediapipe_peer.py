@@ -130,19 +130,11 @@ def triangles_of(edges: Any) -> np.ndarray:
 
 def compare(arguments: argparse.Namespace) -> None:
     """Prints the errors of MediaPipe and of networks by band, on the same photos."""
-    import trimesh
-
-    from rayboot.evaluate.measure_faces import measure_face
-    from rayboot.evaluate.metrics.nme import Comparison
-    from rayboot.evaluate.protocol import Protocol
-    from rayboot.geometry.camera import crop_from_pixel
-    from rayboot.geometry.crop import apply_affine, warp_photo
-    from rayboot.geometry.mesh import Mesh
     from rayboot.models import InferenceConfig, load_network
     from rayboot.models.predictor import Predictor
     from rayboot.registry.resolve import resolve_model
 
-    crops, meshes = (np.load(arguments.output / f"{n}.npz") for n in ("crops", "meshes"))
+    crops, meshes = (dict(np.load(arguments.output / f"{n}.npz")) for n in ("crops", "meshes"))
     dataset = read_dataset(arguments.photos, arguments.part)
     index_of = {name: i for i, name in enumerate(crops["names"])}
     networks = {
@@ -151,43 +143,56 @@ def compare(arguments: argparse.Namespace) -> None:
     }
     rows = []
     for row in dataset.list_faces().rows.to_pylist():
-        if row["face_id"] not in index_of:
+        index = index_of.get(row["face_id"])
+        if index is None:
             continue
-        index = index_of[row["face_id"]]
-        affine = crops["affines"][index]
-        fit = dataset.read_fit(row["face_id"], CROP_SIZE)
-        face = dataset.read(row, CROP_SIZE)
-        # The truth in the frame of the crop that is used here.
-        linear = affine[:, :2] @ np.linalg.inv(fit.affine[:, :2])
-        scale = float(np.sqrt(np.linalg.det(linear)))
-        pixels = apply_affine(affine, fit.values["pt3d_68"][:2].T - 1)
-        xy = crop_from_pixel(pixels, CROP_SIZE, CROP_SIZE)
-        truth = np.column_stack([xy, scale * face.vertices[:, 2]])
-        moved = face._replace(
-            image=warp_photo(fit.photo, affine, CROP_SIZE),
-            vertices=truth,
-            interocular=scale * face.interocular,
-        )
-        errors = {}
-        for name, predictor in networks.items():
-            volume = predictor.predict(moved.image[None])[0]
-            measured = measure_face(moved, volume)
-            errors[name] = (measured.nme_icp, measured.nme_inner)
+        face = read_face(dataset, row, crops["affines"][index])
+        errors = {name: network_error(face, network) for name, network in networks.items()}
         used = int(meshes["used"][index])
-        errors["MediaPipe"] = (np.nan, np.nan)
-        if used >= 0:
-            zoom = CROP_SIZE * PADDINGS[used] / PHOTO_SIZE
-            points = meshes["points"][index].copy()
-            points[:, :2] -= (PHOTO_SIZE - 1) / 2
-            vertices = points * zoom * [1, -1, -1]
-            fine = trimesh.Trimesh(vertices, meshes["triangles"], process=False)
-            for _ in range(NUM_SUBDIVISIONS):
-                fine = fine.subdivide()
-            mesh = Mesh(np.asarray(fine.vertices), np.asarray(fine.faces))
-            comparison = Comparison(mesh, truth, moved.interocular, Protocol())
-            errors["MediaPipe"] = (comparison.nme(), np.nan)
+        errors["MediaPipe"] = np.nan if used < 0 else peer_error(face, meshes, index)
         rows.append((abs(row["yaw_deg"]), used, errors))
     print_table(rows, [*networks, "MediaPipe"])
+
+
+def read_face(dataset: Any, row: dict[str, Any], affine: np.ndarray) -> Any:
+    """Returns a face with its truth in the frame of the crop that an affine (2, 3) cuts."""
+    from rayboot.geometry.camera import crop_from_pixel
+    from rayboot.geometry.crop import apply_affine, warp_photo
+
+    fit, face = dataset.read_fit(row["face_id"], CROP_SIZE), dataset.read(row, CROP_SIZE)
+    scale = float(np.sqrt(np.linalg.det(affine[:, :2] @ np.linalg.inv(fit.affine[:, :2]))))
+    pixels = apply_affine(affine, fit.values["pt3d_68"][:2].T - 1)
+    xy = crop_from_pixel(pixels, CROP_SIZE, CROP_SIZE)
+    return face._replace(
+        image=warp_photo(fit.photo, affine, CROP_SIZE),
+        vertices=np.column_stack([xy, scale * face.vertices[:, 2]]),
+        interocular=scale * face.interocular,
+    )
+
+
+def network_error(face: Any, network: Any) -> float:
+    """Returns the NME of a network's shape."""
+    from rayboot.evaluate.measure_faces import measure_face
+
+    return float(measure_face(face, network.predict(face.image[None])[0]).nme_icp)
+
+
+def peer_error(face: Any, meshes: dict[str, np.ndarray], index: int) -> float:
+    """Returns the NME of MediaPipe's mesh, which is moved from px of its square to the crop's."""
+    import trimesh
+
+    from rayboot.evaluate.metrics.nme import Comparison
+    from rayboot.evaluate.protocol import Protocol
+    from rayboot.geometry.mesh import Mesh
+
+    zoom = CROP_SIZE * PADDINGS[meshes["used"][index]] / PHOTO_SIZE
+    middle = (PHOTO_SIZE - 1) / 2
+    vertices = zoom * (meshes["points"][index] - [middle, middle, 0]) * [1, -1, -1]
+    fine = trimesh.Trimesh(vertices, meshes["triangles"], process=False)
+    for _ in range(NUM_SUBDIVISIONS):
+        fine = fine.subdivide()
+    mesh = Mesh(np.asarray(fine.vertices), np.asarray(fine.faces))
+    return Comparison(mesh, face.vertices, face.interocular, Protocol()).nme()
 
 
 def print_table(rows: list[Any], names: list[str]) -> None:
@@ -204,7 +209,7 @@ def print_table(rows: list[Any], names: list[str]) -> None:
         for title, chosen in (("all", band), ("found at once", band & (used == 0))):
             cells = []
             for name in names:
-                values = np.array([row[2][name][0] for row in rows])[chosen]
+                values = np.array([row[2][name] for row in rows])[chosen]
                 cells.append(f"{100 * np.nanmean(values):.2f} ({np.isfinite(values).sum()})")
             print(
                 f"| {low}-{high}, {title} | {int(chosen.sum())} | {counts} | "
