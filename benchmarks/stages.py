@@ -138,7 +138,7 @@ def _time_views(
     for view in views:
         clipped_fraction(inside, view, occupied.shape)
     stages.done("views")
-    scene = build_scene(mesh, crop, pose, "mirrored", "plane")
+    scene = build_scene(mesh, crop, pose, "mirrored", "sheet")
     stages.done("colours and surroundings")
     images = renderer.render(scene, views)
     stages.done(f"render {len(views)} views")

@@ -7,6 +7,7 @@ The command line turns :class:`RequestError` into exit status 2 and any other
 """
 
 __all__ = [
+    "AccessError",
     "BusyError",
     "ClusterError",
     "ConflictError",
@@ -54,6 +55,13 @@ class StoreError(RaybootError):
     """An object store was unavailable for longer than the retries of a run last."""
 
 
+class AccessError(RaybootError):
+    """A disk or store refuses a file, whatever the number of tries.
+
+    Permissions, a read-only disk, a name that is too long, or an archived object.
+    """
+
+
 class DiskFullError(RaybootError):
     """The disk that a run writes to is full, or its quota is used up."""
 
@@ -63,7 +71,7 @@ class ClusterError(RaybootError):
 
 
 class UnfinishedDataError(RaybootError):
-    """A data set has no ``manifest.json``: the run that writes it has not finished."""
+    """The run that writes a data set has not finished: what it writes last is missing."""
 
 
 class FaceRejectedError(RaybootError):
@@ -77,6 +85,9 @@ class FaceRejectedError(RaybootError):
     """
 
     def __init__(self, stage: str, reason: str, message: str) -> None:
+        # Messages of the operating system may name files whose bytes are no UTF-8; tables cannot
+        # contain these.
+        message = message.encode("utf-8", "backslashreplace").decode("utf-8")
         super().__init__(f"{stage}: {reason}: {message}")
         self.stage = stage
         self.reason = reason

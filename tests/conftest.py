@@ -50,6 +50,7 @@ LONG_FILES = (
     "infra/test_audit",
     "infra/test_kubernetes",
     "train/test_loop",
+    "train/test_pretrain",
 )
 """Files that take longest, most of them a minute or more: they run first, since at the end one
 process would wait for the other."""
@@ -142,5 +143,7 @@ def synthetic_set(tmp_path_factory: pytest.TempPathFactory) -> str:
 
     uri = str(tmp_path_factory.mktemp("faces") / "set")
     yaw = {"kind": "steps", "steps_deg": (0, 10, 45, 75)}
-    synthesize(SynthesisConfig(num_identities=24, yaw=yaw, seed=5), uri, num_workers=1)
+    synthesize(
+        SynthesisConfig(num_identities=24, yaw=yaw, solid_depth=84, seed=5), uri, num_workers=1
+    )
     return uri

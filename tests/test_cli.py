@@ -2,7 +2,9 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -116,10 +118,16 @@ def test_commands_that_need_a_config_refuse_a_missing_one(tmp_path: Path) -> Non
 
 @pytest.mark.egl
 def test_pretrain_prints_nothing_but_the_weights_to_stdout(
-    synthetic_set: str, tmp_path: Path
+    synthetic_set: str,
+    tmp_path: Path,
+    ray_local: Any,
+    create_mlflow_store: Callable[[Path], str],
 ) -> None:
     config = tmp_path / "pretrain.yaml"
-    config.write_text(f"data: {synthetic_set}\noutput: {tmp_path}\noptimizer: {{num_epochs: 1}}\n")
+    config.write_text(
+        f"data: {synthetic_set}\noutput: {tmp_path}\noptimizer: {{num_epochs: 1}}\n"
+        f"tracking_uri: {create_mlflow_store(tmp_path)}\n"
+    )
     done = CliRunner().invoke(cli.main, ["pretrain", "--config", str(config)])
     assert (done.exit_code, done.stdout) == (0, f"{tmp_path / 'vrn.safetensors'}\n"), done.output
     assert (tmp_path / "vrn.safetensors").exists()

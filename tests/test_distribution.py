@@ -71,4 +71,4 @@ def test_the_wheel_runs_without_the_checkout(distributions: Path, tmp_path: Path
     assert done.returncode == 0, done.stderr
     where, slices = done.stdout.split()
     assert Path(where).is_relative_to(tmp_path)
-    assert slices == "96"
+    assert slices == "112"

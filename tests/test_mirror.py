@@ -17,8 +17,14 @@ TESTED_IN = {
     "cli/options": "test_cli",
     "cli/training_commands": "test_cli",
     "cluster/dashboard": "submission/test_prepare",
+    "cluster/progress_bar": "cluster/test_progress",
     "data/ground_truth": "pipeline/test_synthesize",
+    "data/color_profiles": "field/test_colors",
+    "data/image_formats": "field/test_formats",
+    "data/readers/unread": "field/test_formats",
+    "data/row_index": "data/test_pair_index",
     "data/schema": "data/test_pairs",
+    "data/tiff_samples": "field/test_formats",
     "diagnostics/check": "diagnostics/test_machine_checks",
     "diagnostics/doctor": "diagnostics/test_requirements",
     "diagnostics/gpu/child": "diagnostics/gpu/test_check",
@@ -66,6 +72,7 @@ TESTED_IN = {
     "pipeline/planning/limits": "pipeline/planning/test_scaling",
     "pipeline/preview": "pipeline/test_generate",
     "pipeline/ray_executor": "pipeline/test_generate",
+    "pipeline/render_part": "pipeline/test_synthesize",
     "pipeline/stage_usage": "pipeline/test_runner",
     "pipeline/stages/crop_faces": "pipeline/test_graph",
     "pipeline/stages/predict_volume": "pipeline/test_graph",
@@ -91,7 +98,9 @@ TESTED_IN = {
     "synthesis/synthetic_face": "pipeline/test_synthesize",
     "train/finetune": "integration/test_demo",
     "train/training_config": "train/test_loop",
-    "train/worker": "integration/test_demo",
+    "train/training_run": "train/test_pretrain",
+    "train/training_task": "train/test_pretrain",
+    "train/worker": "train/test_pretrain",
 }
 """Module below rayboot/ and the test file below tests/ in which its logic runs."""
 

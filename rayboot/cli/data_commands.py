@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from rayboot.cli.messages import print_note
+from rayboot.cli.messages import print_note, print_unread
 from rayboot.cli.options import (
     COUNTS,
+    URI,
     config_option,
     input_option,
     optional_config,
@@ -19,25 +20,30 @@ __all__ = ["generate", "pack", "plan", "preview", "synthesize"]
 @click.command()
 @config_option
 @click.option(
-    "--output", "output_uri", required=True, metavar="URI", help="Where to write the data set."
+    "--output",
+    "output_uri",
+    required=True,
+    type=URI,
+    help="Where to write the data set.",
 )
 def synthesize(config_path: Path, output_uri: str) -> None:
-    """Synthesise faces with known 3D shape, in the layout of a real data set."""
+    """Synthesise faces with known 3D shape, as a real data set; the same command resumes."""
     from rayboot.config import load_config
-    from rayboot.io.storage import require_writable
-    from rayboot.pipeline.synthesize import synthesize
+    from rayboot.pipeline.synthesize import prepare_synthesis, run_synthesis
     from rayboot.synthesis import SynthesisConfig
 
-    config = load_config(SynthesisConfig, config_path)
-    require_writable(output_uri)
-    synthesize(config, output_uri)
+    run_synthesis(prepare_synthesis(load_config(SynthesisConfig, config_path), output_uri))
     click.echo(output_uri)
 
 
 @click.command()
-@click.option("--input", "inputs", multiple=True, required=True, metavar="URI", help="Photos.")
+@click.option("--input", "inputs", multiple=True, required=True, type=URI, help="Photos.")
 @click.option(
-    "--output", "output_uri", required=True, metavar="URI", help="Where to write the packed photos."
+    "--output",
+    "output_uri",
+    required=True,
+    type=URI,
+    help="Where to write the packed photos.",
 )
 def pack(inputs: tuple[str, ...], output_uri: str) -> None:
     """Pack photos into few large files, which are listed and read far faster."""
@@ -48,6 +54,7 @@ def pack(inputs: tuple[str, ...], output_uri: str) -> None:
     with connect():
         count = pack(plan)
     print_note(f"{count} photos")
+    print_unread(plan.unread)
     click.echo(output_uri)
 
 
@@ -98,7 +105,10 @@ def plan(
 @config_option
 @input_option
 @click.option(
-    "--output", "output_uri", metavar="URI", help="Pairs data set, instead of the config's."
+    "--output",
+    "output_uri",
+    type=URI,
+    help="Pairs data set, instead of the config's.",
 )
 @click.option(
     "--retry-rejects",
@@ -128,11 +138,12 @@ def generate(
     with logged_run(plan.run_id), connect():
         summary = generate(plan)
         print_note(format_summary(summary))
+        print_unread(plan.unread)
     click.echo(summary.uri)
 
 
 @click.command()
-@click.argument("uri")
+@click.argument("uri", type=URI)
 @click.option(
     "--out",
     required=True,

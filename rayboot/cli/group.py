@@ -21,7 +21,10 @@ _ARGUMENTS_KEY = "rayboot.arguments"
 
 _CLICK_ERRORS = (click.ClickException, click.Abort, click.exceptions.Exit)
 
-_RESUMABLE = ("demo", "pack", "generate", "finetune", "evaluate", "round", "reconstruct")
+_RESUMABLE = (
+    *("demo", "synthesize", "pack", "generate", "pretrain", "finetune", "evaluate", "round"),
+    "reconstruct",
+)
 """Commands that resume where they were stopped when they are given again."""
 
 

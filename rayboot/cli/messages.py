@@ -7,7 +7,7 @@ import click
 from rayboot.credentials import redact_url_credentials
 from rayboot.logs import failed_run, logged_run, logs_are_json
 
-__all__ = ["log_exception", "print_error", "print_note"]
+__all__ = ["log_exception", "print_error", "print_note", "print_unread"]
 
 _LOG = logging.getLogger("rayboot.cli")
 
@@ -18,6 +18,12 @@ def print_note(text: str) -> None:
         _LOG.info("%s", text)
     else:
         click.echo(text, err=True)
+
+
+def print_unread(note: str) -> None:
+    """Prints which files of the input look like pictures and are not read, if there are any."""
+    if note:
+        print_note(note)
 
 
 def print_error(sentence: str, error: BaseException) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from rayboot.cli.messages import print_note
-from rayboot.cli.options import optional_config, tracking_option
+from rayboot.cli.messages import print_note, print_unread
+from rayboot.cli.options import URI, optional_config, tracking_option
 
 __all__ = ["import_weights", "reconstruct", "rollback", "status", "trace"]
 
@@ -39,8 +39,8 @@ def rollback(name: str, tracking_uri: str | None) -> None:
 
 
 @click.command()
-@click.argument("target", metavar="FACE_ID|MODEL")
-@click.option("--data", multiple=True, metavar="URI", help="A further data set to search.")
+@click.argument("target", type=URI, metavar="FACE_ID|MODEL")
+@click.option("--data", multiple=True, type=URI, help="A further data set to search.")
 @tracking_option
 def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
     """Find the data sets and models that used a photo; or show what models:/... was made from."""
@@ -58,8 +58,8 @@ def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
 
 @click.command()
 @click.option("--model", required=True, metavar="M", help="A weights file, or models:/NAME@ALIAS.")
-@click.option("--input", "input_uri", required=True, metavar="URI", help="Photos.")
-@click.option("--output", "output_uri", required=True, metavar="URI", help="Where to write meshes.")
+@click.option("--input", "input_uri", required=True, type=URI, help="Photos.")
+@click.option("--output", "output_uri", required=True, type=URI, help="Where to write meshes.")
 @optional_config("Actor pools and file formats; by default those for a laptop.")
 def reconstruct(model: str, input_uri: str, output_uri: str, config_path: Path | None) -> None:
     """Reconstruct meshes from photos (PLY and GLB, with colours); the same command resumes."""
@@ -73,8 +73,14 @@ def reconstruct(model: str, input_uri: str, output_uri: str, config_path: Path |
     with connect():
         summary = export_meshes(plan)
     print_note(f"{summary.num_meshes} meshes")
+    if summary.num_of_several:
+        print_note(
+            f"{summary.num_of_several} of them from photos of several people, of whom the largest "
+            "is reconstructed; the column num_people of index.parquet counts them"
+        )
     for (stage, reason), count in sorted(summary.rejects.items()):
         print_note(f"{count} photos rejected: {stage}, {reason}")
+    print_unread(plan.unread)
     click.echo(output_uri)
 
 

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rayboot.io.paths import escape_undecodable
+
 __all__ = [
     "COUNTS",
+    "URI",
     "config_option",
     "input_option",
     "optional_config",
@@ -17,11 +20,25 @@ __all__ = [
 
 if TYPE_CHECKING:
     CountListType = click.ParamType[tuple[int, ...]]
+    UriType = click.ParamType[str]
 else:
     # Generic in recent versions of click only.
-    CountListType = click.ParamType
+    CountListType = UriType = click.ParamType
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Uri(UriType):
+    """A URI as text: bytes that are no UTF-8 are escaped, so that it can be stored and printed."""
+
+    name = "URI"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Escapes the text of the option."""
+        return escape_undecodable(str(value))
+
+
+URI = _Uri()
 
 config_option = click.option(
     "--config",
@@ -44,7 +61,7 @@ input_option = click.option(
     "--input",
     "inputs",
     multiple=True,
-    metavar="URI",
+    type=URI,
     help="Photos, instead of the config's; may be given several times.",
 )
 

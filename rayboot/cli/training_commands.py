@@ -1,13 +1,11 @@
 """Commands that train and evaluate networks."""
 
-import contextlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rayboot.cli.options import config_option, input_option, optional_config, single_or_tuple
+from rayboot.cli.options import URI, config_option, input_option, optional_config, single_or_tuple
 from rayboot.errors import RequestError
 
 if TYPE_CHECKING:
@@ -37,23 +35,20 @@ def demo(out: Path, seed: int) -> None:
 
 @click.command()
 @config_option
-@click.option("--data", metavar="URI", help="Synthetic faces, instead of the config's.")
-@click.option("--output", metavar="DIR", help="Folder of the weights, instead of the config's.")
+@click.option("--data", type=URI, help="Synthetic faces, instead of the config's.")
+@click.option("--output", type=URI, help="Folder of the weights, instead of the config's.")
 def pretrain(config_path: Path, data: str | None, output: str | None) -> None:
-    """Train a network on synthetic faces, in one process."""
+    """Train a network on synthetic faces, tracked in MLflow; the same command resumes."""
+    from rayboot.cluster.session import connect
     from rayboot.config import load_config
-    from rayboot.io.storage import require_writable
-    from rayboot.train.pretrain import pretrain
+    from rayboot.train.pretrain import prepare_pretrain, pretrain_tracked
     from rayboot.train.training_config import PretrainConfig
 
     config = load_config(PretrainConfig, config_path)
     changes = {"data": data, "output": output}
-    config = config.replace(**{key: value for key, value in changes.items() if value})
-    require_writable(config.output)
-    # Results go to stdout: the training prints a line per epoch, which is none.
-    with contextlib.redirect_stdout(sys.stderr):
-        weights = pretrain(config)
-    click.echo(weights)
+    plan = prepare_pretrain(config.replace(**{key: uri for key, uri in changes.items() if uri}))
+    with connect():
+        click.echo(pretrain_tracked(plan))
 
 
 @click.command()

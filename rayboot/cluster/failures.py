@@ -52,8 +52,10 @@ def _find_loss(error: BaseException) -> BaseException | None:
         exceptions.OutOfMemoryError,
         exceptions.OutOfDiskError,
     )
-    # Ray Train keeps the errors of its workers by rank.
-    for candidate in (error, *getattr(error, "worker_failures", {}).values()):
+    # Ray Train keeps the errors of its workers by rank, a lost one's inside of another error.
+    failures = getattr(error, "worker_failures", {}).values()
+    causes = (getattr(failure, "health_check_failure", failure) for failure in failures)
+    for candidate in (error, *causes):
         if isinstance(candidate, kinds) and not getattr(candidate, "actor_init_failed", False):
             return candidate
     return None

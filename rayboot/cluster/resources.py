@@ -13,7 +13,7 @@ from typing import Any
 
 from rayboot.errors import RaybootError, RequestError
 
-__all__ = ["WAIT_VARIABLE", "Bundle", "find_largest_nodes", "require_resources"]
+__all__ = ["WAIT_VARIABLE", "Bundle", "count_cores", "find_largest_nodes", "require_resources"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -115,16 +115,25 @@ def _alive_nodes() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
-def find_largest_nodes() -> tuple[float, float, int]:
-    """Returns CPUs and GPUs of the largest node (by GPUs, then CPUs), and how many are like it."""
+def count_cores() -> int:
+    """Returns the number of CPUs of all nodes, of this machine not more than it has cores."""
+    return max(1, int(sum(_count_cpus(node) for node in _alive_nodes())))
+
+
+def _count_cpus(node: Mapping[str, Any]) -> float:
     import ray
 
-    driver_node = ray.get_runtime_context().get_node_id()
-    sizes = []
-    for node in _alive_nodes():
-        cpus = float(node["Resources"].get("CPU", 0.0))
-        # A Ray that `connect` started declares more CPUs than the machine has cores.
-        cores = len(os.sched_getaffinity(0)) if node["NodeID"] == driver_node else cpus
-        sizes.append((float(node["Resources"].get("GPU", 0.0)), min(cpus, cores)))
+    cpus = float(node["Resources"].get("CPU", 0.0))
+    if node["NodeID"] != ray.get_runtime_context().get_node_id():
+        return cpus
+    # A Ray that `connect` started declares more CPUs than the machine has cores.
+    return min(cpus, len(os.sched_getaffinity(0)))
+
+
+def find_largest_nodes() -> tuple[float, float, int]:
+    """Returns CPUs and GPUs of the largest node (by GPUs, then CPUs), and how many are like it."""
+    sizes = [
+        (float(node["Resources"].get("GPU", 0.0)), _count_cpus(node)) for node in _alive_nodes()
+    ]
     gpus, cpus = max(sizes)
     return cpus, gpus, sizes.count((gpus, cpus))

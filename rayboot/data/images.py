@@ -9,6 +9,14 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
+from rayboot.data.color_profiles import convert_to_srgb
+from rayboot.data.image_formats import (
+    describe_format,
+    is_heif,
+    register_heif,
+    strip_png_text,
+)
+from rayboot.data.tiff_samples import decode_tiff, is_tiff, read_tiff_size
 from rayboot.errors import FaceRejectedError
 
 __all__ = ["MAX_PIXELS", "decode_photo", "encode_image", "make_thumbnail"]
@@ -24,16 +32,16 @@ _THUMBNAIL_SIDE = 64
 
 
 def decode_photo(payload: bytes) -> np.ndarray:
-    """Decodes a photo: rotated as its EXIF says, on white where transparent, in 8 bits.
+    """Decodes a photo: rotated as its EXIF says, in sRGB, on white where transparent, in 8 bits.
 
     A truncated photo is rejected: its lower part would be grey, and a face there incomplete.
 
     Args:
-        payload: Content of the file, in any format that Pillow reads; of an animation, the
-            first frame is decoded.
+        payload: Content of the file, in any format that Pillow reads, or HEIC with the extra
+            ``heic``; of an animation, the first frame is decoded.
 
     Returns:
-        (H, W, 3) uint8 RGB; colour profiles are not applied.
+        (H, W, 3) uint8 sRGB; photos without a colour profile are taken for sRGB.
 
     Raises:
         FaceRejectedError: stage ``read``; reason ``empty``, ``undecodable``,
@@ -41,30 +49,62 @@ def decode_photo(payload: bytes) -> np.ndarray:
     """
     if not payload:
         raise FaceRejectedError("read", "empty", "expected an image file, got an empty file")
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns at its own limit; ours is checked below.
-            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-            image = PIL.Image.open(io.BytesIO(payload))
-            _require_size(image)
-            image.load()
-    except (FaceRejectedError, MemoryError):
-        raise
-    except PIL.UnidentifiedImageError as error:
+    if is_heif(payload) and not register_heif():
         raise FaceRejectedError(
-            "read", "undecodable", "expected an image file, got bytes of no known image format"
+            "read",
+            "undecodable",
+            "the photo is HEIC, which the extra `heic` decodes; run `pip install "
+            '"rayboot[heic]"` on every machine, then process the photo again with '
+            "--retry-rejects read",
+        )
+    try:
+        return _decode(payload)
+    except PIL.UnidentifiedImageError as error:
+        if is_tiff(payload) and (size := read_tiff_size(payload)) is not None:
+            _require_size(*size)
+            return decode_tiff(payload)
+        raise FaceRejectedError(
+            "read", "undecodable", f"expected an image file, got {describe_format(payload)}"
         ) from error
+
+
+def _decode(payload: bytes) -> np.ndarray:
+    """Decodes a photo with Pillow.
+
+    Raises:
+        FaceRejectedError: as in :func:`decode_photo`.
+        PIL.UnidentifiedImageError: Pillow does not recognise the format.
+    """
+    try:
+        try:
+            image = _load(payload)
+        except ValueError:
+            without_text = strip_png_text(payload)
+            if without_text is None:
+                raise
+            image = _load(without_text)
+    except (FaceRejectedError, MemoryError, PIL.UnidentifiedImageError):
+        raise
     except PIL.Image.DecompressionBombError as error:
         raise FaceRejectedError("read", "too-large", f"{error}; resize the photo") from error
     except Exception as error:  # the decoders of the formats have no common error class
         # Pillow recognised the format, so what follows its header is incomplete or damaged.
         message = f"the image file is truncated or damaged: {error}"
         raise FaceRejectedError("read", "truncated", message) from error
-    return _to_rgb(_apply_exif_rotation(image))
+    return _to_rgb(convert_to_srgb(_apply_exif_rotation(image)))
 
 
-def _require_size(image: PIL.Image.Image) -> None:
-    width, height = image.size
+def _load(payload: bytes) -> PIL.Image.Image:
+    with warnings.catch_warnings():
+        # Pillow warns at its own limit; ours is checked below.
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+        image = PIL.Image.open(io.BytesIO(payload))
+        _require_size(*image.size)
+        image.load()
+    return image
+
+
+def _require_size(width: int, height: int) -> None:
     if min(width, height) < _MIN_SIDE:
         raise FaceRejectedError(
             "read",

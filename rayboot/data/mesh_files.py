@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import trimesh
 
+from rayboot.data.glb import encode_glb
 from rayboot.errors import ShapeError
 from rayboot.geometry.mesh import Mesh
 
@@ -18,7 +19,12 @@ MESH_SUFFIXES = (".obj", ".ply", ".glb")
 
 
 def encode_mesh(mesh: Mesh, kind: Literal["ply", "glb"]) -> bytes:
-    """Encodes a mesh as a file, with the colours of its vertices where it has any."""
+    """Encodes a mesh as a file, with the colours of its vertices where it has any.
+
+    Colours are sRGB in a PLY, where viewers expect that, and linear in a GLB.
+    """
+    if kind == "glb":
+        return encode_glb(mesh)
     shape = trimesh.Trimesh(
         mesh.vertices, mesh.faces, vertex_colors=_add_alpha(mesh.colors), process=False
     )

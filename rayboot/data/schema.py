@@ -13,7 +13,7 @@ __all__ = [
 
 SCHEMA_VERSION = 3
 """Version that is stored in manifests; older versions are read too. Version 3 added
-``surface_depth``."""
+``surface_depth`` and ``num_people``."""
 
 _vector = pa.list_(pa.float32())
 
@@ -43,6 +43,9 @@ _FACE = [
     ("group_id", pa.string()),
     ("dataset", pa.string()),
     ("split", pa.string()),
+    # Number of faces that the detector found in the photo, of which this is the largest; null
+    # where landmarks mark the face.
+    ("num_people", pa.int32()),
     # (2, 3) row-major, source px to crop px.
     ("crop", pa.list_(pa.float64())),
     ("image", pa.binary()),

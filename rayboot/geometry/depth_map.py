@@ -26,8 +26,8 @@ def draw_depth_map(
     on_grid = (first < size).all(axis=1) & (last >= 0).all(axis=1)
     visible = (area > 1e-9) & (num_cells > 0) & on_grid
     buffer = np.full((size, size), -np.inf)
-    # Triangles of similar size are processed together, one cell of their boxes after the other.
-    for smallest, largest in ((1, 3), (4, 7), (8, size)):
+    # Triangles of similar size are processed together, since all get boxes of the largest's size.
+    for smallest, largest in ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, size)):
         chosen = visible & (num_cells >= smallest) & (num_cells <= largest)
         if chosen.any():
             _draw_group(buffer, cells[chosen], corners[chosen, :, 2], first[chosen])
@@ -43,17 +43,21 @@ def _draw_group(buffer: np.ndarray, cells: np.ndarray, z: np.ndarray, first: np.
         z: (F, 3) of the corners.
         first: (F, 2) first column and row of each triangle's bounding box.
     """
-    a, b, c = cells[:, 0], cells[:, 1], cells[:, 2]
-    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    ax, ay, bx, by, cx, cy = cells.reshape(-1, 6).T
+    area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
     size = len(buffer)
     num_cells = int((np.floor(cells.max(axis=1)) - first).max()) + 1
-    for dx in range(num_cells):
-        for dy in range(num_cells):
-            x, y = first[:, 0] + dx, first[:, 1] + dy
-            u = ((b[:, 0] - x) * (c[:, 1] - y) - (b[:, 1] - y) * (c[:, 0] - x)) / area
-            v = ((c[:, 0] - x) * (a[:, 1] - y) - (c[:, 1] - y) * (a[:, 0] - x)) / area
-            hit = (u >= 0) & (v >= 0) & (u + v <= 1)
-            hit &= (x >= 0) & (x < size) & (y >= 0) & (y < size)
-            u, v = u[hit], v[hit]
-            depth = u * z[hit, 0] + v * z[hit, 1] + (1 - u - v) * z[hit, 2]
-            np.maximum.at(buffer, (y[hit], x[hit]), depth)
+    # Barycentric weights and depth are affine in column and row.
+    weight_a = np.stack([by - cy, cx - bx, bx * cy - by * cx]) / area
+    weight_b = np.stack([cy - ay, ax - cx, cx * ay - cy * ax]) / area
+    depth_plane = weight_a * (z[:, 0] - z[:, 2]) + weight_b * (z[:, 1] - z[:, 2])
+    dx, dy = np.meshgrid(np.arange(num_cells), np.arange(num_cells))
+    x, y = (start[:, None, None] + step for start, step in zip(first.T, (dx, dy), strict=True))
+    u, v, depth = (
+        plane[0][:, None, None] * x + plane[1][:, None, None] * y + plane[2][:, None, None]
+        for plane in (weight_a, weight_b, depth_plane)
+    )
+    hit = (u >= 0) & (v >= 0) & (u + v <= 1)
+    hit &= (x >= 0) & (x < size) & (y >= 0) & (y < size)
+    depth = (depth + z[:, 2, None, None])[hit]
+    np.maximum.at(buffer, (y[hit], x[hit]), depth)

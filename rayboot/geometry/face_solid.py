@@ -30,6 +30,11 @@ _GRID_RADIUS = np.float32((_GRID_SIZE - 1) / 2)
 """Radius of the ellipse in cells of the depth map, in which it is a circle."""
 
 
+_JAW_MARGIN = 1.04
+"""Half-width of the ellipse relative to that of the jaw, whose ends before the ears then lie on
+the solid."""
+
+
 class FaceSolid(NamedTuple):
     """A face filled back to a plane, in the head's frame.
 
@@ -59,7 +64,7 @@ def build_face_solid(
         jaw: (17, 3) landmarks 0 to 16, which span the ellipse.
         depth: distance from the tip of the nose to the back plane, in the vertices' unit.
     """
-    half_width = np.abs(jaw[:, 0]).max()
+    half_width = _JAW_MARGIN * np.abs(jaw[:, 0]).max()
     bottom = jaw[8, 1] - 0.05
     radii = np.array([1.0, 1.1]) * half_width
     centre = np.array([0.0, bottom + radii[1]])

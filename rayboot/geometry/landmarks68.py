@@ -12,11 +12,19 @@ from rayboot.geometry.camera import SLICES_PER_PIXEL, crop_from_pixel
 from rayboot.geometry.head_model import mean_landmarks
 
 __all__ = [
+    "FEATURE_DEPTH",
     "OUTER_EYE_CORNERS",
+    "depth_of_features",
     "interocular_distance",
     "lift_landmarks",
     "rotation_from_landmarks",
 ]
+
+_JAW_END = 17
+
+FEATURE_DEPTH = 1 / 8
+"""Depth at which the features of a face lie in true and in rotated volumes, as a fraction of the
+crop's width; a solid then has about as much room before them as behind."""
 
 OUTER_EYE_CORNERS = (36, 45)
 """Indices of the outer eye corners: image left, image right."""
@@ -30,6 +38,19 @@ def interocular_distance(landmarks: np.ndarray) -> float:
     """
     left, right = OUTER_EYE_CORNERS
     return float(np.linalg.norm(landmarks[left] - landmarks[right]))
+
+
+def depth_of_features(landmarks: np.ndarray) -> float:
+    """Returns the mean z of brows, nose, eyes and mouth, in the landmarks' unit.
+
+    One photo leaves the depth of a face unknown. Unlike the extent of a solid, which depends on
+    where its back is, these points are seen, so a shape that is placed by them has its depth where
+    a network can know it.
+
+    Args:
+        landmarks: (68, 3).
+    """
+    return float(landmarks[_JAW_END:, 2].mean())
 
 
 def lift_landmarks(landmarks: np.ndarray, occupied: np.ndarray) -> np.ndarray:

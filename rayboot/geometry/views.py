@@ -16,6 +16,7 @@ from rayboot.config import FormerKey, FrozenConfig
 from rayboot.errors import DegenerateInputError
 from rayboot.geometry.camera import gaze_angles, pixel_from_crop, rotation_yaw_pitch
 from rayboot.geometry.crop import landmark_crop
+from rayboot.geometry.landmarks68 import FEATURE_DEPTH, depth_of_features
 
 __all__ = ["View", "ViewConfig", "plan_views", "view_transform"]
 
@@ -135,11 +136,10 @@ def view_transform(
 ) -> np.ndarray:
     """Returns the transform from the source crop's frame to the view's frame.
 
-    It is the rotation, followed by the crop of the rotated face. In depth the
-    solid is centred: the middle of its extent moves to z = 0, which leaves a
-    rotated face the most room. A solid deeper than the volume is moved until its
-    front is inside: what is then cut off is the back, which is arbitrary anyway,
-    and never the face.
+    It is the rotation, followed by the crop of the rotated face. In depth the features of the
+    face move to :data:`~rayboot.geometry.landmarks68.FEATURE_DEPTH`. A solid that reaches beyond
+    the front of the volume is moved back until its front is inside: what is then cut off is the
+    back, which is arbitrary anyway, and never the face.
 
     Args:
         rotation: (3, 3) rotation of the view.
@@ -165,8 +165,9 @@ def view_transform(
         shift = -scale * centre
     if not np.isfinite(scale) or scale <= 0:
         raise DegenerateInputError("the bounding box of the rotated landmarks has no area")
-    z = scale * vertices @ rotation[2]
     # Slices are half a pixel apart; the last one stays empty, so that the surface is closed.
     foremost = (shape[0] - 1) / 4 - 0.5
-    depth_shift = min(-(z.min() + z.max()) / 2, foremost - z.max())
+    front = (scale * vertices @ rotation[2]).max()
+    depth = depth_of_features(scale * landmarks @ rotation.T)
+    depth_shift = min(FEATURE_DEPTH * shape[2] - depth, foremost - front)
     return np.column_stack([scale * rotation, [*shift, depth_shift]])

@@ -1,11 +1,12 @@
 """Retries of calls to an object store, and the error that is raised when they do not help.
 
-Delays grow from try to try. A full disk is not retried: it stays full until somebody
-frees space.
+Delays grow from try to try. What no waiting mends is not retried: a full disk, a file or store
+that refuses access, a name that is too long.
 """
 
 import errno
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,7 +14,7 @@ from typing import TypeVar
 
 import tenacity
 
-from rayboot.errors import DiskFullError, RaybootError, StoreError
+from rayboot.errors import AccessError, DiskFullError, RaybootError, StoreError
 
 __all__ = ["RETRIED_ERRORS", "retry_io", "translate_storage_errors"]
 
@@ -31,9 +32,23 @@ _DEFINITE_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, Fi
 _DISK_FULL_CODES = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers for no space left on the device, and for a quota that is used up."""
 
+_REFUSAL_CODES = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.ENODEV, errno.ENXIO),
+)
+"""Error numbers of a refused access, a read-only disk, a name that is no valid one, and of pipes,
+sockets and devices."""
+
+_EXPIRED = r"(?i:expired|TimeTooSkewed|RefreshRequired)"
+"""What errors of credentials say that will be renewed, or of a clock that will be set."""
+
+_BAD_CREDENTIALS = "InvalidAccessKeyId|SignatureDoesNotMatch|InvalidSecurity"
+"""What a store answers whose credentials are wrong for every file, not for one."""
+
 RETRIED_ERRORS = (
     rf"^(?!({'|'.join(kind.__name__ for kind in _DEFINITE_ERRORS)})\b"
-    rf"|OSError: \[Errno ({'|'.join(map(str, _DISK_FULL_CODES))})\])"
+    rf"|PermissionError\b(?!.*{_EXPIRED})"
+    rf"|OSError: \[Errno ({'|'.join(map(str, _DISK_FULL_CODES + _REFUSAL_CODES))})\])"
 )
 """Regular expression of the errors that are retried, for libraries that match errors by their
 text, ``ClassName: message``."""
@@ -55,12 +70,23 @@ _STORE_CLIENTS = (
 def _is_transient(error: BaseException) -> bool:
     """Whether a store raised the error and may succeed later, unlike an error of the program."""
     if isinstance(error, OSError):
-        return not isinstance(error, _DEFINITE_ERRORS) and not _is_disk_full(error)
+        is_answer = isinstance(error, _DEFINITE_ERRORS) or _is_disk_full(error)
+        return not is_answer and not _is_refused(error)
     return type(error).__module__.partition(".")[0] in _STORE_CLIENTS
 
 
 def _is_disk_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _DISK_FULL_CODES
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Whether a disk or store refuses the file, and will refuse it again."""
+    if not isinstance(error, OSError):
+        return False
+    if isinstance(error, PermissionError):
+        # s3fs keeps the code of the store's answer in the cause alone.
+        return re.search(_EXPIRED, f"{error} {error.__cause__}") is None
+    return error.errno in _REFUSAL_CODES
 
 
 def retry_io(call: Callable[[], _T], uri: str, timeout_s: float = _TIMEOUT_S) -> _T:
@@ -77,6 +103,7 @@ def retry_io(call: Callable[[], _T], uri: str, timeout_s: float = _TIMEOUT_S) ->
     Raises:
         StoreError: the store was unavailable for longer than ``timeout_s``.
         DiskFullError: the disk is full.
+        AccessError: the disk or store refuses the file.
         Exception: whatever else ``call`` raised, FileNotFoundError for example.
     """
     retrying = tenacity.Retrying(
@@ -118,6 +145,7 @@ def translate_storage_errors(uri: str) -> Iterator[None]:
     Raises:
         StoreError: the store is unavailable.
         DiskFullError: the disk is full.
+        AccessError: a disk or store refuses a file.
     """
     try:
         yield
@@ -141,11 +169,21 @@ def _root_cause(error: BaseException) -> BaseException:
 
 
 def _translate(uri: str, problem: str, error: BaseException) -> RaybootError | None:
-    """Returns the error to raise for a full disk or an unavailable store; None for any other."""
+    """Returns rayboot's error for a full disk, a refused file or an unavailable store, or None."""
     if _is_disk_full(error):
         return DiskFullError(
             f"{uri}: no space left on the disk ({_summarize(error)}); free some, then run the "
             "same command again: it resumes where it stopped"
+        )
+    if _is_refused(error):
+        if re.search(_BAD_CREDENTIALS, f"{error} {error.__cause__}"):
+            return StoreError(
+                f"{uri}: the store refuses the credentials ({_summarize(error)}); correct them, "
+                "then run the same command again: it resumes where it stopped"
+            )
+        return AccessError(
+            f"{uri}: access refused ({_summarize(error)}); check the permissions, the store's "
+            "credentials and the length of the name, then run the same command again"
         )
     if not _is_transient(error):
         return None

@@ -5,8 +5,10 @@ variables, ``AWS_ENDPOINT_URL`` included, its files and roles): none is in a con
 """
 
 import contextlib
+import errno
 import os
 import posixpath
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -20,10 +22,18 @@ from fsspec.utils import get_protocol
 from pyarrow.fs import FSSpecHandler, LocalFileSystem, PyFileSystem
 
 from rayboot.errors import RequestError
+from rayboot.io.paths import (
+    escape_path,
+    escape_undecodable,
+    has_protocol,
+    is_chained,
+    unescape_path,
+)
 from rayboot.io.retry import retry_io
 
 __all__ = [
     "Entry",
+    "absolute_uri",
     "arrow_filesystem",
     "as_local_file",
     "create_bytes",
@@ -42,6 +52,9 @@ __all__ = [
 ]
 
 _READ_AHEAD_BYTES = 4 * 2**20
+
+_TEMPORARY_PREFIX_CHARS = 32
+"""Number of characters of a file's name that the name of its temporary file begins with."""
 
 
 def join_uri(uri: str, *names: str) -> str:
@@ -63,7 +76,10 @@ def join_below(uri: str, name: str) -> str:
 def _open(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
         # Other processes write too: a cached listing would hide their files.
-        filesystem, path = url_to_fs(uri, use_listings_cache=False)
+        if is_chained(uri):
+            filesystem, path = url_to_fs(uri, use_listings_cache=False)
+        else:
+            filesystem, path = _open_single(uri)
     except ImportError as error:
         # fsspec knows the package of every protocol, and names it in the error.
         raise RequestError(
@@ -73,7 +89,32 @@ def _open(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         raise RequestError(
             f"{uri}: expected a local path, s3://... or another protocol of fsspec ({error})"
         ) from error
-    return filesystem, str(path)
+    is_local = "file" in _protocols(filesystem)
+    return filesystem, unescape_path(str(path)) if is_local else str(path)
+
+
+def _open_single(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Opens a URI without a chain; fsspec would take each ``::`` in a file name for one."""
+    protocol = get_protocol(uri) if has_protocol(uri) else "file"
+    kind = fsspec.get_filesystem_class(protocol)
+    options = {**kind._get_kwargs_from_urls(uri), "use_listings_cache": False}
+    return fsspec.filesystem(protocol, **options), kind._strip_protocol(uri)
+
+
+def _open_regular(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Opens the URI of a file to read, which must be no pipe: reading one could wait for ever."""
+    filesystem, path = _open(uri)
+    if "file" in _protocols(filesystem):
+        mode = Path(path).stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise OSError(errno.ENODEV, "a pipe, socket or device instead of a file", path)
+    return filesystem, path
+
+
+def absolute_uri(uri: str) -> str:
+    """Returns the URI for processes in other folders: a local path made absolute, others as is."""
+    filesystem, path = _open(uri)
+    return escape_path(path) if "file" in _protocols(filesystem) else uri
 
 
 def arrow_filesystem(uri: str) -> tuple[Any, str]:
@@ -111,7 +152,8 @@ class Entry(NamedTuple):
 def list_entries(uri: str, below: str = "") -> dict[str, Entry]:
     """Lists the files below a folder, by path relative to ``uri``, sorted.
 
-    Links to folders are followed. A folder that does not exist has no files.
+    Links to folders are followed. A folder that does not exist has no files. Local names that
+    are no UTF-8 are escaped, see :mod:`rayboot.io.paths`.
 
     Args:
         uri: URI that the paths are relative to.
@@ -121,9 +163,11 @@ def list_entries(uri: str, below: str = "") -> dict[str, Entry]:
         OSError: a folder cannot be read.
     """
     filesystem, root = _open(uri)
-    folder = posixpath.join(root, below).rstrip("/")
-    if "file" in _protocols(filesystem):
-        entries = {path: Entry(size) for path, size in _local_sizes(folder).items()}
+    is_local = "file" in _protocols(filesystem)
+    folder = posixpath.join(root, unescape_path(below) if is_local else below).rstrip("/")
+    if is_local:
+        root = escape_path(root)
+        entries = {escape_path(path): Entry(size) for path, size in _local_sizes(folder).items()}
     else:
         listing = filesystem.find(folder, detail=True)
         entries = {}
@@ -161,6 +205,8 @@ def _local_sizes(folder: str) -> dict[str, int]:
         return {folder: Path(folder).stat().st_size}
     sizes, visited = {}, set()
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=raise_unless_missing):
+        # Of a folder and a link to it the folder is listed, in every run.
+        folders.sort(key=lambda name: (Path(parent, name).is_symlink(), name))
         real = os.path.realpath(parent)
         if real in visited:  # a link to one of its own parents
             folders.clear()
@@ -186,8 +232,9 @@ def read_bytes(uri: str) -> bytes:
 
     Raises:
         FileNotFoundError: the file does not exist.
+        OSError: a pipe or device has its name.
     """
-    filesystem, path = _open(uri)
+    filesystem, path = _open_regular(uri)
     # By default s3fs requests the size first, to fetch large files in concurrent parts: for
     # photos that doubles the number of requests and the latency.
     options = {"max_concurrency": 1} if "s3" in _protocols(filesystem) else {}
@@ -200,8 +247,9 @@ def read_range(uri: str, start: int, length: int) -> bytes:
 
     Raises:
         FileNotFoundError: the file does not exist.
+        OSError: a pipe or device has its name.
     """
-    filesystem, path = _open(uri)
+    filesystem, path = _open_regular(uri)
     content: bytes = filesystem.cat_file(path, start=start, end=start + length)
     return content
 
@@ -216,8 +264,9 @@ def open_file(uri: str, *, sequential: bool = False) -> BinaryIO:
 
     Raises:
         FileNotFoundError: the file does not exist.
+        OSError: a pipe or device has its name.
     """
-    filesystem, path = _open(uri)
+    filesystem, path = _open_regular(uri)
     options: dict[str, Any] = {}
     # By default s3fs fetches 50 MB beyond the requested range.
     if "file" not in _protocols(filesystem):
@@ -260,7 +309,7 @@ def write_bytes(uri: str, payload: bytes) -> None:
         return
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=_temporary_prefix(target))
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -271,6 +320,11 @@ def write_bytes(uri: str, payload: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _temporary_prefix(target: Path) -> str:
+    # A name may have 255 bytes, and the temporary one is no longer than that.
+    return f".{target.name[:_TEMPORARY_PREFIX_CHARS]}."
 
 
 def create_bytes(uri: str, payload: bytes) -> bool:
@@ -294,7 +348,7 @@ def create_bytes(uri: str, payload: bytes) -> bool:
 
 def _create_local(target: Path, payload: bytes) -> bool:
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=_temporary_prefix(target))
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(payload)
@@ -345,8 +399,14 @@ def require_writable(uri: str) -> None:
     """Checks that files can be written below a URI, by writing and removing a small file.
 
     Raises:
-        RequestError: the file cannot be written; the message contains the reason.
+        RequestError: the file cannot be written, or the folder's name is no UTF-8; the message
+            contains the reason.
     """
+    if uri != escape_undecodable(uri) or unescape_path(uri) != uri:
+        raise RequestError(
+            f"output {escape_undecodable(uri)}: expected a folder whose name is UTF-8, since names "
+            "of files are stored in tables; choose another output"
+        )
     probe = join_uri(uri, ".rayboot-write-test")
     try:
         write_bytes(probe, b"")

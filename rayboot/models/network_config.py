@@ -74,7 +74,7 @@ class UNetConfig(FrozenConfig):
 
     resolution: int = Field(96, ge=32)
     """Width and height of image and volume, px."""
-    slices: int = Field(96, ge=8)
+    slices: int = Field(112, ge=8)
     """Depth of the volume, half pixels."""
     channels: tuple[int, ...] = (48, 80, 128, 160, 192)
     """Number of channels of each level; the first has half the image's resolution, and each

@@ -14,7 +14,7 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray.util import metrics
 from ray.util.annotations import RayDeprecationWarning
 
-from rayboot.cluster.progress import Progress
+from rayboot.cluster.progress_bar import Progress
 from rayboot.logs import LogContext, adopt_context, current_context
 from rayboot.pipeline.isolation import Stage, SubprocessSpec, SubprocessStage
 from rayboot.pipeline.stage_usage import StageUsage

@@ -9,6 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rayboot.errors import RaybootError
 from rayboot.io.parquet import read_table, write_table
@@ -32,14 +33,19 @@ class ExportSummary(NamedTuple):
     Attributes:
         num_meshes: Number of photos that gave a mesh.
         rejects: Number of photos that gave none, by (stage, reason).
+        num_of_several: Number of meshes whose photo shows several people.
     """
 
     num_meshes: int
     rejects: Mapping[tuple[str, str], int]
+    num_of_several: int
 
 
 def export_meshes(plan: ExportPlan, executor: Executor | None = None) -> ExportSummary:
-    """Writes ``STEM.ply`` and ``STEM.glb`` for every face.
+    """Writes ``STEM.ply`` and ``STEM.glb`` for every face, named as its photo.
+
+    Photos whose names differ only in the suffix keep it (``a_jpg.ply``); see
+    :mod:`rayboot.pipeline.mesh_names`.
 
     Vertices are in the frame of the face's crop (x right, y up, z towards the viewer, px).
     ``index.parquet``, written last, has the crop's affine, and the reason where a photo gave no
@@ -110,10 +116,15 @@ class ExportJob(Job[ExportSummary]):
 
     def summarize(self) -> ExportSummary:
         """Counts of meshes and rejects."""
-        table = read_table(join_uri(self.output, _INDEX), ["stage", "reason"])
+        table = read_table(join_uri(self.output, _INDEX))
         pairs = zip(table["stage"].to_pylist(), table["reason"].to_pylist(), strict=True)
         rejects = Counter((stage, reason) for stage, reason in pairs if reason)
-        return ExportSummary(len(table) - rejects.total(), rejects)
+        num_of_several = 0
+        if "num_people" in table.column_names:  # an index of an earlier version has no such column
+            has_mesh = pc.equal(pc.fill_null(table["reason"], ""), "")
+            of_several = pc.and_(pc.greater(table["num_people"], 1), has_mesh)
+            num_of_several = pc.sum(of_several).as_py() or 0
+        return ExportSummary(len(table) - rejects.total(), rejects, num_of_several)
 
     def _read_rows(self) -> pa.Table:
         names = finished_files(self.output, list_files(self.output, _ROWS))

@@ -2,8 +2,11 @@
 
 from typing import Literal, NamedTuple
 
+import pyarrow as pa
+
 from rayboot.config import FrozenConfig
 from rayboot.data.fingerprint import Fingerprint
+from rayboot.data.readers.unread import unread_note
 from rayboot.io.parquet import write_table
 from rayboot.io.storage import join_uri, require_writable
 from rayboot.logs import new_run_id
@@ -12,6 +15,7 @@ from rayboot.models.network_config import InferenceConfig
 from rayboot.pipeline.generate_config import PoolConfig
 from rayboot.pipeline.generate_request import LISTING_OPTIONS
 from rayboot.pipeline.listing import list_inputs, mark_duplicates
+from rayboot.pipeline.mesh_names import assign_mesh_names
 from rayboot.pipeline.output_layout import FINGERPRINT, FORMER_FINGERPRINT, LISTING
 from rayboot.pipeline.weights_copy import copy_weights, weights_uri
 from rayboot.registry.resolve import resolve_model
@@ -43,6 +47,7 @@ class ExportPlan(NamedTuple):
         num_photos: Number of listed photos.
         output: URI of the folder of the meshes.
         run_id: Identifier in log lines, shared by all runs that resume the request.
+        unread: Sentence on the files that look like pictures and are not read, if there are any.
     """
 
     config: ReconstructConfig
@@ -51,6 +56,7 @@ class ExportPlan(NamedTuple):
     num_photos: int
     output: str
     run_id: str
+    unread: str = ""
 
 
 def prepare_export(
@@ -79,9 +85,13 @@ def prepare_export(
     if stored is None:
         copy_weights(resolved.path, output_uri)
         photos = mark_duplicates(list_inputs(input_uri, include_test=True))
+        names = pa.array(assign_mesh_names(photos["face_id"].to_pylist()), pa.string())
+        photos = photos.append_column("mesh_name", names)
         write_table(join_uri(output_uri, LISTING), photos, **LISTING_OPTIONS)
         # Written last: an output with a fingerprint has a complete listing.
-        stored = fingerprint.save(num_photos=len(photos), run_id=new_run_id())
+        stored = fingerprint.save(
+            num_photos=len(photos), run_id=new_run_id(), unread=unread_note(photos)
+        )
     return ExportPlan(
         config,
         weights_uri(resolved.path, output_uri),
@@ -89,4 +99,5 @@ def prepare_export(
         stored["num_photos"],
         output_uri,
         stored["run_id"],
+        stored.get("unread", ""),
     )

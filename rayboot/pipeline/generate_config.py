@@ -39,7 +39,7 @@ class RenderConfig(FrozenConfig):
     colors: ColorMode = "mirrored"
     """Colours of vertices that the camera does not see. ``mirrored``: those of the mirror image;
     ``projected``: the pixel that the vertex projects to, as in the paper."""
-    surroundings: SurroundingsMode = "plane"
+    surroundings: SurroundingsMode = "sheet"
     """What is rendered around the face. ``sheet``: the photo on a surface that continues the face
     to a whole head with neck and shoulders; ``plane``: the photo on the backplane, the face
     inpainted and the photo's borders extended; ``photo``: the unchanged photo on the backplane,

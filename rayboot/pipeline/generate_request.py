@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import rayboot
 from rayboot.data.detector import FaceDetector
 from rayboot.data.fingerprint import Fingerprint
+from rayboot.data.readers.unread import unread_note
 from rayboot.errors import RequestError
 from rayboot.io.parquet import write_table
 from rayboot.io.storage import join_uri, require_writable
@@ -44,6 +45,7 @@ class GeneratePlan(NamedTuple):
         num_photos: Number of photos that take part.
         left_out: Number of listed photos that take no part, by reason.
         run_id: Identifier in log lines, shared by all runs that resume the request.
+        unread: Sentence on the files that look like pictures and are not read, if there are any.
     """
 
     config: GenerateConfig
@@ -55,6 +57,7 @@ class GeneratePlan(NamedTuple):
     num_photos: int
     left_out: dict[str, int]
     run_id: str
+    unread: str = ""
 
     def volume_shape(self) -> tuple[int, int, int]:
         """Shape (D, H, W) of the network's volume."""
@@ -100,6 +103,7 @@ def prepare_generate(config: GenerateConfig) -> GeneratePlan:
         stored["num_photos"],
         stored["left_out"],
         stored["run_id"],
+        stored.get("unread", ""),
     )
 
 
@@ -113,7 +117,8 @@ def write_listing(inputs: str | tuple[str, ...], frame_step: int, output: str) -
         output: URI of the pairs data set.
 
     Returns:
-        ``num_photos``, ``num_without_landmarks`` and the numbers ``left_out`` by reason.
+        ``num_photos``, ``num_without_landmarks``, the numbers ``left_out`` by reason, and the
+        sentence on pictures that are ``unread``.
 
     Raises:
         RequestError: No photo takes part.
@@ -138,4 +143,5 @@ def write_listing(inputs: str | tuple[str, ...], frame_step: int, output: str) -
         "num_photos": len(kept),
         "num_without_landmarks": kept["landmarks_uri"].null_count,
         "left_out": left_out,
+        "unread": unread_note(listed),
     }

@@ -12,6 +12,7 @@ from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
 from rayboot.data.images import decode_photo
 from rayboot.data.perceptual_hash import HashIndex
 from rayboot.data.readers import PHOTO_SCHEMA, list_photos
+from rayboot.data.readers.unread import unread_note, with_unread_note
 from rayboot.errors import FaceRejectedError, RequestError
 
 __all__ = ["build_hash_index", "list_inputs", "mark_duplicates", "subsample_videos"]
@@ -42,11 +43,17 @@ def list_inputs(inputs: str | Sequence[str], *, include_test: bool = False) -> p
             "several inputs must be folders of different names, since every face_id begins with "
             f"the name; got {', '.join(inputs) or 'no input'}"
         )
+    listed = [list_photos(uri, include_test=include_test) for uri in inputs]
     tables = [
-        _add_prefix(list_photos(uri, include_test=include_test), name).cast(PHOTO_SCHEMA)
-        for uri, name in zip(inputs, names, strict=True)
+        _add_prefix(photos, name).cast(PHOTO_SCHEMA)
+        for photos, name in zip(listed, names, strict=True)
     ]
-    return pa.concat_tables(tables)
+    notes = [
+        f"{name}: {note}"
+        for photos, name in zip(listed, names, strict=True)
+        if (note := unread_note(photos))
+    ]
+    return with_unread_note(pa.concat_tables(tables), "; ".join(notes))
 
 
 def _add_prefix(photos: pa.Table, name: str) -> pa.Table:

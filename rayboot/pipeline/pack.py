@@ -9,6 +9,7 @@ import pyarrow as pa
 from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
 from rayboot.data.fingerprint import Fingerprint
 from rayboot.data.readers import INDEX_NAME, PACKED_SCHEMA, PHOTO_SCHEMA
+from rayboot.data.readers.unread import unread_note
 from rayboot.errors import FaceRejectedError, RaybootError
 from rayboot.io.parquet import count_rows, read_table, write_table
 from rayboot.io.storage import exists, join_uri, list_files, require_writable
@@ -35,11 +36,13 @@ class PackPlan(NamedTuple):
         output: URI of the folder of the packed photos.
         num_photos: Number of listed photos.
         run_id: Identifier in log lines, shared by all runs that resume the request.
+        unread: Sentence on the files that look like pictures and are not read, if there are any.
     """
 
     output: str
     num_photos: int
     run_id: str
+    unread: str = ""
 
 
 def prepare_pack(inputs: str | tuple[str, ...], output: str) -> PackPlan:
@@ -55,11 +58,16 @@ def prepare_pack(inputs: str | tuple[str, ...], output: str) -> PackPlan:
     stored = fingerprint.load()
     if stored is None:
         listing = join_uri(output, LISTING)
+        unread = ""
         # Version 0.1 recorded the listing alone.
         if not exists(listing):
-            write_table(listing, list_inputs(inputs, include_test=True), store_schema=False)
-        stored = fingerprint.save(num_photos=count_rows(listing), run_id=new_run_id())
-    return PackPlan(output, stored["num_photos"], stored["run_id"])
+            photos = list_inputs(inputs, include_test=True)
+            unread = unread_note(photos)
+            write_table(listing, photos, store_schema=False)
+        stored = fingerprint.save(
+            num_photos=count_rows(listing), run_id=new_run_id(), unread=unread
+        )
+    return PackPlan(output, stored["num_photos"], stored["run_id"], stored.get("unread", ""))
 
 
 def pack(plan: PackPlan, num_readers: int = 4, executor: Executor | None = None) -> int:

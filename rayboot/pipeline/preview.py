@@ -21,7 +21,8 @@ from rayboot.render.contact_sheet import contact_sheet
 
 __all__ = ["pairs_sheet", "preview_photos", "write_preview"]
 
-_MAX_SIDE = 128
+_CELL_SIZE = 144
+"""Width of an image of a sheet, px."""
 
 
 def pairs_sheet(uri: str, num_faces: int = 12) -> np.ndarray:
@@ -37,7 +38,7 @@ def pairs_sheet(uri: str, num_faces: int = 12) -> np.ndarray:
     faces = _read_faces(uri, num_faces)
     if not faces:
         raise RequestError(f"{uri}: expected a pairs data set, but it contains no face to show")
-    return contact_sheet([_sheet_row(face) for face in faces])
+    return _draw_sheet(faces)
 
 
 def write_preview(uri: str, out: Path, num_faces: int = 24) -> Path:
@@ -64,8 +65,7 @@ def preview_photos(config: GenerateConfig, uri: str, out: Path, num_faces: int =
         faces = generate_in_process(config, list_photos(uri), num_faces)
     except RequestError as error:
         raise RequestError(f"{uri}: {error}") from error
-    sheet = contact_sheet([_sheet_row(face) for face in faces])
-    return write_sheet(out, f"{uri} with this config", sheet)
+    return write_sheet(out, f"{uri} with this config", _draw_sheet(faces))
 
 
 def _choose_writer(out: Path) -> Callable[[Path, str, np.ndarray], Path]:
@@ -89,7 +89,8 @@ def _write_page(out: Path, title: str, sheet: np.ndarray) -> Path:
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>'
         f'<body style="font: 16px system-ui, sans-serif; margin: 2rem"><h1>{name}</h1>'
-        "<p>Each row shows the crop that the network receives, then its views by yaw.</p>"
+        "<p>Each row shows the crop that the network receives, then its views by yaw. An empty "
+        "place is a view that was left out.</p>"
         f'<img alt="{name}" style="max-width: 100%" src="data:image/jpeg;base64,{data}">'
     )
     write_bytes(str(out), page.encode())
@@ -111,13 +112,32 @@ def _read_faces(uri: str, count: int) -> list[dict[str, Any]]:
     return faces
 
 
-def _sheet_row(face: dict[str, Any]) -> list[np.ndarray]:
-    views = sorted(face["views"], key=lambda view: (view["yaw_deg"], view["pitch_deg"]))
-    images = (face["image"], *(view["image"] for view in views))
-    return [_shrink(decode_photo(data)) for data in images]
+def _draw_sheet(faces: list[dict[str, Any]]) -> np.ndarray:
+    """Returns a sheet with one row per face and one column per turn."""
+    turns = sorted({_turn(view) for face in faces for view in face["views"]})
+    rows: list[list[np.ndarray | None]] = []
+    for face in faces:
+        views = {_turn(view): _resize(decode_photo(view["image"])) for view in face["views"]}
+        photo = _resize(decode_photo(face["image"]))
+        rows.append([photo, *(views.get(turn) for turn in turns)])
+    return contact_sheet(
+        rows,
+        columns=["photo", *map(_format_turn, turns)],
+        names=[face["face_id"] for face in faces],
+    )
 
 
-def _shrink(image: np.ndarray) -> np.ndarray:
-    if image.shape[0] <= _MAX_SIDE:
-        return image
-    return cv2.resize(image, (_MAX_SIDE, _MAX_SIDE), interpolation=cv2.INTER_AREA)
+def _turn(view: dict[str, Any]) -> tuple[int, int]:
+    """Returns the yaw and the pitch that were applied to a view, whole degrees."""
+    return round(view["yaw_deg"]), round(view["pitch_deg"])
+
+
+def _format_turn(turn: tuple[int, int]) -> str:
+    yaw_deg, pitch_deg = turn
+    pitch = f", pitch {pitch_deg:+d}°" if pitch_deg else ""
+    return f"yaw {yaw_deg:+d}°{pitch}"
+
+
+def _resize(image: np.ndarray) -> np.ndarray:
+    method = cv2.INTER_AREA if image.shape[0] > _CELL_SIZE else cv2.INTER_LANCZOS4
+    return cv2.resize(image, (_CELL_SIZE, _CELL_SIZE), interpolation=method)

@@ -13,7 +13,8 @@ import ray.data
 from ray.data import Dataset
 
 from rayboot.cluster.failures import translate_ray_errors
-from rayboot.cluster.progress import show_progress, spawn_on_driver_node
+from rayboot.cluster.progress import spawn_on_driver_node
+from rayboot.cluster.progress_bar import show_progress
 from rayboot.cluster.resources import require_resources
 from rayboot.io.retry import translate_storage_errors
 from rayboot.io.storage import arrow_filesystem, join_uri

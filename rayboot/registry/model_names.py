@@ -3,7 +3,7 @@
 __all__ = ["BUILTIN", "BUILTIN_COMPACT", "BUILTIN_HEAD"]
 
 BUILTIN_COMPACT = "builtin:compact"
-"""The compact baseline that is shipped with the package."""
+"""The compact network that is shipped with the package."""
 
 BUILTIN_HEAD = "builtin:head"
 """The shipped regressor of the parametric head."""

@@ -7,10 +7,12 @@ from typing import Any
 import yaml
 from pydantic import Field
 
+from rayboot.cluster.session import connect
 from rayboot.config import FrozenConfig, parse_config
+from rayboot.data.ground_truth import has_topology
 from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import MeasureConfig
-from rayboot.io.storage import exists, join_uri, require_writable
+from rayboot.io.storage import require_writable
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.synthesize import synthesize
 from rayboot.rounds.drift import DriftConfig
@@ -80,15 +82,16 @@ def run_demo(out: Path, config: DemoConfig | None = None) -> RoundResult:
         RequestError: ``out`` cannot be written, or contains another round.
     """
     config = config or demo_config()
-    synthesize_demo_faces(out, config)
-    return run_round(config.round_config(out))
+    require_writable(str(out))
+    # Ray is started once for both.
+    with connect():
+        synthesize_demo_faces(out, config)
+        return run_round(config.round_config(out))
 
 
 def synthesize_demo_faces(out: Path, config: DemoConfig) -> None:
     """Synthesises the photos and the test photos below ``out``, unless they exist."""
-    require_writable(str(out))
     for name, faces in (("photos", config.photos), ("test-photos", config.test_photos)):
         uri = str(out / name)
-        # The topology is written last, so its presence marks a complete set.
-        if not exists(join_uri(uri, "truth/topology.npz")):
+        if not has_topology(uri):
             synthesize(faces, uri)

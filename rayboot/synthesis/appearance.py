@@ -1,4 +1,4 @@
-"""Hair and colours of a synthetic head, per vertex, including its lighting."""
+"""Colours of a synthetic head, per vertex, including its lighting."""
 
 import itertools
 from functools import cache
@@ -8,17 +8,29 @@ import numpy as np
 
 from rayboot.geometry.head_model import HeadModel, load_head_model
 from rayboot.geometry.isosurface import vertex_normals
+from rayboot.synthesis.neighbours import neighbour_mean
 from rayboot.synthesis.sampling import FaceSample
 
-__all__ = ["grow_hair", "paint_head"]
+__all__ = ["FaceRegions", "face_regions", "hair_fraction", "paint_head", "smooth_noise"]
 
 _BROWS = (range(17, 22), range(22, 27))
 _BROW_WIDTH = 0.055
-_IRIS, _PUPIL = 0.085, 0.035
 _CHEEKS = (31, 35)
+_EYE_WHITE = np.array([0.62, 0.58, 0.56])
+"""Reflectance of the white of an eye, which lids and lashes shade."""
+
+_LONG_HAIR = 0.8
+"""Length from which on hair covers the nape, outer eye distances."""
+
+_NUM_RINGS = 12
+"""Rings of neighbours about a vertex that count as its surroundings."""
+
+_DEEP_HOLLOW = 0.06
+"""Depth below the surroundings at which a hollow is darkest, as a fraction of the outer eye
+distance."""
 
 
-class _Regions(NamedTuple):
+class FaceRegions(NamedTuple):
     """Regions of the mean head that get a colour of their own.
 
     Each is (N,), from 0 to 1; ``left_eye`` and ``right_eye`` are bool.
@@ -34,7 +46,8 @@ class _Regions(NamedTuple):
 
 
 @cache
-def _regions() -> _Regions:
+def face_regions() -> FaceRegions:
+    """Returns the regions of the mean head; computed once per process."""
     model = load_head_model()
     mean, masks = model.mean, model.masks
     points = mean[model.landmarks]
@@ -54,7 +67,7 @@ def _regions() -> _Regions:
         for index, offset in zip(_CHEEKS, ([-0.22, 0.08, -0.1], [0.22, 0.08, -0.1]), strict=True)
     )
     eyes = masks["eyes"] > 0.5
-    return _Regions(
+    return FaceRegions(
         scalp=scalp * skin,
         brow=brow * skin,
         beard=beard * skin,
@@ -65,97 +78,112 @@ def _regions() -> _Regions:
     )
 
 
-def grow_hair(vertices: np.ndarray, sample: FaceSample, model: HeadModel) -> np.ndarray:
-    """Moves scalp vertices outward by the thickness of the hair; returns (N, 3) float32."""
-    appearance = sample.appearance
-    if appearance.baldness:
-        return vertices
-    rng = np.random.default_rng(sample.texture_seed)
-    scalp = _hair_fraction(sample, model)
-    normals = vertex_normals(vertices, model.faces)
-    waves = 1 + 0.35 * _noise(rng, model.mean, 6.0)
-    thickness = appearance.hair_volume * waves
-    if appearance.long_hair:
-        thickness = thickness + 0.18 * _ramp(-model.mean[:, 1], -0.1, 0.6) * (
-            model.mean[:, 2] < -0.3
-        )
-    return np.asarray(vertices + (scalp * thickness)[:, None] * normals, np.float32)
-
-
-def paint_head(vertices: np.ndarray, sample: FaceSample, model: HeadModel) -> np.ndarray:
+def paint_head(
+    vertices: np.ndarray,
+    sample: FaceSample,
+    model: HeadModel,
+    shadow: np.ndarray | None = None,
+) -> np.ndarray:
     """Returns the colours (N, 3) uint8 of a head under its light.
 
     Args:
         vertices: (N, 3), in the photo's pose, because the light does not turn with the head.
         sample: appearance and light.
         model: head model.
+        shadow: (N,) fraction of the first light that does not arrive; None where all does.
     """
-    albedo = _albedo(sample, model)
-    light = sample.light
-    normals = vertex_normals(vertices, model.faces)
-    direct = np.clip(normals @ light.direction, 0, None)
-    half = light.direction + np.array([0.0, 0.0, 1.0])
-    gloss = np.clip(normals @ (half / np.linalg.norm(half)), 0, 1) ** 24
-    shine = light.gloss * gloss * (1 - 0.7 * _regions().scalp)
-    shade = light.ambient + light.strength * direct
+    lighting, normals = sample.lighting, vertex_normals(vertices, model.faces)
+    hollow = _hollowness(vertices, normals, model)
+    shade = lighting.ambient * (1 - lighting.occlusion * hollow)[:, None]
+    # Shadows are those of the first light.
+    arriving = np.ones(len(vertices)) if shadow is None else 1 - _soften(shadow)
+    for index, light in enumerate(lighting.lights):
+        falling = np.clip(normals @ light.direction, 0, None) * (1 if index else arriving)
+        shade = shade + falling[:, None] * light.color
     # Little light reaches cavities such as the mouth.
-    shade = shade * (1 - 0.75 * model.masks["inside"])
-    colors = albedo * shade[:, None] * light.tint + shine[:, None]
+    shade = shade * (1 - 0.75 * model.masks["inside"])[:, None]
+    half = lighting.lights[0].direction + np.array([0.0, 0.0, 1.0])
+    gloss = np.clip(normals @ (half / np.linalg.norm(half)), 0, 1) ** 24
+    shine = lighting.gloss * gloss * arriving * (1 - 0.7 * face_regions().scalp)
+    colors = _albedo(sample, model) * shade + shine[:, None]
     return np.asarray(np.clip(np.rint(255 * colors), 0, 255), np.uint8)
 
 
+def _soften(shadow: np.ndarray) -> np.ndarray:
+    """Returns values (N,) averaged over neighbouring vertices."""
+    return np.asarray(neighbour_mean() @ shadow)
+
+
+def _hollowness(vertices: np.ndarray, normals: np.ndarray, model: HeadModel) -> np.ndarray:
+    """Returns how deep each vertex lies in a hollow, (N,) from 0 to 1: little light gets there.
+
+    The depth is that below the mean of the surroundings, such as beside the nose and in the eye
+    sockets.
+    """
+    smooth: np.ndarray = vertices.astype(np.float64)
+    for _ in range(_NUM_RINGS):
+        smooth = neighbour_mean() @ smooth
+    depth = np.einsum("ij,ij->i", smooth - vertices, normals)
+    unit = np.linalg.norm(np.subtract(*vertices[model.landmarks[[36, 45]]]))
+    return _ramp(depth / unit, 0.0, _DEEP_HOLLOW)
+
+
 def _albedo(sample: FaceSample, model: HeadModel) -> np.ndarray:
-    appearance, regions = sample.appearance, _regions()
+    appearance, regions = sample.appearance, face_regions()
     rng = np.random.default_rng(sample.texture_seed)
     count = len(model.mean)
     color = (
-        np.tile(appearance.skin, (count, 1)) * (1 + 0.05 * _noise(rng, model.mean, 4.0))[:, None]
+        np.tile(appearance.skin, (count, 1))
+        * (1 + 0.05 * smooth_noise(rng, model.mean, 4.0))[:, None]
     )
+    # Pores and blotches, from a generator of their own.
+    color = color * _skin_texture(np.random.default_rng(sample.texture_seed + 4), model)
     color = color * (1 - 0.12 * appearance.freckles * (rng.random(count) < 0.2))[:, None]
     color = _blend(
         color, appearance.skin * [1.12, 0.78, 0.74], 0.5 * appearance.blush * regions.blush
     )
     color = _blend(color, appearance.lips, 0.9 * model.masks["lips"])
-    stubble = appearance.beard * regions.beard * (0.8 + 0.2 * _noise(rng, model.mean, 9.0))
+    stubble = appearance.beard * regions.beard * (0.8 + 0.2 * smooth_noise(rng, model.mean, 9.0))
     color = _blend(color, 0.6 * appearance.hair + 0.1 * appearance.skin, stubble)
     color = _blend(color, 0.5 * appearance.hair, 0.45 * regions.lashes)
-    color = _blend(color, 0.8 * appearance.hair, appearance.brow * regions.brow)
+    color = _blend(color, 0.8 * appearance.hair, 0.6 * appearance.brow * regions.brow)
     if not appearance.baldness:
-        strands = 1 + 0.25 * _noise(rng, model.mean * [3.0, 1.0, 1.0], 8.0)
-        color = _blend(color, appearance.hair * strands[:, None], _hair_fraction(sample, model))
+        strands = 1 + 0.25 * smooth_noise(rng, model.mean * [3.0, 1.0, 1.0], 8.0)
+        color = _blend(color, appearance.hair * strands[:, None], hair_fraction(sample, model))
     color = _blend(color, np.array([0.25, 0.08, 0.08]), 0.9 * model.masks["inside"])
     for eye in (regions.left_eye, regions.right_eye):
-        _paint_eye(color, eye, model.mean, appearance.iris)
+        color[eye] = _eye_white(model.mean[eye])
     return np.clip(color, 0, 1)
 
 
-def _paint_eye(color: np.ndarray, eye: np.ndarray, mean: np.ndarray, iris: np.ndarray) -> None:
-    """Colours white, iris and pupil of one eye, in place."""
-    points = mean[eye]
-    front = points[points[:, 2] > np.quantile(points[:, 2], 0.6)].mean(axis=0)
-    # Iris and pupil are discs about the front of the eyeball.
-    radius = np.linalg.norm((points - front)[:, :2], axis=1)
-    white = np.array([0.86, 0.84, 0.82])
-    painted = _blend(
-        np.tile(white, (len(points), 1)), iris, 1 - _ramp(radius, _IRIS - 0.02, _IRIS + 0.02)
-    )
-    color[eye] = _blend(painted, np.full(3, 0.03), 1 - _ramp(radius, _PUPIL, _PUPIL + 0.03))
+def _skin_texture(rng: np.random.Generator, model: HeadModel) -> np.ndarray:
+    """Draws factors (N, 3) of the skin's colour: blotches, redder spots and pores."""
+    count = len(model.mean)
+    blotches = 0.04 * smooth_noise(rng, model.mean, 13.0) + 0.035 * rng.normal(0, 1, count)
+    redness = rng.uniform(0, 0.06) * smooth_noise(rng, model.mean, 6.0)
+    return np.asarray((1 + blotches)[:, None] * (1 + np.outer(redness, [1.0, -0.7, -0.7])))
 
 
-def _hair_fraction(sample: FaceSample, model: HeadModel) -> np.ndarray:
-    """Fraction of hair at each vertex, (N,); the hairline depends on the person."""
+def _eye_white(points: np.ndarray) -> np.ndarray:
+    """Returns the colours (M, 3) of the white of an eye, whose upper part the lid shades."""
+    height = points[:, 1] - points[:, 1].mean()
+    return np.asarray((1 - 0.4 * _ramp(height, -0.06, 0.09))[:, None] * _EYE_WHITE)
+
+
+def hair_fraction(sample: FaceSample, model: HeadModel) -> np.ndarray:
+    """Returns the fraction of hair at each vertex, (N,); the hairline depends on the person."""
     appearance = sample.appearance
     fraction = np.clip(
-        _regions().scalp + 2.5 * appearance.hairline * (model.mean[:, 1] > 0.5), 0, 1
+        face_regions().scalp + 2.5 * appearance.hairline * (model.mean[:, 1] > 0.5), 0, 1
     )
-    if not appearance.long_hair:
+    if appearance.hair_length < _LONG_HAIR:
         # The nape is bare below the ears.
         fraction = fraction * _ramp(model.mean[:, 1], -0.45, -0.2)
     return np.asarray(_ramp(fraction, 0.35, 0.65) * (1 - model.masks["ears"]))
 
 
-def _noise(rng: np.random.Generator, points: np.ndarray, frequency: float) -> np.ndarray:
-    """Smooth noise (N,) of about unit amplitude: the sum of waves in random directions."""
+def smooth_noise(rng: np.random.Generator, points: np.ndarray, frequency: float) -> np.ndarray:
+    """Returns smooth noise (N,) of about unit amplitude: waves in random directions."""
     waves = rng.normal(0, frequency, (6, 3))
     phases = rng.uniform(0, 2 * np.pi, 6)
     return np.asarray(np.sin(points @ waves.T + phases).mean(axis=1) * 1.7)

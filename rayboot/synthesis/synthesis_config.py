@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from rayboot.config import FrozenConfig
 
@@ -54,9 +54,16 @@ class SynthesisConfig(FrozenConfig):
     """Distance from the nose to the plane at the back of the face's solid, px of a 192 px crop."""
     backgrounds: str | None = None
     """Local folder of photographs without people, such as wallpapers, which most backgrounds are
-    cut from; None draws all backgrounds."""
+    cut from; every machine that renders needs it. None draws all backgrounds."""
     first_identity: int = Field(0, ge=0)
     """Number of the first identity; data sets whose numbers do not overlap have no face in
     common."""
     seed: int = 0
     """Seed of all random draws."""
+    num_workers: PositiveInt | None = None
+    """Number of renderers, which changes nothing in the data set. None is one per CPU of the
+    cluster, and this process alone where that takes no longer; 1 is always this process."""
+
+    def content_digest(self) -> str:
+        """Returns a digest of the settings that decide the photos: all but ``num_workers``."""
+        return self.replace(num_workers=None).digest()

@@ -6,9 +6,13 @@ import numpy as np
 
 from rayboot.geometry.camera import gaze_angles, transform_points
 from rayboot.geometry.crop import landmark_crop
-from rayboot.geometry.face_solid import build_face_solid, fill_soft_volume, solid_bounds
+from rayboot.geometry.face_solid import build_face_solid, fill_soft_volume
 from rayboot.geometry.head_model import load_head_model
-from rayboot.geometry.landmarks68 import interocular_distance
+from rayboot.geometry.landmarks68 import (
+    FEATURE_DEPTH,
+    depth_of_features,
+    interocular_distance,
+)
 from rayboot.geometry.surface_depth import (
     complete_surface_depth,
     measure_columns,
@@ -18,6 +22,7 @@ from rayboot.geometry.volume import pack_occupancy
 from rayboot.render import Renderer
 from rayboot.synthesis.backgrounds import load_backgrounds
 from rayboot.synthesis.photo import Photo, render_photo
+from rayboot.synthesis.proportions import nearest_identity
 from rayboot.synthesis.sampling import FaceSample, draw_sample
 from rayboot.synthesis.synthesis_config import SynthesisConfig
 
@@ -67,10 +72,13 @@ def _ground_truth(
     # Teeth and eyelids are included: the front of the solid is what the camera sees from the front.
     depth = config.solid_depth * size / 192 / px_per_unit
     solid = build_face_solid(photo.head, model.faces, jaw, depth)
-    crop_from_head[2, 3] -= solid_bounds(solid, crop_from_head)[:, 2].mean()
     landmarks = transform_points(crop_from_head, photo.head[model.landmarks])
+    depth_shift = FEATURE_DEPTH * size - depth_of_features(landmarks)
+    crop_from_head[2, 3] += depth_shift
+    landmarks[:, 2] += depth_shift
     rotation = sample.rotation
     yaw, pitch = np.degrees(gaze_angles(rotation[:, 2]))
+    identity = nearest_identity(sample.identity, sample.proportions)
     shape = (config.slices, size, size)
     # Wide enough that occupancy is linear in the distance on both sides of the surface.
     soft = fill_soft_volume(solid, crop_from_head, shape, width=4.0)
@@ -82,7 +90,8 @@ def _ground_truth(
         "shape": list(shape),
         "occupancy": pack_occupancy(soft >= 0.5),
         "surface_depth": pack_surface_depth(depth),
-        "head": np.concatenate([sample.identity, sample.expression, crop_from_head.ravel()])
+        # Its parameters are those of the head itself, and cannot express a near camera.
+        "head": np.concatenate([identity, sample.expression, crop_from_head.ravel()])
         .astype("<f4")
         .tobytes(),
         "vertices": transform_points(crop_from_head, photo.head[model.front])

@@ -1,22 +1,18 @@
-"""Training a network from scratch on faces with known shape, in one process."""
+"""Training a network from scratch on faces with known shape, with Ray Train.
+
+Each worker reads its part of the photos and their ground truth itself.
+"""
 
 import json
-import platform
-import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from tqdm import tqdm
 
 import rayboot
-from rayboot.data.ground_truth import read_truth
-from rayboot.data.images import decode_photo
-from rayboot.data.splits import assign_split
+from rayboot.data.ground_truth import digest_truth, index_truth, require_complete_truth
 from rayboot.errors import RequestError
-from rayboot.geometry.crop import warp_photo
-from rayboot.io.storage import join_uri, read_bytes
+from rayboot.io.storage import absolute_uri, exists, join_uri, require_writable, write_bytes
 from rayboot.models import (
     HeadConfig,
     NetworkConfig,
@@ -24,15 +20,21 @@ from rayboot.models import (
     UNetConfig,
     VRNConfig,
     make_network,
-    save_network,
 )
-from rayboot.models.default_device import default_device
-from rayboot.train.loop import StepRecord, train_epochs
-from rayboot.train.sample_store import Sample, SampleStore
-from rayboot.train.train_state import EpochRecord, TrainState, load_position
+from rayboot.registry.runs import Run, absolute_tracking_uri, default_tracking_uri
+from rayboot.train.run_record import load_run
+from rayboot.train.sample_store import SampleStore
 from rayboot.train.training_config import PretrainConfig
+from rayboot.train.training_run import (
+    TrainingResult,
+    describe_environment,
+    run_task,
+    track_training,
+)
+from rayboot.train.training_task import TrainingTask
+from rayboot.train.truth_reader import read_truth_samples
 
-__all__ = ["pretrain", "read_truth_samples"]
+__all__ = ["PretrainPlan", "PretrainTask", "prepare_pretrain", "pretrain", "pretrain_tracked"]
 
 _NETWORKS: dict[str, Callable[[], NetworkConfig]] = {
     "unet": UNetConfig,
@@ -40,144 +42,129 @@ _NETWORKS: dict[str, Callable[[], NetworkConfig]] = {
     "head": HeadConfig,
 }
 
-_SAVE_INTERVAL_S = 300.0
+_RECORDED = {"network", "val_fraction", "num_workers", "optimizer"}
+"""Config keys that the training record has: those that decide the weights."""
 
 
-def pretrain(config: PretrainConfig, network_config: NetworkConfig | None = None) -> Path:
-    """Trains a network; saves the epoch with the lowest validation loss.
+class PretrainTask(TrainingTask):
+    """Training from scratch as the workers see it.
 
     Args:
         config: settings of the run.
-        network_config: architecture; by default that of the small network named by
-            ``config.network``.
+        network: architecture.
+    """
 
-    A run with the same config and output resumes where an interrupted one saved its state.
+    title = "pretrain"
+
+    def __init__(self, config: PretrainConfig, network: NetworkConfig) -> None:
+        # Ray Train runs its workers in folders of their own.
+        self.config: PretrainConfig = config.replace(data=absolute_uri(config.data))
+        self.network = network
+
+    def make_network(self) -> Reconstructor:
+        """Returns a network with random weights."""
+        return make_network(self.network)
+
+    def read_samples(
+        self, network: Reconstructor, rank: int, num_workers: int
+    ) -> tuple[SampleStore, SampleStore]:
+        """Reads the worker's part of the photos; see the base class."""
+        return read_truth_samples(self.config, network, rank, num_workers)
+
+
+class PretrainPlan(NamedTuple):
+    """A checked request.
+
+    Attributes:
+        config: settings of the run.
+        network: architecture.
+        tracking_uri: URI of the MLflow store, valid in any folder.
+    """
+
+    config: PretrainConfig
+    network: NetworkConfig
+    tracking_uri: str
+
+    @property
+    def weights_uri(self) -> str:
+        """URI of the weights, which are written last."""
+        return join_uri(self.config.output, f"{self.config.network}.safetensors")
+
+
+def prepare_pretrain(config: PretrainConfig, network: NetworkConfig | None = None) -> PretrainPlan:
+    """Checks a request before Ray starts.
+
+    Args:
+        config: settings of the run.
+        network: architecture; by default that of the small network named by ``config.network``.
+
+    Raises:
+        RequestError: there is no ground truth, the output cannot be written, or it contains
+            another run or its weights.
+        UnfinishedDataError: the run that writes the data set has not finished.
+    """
+    require_complete_truth(config.data)
+    require_writable(config.output)
+    tracking_uri = absolute_tracking_uri(config.tracking_uri or default_tracking_uri())
+    plan = PretrainPlan(config, network or _NETWORKS[config.network](), tracking_uri)
+    if load_run(config) is None and exists(plan.weights_uri):
+        raise RequestError(
+            f"{plan.weights_uri} exists, but not the record of a run named {config.name} that "
+            "wrote it; choose another output, or move the weights"
+        )
+    return plan
+
+
+def pretrain(plan: PretrainPlan, run: Run | None = None) -> TrainingResult:
+    """Trains the network; Ray must be initialised.
+
+    Args:
+        plan: the request, from :func:`prepare_pretrain`.
+        run: MLflow run to which rank 0 logs its metrics.
+
+    Raises:
+        RequestError: there is no photo for one of the workers.
+        RaybootError: the cluster is too small, or no epoch was completed.
+        StoreError, DiskFullError, ClusterError: once that is remedied, the same config resumes.
+    """
+    if run is not None:
+        data, digest = plan.config.data, digest_truth(plan.config.data)
+        run.log_dataset("synthetic faces", data, digest, {"photos": len(index_truth(data))})
+        run.set_tags({"rayboot.data_digest": digest, **describe_environment(plan.config)})
+    return run_task(PretrainTask(plan.config, plan.network), run)
+
+
+def pretrain_tracked(plan: PretrainPlan) -> str:
+    """Trains within an MLflow run of its own; Ray must be initialised.
+
+    ``record.json`` beside the weights documents the run. The same plan again resumes an
+    interrupted training, in the same MLflow run.
 
     Returns:
-        Path of the weights (safetensors); ``record.json`` in the same folder documents the run.
+        URI of the best epoch's weights, ``OUTPUT/NETWORK.safetensors``.
+
+    Raises:
+        RequestError: the output contains a run of this name with another config.
     """
-    torch.manual_seed(config.optimizer.seed)
-    network = make_network(network_config or _NETWORKS[config.network]())
-    train, val = read_truth_samples(config, network)
-    output = Path(config.output)
-    output.mkdir(parents=True, exist_ok=True)
-    weights = output / f"{config.network}.safetensors"
-    state = TrainState(network.to(default_device()), config.optimizer)
-    saved = _SavedState(output / "state.pt", config)
-    saved.restore(state)
-    for record in train_epochs(state, train, val, on_step=_progress_bar(state, saved)):
-        if record.val_loss <= min(previous.val_loss for previous in state.epochs):
-            save_network(state.result, weights)
-        saved.save(state)
-        tqdm.write(
-            f"epoch {record.epoch + 1}/{config.optimizer.num_epochs}  train {record.train_loss:.4f}"
-            f"  val {record.val_loss:.4f}  IoU {record.val_iou:.4f}"
-        )
-        _write_record(output / "record.json", config, network, state.epochs, saved.seconds())
-    return weights
+
+    def train(run: Run) -> TrainingResult:
+        result = pretrain(plan, run)
+        record = json.dumps(_describe_run(plan, result), indent=1) + "\n"
+        write_bytes(join_uri(plan.config.output, "record.json"), record.encode())
+        return result
+
+    track_training(plan.config, plan.tracking_uri, plan.weights_uri, train)
+    return plan.weights_uri
 
 
-class _SavedState:
-    """The state of an unfinished run in a file, written after each epoch and every few minutes."""
-
-    def __init__(self, path: Path, config: PretrainConfig) -> None:
-        self._path = path
-        self._digest = config.replace(data="", output="").digest()
-        self._earlier_s, self._started = 0.0, time.monotonic()
-        self._saved_at = self._started
-
-    def seconds(self) -> float:
-        """Returns the time that the run has taken, in all its parts."""
-        return self._earlier_s + time.monotonic() - self._started
-
-    def restore(self, state: TrainState) -> None:
-        """Sets ``state`` to what the file contains, if there is one.
-
-        Raises:
-            RequestError: the file is of a run with another config.
-        """
-        if not self._path.exists():
-            return
-        stored = load_position(self._path)
-        if stored["config"] != self._digest:
-            raise RequestError(
-                f"{self._path}: is the state of a run with another config; give another output, "
-                "or remove the file to start anew"
-            )
-        self._earlier_s = stored["seconds"]
-        state.restore(stored["position"], stored["weights"])
-
-    def save(self, state: TrainState) -> None:
-        """Writes the file, atomically."""
-        stored = {
-            "config": self._digest,
-            "seconds": self.seconds(),
-            "position": state.position(),
-            "weights": state.result.state_dict(),
-        }
-        temporary = self._path.with_suffix(".tmp")
-        torch.save(stored, temporary)
-        temporary.replace(self._path)
-        self._saved_at = time.monotonic()
-
-    def save_if_due(self, state: TrainState) -> None:
-        """Writes the file if the last one is older than a few minutes."""
-        if time.monotonic() - self._saved_at > _SAVE_INTERVAL_S:
-            self.save(state)
-
-
-def read_truth_samples(
-    config: PretrainConfig, network: Reconstructor
-) -> tuple[SampleStore, SampleStore]:
-    """Reads training and validation samples of a synthetic data set, split by identity.
-
-    Args:
-        config: settings of the run.
-        network: network to train.
-    """
-    # Columns of the ground truth have the names of the target kinds.
-    columns = ["face_id", "group_id", "crop", "shape", network.target_kind]
-    samples: dict[str, list[Sample]] = {"train": [], "val": []}
-    shape = (0, 0, 0)
-    for row in tqdm(read_truth(config.data, columns).to_pylist(), desc="read", unit="photo"):
-        shape = tuple(row["shape"])
-        photo = decode_photo(read_bytes(join_uri(config.data, row["face_id"])))
-        image = warp_photo(photo, np.reshape(row["crop"], (2, 3)), shape[2])
-        split = assign_split(row["group_id"], config.optimizer.seed, config.val_fraction)
-        samples[split].append(Sample(image, row[network.target_kind]))
-    train, val = (SampleStore(samples[split], shape, network.decode) for split in ("train", "val"))
-    return train, val
-
-
-def _progress_bar(state: TrainState, saved: _SavedState) -> Callable[[StepRecord], None]:
-    bar = tqdm(unit="step", mininterval=2.0, leave=False)
-
-    def on_step(record: StepRecord) -> None:
-        if record.step == 0:
-            bar.reset(total=record.num_steps)
-            bar.set_description(f"epoch {state.next_epoch + 1}")
-        bar.set_postfix(loss=f"{record.loss:.4f}", refresh=False)
-        bar.update()
-        saved.save_if_due(state)
-
-    return on_step
-
-
-def _write_record(
-    path: Path,
-    config: PretrainConfig,
-    network: Reconstructor,
-    records: list[EpochRecord],
-    seconds: float,
-) -> None:
-    record = {
+def _describe_run(plan: PretrainPlan, result: TrainingResult) -> dict[str, Any]:
+    return {
         "rayboot": rayboot.__version__,
         "torch": torch.__version__.split("+")[0],
-        "processor": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "seconds": round(seconds),
-        "config": config.model_dump(mode="json", exclude={"data", "output"}),
-        "network": network.config.model_dump(mode="json"),
-        "epochs": [record._asdict() for record in records],
+        "processor": result.machine["processor"],
+        "threads": result.machine["threads"],
+        "seconds": round(result.machine["seconds"]),
+        "config": plan.config.model_dump(mode="json", include=_RECORDED),
+        "network": plan.network.model_dump(mode="json"),
+        "epochs": [record._asdict() for record in result.epochs],
     }
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

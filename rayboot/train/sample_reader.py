@@ -5,7 +5,8 @@ import hashlib
 import numpy as np
 
 from rayboot.data.manifest import require_finished
-from rayboot.data.pair_index import index_faces, read_faces, select_shard
+from rayboot.data.pair_index import index_faces, read_faces
+from rayboot.data.row_index import select_shard
 from rayboot.data.splits import Split
 from rayboot.errors import RequestError
 from rayboot.geometry.camera import gaze_angles

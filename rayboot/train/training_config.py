@@ -13,6 +13,8 @@ __all__ = [
     "FinetuneSettings",
     "OptimizerConfig",
     "PretrainConfig",
+    "TrainingConfig",
+    "TrainingSettings",
 ]
 
 
@@ -89,25 +91,93 @@ class OptimizerConfig(FrozenConfig):
     """Seed of order and augmentation."""
 
 
-class PretrainConfig(FrozenConfig):
-    """Training a network from scratch on faces with known shape."""
+class TrainingSettings(FrozenConfig):
+    """Settings of every training: its optimizer, its workers and its checkpoints."""
+
+    checkpoint_steps: int = Field(500, ge=1)
+    """Number of steps between checkpoints within an epoch: at most these are repeated when a
+    worker is lost. Five minutes after a checkpoint the next one is written in any case."""
+    num_workers: PositiveInt | tuple[PositiveInt, PositiveInt] = 1
+    """Number of workers; two numbers are the minimum and the maximum, as machines come and go.
+    With a single number, an interrupted run ends with the weights of an uninterrupted one: on
+    CPUs to the last bit, on GPUs up to operations whose order varies from run to run."""
+    max_failures: int = Field(8, ge=-1)
+    """Number of losses of workers or machines after which the run fails; -1 sets no limit."""
+    use_gpu: bool = False
+    """Whether each worker uses a GPU."""
+    compile: bool = False
+    """Whether the network is compiled; only on GPUs, where it takes about a minute once."""
+    cpus_per_worker: float = Field(1.0, gt=0)
+    """Number of CPUs that each worker reserves."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """Optimizer and augmentation."""
+
+
+class TrainingConfig(TrainingSettings):
+    """A training with a name, whose checkpoints are stored and which is tracked in MLflow."""
+
+    name: str
+    """Name of the run; the same name again resumes it."""
+    tracking_uri: str | None = None
+    """URI of the MLflow store; None is MLflow's own setting, ``MLFLOW_TRACKING_URI`` or a local
+    SQLite file."""
+    experiment: str = "rayboot"
+    """MLflow experiment of the run."""
+
+    @property
+    def checkpoint_uri(self) -> str:
+        """Folder or URI below which the checkpoints are stored, in a folder of the run's name."""
+        raise NotImplementedError
+
+    def content_digest(self) -> str:
+        """Returns a digest of the settings that decide the result.
+
+        Storage, tracking and the number and kind of machines are not among them.
+        """
+        defaults = TrainingSettings()
+        return self.replace(
+            **self._without_location(),
+            tracking_uri=None,
+            experiment="",
+            num_workers=defaults.num_workers,
+            max_failures=defaults.max_failures,
+            use_gpu=defaults.use_gpu,
+            compile=defaults.compile,
+            cpus_per_worker=defaults.cpus_per_worker,
+        ).digest()
+
+    def _without_location(self) -> dict[str, str]:
+        """Empty values of the keys that name where the run is stored."""
+        raise NotImplementedError
+
+
+class PretrainConfig(TrainingConfig):
+    """Training a network from scratch on faces with known shape, with Ray Train."""
 
     former_keys: ClassVar[Mapping[str, FormerKey]] = {"val_share": FormerKey("val_fraction")}
 
     data: str
     """URI of a data set written by ``rayboot synthesize``."""
     output: str
-    """Local folder of the weights (safetensors) and of the training record."""
+    """Folder or URI of the weights (safetensors), the training record and the checkpoints."""
+    name: str = "pretrain"
+    """Name of the run; the same output and name again resume it."""
     network: Literal["vrn", "unet", "head"] = "vrn"
     """Kind of network: the compact member of the VRN family, the volumetric U-Net, or the regressor
     of the parametric head."""
     val_fraction: float = Field(0.1, gt=0, lt=1)
     """Fraction of the identities that is used for validation."""
-    optimizer: OptimizerConfig = OptimizerConfig()
-    """Optimizer and augmentation."""
+
+    @property
+    def checkpoint_uri(self) -> str:
+        """Folder or URI below which the checkpoints are stored."""
+        return self.output
+
+    def _without_location(self) -> dict[str, str]:
+        return {"output": ""}
 
 
-class FinetuneSettings(FrozenConfig):
+class FinetuneSettings(TrainingSettings):
     """Settings of a fine-tuning that do not depend on its data."""
 
     former_keys: ClassVar[Mapping[str, FormerKey]] = {
@@ -127,26 +197,9 @@ class FinetuneSettings(FrozenConfig):
     agreement_power: float = Field(0.0, ge=0)
     """Views are weighted by their agreement (intersection over union) to this power; 0 weighs all
     alike."""
-    checkpoint_steps: int = Field(500, ge=1)
-    """Number of steps between checkpoints within an epoch: at most these are repeated when a
-    worker is lost."""
-    num_workers: PositiveInt | tuple[PositiveInt, PositiveInt] = 1
-    """Number of workers; two numbers are the minimum and the maximum, as machines come and go.
-    With a single number, an interrupted run ends with the weights of an uninterrupted one: on
-    CPUs to the last bit, on GPUs up to operations whose order varies from run to run."""
-    max_failures: int = Field(8, ge=-1)
-    """Number of losses of workers or machines after which the run fails; -1 sets no limit."""
-    use_gpu: bool = False
-    """Whether each worker uses a GPU."""
-    compile: bool = False
-    """Whether the network is compiled; only on GPUs, where it takes about a minute once."""
-    cpus_per_worker: float = Field(1.0, gt=0)
-    """Number of CPUs that each worker reserves."""
-    optimizer: OptimizerConfig = OptimizerConfig()
-    """Optimizer and augmentation."""
 
 
-class FinetuneConfig(FinetuneSettings):
+class FinetuneConfig(FinetuneSettings, TrainingConfig):
     """Fine-tuning a network on a pairs data set, with Ray Train."""
 
     data: str
@@ -157,25 +210,11 @@ class FinetuneConfig(FinetuneSettings):
     """Local folder or URI of the checkpoints."""
     name: str = "finetune"
     """Name of the run; the same name again resumes it."""
-    tracking_uri: str | None = None
-    """URI of the MLflow store; None is MLflow's own setting, ``MLFLOW_TRACKING_URI`` or a local
-    SQLite file."""
-    experiment: str = "rayboot"
-    """MLflow experiment of the run."""
 
-    def content_digest(self) -> str:
-        """Returns a digest of the settings that decide the result.
+    @property
+    def checkpoint_uri(self) -> str:
+        """Folder or URI below which the checkpoints are stored."""
+        return self.storage
 
-        Storage, tracking and the number and kind of machines are not among them.
-        """
-        defaults = FinetuneSettings()
-        return self.replace(
-            storage="",
-            tracking_uri=None,
-            experiment="",
-            num_workers=defaults.num_workers,
-            max_failures=defaults.max_failures,
-            use_gpu=defaults.use_gpu,
-            compile=defaults.compile,
-            cpus_per_worker=defaults.cpus_per_worker,
-        ).digest()
+    def _without_location(self) -> dict[str, str]:
+        return {"storage": ""}

@@ -68,7 +68,7 @@ def environment(stack: Stack) -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="session")
 def photos(environment: dict[str, str]) -> str:
     yaw = {"kind": "uniform", "max_deg": 25}
-    synthesize(SynthesisConfig(num_identities=NUM_PHOTOS, yaw=yaw, seed=3), f"{BUCKET}/photos", 2)
+    synthesize(SynthesisConfig(num_identities=NUM_PHOTOS, yaw=yaw, seed=3), f"{BUCKET}/photos", 1)
     return f"{BUCKET}/photos"
 
 

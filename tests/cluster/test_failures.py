@@ -36,6 +36,16 @@ def test_a_lost_training_worker_is_reported() -> None:
         raise WorkerGroupError("lost", {1: NodeDiedError("preempted")})
 
 
+def test_a_training_worker_that_died_is_reported() -> None:
+    from ray.exceptions import ActorDiedError
+    from ray.train import WorkerGroupError
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+
+    death = WorkerHealthCheckFailedError("A worker health check failed.", ActorDiedError())
+    with pytest.raises(ClusterError, match="ActorDiedError"), translate_ray_errors("runs"):
+        raise WorkerGroupError("lost", {0: death})
+
+
 def test_an_error_in_the_constructor_of_an_actor_is_not_translated(ray_local: Any) -> None:
     actor = ray_local.remote(num_cpus=0)(FragileActor).remote(broken=True)
     expected = pytest.raises(Exception, match="broken constructor")

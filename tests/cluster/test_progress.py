@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 import ray
 
-from rayboot.cluster.progress import Progress, follow_progress, show_progress, spawn_on_driver_node
+from rayboot.cluster.progress import follow_progress, spawn_on_driver_node
+from rayboot.cluster.progress_bar import Progress, show_progress
 
 
 class NodeReporter:

@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from rayboot.cluster.resources import WAIT_VARIABLE, find_largest_nodes, require_resources
+from rayboot.cluster.resources import (
+    WAIT_VARIABLE,
+    count_cores,
+    find_largest_nodes,
+    require_resources,
+)
 from rayboot.errors import RaybootError, RequestError
 from tests.ray_head import start_head
 
@@ -29,6 +34,17 @@ with connect(sys.argv[1]):
 def test_a_cluster_with_enough_resources() -> None:
     require_resources([{"CPU": 0.1}] * 29 + [{"CPU": 0.05}] * 2)
     require_resources([{"CPU": 5}], free_cpus=0)
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_logical_cpus_beyond_the_cores_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The cluster declares 5 CPUs.
+    for num_cores, expected in ((2, 2), (16, 5)):
+        monkeypatch.setattr(
+            "rayboot.cluster.resources.os.sched_getaffinity",
+            lambda _process, count=num_cores: set(range(count)),
+        )
+        assert count_cores() == expected
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from rayboot.data.pair_index import index_faces, read_faces, select_shard
+from rayboot.data.pair_index import index_faces, read_faces
+from rayboot.data.row_index import select_shard
 from rayboot.errors import RequestError, UnfinishedDataError
 from rayboot.geometry.volume import pack_occupancy, unpack_occupancy
 from tests.data.pair_sets import face, write_pairs

@@ -132,7 +132,7 @@ def test_the_schema_keeps_its_columns():
     assert SCHEMA_VERSION == 3
     columns = (
         "face_id content_hash group_id source_uri dataset split crop image target_kind target "
-        "occupancy surface_depth "
+        "occupancy surface_depth num_people "
         "shape symmetry_normal gaze up centroid pose_confidence views model_version round_index "
         "config_digest"
     )

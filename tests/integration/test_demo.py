@@ -146,7 +146,7 @@ def test_a_registered_version_needs_neither_ray_nor_opengl(
     report = json.loads(done.stdout.splitlines()[-1])
     # The registered code is imported, not that of the checkout.
     assert not Path(report["code"]).is_relative_to(Path(rayboot.__file__).parent)
-    assert report["volumes"][:2] == [[2, 96, 96, 96], "float32"]
+    assert report["volumes"][:2] == [[2, 112, 96, 96], "float32"]
     assert report["volumes"][2] > 0.5
     assert report["meshes"] == ["glTF", "glTF"]
     assert report["not_required"] == [], "add them to registry.registration.requirements"

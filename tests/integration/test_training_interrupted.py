@@ -5,21 +5,21 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
-import psutil
 import pytest
 import torch
 
 from rayboot.models import VRN, VRNConfig, save_network
-from rayboot.train.finetune import FinetuneResult, finetune
+from rayboot.train.finetune import finetune
 from rayboot.train.training_config import FinetuneConfig, OptimizerConfig
+from rayboot.train.training_run import TrainingResult
 from tests.data.pair_sets import NUM_FACES, SHAPE, face, write_pairs
+from tests.train_workers import killing_worker
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ def tiny_weights(tmp_path: Path) -> Path:
 
 def run_finetune(
     folder: Path, data: str, weights: Path, num_workers: int | tuple[int, int]
-) -> FinetuneResult:
+) -> TrainingResult:
     optimizer = OptimizerConfig(
         batch_size=4, num_epochs=3, precision="float32", augment={"flip": True}
     )
@@ -55,43 +55,14 @@ def run_finetune(
     )
 
 
-def kill_worker_after(folder: Path, num_checkpoints: int, killed: list[int]) -> None:
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and not killed:
-        if len(list(folder.glob("finetune/checkpoint_*"))) >= num_checkpoints:
-            for process in _train_workers()[:1]:
-                os.kill(process, signal.SIGKILL)
-                killed.append(process)
-        time.sleep(0.02)
-
-
-def _train_workers() -> list[int]:
-    """Returns the training workers of this process's own cluster, not others on the machine."""
-    return [
-        child.pid
-        for child in psutil.Process().children(recursive=True)
-        if "RayTrainWorker" in _command_line(child)
-    ]
-
-
-def _command_line(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return ""
-
-
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_training_resumes_from_the_last_checkpoint_of_a_lost_worker(
     tmp_path: Path, ray_local: Any, tiny_weights: Path, num_workers: int
 ) -> None:
     data = write_pairs(tmp_path / "pairs", [face(index) for index in range(4 * NUM_FACES)])
     undisturbed = run_finetune(tmp_path / "whole", data, tiny_weights, num_workers)
-    killed: list[int] = []
-    killer = threading.Thread(target=kill_worker_after, args=(tmp_path / "cut", 3, killed))
-    killer.start()
-    disturbed = run_finetune(tmp_path / "cut", data, tiny_weights, num_workers)
-    killer.join()
+    with killing_worker(tmp_path / "cut/finetune", 3) as killed:
+        disturbed = run_finetune(tmp_path / "cut", data, tiny_weights, num_workers)
     assert killed
     assert [record.epoch for record in disturbed.epochs] == [0, 1, 2]
     for before, after in zip(undisturbed.epochs, disturbed.epochs, strict=True):
@@ -105,11 +76,8 @@ def test_elastic_training_matches_a_fixed_number_of_workers(
 ) -> None:
     data = write_pairs(tmp_path / "pairs", [face(index) for index in range(4 * NUM_FACES)])
     undisturbed = run_finetune(tmp_path / "whole", data, tiny_weights, 2)
-    killed: list[int] = []
-    killer = threading.Thread(target=kill_worker_after, args=(tmp_path / "cut", 3, killed))
-    killer.start()
-    disturbed = run_finetune(tmp_path / "cut", data, tiny_weights, (1, 2))
-    killer.join()
+    with killing_worker(tmp_path / "cut/finetune", 3) as killed:
+        disturbed = run_finetune(tmp_path / "cut", data, tiny_weights, (1, 2))
     assert killed
     assert [record.epoch for record in disturbed.epochs] == [0, 1, 2]
     losses = [run.epochs[-1].val_loss for run in (undisturbed, disturbed)]

@@ -4,7 +4,7 @@ import re
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from rayboot.errors import DiskFullError, RaybootError, StoreError
+from rayboot.errors import AccessError, DiskFullError, RaybootError, StoreError
 from rayboot.io.retry import RETRIED_ERRORS, retry_io, translate_storage_errors
 
 DISK_FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -30,7 +30,8 @@ def without_delays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_delays")
 def test_transient_errors_are_retried() -> None:
-    errors = [OSError("503 Slow Down"), TimeoutError(), ConnectionResetError(), PermissionError()]
+    expired = PermissionError("The provided token has expired.")
+    errors = [OSError("503 Slow Down"), TimeoutError(), ConnectionResetError(), expired]
     assert retry_io(FlakyStore(errors), "s3://b/k") == "content"
 
 
@@ -71,6 +72,7 @@ def test_an_error_of_the_program_is_raised_at_once(error: Exception) -> None:
         ("OSError: [Errno 5] SlowDown", True),
         ("PermissionError: ExpiredToken", True),
         ("botocore.exceptions.EndpointConnectionError: Could not connect", True),
+        ("PermissionError: [Errno 13] Permission denied", False),
         ("FileNotFoundError: b/k", False),
         ("IsADirectoryError: b", False),
         ("OSError: [Errno 28] Error writing bytes to file. Detail: [errno 28] No space", False),
@@ -113,6 +115,43 @@ def test_errors_of_a_library_that_gave_up_are_translated(error: Exception) -> No
     message = rf"s3://b/k: object store unavailable .*{RESUMES}"
     with pytest.raises(StoreError, match=message), translate_storage_errors("s3://b/k"):
         raise error
+
+
+REFUSALS = [
+    PermissionError(errno.EACCES, "Permission denied", "/photos/a.jpg"),
+    PermissionError("Access Denied"),
+    OSError(errno.EROFS, "Read-only file system", "/out/a.ply"),
+    OSError(errno.ENAMETOOLONG, "File name too long", "/out/a.ply"),
+    OSError(errno.ELOOP, "Too many levels of symbolic links", "/photos/a.jpg"),
+]
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_a_refused_file_is_not_retried(error: OSError) -> None:
+    store = FlakyStore([error, OSError("never reached")])
+    with pytest.raises(AccessError, match=r"/a: access refused .*check the permissions"):
+        retry_io(store, "/a")
+    assert len(store.failures) == 1
+    assert not re.search(RETRIED_ERRORS, f"{type(error).__name__}: {error}")
+    with pytest.raises(AccessError, match="/a: access refused"), translate_storage_errors("/a"):
+        raise WorkerError(error)
+
+
+def test_wrong_credentials_concern_the_store_and_no_single_file() -> None:
+    error = PermissionError("The request signature does not match")
+    error.__cause__ = Exception("An error occurred (SignatureDoesNotMatch)")
+    store = FlakyStore([error, OSError("never reached")])
+    with pytest.raises(StoreError, match="the store refuses the credentials"):
+        retry_io(store, "s3://b/k")
+    assert len(store.failures) == 1
+
+
+@pytest.mark.usefixtures("without_delays")
+def test_credentials_that_expired_are_renewed() -> None:
+    # s3fs keeps the code in the cause alone.
+    error = PermissionError("Your session is over")
+    error.__cause__ = Exception("An error occurred (ExpiredToken) when calling GetObject")
+    assert retry_io(FlakyStore([error]), "s3://b/k") == "content"
 
 
 def test_a_full_disk_is_not_retried() -> None:

@@ -25,7 +25,7 @@ from rayboot.models.compression import pack_bits
 from rayboot.models.predictor import Predictor
 
 VRN_SIZES = VRNConfig.compact().replace(channels=16, stem_channels=8, stem_bottleneck=4)
-UNET_SIZES = UNetConfig(channels=(16, 16, 32), num_blocks=1, head_channels=32)
+UNET_SIZES = UNetConfig(slices=96, channels=(16, 16, 32), num_blocks=1, head_channels=32)
 HEAD_SIZES = HeadConfig(channels=(16, 16, 16, 16, 16), features=32)
 SHAPE = (96, 96, 96)
 IMAGES = np.random.default_rng(3).integers(0, 256, (4, 96, 96, 3), np.uint8)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import ray
 
-from rayboot.cluster.progress import Progress
+from rayboot.cluster.progress_bar import Progress
 from rayboot.pipeline.actor import StageActor, StageStats, read_progress, read_snapshot
 from rayboot.pipeline.stage_usage import StageUsage
 

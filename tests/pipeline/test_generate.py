@@ -8,7 +8,7 @@ import torch
 from rayboot.data.manifest import require_finished
 from rayboot.data.pairs import read_pairs
 from rayboot.errors import RequestError, UnfinishedDataError
-from rayboot.models import load_vrn, save_network
+from rayboot.models import load_network, save_network
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig, SelectionConfig
 from rayboot.pipeline.generate_request import prepare_generate
@@ -113,7 +113,7 @@ def test_another_request_never_mixes_in(pairs: Path, photos: Path) -> None:
 
 
 def test_another_model_never_mixes_in(pairs: Path, photos: Path, tmp_path: Path) -> None:
-    network = load_vrn(resolve_model(BUILTIN_COMPACT).path, device="cpu")
+    network = load_network(resolve_model(BUILTIN_COMPACT).path)
     with torch.no_grad():
         next(network.parameters()).mul_(1.01)
     save_network(network, tmp_path / "other.safetensors")

@@ -13,7 +13,7 @@ from rayboot.data.images import decode_photo
 from rayboot.data.schema import PAIRS_SCHEMA
 from rayboot.geometry.surface_depth import unpack_surface_depth
 from rayboot.geometry.volume import coarsen, transform_volume, unpack_occupancy
-from rayboot.models import load_vrn, save_network
+from rayboot.models import load_network, save_network
 from rayboot.models.predictor import Predictor
 from rayboot.pipeline.generate_config import GenerateConfig, SelectionConfig
 from rayboot.pipeline.listing import list_inputs, mark_duplicates
@@ -28,7 +28,7 @@ from tests.pipeline.photos import BAD, mixed_folder
 pytestmark = pytest.mark.egl
 
 CONFIG = GenerateConfig(selection=SelectionConfig(detect_faces=False))
-SHAPE = (96, 96, 96)
+SHAPE = (112, 96, 96)
 
 
 @pytest.fixture(scope="module")
@@ -121,10 +121,30 @@ def test_depth_maps_are_those_of_the_bits(finished: pa.Table) -> None:
     z = ((np.arange(SHAPE[0]) - (SHAPE[0] - 1) / 2) / 2)[:, None, None]
     for row in faces:
         occupied = unpack_occupancy(row["occupancy"], SHAPE)
-        front, back, outline = unpack_surface_depth(row["surface_depth"], SHAPE[2])
+        # The network's columns are two pixels wide.
+        maps = unpack_surface_depth(row["surface_depth"], SHAPE[2])
+        front, back, outline = maps.repeat(2, axis=1).repeat(2, axis=2)
         solid = (z <= front) & (z >= back) & (outline > 0)
         # Columns with a gap, as beside a nostril, are filled in the depth maps.
-        assert (solid & occupied).sum() / (solid | occupied).sum() > 0.97, row["face_id"]
+        overlap = (solid & occupied).sum() / (solid | occupied).sum()
+        assert overlap > 0.95, row["face_id"]
+
+
+def test_shapes_that_lose_small_components_keep_maps_of_the_others_size(
+    reconstructed: pa.Table, finished: pa.Table
+) -> None:
+    face = next(row for row in finished.to_pylist() if row["outcome"] == "face")
+    (row,) = (r for r in reconstructed.to_pylist() if r["face_id"] == face["face_id"])
+    occupied = np.unpackbits(np.frombuffer(row["occupancy"], np.uint8)).reshape(SHAPE)
+    occupied[2:6, 2:6, 2:6] = 1
+    row["occupancy"] = np.packbits(occupied).tobytes()
+    render = RenderViews(CONFIG, SHAPE, "model", "config")
+    (again,) = render(pa.Table.from_pylist([row], schema=STAGE_SCHEMA)).to_pylist()
+    assert again["occupancy"] == face["occupancy"]
+    before, after = (unpack_surface_depth(r["surface_depth"], SHAPE[2]) for r in (face, again))
+    assert before.shape == after.shape
+    inside = (before[2] > 1) & (after[2] > 1)
+    assert np.abs(before - after)[:2, inside].mean() < 0.3
 
 
 def test_the_target_covers_what_the_view_shows(finished: pa.Table) -> None:
@@ -144,9 +164,8 @@ def test_the_target_covers_what_the_view_shows(finished: pa.Table) -> None:
 def test_solids_are_decoded_as_predicted(cropped: pa.Table, reconstructed: pa.Table) -> None:
     row = next(r for r in reconstructed.to_pylist() if not r["reason"])
     solid = decode_solid(row, SHAPE, CONFIG.cell_px(96))
-    predictor = Predictor(
-        load_vrn(resolve_model("builtin:compact").path), CONFIG.inference, batch_size=8
-    )
+    network = load_network(resolve_model("builtin:compact").path)
+    predictor = Predictor(network, CONFIG.inference, batch_size=8)
     (photo,) = [r["image"] for r in cropped.to_pylist() if r["face_id"] == row["face_id"]]
     (volume,) = predictor.predict(np.frombuffer(photo, np.uint8).reshape(1, 96, 96, 3))
     assert (solid.occupied != (volume >= 0.5)).mean() < 1e-4
@@ -177,7 +196,7 @@ def test_photos_without_landmarks_are_rejected(tmp_path: Path, synthetic_set: st
 
 
 def test_an_empty_volume_is_a_reject(tmp_path: Path, cropped: pa.Table) -> None:
-    network = load_vrn(resolve_model("builtin:compact").path)
+    network = load_network(resolve_model("builtin:compact").path)
     last = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
     torch.nn.init.constant_(last.bias, -100.0)
     weights = tmp_path / "empty.safetensors"
@@ -204,14 +223,19 @@ def test_meshes_are_written_below_the_output(tmp_path: Path, cropped: pa.Table) 
     weights = str(resolve_model("builtin:compact").path)
     face = cropped.filter(pc.is_null(cropped["reason"])).slice(0, 1)
     (row,) = PredictVolume(weights, CONFIG.inference, 1, use_gpu=False)(face).to_pylist()
-    rows = [{**row, "face_id": name} for name in ("a/b.jpg", "../b.jpg")]
+    rows = [{**row, "face_id": f"{name}.jpg", "mesh_name": name} for name in ("a/b", "../b")]
     write = WriteMeshes(SHAPE, str(tmp_path), ("ply", "glb"))
     index = write(pa.Table.from_pylist(rows, schema=STAGE_SCHEMA))
     assert index.schema == INDEX_SCHEMA
     written, rejected = index.to_pylist()
-    assert (written["ply"], written["glb"]) == ("a/b_jpg.ply", "a/b_jpg.glb")
+    assert (written["ply"], written["glb"]) == ("a/b.ply", "a/b.glb")
     assert all((tmp_path / written[kind]).stat().st_size > 1000 for kind in ("ply", "glb"))
     assert (rejected["reason"], rejected["ply"]) == ("unsafe-name", None)
+    # A file of another program has the name of the mesh's folder.
+    (tmp_path / "taken").write_bytes(b"")
+    taken = {**row, "face_id": "taken/b.jpg", "mesh_name": "taken/b"}
+    (rejected,) = write(pa.Table.from_pylist([taken], schema=STAGE_SCHEMA)).to_pylist()
+    assert (rejected["stage"], rejected["reason"]) == ("reconstruct", "name-taken")
 
 
 def test_each_view_has_its_own_light_with_relighting(
@@ -230,5 +254,7 @@ def test_each_view_has_its_own_light_with_relighting(
         assert row["occupancy"] == before["occupancy"]
         for view, plain in zip(row["views"] or (), before["views"] or (), strict=True):
             assert (plain["light"], view["transform"]) == (None, plain["transform"])
-            changed = decode_photo(view["image"]).astype(int) - decode_photo(plain["image"])
-            assert np.abs(changed).mean() > 1
+            unlit = decode_photo(plain["image"]).astype(int)
+            changed = np.abs(decode_photo(view["image"]) - unlit)
+            # In proportion to the colours, which are dark in some photos.
+            assert np.quantile(changed.max(axis=2), 0.95) > 0.1 * unlit.mean()

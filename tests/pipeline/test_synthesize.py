@@ -1,17 +1,22 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from rayboot.data.ground_truth import read_truth
+from rayboot.data.ground_truth import TRUTH_SCHEMA, list_truth_parts, read_truth, write_truth
 from rayboot.data.images import decode_photo
 from rayboot.data.readers import list_photos
+from rayboot.errors import RequestError
 from rayboot.geometry.head_model import load_head_model
 from rayboot.geometry.surface_depth import unpack_surface_depth
 from rayboot.geometry.volume import unpack_occupancy
 from rayboot.io.storage import list_files, read_bytes
-from rayboot.pipeline.synthesize import synthesize
+from rayboot.pipeline import render_part
+from rayboot.pipeline import synthesize as synthesize_module
+from rayboot.pipeline.synthesize import prepare_synthesis, synthesize
 from rayboot.synthesis import SynthesisConfig
 from rayboot.synthesis.sampling import draw_sample
 
@@ -45,13 +50,123 @@ def test_depth_maps_are_those_of_the_volume(synthetic_set: str) -> None:
         assert (solid & volume).sum() / (solid | volume).sum() > 0.98
 
 
-def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
-    config = SynthesisConfig(num_identities=3, photos_per_identity=100, seed=0)
-    small = config.replace(num_identities=2, photos_per_identity=2)
-    one, two = str(tmp_path / "one"), str(tmp_path / "two")
-    assert synthesize(small, one, num_workers=1) == synthesize(small, two, num_workers=2) == 4
-    for name in list_files(one):
-        assert read_bytes(f"{one}/{name}") == read_bytes(f"{two}/{name}"), name
+SMALL = SynthesisConfig(
+    num_identities=26, photos_per_identity=2, photo_size=64, crop_size=32, slices=16
+)
+"""52 photos: a part of 50 and one of 2."""
+
+
+def contents(uri: str) -> dict[str, bytes]:
+    """Files of a data set, without the record of the request."""
+    names = [name for name in list_files(uri) if not name.startswith("_run/")]
+    return {name: read_bytes(f"{uri}/{name}") for name in names}
+
+
+@pytest.fixture(scope="module")
+def small_set(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The data set of ``SMALL``, made by one process."""
+    uri = str(tmp_path_factory.mktemp("small") / "set")
+    assert synthesize(SMALL, uri, num_workers=1) == 52
+    return uri
+
+
+def test_the_number_of_workers_changes_nothing(
+    small_set: str, tmp_path: Path, ray_local: Any
+) -> None:
+    assert synthesize(SMALL, str(tmp_path), num_workers=2) == 52
+    expected = contents(small_set)
+    assert len(expected) == 2 * 52 + 2 + 1
+    assert contents(str(tmp_path)) == expected
+
+
+class InterruptionError(Exception):
+    pass
+
+
+def test_a_part_that_was_interrupted_is_made_again(
+    small_set: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = str(tmp_path)
+
+    def interrupt(uri: str, part: int, table: pa.Table) -> None:
+        if part == 1:
+            raise InterruptionError
+        write_truth(uri, part, table)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(render_part, "write_truth", interrupt)
+        with pytest.raises(InterruptionError):
+            synthesize(SMALL, uri, num_workers=1)
+    assert list_truth_parts(uri) == [0]
+    # Photos of both parts are there, but those of the second have no ground truth yet.
+    photos = sorted((tmp_path / "Synthetic-3D").glob("*.jpg"))
+    assert len(photos) == 52
+    for photo in photos:
+        photo.write_bytes(b"")
+    synthesize(SMALL, uri, num_workers=1)
+    expected = contents(small_set)
+    remade = {"Synthetic-3D/000050.jpg", "Synthetic-3D/000051.jpg"}
+    for name, content in contents(uri).items():
+        is_emptied = name.endswith(".jpg") and name not in remade
+        assert content == (b"" if is_emptied else expected[name]), name
+
+
+def test_a_complete_data_set_is_left_as_it_is(
+    small_set: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthesize_module, "RenderPart", None)
+    assert synthesize(SMALL, small_set) == synthesize(SMALL, small_set, num_workers=7) == 52
+
+
+def test_another_config_is_refused(small_set: str) -> None:
+    with pytest.raises(RequestError, match="begun with another config_digest"):
+        prepare_synthesis(SMALL.replace(seed=1), small_set)
+
+
+def test_faces_of_an_unknown_config_are_refused(tmp_path: Path) -> None:
+    write_truth(str(tmp_path), 0, TRUTH_SCHEMA.empty_table())
+    with pytest.raises(RequestError, match=r"no _run/fingerprint\.json"):
+        prepare_synthesis(SMALL, str(tmp_path))
+
+
+def test_a_folder_without_backgrounds_is_refused(tmp_path: Path) -> None:
+    config = SMALL.replace(backgrounds=str(tmp_path / "none"))
+    with pytest.raises(RequestError, match="folder of photographs"):
+        prepare_synthesis(config, str(tmp_path / "set"))
+
+
+@pytest.mark.parametrize(
+    ("num_photos", "num_workers", "num_cores", "expected"),
+    [
+        (99, None, 2, False),
+        (100, None, 2, True),
+        (100, None, 1, False),
+        (5000, 1, 2, False),
+        (2, 2, 2, True),
+    ],
+)
+def test_ray_is_started_where_it_is_worth_its_start(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    num_photos: int,
+    num_workers: int | None,
+    num_cores: int,
+    expected: bool,
+) -> None:
+    made = []
+    for name in ("_render_here", "_render_on_ray"):
+        monkeypatch.setattr(synthesize_module, name, lambda *_, name=name: made.append(name))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _process: set(range(num_cores)))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    config = SynthesisConfig(num_identities=num_photos)
+    assert synthesize(config, str(tmp_path), num_workers) == num_photos
+    assert made == ["_render_on_ray" if expected else "_render_here"]
+
+
+def test_a_data_set_in_a_store_is_that_on_a_disk(small_set: str) -> None:
+    uri = "memory://synthesize/set"
+    synthesize(SMALL, uri, num_workers=1)
+    assert contents(uri) == contents(small_set)
 
 
 def test_photos_of_an_identity_differ_in_pose() -> None:

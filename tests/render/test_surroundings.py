@@ -32,3 +32,15 @@ def test_contact_sheet_arranges_rows_top_to_bottom() -> None:
     assert (sheet[:4, :4] == 0).all()
     assert (sheet[5:, :4] == 9).all()
     assert (sheet[5:, 5:] == 255).all()
+
+
+def test_labels_stand_above_columns_and_below_rows() -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    sheet = contact_sheet([[image, None], [image, image]], columns=["a", "b"], names=["x", "y"])
+    black = (sheet == 0).all(axis=-1)
+    assert black.sum() == 3 * 64 * 64
+    top = int(np.flatnonzero(black.any(axis=1))[0])
+    above, below = sheet[:top], sheet[top + 64 : top + 78, :64]
+    assert (above[:, :64] < 255).any()
+    assert (above[:, 66:] < 255).any()
+    assert (below < 255).any()

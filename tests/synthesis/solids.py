@@ -27,7 +27,7 @@ def soft_solid(identity: int, depth: float, max_yaw_deg: float = 30.0) -> SoftSo
     )
     model = load_head_model()
     sample = draw_sample(config, model, identity, 0)
-    head = model.vertices(sample.identity, sample.expression)
+    head = sample.vertices(model)
     points = (head @ sample.rotation.T)[model.landmarks]
     # The scale that the crop of a photo of this pose would have.
     scale = landmark_crop(points[:, :2] * (1, -1), size)[0, 0]

@@ -1,102 +1,140 @@
+import gc
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from rayboot.errors import RequestError
-from rayboot.models import (
-    VRN,
-    HeadConfig,
-    HeadRegressor,
-    UNetConfig,
-    VRNConfig,
-    load_network,
-    load_vrn,
-)
-from rayboot.train import pretrain as pretrain_module
-from rayboot.train.pretrain import pretrain, read_truth_samples
-from rayboot.train.train_state import TrainState
+from rayboot.errors import ClusterError, RequestError, UnfinishedDataError
+from rayboot.models import HeadConfig, HeadRegressor, UNetConfig, load_network
+from rayboot.registry.runs import make_client
+from rayboot.train.pretrain import prepare_pretrain, pretrain, pretrain_tracked
 from rayboot.train.training_config import OptimizerConfig, PretrainConfig
+from tests.train_workers import killing_worker
 
-TINY = VRNConfig.compact().replace(channels=16, stem_channels=8, stem_bottleneck=4)
+TINY_UNET = UNetConfig(channels=(16, 16), num_blocks=1, head_channels=16)
+TINY_HEAD = HeadConfig(channels=(16, 16, 16, 16, 16), features=32)
 
 
-def config(data: str, output: Path) -> PretrainConfig:
+def config(data: str, output: Path, **changes: Any) -> PretrainConfig:
     optimizer = OptimizerConfig(batch_size=8, num_epochs=1, precision="float32", seed=3)
-    return PretrainConfig(
-        data=data, output=str(output), network="vrn", val_fraction=0.3, optimizer=optimizer
-    )
+    settings = {"optimizer": optimizer, "cpus_per_worker": 0.5, **changes}
+    return PretrainConfig(data=data, output=str(output), val_fraction=0.3, **settings)
 
 
-def test_every_photo_is_in_one_split(synthetic_set: str, tmp_path: Path) -> None:
-    train, val = read_truth_samples(config(synthetic_set, tmp_path), VRN(TINY))
-    assert len(train) + len(val) == 24
-    assert len(val) > 0
-    assert train.shape == (96, 96, 96)
-
-
-def test_a_head_regressor_is_trained_on_the_same_set(synthetic_set: str, tmp_path: Path) -> None:
-    run = config(synthetic_set, tmp_path).replace(network="head")
-    sizes = HeadConfig(channels=(16, 16, 16, 16, 16), features=32)
-    weights = pretrain(run, sizes)
-    assert weights.name == "head.safetensors"
-    network = load_network(weights)
-    assert isinstance(network, HeadRegressor)
-    assert network.config == sizes
-    (epoch,) = json.loads((tmp_path / "record.json").read_text())["epochs"]
-    # Distances are fractions of the outer eye distance; no head is far from the mean head.
-    assert 0.02 < epoch["val_loss"] < 0.6
-    assert 0.3 < epoch["val_iou"] < 1
-
-
-class InterruptionError(Exception):
-    pass
-
-
-def test_an_interrupted_run_ends_with_the_same_weights(
-    synthetic_set: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_head_regressor_is_trained_by_two_workers(
+    synthetic_set: str, tmp_path: Path, ray_local: Any
 ) -> None:
-    sizes = UNetConfig(channels=(16, 16), num_blocks=1, head_channels=16)
-
-    def run(output: Path) -> PretrainConfig:
-        optimizer = OptimizerConfig(
-            batch_size=4,
-            num_epochs=2,
-            precision="float32",
-            schedule="cosine",
-            augment={"flip": True, "crop_shift": 0.05, "color_jitter": 0.2},
-        )
-        return config(synthetic_set, output).replace(network="unet", optimizer=optimizer)
-
-    whole = load_network(pretrain(run(tmp_path / "whole"), sizes)).state_dict()
-    # The state is saved after every step, and the process ends after the third.
-    monkeypatch.setattr(pretrain_module, "_SAVE_INTERVAL_S", 0.0)
-    steps = iter(range(2))
-
-    def interrupt(self: object, state: TrainState) -> None:
-        original(self, state)
-        if next(steps, None) is None:
-            raise InterruptionError
-
-    original = pretrain_module._SavedState.save_if_due
-    monkeypatch.setattr(pretrain_module._SavedState, "save_if_due", interrupt)
-    with pytest.raises(InterruptionError):
-        pretrain(run(tmp_path / "parts"), sizes)
-    monkeypatch.setattr(pretrain_module._SavedState, "save_if_due", original)
-    resumed = load_network(pretrain(run(tmp_path / "parts"), sizes)).state_dict()
-    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
-    with pytest.raises(RequestError, match="another config"):
-        pretrain(run(tmp_path / "parts").replace(val_fraction=0.5), sizes)
-
-
-def test_a_config_reproduces_its_weights(synthetic_set: str, tmp_path: Path) -> None:
-    first, second = (
-        load_vrn(pretrain(config(synthetic_set, tmp_path / name), TINY)).state_dict()
-        for name in ("one", "two")
+    optimizer = OptimizerConfig(
+        batch_size=8, num_epochs=8, learning_rate=2e-3, precision="float32", seed=3
     )
-    assert all(torch.equal(first[key], second[key]) for key in first)
-    record = json.loads((tmp_path / "one/record.json").read_text())
-    assert record["config"]["optimizer"]["seed"] == 3
-    assert len(record["epochs"]) == 1
-    assert record["network"]["channels"] == 16
+    run = config(synthetic_set, tmp_path, network="head", num_workers=2, optimizer=optimizer)
+    result = pretrain(prepare_pretrain(run, TINY_HEAD))
+    (tmp_path / "head.safetensors").write_bytes(result.weights)
+    network = load_network(tmp_path / "head.safetensors")
+    assert isinstance(network, HeadRegressor)
+    assert network.config == TINY_HEAD
+    first, *_, last = result.epochs
+    # Distances are fractions of the outer eye distance; no head is far from the mean head.
+    assert 0.02 < last.val_loss < first.val_loss < 0.6
+    assert 0.3 < last.val_iou < 1
+
+
+@pytest.fixture(scope="module")
+def interrupted(
+    synthetic_set: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    ray_local: Any,
+    create_mlflow_store: Callable[[Path], str],
+) -> Path:
+    """Folder of two runs of a config: ``whole``, and ``cut`` within an epoch and resumed."""
+    folder = tmp_path_factory.mktemp("pretrain")
+    store = create_mlflow_store(folder)
+    optimizer = OptimizerConfig(
+        batch_size=2,
+        num_epochs=2,
+        precision="float32",
+        schedule="cosine",
+        augment={"flip": True, "crop_shift": 0.05, "color_jitter": 0.2},
+    )
+
+    def train(output: Path) -> str:
+        run = config(
+            synthetic_set,
+            output,
+            network="unet",
+            optimizer=optimizer,
+            checkpoint_steps=2,
+            max_failures=0,
+            tracking_uri=store,
+            experiment=output.name,
+        )
+        return pretrain_tracked(prepare_pretrain(run, TINY_UNET))
+
+    assert train(folder / "whole") == str(folder / "whole/unet.safetensors")
+    with killing_worker(folder / "cut/pretrain", 1) as killed, pytest.raises(ClusterError):
+        train(folder / "cut")
+    gc.collect()
+    assert killed
+    assert not (folder / "cut/unet.safetensors").exists()
+    # Nothing is left of the run in this process, so this is what a new process does.
+    train(folder / "cut")
+    return folder
+
+
+def test_an_interrupted_run_ends_with_the_same_weights(interrupted: Path) -> None:
+    whole, resumed = (
+        load_network(interrupted / name / "unet.safetensors").state_dict()
+        for name in ("whole", "cut")
+    )
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_the_record_documents_the_run(interrupted: Path) -> None:
+    whole, resumed = (
+        json.loads((interrupted / name / "record.json").read_text()) for name in ("whole", "cut")
+    )
+    assert set(whole) == {
+        *("rayboot", "torch", "processor", "threads", "seconds", "config", "network", "epochs"),
+    }
+    assert whole["config"]["optimizer"]["seed"] == 0
+    assert whole["network"]["channels"] == [16, 16]
+    assert [epoch["epoch"] for epoch in whole["epochs"]] == [0, 1]
+    for epoch, same in zip(whole["epochs"], resumed["epochs"], strict=True):
+        assert {**epoch, "waited": 0} == {**same, "waited": 0}
+
+
+def test_a_resumed_run_is_one_mlflow_run(interrupted: Path) -> None:
+    client = make_client(f"sqlite:///{interrupted / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("cut")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["weights"] == str(interrupted / "cut/unet.safetensors")
+    losses = client.get_metric_history(run.info.run_id, "val_loss")
+    assert sorted(point.step for point in losses) == [0, 1]
+
+
+def test_another_config_is_refused(interrupted: Path, synthetic_set: str) -> None:
+    with pytest.raises(RequestError, match="begun with another config_digest"):
+        prepare_pretrain(config(synthetic_set, interrupted / "cut", network="unet"))
+
+
+def test_weights_of_another_run_are_not_replaced(synthetic_set: str, tmp_path: Path) -> None:
+    (tmp_path / "vrn.safetensors").write_bytes(b"weights")
+    with pytest.raises(RequestError, match="choose another output"):
+        prepare_pretrain(config(synthetic_set, tmp_path))
+
+
+def test_data_without_truth_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="expected ground truth"):
+        prepare_pretrain(config(str(tmp_path / "none"), tmp_path))
+
+
+def test_an_unfinished_data_set_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "set/truth").mkdir(parents=True)
+    (tmp_path / "set/truth/part-00000.parquet").write_bytes(b"")
+    with pytest.raises(UnfinishedDataError, match="unfinished"):
+        prepare_pretrain(config(str(tmp_path / "set"), tmp_path))

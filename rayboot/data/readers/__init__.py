@@ -4,6 +4,7 @@ To add a layout, write a module with a class of the interface
 :class:`~rayboot.data.readers.base.PhotoReader`, and add the class to :data:`READERS`.
 """
 
+import logging
 from collections.abc import Mapping
 
 import pyarrow as pa
@@ -23,7 +24,9 @@ from rayboot.data.readers.loose_files import LooseFiles
 from rayboot.data.readers.packed import INDEX_NAME, PACKED_SCHEMA, PackedPhotos
 from rayboot.data.readers.parquet_tables import ParquetTables
 from rayboot.data.readers.tar_files import TarFiles
+from rayboot.data.readers.unread import describe_unread, with_unread_note
 from rayboot.errors import RequestError
+from rayboot.io.paths import escape_undecodable
 from rayboot.io.storage import Entry, list_entries
 
 __all__ = [
@@ -45,6 +48,8 @@ __all__ = [
 READERS: tuple[type[PhotoReader], ...] = (LooseFiles, PackedPhotos, ParquetTables, TarFiles)
 """Readers in the order in which they are asked, for files and for rows."""
 
+_LOG = logging.getLogger(__name__)
+
 _MACOS_FOLDER = "__MACOSX"
 """Folder in which macOS stores a shadow file for each file of an archive."""
 
@@ -63,12 +68,14 @@ def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
         include_test: Whether photos of LS3D-W's test subsets are included.
 
     Returns:
-        A table of :data:`PHOTO_SCHEMA`; string columns may be dictionary-encoded.
+        A table of :data:`PHOTO_SCHEMA`; string columns may be dictionary-encoded. It carries the
+        sentence of :func:`~rayboot.data.readers.unread.unread_note`.
 
     Raises:
         RequestError: the data set cannot be listed, contains no photo, or two photos of it have
             the same name.
     """
+    uri = escape_undecodable(uri)
     try:
         entries = {name: entry for name, entry in list_entries(uri).items() if not _is_hidden(name)}
         photos = _list_entries(uri, entries)
@@ -76,13 +83,16 @@ def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
         raise RequestError(f"input {uri}: cannot be listed ({error})") from error
     if not include_test:
         photos = photos.filter(pc.invert(photos["is_test"]))
+    unread = describe_unread(entries)
     if len(photos) == 0:
         layouts = "; or ".join(reader.description for reader in READERS)
         raise RequestError(
             f"input {uri}: no photo found; expected {layouts} (LS3D-W's test subsets "
-            f"{', '.join(TEST_SUBSETS)} are not counted)"
+            f"{', '.join(TEST_SUBSETS)} are not counted)" + (f"; {unread}" if unread else "")
         )
-    return photos
+    if unread:
+        _LOG.warning("input %s: %s", uri, unread)
+    return with_unread_note(photos, unread)
 
 
 def _list_entries(uri: str, entries: Mapping[str, Entry]) -> pa.Table:

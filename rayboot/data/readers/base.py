@@ -58,7 +58,11 @@ PHOTO_SCHEMA = pa.schema(
 and their meaning."""
 
 PHOTO_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".gif")
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".jp2", ".j2k", ".jpx", ".png", ".apng"),
+        *(".heic", ".heif", ".hif", ".avif", ".webp", ".gif", ".tif", ".tiff"),
+        *(".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".pcx", ".qoi"),
+    )
 )
 """Suffixes of image files, in lower case and with the dot."""
 

@@ -1,10 +1,11 @@
 """Fetching photos that are whole files, or ranges of bytes within files."""
 
+import errno
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from rayboot.data.readers.base import FetchedPhoto, Row
-from rayboot.errors import FaceRejectedError
+from rayboot.errors import AccessError, FaceRejectedError
 from rayboot.io.retry import retry_io
 from rayboot.io.storage import read_bytes, read_range
 
@@ -22,7 +23,8 @@ def fetch_byte_ranges(
         num_requests: Maximum number of concurrent requests.
 
     Returns:
-        Bytes, or for a file that has disappeared an error to raise for that row.
+        Bytes, or for a file that has disappeared or that must not be read an error to raise for
+        that row.
 
     Raises:
         StoreError: the store stays unavailable.
@@ -56,4 +58,18 @@ def _read_range(uri: str, offset: int | None, length: int, stage: str) -> bytes:
             "missing",
             f"{uri} was listed, but no longer exists or is a broken link; restore the file, or "
             "list the data set again",
+        ) from error
+    except AccessError as error:
+        if getattr(error.__cause__, "errno", None) == errno.ENODEV:
+            raise FaceRejectedError(
+                stage, "no-file", f"{uri} is a pipe, socket or device; expected a file"
+            ) from error
+        raise FaceRejectedError(
+            stage,
+            "forbidden",
+            f"{error}; then process the photo again with --retry-rejects {stage}",
+        ) from error
+    except IsADirectoryError as error:
+        raise FaceRejectedError(
+            stage, "missing", f"{uri} was listed as a file, but is a folder now"
         ) from error

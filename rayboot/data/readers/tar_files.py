@@ -22,6 +22,7 @@ from rayboot.data.readers.base import (
 )
 from rayboot.data.readers.byte_ranges import fetch_byte_ranges
 from rayboot.errors import FaceRejectedError
+from rayboot.io.paths import escape_path
 from rayboot.io.storage import Entry, join_uri, open_file
 
 __all__ = ["TarFiles"]
@@ -62,7 +63,10 @@ class TarFiles:
 
 def _list_members(folder: str, name: str) -> pa.Table:
     uri = join_uri(folder, name)
-    with open_file(uri, sequential=True) as file, tarfile.open(fileobj=file) as archive:
+    with (
+        open_file(uri, sequential=True) as file,
+        tarfile.open(fileobj=file, encoding="utf-8") as archive,
+    ):
         members = {member.name: member for member in archive if member.isfile()}
     landmarks_by_stem = find_landmarks(members)
     photos = [member for member in members if is_photo(member)]
@@ -71,7 +75,7 @@ def _list_members(folder: str, name: str) -> pa.Table:
     ]
     return build_photo_table(
         folder,
-        [f"{posixpath.splitext(name)[0]}/{photo}" for photo in photos],
+        [f"{posixpath.splitext(name)[0]}/{escape_path(photo)}" for photo in photos],
         source_uri=[uri] * len(photos),
         source_offset=[members[photo].offset_data for photo in photos],
         num_bytes=[members[photo].size for photo in photos],

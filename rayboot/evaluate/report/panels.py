@@ -9,11 +9,12 @@ import matplotlib.cm
 import matplotlib.colors
 import matplotlib.figure
 import numpy as np
+from scipy import ndimage
 
 from rayboot.evaluate.report.examples import EvaluatedFace, Example
 from rayboot.evaluate.report.plots import encode_png, round_up
 from rayboot.evaluate.report.rasterizer import rasterize, shade
-from rayboot.geometry.camera import rotation_yaw_pitch
+from rayboot.geometry.camera import pixel_from_crop, rotation_yaw_pitch
 from rayboot.geometry.mesh import Mesh
 
 __all__ = ["ERROR_COLORMAP", "compute_error_limit", "draw_panels"]
@@ -31,6 +32,9 @@ _MAX_LABEL_LETTERS = 22
 
 _DISC_RADIUS, _DISC_RIM = 0.017, 0.004
 """Radius of the disc of a true point and width of its rim, as fractions of a panel's width."""
+
+_SIDE_YAW_DEG = 60.0
+"""Yaw at which shapes are drawn from the side."""
 
 _SHADING = 0.45
 """Strength of the shading on the coloured truth; the form stays visible."""
@@ -51,7 +55,8 @@ def draw_panels(examples: Sequence[Example], models: Sequence[str]) -> bytes:
     """Draws a PNG with a column per face, from the crop down to the errors of two models.
 
     Every shape is drawn as the camera sees it. The shapes of the first and the last model are also
-    drawn rotated back to a frontal view, where the flaws of a profile's shape are visible.
+    drawn from the front and from the side, where the flaws of a shape are visible, and that of the
+    last one with the photo's colours.
 
     Args:
         examples: Faces, in the order of the columns.
@@ -63,9 +68,12 @@ def draw_panels(examples: Sequence[Example], models: Sequence[str]) -> bytes:
     rows = [("photo", [_cut_centre(example.crop, fraction) for example in examples])]
     for model in models:
         rows.append((model, [_draw_shape(example, model, fraction) for example in examples]))
-    for model in ends:
-        frontal = [_draw_shape(example, model, fraction, frontal=True) for example in examples]
-        rows.append((f"{model},\nturned back", frontal))
+    for label, yaw_deg in (("front", 0.0), ("side", _SIDE_YAW_DEG)):
+        for model in ends:
+            turned = [_draw_shape(example, model, fraction, yaw_deg) for example in examples]
+            rows.append((f"{model},\n{label}", turned))
+    textured = [_draw_textured(example, ends[-1], fraction) for example in examples]
+    rows.append((f"{ends[-1]},\nside, with photo", textured))
     for model in ends:
         errors = [_draw_error(example, model, fraction, limit) for example in examples]
         rows.append((f"truth by error\nof {model}", errors))
@@ -93,19 +101,41 @@ def _cut_centre(crop: np.ndarray, fraction: float) -> np.ndarray:
 
 
 def _draw_shape(
-    example: Example, model: str, fraction: float, *, frontal: bool = False
+    example: Example, model: str, fraction: float, yaw_deg: float | None = None
 ) -> np.ndarray | None:
+    """Draws a shape as the camera sees it, or at a given yaw."""
     face = example.evaluated.get(model)
     if face is None:
         return None
-    mesh = face.mesh
-    if frontal:
-        if not np.isfinite(example.yaw_deg):
-            return None
-        rotation = rotation_yaw_pitch(np.radians(-example.yaw_deg), 0.0)
-        mesh = mesh._replace(vertices=(mesh.vertices - mesh.vertices.mean(axis=0)) @ rotation.T)
+    mesh = face.mesh if yaw_deg is None else _turned(face.mesh, example.yaw_deg, yaw_deg)
+    if mesh is None:
+        return None
     grey = shade(mesh, rasterize(mesh, fraction * face.crop_size, 2 * _PANEL_SIZE))
     return _downsample(np.repeat(grey[..., None], 3, axis=-1))
+
+
+def _draw_textured(example: Example, model: str, fraction: float) -> np.ndarray | None:
+    """Draws a shape from the side in the colours of the photo."""
+    face = example.evaluated.get(model)
+    mesh = face and _turned(face.mesh, example.yaw_deg, _SIDE_YAW_DEG)
+    if not face or not mesh:
+        return None
+    position = pixel_from_crop(face.mesh.vertices, face.crop_size, face.crop_size)
+    column, row = position.clip(0, face.crop_size - 1).T
+    channels = np.moveaxis(face.truth.image / 255, -1, 0)
+    colors = np.stack([ndimage.map_coordinates(c, [row, column], order=1) for c in channels], -1)
+    raster = rasterize(mesh, fraction * face.crop_size, 2 * _PANEL_SIZE)
+    return _downsample(raster.interpolate(colors))
+
+
+def _turned(mesh: Mesh, from_deg: float, to_deg: float) -> Mesh | None:
+    """Returns the shape of a face of one yaw turned to another; None where the yaw is unknown."""
+    if not np.isfinite(from_deg):
+        return None
+    # Away from the side that the photo shows: that side stays in sight.
+    target = -to_deg if from_deg < 0 else to_deg
+    rotation = rotation_yaw_pitch(np.radians(target - from_deg), 0.0)
+    return mesh._replace(vertices=(mesh.vertices - mesh.vertices.mean(axis=0)) @ rotation.T)
 
 
 def _draw_error(example: Example, model: str, fraction: float, limit: float) -> np.ndarray | None:

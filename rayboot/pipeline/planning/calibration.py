@@ -13,7 +13,8 @@ import ray.data
 from ray.actor import ActorHandle
 from ray.data import Dataset
 
-from rayboot.cluster.progress import show_progress, spawn_on_driver_node
+from rayboot.cluster.progress import spawn_on_driver_node
+from rayboot.cluster.progress_bar import show_progress
 from rayboot.cluster.resources import find_largest_nodes, require_resources
 from rayboot.cluster.session import connect
 from rayboot.data.subsets import evenly_spaced

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,15 +24,30 @@ if TYPE_CHECKING:
 __all__ = ["CropFaces", "reject_crop"]
 
 
+class _LocatedFace(NamedTuple):
+    """The face of a photo that is cropped.
+
+    Attributes:
+        affine: (2, 3) from photo px to crop px.
+        landmarks: (68, 2) in crop px; None where a detector found the face.
+        num_people: Number of faces that the detector found; None where landmarks mark the face.
+    """
+
+    affine: np.ndarray
+    landmarks: np.ndarray | None
+    num_people: int | None
+
+
 class CropFaces:
     """Listed photo to face crop; where landmarks give the pose, only near-frontal faces pass.
 
     Reads    source_uri, landmarks_uri and the position of the photo in these files
     Adds     content_hash, crop (6,), image (raw bytes of (S, S, 3) uint8), landmarks
              (raw bytes of (68, 2) float64, crop px; None where a detector found the face)
+             num_people: number of faces that the detector found, of which the largest is cropped
              reject: the reasons of :mod:`rayboot.data.images` and
              :mod:`rayboot.data.landmarks`, and ``duplicate``, ``test-picture``,
-             ``not-frontal``, ``no-landmarks``, ``no-face``
+             ``not-frontal``, ``no-landmarks``, ``no-face``, ``face-too-small``
 
     Args:
         size: width and height of the crop.
@@ -82,14 +97,15 @@ class CropFaces:
             return {**columns, **_reject_columns(error)}
         try:
             self._require_not_test_photo(columns["content_hash"], photo)
-            affine, landmarks = self._locate_face(files, photo)
+            located = self._locate_face(files, photo)
         except FaceRejectedError as error:
             return {**columns, **_reject_columns(error), "thumbnail": make_thumbnail(photo)}
         return {
             **columns,
-            "crop": affine.ravel().tolist(),
-            "image": warp_photo(photo, affine, self._size).tobytes(),
-            "landmarks": None if landmarks is None else landmarks.tobytes(),
+            "num_people": located.num_people,
+            "crop": located.affine.ravel().tolist(),
+            "image": warp_photo(photo, located.affine, self._size).tobytes(),
+            "landmarks": None if located.landmarks is None else located.landmarks.tobytes(),
             "thumbnail": make_thumbnail(photo),
         }
 
@@ -104,12 +120,9 @@ class CropFaces:
                 f"the photo shows the same image as {test_photo}, which is reserved for testing",
             )
 
-    def _locate_face(
-        self, files: FetchedPhoto, photo: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns the affine (2, 3) from photo px to crop px, and the landmarks in crop px."""
+    def _locate_face(self, files: FetchedPhoto, photo: np.ndarray) -> _LocatedFace:
         if files.landmarks is None:
-            return self._detect_face(photo), None
+            return self._detect_face(photo)
         size = (photo.shape[1], photo.shape[0])
         landmarks = read_landmarks(files.landmarks, files.landmarks_suffix, size)
         try:
@@ -117,7 +130,7 @@ class CropFaces:
             self._require_frontal(landmarks)
         except DegenerateInputError as error:
             raise FaceRejectedError("landmarks", "degenerate", str(error)) from error
-        return affine, apply_affine(affine, landmarks)
+        return _LocatedFace(affine, apply_affine(affine, landmarks), None)
 
     def _require_frontal(self, landmarks: np.ndarray) -> None:
         if self._selection is None:
@@ -133,7 +146,7 @@ class CropFaces:
                 f"{limit:g}",
             )
 
-    def _detect_face(self, photo: np.ndarray) -> np.ndarray:
+    def _detect_face(self, photo: np.ndarray) -> _LocatedFace:
         if not self._detect_faces:
             raise FaceRejectedError(
                 "landmarks",
@@ -143,7 +156,8 @@ class CropFaces:
         from rayboot.data.detector import FaceDetector, crop_from_detection
 
         self._detector = self._detector or FaceDetector()
-        return crop_from_detection(self._detector.detect(photo)[0], self._size)
+        faces = self._detector.detect(photo)
+        return _LocatedFace(crop_from_detection(faces[0], self._size), None, len(faces))
 
 
 def reject_crop(photo: pa.Table, reason: str, message: str) -> pa.Table:

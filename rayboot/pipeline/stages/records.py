@@ -37,7 +37,11 @@ STAGE_SCHEMA = pa.schema(
         ("dataset", pa.string()),
         ("group_id", pa.string()),
         ("duplicate_of", pa.string()),
+        # Path of the mesh below the output, without its suffix; null where none is exported.
+        ("mesh_name", pa.string()),
         ("content_hash", pa.string()),
+        # Number of faces that a detector found in the photo; null where landmarks mark the face.
+        ("num_people", pa.int32()),
         ("crop", pa.list_(pa.float64())),
         # Raw bytes of the crop (S, S, 3) and of its landmarks (68, 2) float64, if any.
         ("image", pa.binary()),

@@ -102,24 +102,9 @@ class RenderViews:
         except DegenerateInputError as error:
             raise FaceRejectedError("pose", "degenerate", str(error)) from error
         is_complete = face.occupied is solid.occupied
-        depth = self._surface_depth(row["columns"] if is_complete else None, face.occupied)
+        columns = _measure_surface(row["columns"], face.occupied, is_complete)
+        depth = pack_surface_depth(complete_surface_depth(columns, size))
         return {**self._encode(face, crop), "surface_depth": depth}
-
-    def _surface_depth(self, columns: bytes | None, occupied: np.ndarray) -> bytes:
-        """Returns the packed depth maps of a shape.
-
-        Args:
-            columns: columns that the network's field has; None measures them in the voxels, as of
-                a shape that has lost its small components.
-            occupied: (D, S, S) bool.
-        """
-        if columns is None:
-            measured = measure_columns(occupied.astype(np.float32) - np.float32(0.5))
-        else:
-            flat = np.frombuffer(columns, np.float32)
-            side = int(np.sqrt(flat.size / 3))
-            measured = flat.reshape(3, side, side)
-        return pack_surface_depth(complete_surface_depth(measured, self._shape[2]))
 
     def _encode(self, face: RenderedFace, crop: np.ndarray) -> Row:
         image_format = self._config.render.image_format
@@ -219,6 +204,25 @@ def render_face_views(
     return RenderedFace(
         solid.occupied, mesh, pose, views, transforms, clipped, images, num_views_left_out
     )
+
+
+def _measure_surface(columns: bytes | None, occupied: np.ndarray, is_complete: bool) -> np.ndarray:
+    """Returns front, back and peak (3, h, w) float32 of each column of a shape.
+
+    Args:
+        columns: the same of the network's field; None where it has none.
+        occupied: (D, S, S) bool, the shape's voxels.
+        is_complete: whether the shape is the network's; one that has lost its small components is
+            measured in its voxels, in columns of the same width: a data set's maps have one size.
+    """
+    depth, _, size = occupied.shape
+    flat = None if columns is None else np.frombuffer(columns, np.float32)
+    side = size if flat is None else int(np.sqrt(flat.size / 3))
+    if flat is not None and is_complete:
+        return flat.reshape(3, side, side)
+    step = size // side
+    parts = occupied.reshape(depth, side, step, side, step)
+    return measure_columns(parts.mean(axis=(2, 4), dtype=np.float32) - np.float32(0.5))
 
 
 def _draw_lights(views: list[View], config: GenerateConfig, key: str) -> list[View]:

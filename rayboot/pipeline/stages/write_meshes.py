@@ -1,6 +1,5 @@
 """Mesh stage: reconstructed faces to mesh files in the output folder."""
 
-import posixpath
 from functools import partial
 
 import numpy as np
@@ -23,6 +22,9 @@ INDEX_SCHEMA = pa.schema(
         ("source_uri", pa.string()),
         # (2, 3) row-major affine from source px to crop px: the place of the mesh in the photo.
         ("crop", pa.list_(pa.float64())),
+        # Number of faces that the detector found, of which the mesh shows the largest; null where
+        # landmarks mark the face.
+        ("num_people", pa.int32()),
         ("ply", pa.string()),
         ("glb", pa.string()),
         ("stage", pa.string()),
@@ -35,7 +37,7 @@ INDEX_SCHEMA = pa.schema(
 class WriteMeshes:
     """Occupancy volume to a mesh with coloured vertices, written in one file per format.
 
-    Reads    image, occupancy, cells, box
+    Reads    mesh_name, image, occupancy, cells, box
     Gives    rows of :data:`INDEX_SCHEMA`: the names of the files, or the reason of a reject
 
     Args:
@@ -57,7 +59,7 @@ class WriteMeshes:
         return pa.Table.from_pylist(index_rows, schema=INDEX_SCHEMA)
 
     def _process(self, row: Row) -> Row:
-        file_names = self._file_names(row["face_id"])
+        file_names = self._file_names(row)
         size = self._shape[2]
         crop = np.frombuffer(row["image"], np.uint8).reshape(size, size, 3)
         solid = decode_solid(row, self._shape, 0).without_small_components()
@@ -70,18 +72,20 @@ class WriteMeshes:
         payloads = {kind: encode_mesh(colored, kind) for kind in self._kinds}
         for kind, payload in payloads.items():
             uri = join_below(self._output, file_names[kind])
-            retry_io(partial(write_bytes, uri, payload), uri)
+            try:
+                retry_io(partial(write_bytes, uri, payload), uri)
+            except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+                message = f"{uri} cannot be written ({error}); rename the photo, or choose another"
+                raise FaceRejectedError("reconstruct", "name-taken", f"{message} output") from error
         return file_names
 
-    def _file_names(self, face_id: str) -> Row:
+    def _file_names(self, row: Row) -> Row:
         """Returns the file name of each format; a ``face_id`` from a table may hold any text.
 
         Raises:
             FaceRejectedError: a name would lead out of the output folder.
         """
-        # The suffix of the photo stays in the name, since a.jpg and a.png are two faces.
-        stem = "_".join(posixpath.splitext(face_id)).replace("_.", "_")
-        names: Row = {kind: f"{stem}.{kind}" for kind in self._kinds}
+        names: Row = {kind: f"{row['mesh_name']}.{kind}" for kind in self._kinds}
         try:
             for name in names.values():
                 join_below(self._output, name)

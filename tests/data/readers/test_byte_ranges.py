@@ -1,8 +1,12 @@
+import errno
 from pathlib import Path
+
+import pytest
 
 from rayboot.data.readers import FetchedPhoto
 from rayboot.data.readers.byte_ranges import fetch_byte_ranges
 from rayboot.errors import FaceRejectedError
+from rayboot.io.storage import read_bytes
 
 EMPTY = {
     "source_offset": None,
@@ -40,3 +44,34 @@ def test_a_missing_file_is_an_error_of_its_row(tmp_path: Path) -> None:
     assert (no_photo.stage, no_photo.reason) == ("read", "missing")
     assert (no_landmarks.stage, no_landmarks.reason) == ("landmarks", "missing")
     assert complete == FetchedPhoto(b"1", None, "")
+
+
+def test_a_file_that_must_not_be_read_is_an_error_of_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Permissions do not hold for root, who runs tests in containers.
+    secret, allowed = str(tmp_path / "secret"), str(tmp_path / "allowed")
+    Path(allowed).write_bytes(b"1")
+
+    def read(uri: str) -> bytes:
+        if uri == secret:
+            raise PermissionError(errno.EACCES, "Permission denied", uri)
+        return read_bytes(uri)
+
+    monkeypatch.setattr("rayboot.data.readers.byte_ranges.read_bytes", read)
+    rows = [
+        {**EMPTY, "source_uri": secret},
+        {**EMPTY, "source_uri": allowed, "landmarks_uri": secret},
+        {**EMPTY, "source_uri": allowed},
+    ]
+    no_photo, no_landmarks, complete = fetch_byte_ranges(rows, num_requests=1)
+    assert isinstance(no_photo, FaceRejectedError) and isinstance(no_landmarks, FaceRejectedError)
+    assert (no_photo.stage, no_photo.reason) == ("read", "forbidden")
+    assert (no_landmarks.stage, no_landmarks.reason) == ("landmarks", "forbidden")
+    assert "Permission denied" in no_photo.message
+    assert complete == FetchedPhoto(b"1", None, "")
+
+
+def test_a_folder_in_the_place_of_a_file_is_an_error_of_its_row(tmp_path: Path) -> None:
+    (reject,) = fetch_byte_ranges([{**EMPTY, "source_uri": str(tmp_path)}], num_requests=1)
+    assert isinstance(reject, FaceRejectedError) and reject.reason == "missing"

@@ -62,9 +62,21 @@ def test_all_parts_are_imported(bare: str) -> None:
     modules = sorted({f"rayboot.diagnostics.gpu.{part.split('.')[0]}" for part in PARTS.values()})
     code = f"{bare}\nfor module in {modules}: importlib.import_module(module)"
     code += "\nimport rayboot.cli, rayboot.cli.cluster_commands, rayboot.diagnostics.gpu.check"
-    code += "\nimport rayboot.pipeline.synthesize"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.egl
+def test_the_faces_are_made(bare: str, tmp_path: Path) -> None:
+    code = (
+        f"{bare}\nfrom rayboot.cli import main"
+        f"\nmain(['synthesize', '--config', {str(tmp_path / 'faces.yaml')!r}, "
+        f"'--output', {str(tmp_path / 'faces')!r}])"
+    )
+    (tmp_path / "faces.yaml").write_text("num_identities: 2\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "faces/Synthetic-3D").glob("*.jpg"))) == 2
 
 
 @pytest.mark.egl

@@ -15,10 +15,10 @@ def decode(payload: bytes) -> np.ndarray:
 def test_panels_have_a_column_per_face_and_a_row_per_panel() -> None:
     faces = [example(a=evaluated_face(0.02), b=evaluated_face(0.05))] * 3
     two = decode(draw_panels(faces, ["a", "b"]))
-    # Crop, two shapes, two frontal views, two errors.
-    assert two.shape == (round((0.9 + 1.6 * 7) * 110), round((1.0 + 1.6 * 3) * 110), 3)
+    # Crop, two shapes, two from the front and from the side, one with the photo, two errors.
+    assert two.shape == (round((0.9 + 1.6 * 10) * 110), round((1.0 + 1.6 * 3) * 110), 3)
     one = decode(draw_panels(faces[:1], ["a"]))
-    assert one.shape == (round((0.9 + 1.6 * 4) * 110), round(2.6 * 110), 3)
+    assert one.shape == (round((0.9 + 1.6 * 6) * 110), round(2.6 * 110), 3)
 
 
 def test_models_of_different_sizes_and_failed_models_are_drawn() -> None:

@@ -1,0 +1,79 @@
+"""Colour profiles: photos of phones and cameras in sRGB, the space of networks and renderers."""
+
+import io
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+import PIL.Image
+import PIL.ImageCms
+
+__all__ = ["convert_to_srgb"]
+
+_MAX_SRGB_DIFFERENCE = 2
+"""Largest change of a colour, of 255, that a profile may cause and still count as sRGB; the pixels
+are then left as they are."""
+
+_PROBE_LEVELS = (0, 32, 64, 128, 192, 255)
+
+_Transform = PIL.ImageCms.ImageCmsTransform
+
+
+def convert_to_srgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Returns the image in sRGB if it contains a profile of another colour space.
+
+    A profile that is damaged, or meant for another number of channels, is ignored, as viewers do.
+
+    Args:
+        image: Image of any mode; those of more than 8 bits per channel are returned as they are.
+    """
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if image.mode in ("LA", "RGBA"):
+        alpha = image.getchannel("A")
+        converted = _convert(image.convert(image.mode[:-1]), profile)
+        if converted is None:
+            return image
+        converted.putalpha(alpha)
+        return converted
+    return _convert(image, profile) or image
+
+
+def _convert(image: PIL.Image.Image, profile: bytes) -> PIL.Image.Image | None:
+    """Returns the image as RGB; None where nothing has to be, or can be, converted."""
+    if image.mode not in ("L", "RGB", "CMYK"):
+        return None
+    transform = _transform(profile, image.mode)
+    # Pillow has no type for what it returns if not in place.
+    return None if transform is None else PIL.ImageCms.applyTransform(image, transform)
+
+
+@lru_cache(maxsize=16)
+def _transform(profile: bytes, mode: str) -> _Transform | None:
+    try:
+        source = PIL.ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        target = PIL.ImageCms.createProfile("sRGB")
+        transform = PIL.ImageCms.buildTransform(source, target, mode, "RGB")
+    except (PIL.ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return None
+    probe = _probe(mode)
+    if probe is None:
+        return transform
+    converted = PIL.ImageCms.applyTransform(probe, transform)
+    if converted is None:
+        return None
+    difference = np.asarray(converted, int) - np.asarray(probe.convert("RGB"), int)
+    return None if np.abs(difference).max() <= _MAX_SRGB_DIFFERENCE else transform
+
+
+def _probe(mode: str) -> PIL.Image.Image | None:
+    """Returns an image of colours that show whether a profile is sRGB; None for CMYK."""
+    if mode == "CMYK":
+        return None
+    if mode == "L":
+        return PIL.Image.fromarray(np.array([_PROBE_LEVELS], np.uint8))
+    colours = np.array([list(product(_PROBE_LEVELS, repeat=3))], np.uint8)
+    return PIL.Image.fromarray(colours)

@@ -1,0 +1,74 @@
+"""Files that look like pictures and are not read, so that nobody misses them unawares."""
+
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+__all__ = ["UNREAD_SUFFIXES", "describe_unread", "unread_note", "with_unread_note"]
+
+UNREAD_SUFFIXES = frozenset(
+    (
+        *(".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".raf", ".orf"),
+        *(".rw2", ".pef", ".raw", ".3fr", ".erf", ".kdc", ".dcr", ".mrw", ".x3f", ".iiq"),
+        *(".jxl", ".psd", ".psb", ".xcf", ".svg", ".eps", ".ai", ".exr", ".hdr", ".dpx", ".dcm"),
+        *(".ico", ".icns", ".wmf", ".emf", ".pct", ".pict", ".livp", ".heics", ".heifs", ".avifs"),
+    )
+)
+"""Suffixes of pictures that are not read: raw data of cameras, files of editors, rare formats."""
+
+_PHOTO_WITH_MORE = re.compile(
+    r"(\.(?:jpe?g|png|webp|gif|tiff?|bmp|heic|avif)(?:[^.\w/][^/]*|_[^./]*|\.\d+))$", re.IGNORECASE
+)
+"""The end of names that a browser or scraper made: ``a.jpg_large``, ``a.jpg?w=640``, ``a.jpg.1``,
+``a.jpg~``."""
+
+_KEY = b"rayboot.unread_pictures"
+_NUM_EXAMPLES = 3
+_MAX_SUFFIX_CHARS = 16
+
+
+def describe_unread(names: Iterable[str]) -> str:
+    """Returns a sentence on the files that look like pictures and are not read; empty for none.
+
+    Args:
+        names: Paths of all files of a data set.
+    """
+    counts: Counter[str] = Counter()
+    examples: list[str] = []
+    for name in names:
+        suffix = _unread_suffix(name)
+        if suffix:
+            counts[suffix] += 1
+            if len(examples) < _NUM_EXAMPLES:
+                examples.append(name)
+    if not counts:
+        return ""
+    by_suffix = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
+    more = ", ..." if counts.total() > len(examples) else ""
+    return (
+        f"{counts.total()} files look like pictures and are not read: {by_suffix} "
+        f"({', '.join(examples)}{more}); convert them to JPEG or PNG, or correct their suffix"
+    )
+
+
+def _unread_suffix(name: str) -> str:
+    suffix = posixpath.splitext(name)[1].lower()
+    if suffix in UNREAD_SUFFIXES:
+        return suffix
+    found = _PHOTO_WITH_MORE.search(name)
+    return "" if found is None else found[1].lower()[:_MAX_SUFFIX_CHARS]
+
+
+def with_unread_note(photos: pa.Table, note: str) -> pa.Table:
+    """Returns a listing that carries a sentence of :func:`describe_unread`."""
+    return photos.replace_schema_metadata({_KEY: note.encode()} if note else None)
+
+
+def unread_note(photos: pa.Table) -> str:
+    """Returns the sentence that a listing carries; empty where all pictures are read."""
+    metadata = photos.schema.metadata or {}
+    note: str = metadata.get(_KEY, b"").decode()
+    return note
