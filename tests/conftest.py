@@ -6,7 +6,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Set before ray and OpenGL are imported, which read them once.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -27,6 +27,9 @@ import pytest
 
 from rayboot.cluster.session import LOCAL_ENVIRONMENT
 from tests.s3 import S3Server
+
+if TYPE_CHECKING:
+    from rayboot.data.detector import FaceDetector
 
 NUM_RAY_STARTS = 4
 """Attempts to start Ray, whose fixed time-outs are too short while a machine is very busy."""
@@ -133,6 +136,20 @@ def create_mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[P
         return f"sqlite:///{shutil.copy(template, folder / 'mlflow.db')}"
 
     return create
+
+
+@pytest.fixture(scope="session")
+def detector() -> "FaceDetector":
+    """The face detector of the extra ``detect``; tests skip, with its words, where it is absent."""
+    from rayboot.data.detector import FaceDetector
+    from rayboot.errors import RequestError
+
+    try:
+        return FaceDetector()
+    except RequestError as error:
+        if os.environ.get("RAYBOOT_REQUIRE_SHARED") == "1":
+            pytest.fail(f"{error}; RAYBOOT_REQUIRE_SHARED=1 forbids skipping")
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

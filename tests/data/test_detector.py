@@ -1,5 +1,4 @@
 import importlib.util
-import os
 import pickle
 from types import SimpleNamespace
 
@@ -13,16 +12,6 @@ from rayboot.data.images import decode_photo
 from rayboot.data.landmarks import read_landmarks
 from rayboot.errors import FaceRejectedError, RequestError, ShapeError
 from rayboot.geometry.crop import apply_affine, invert_affine, landmark_crop
-
-
-@pytest.fixture(scope="module")
-def detector():
-    try:
-        return FaceDetector()
-    except RequestError as error:
-        if os.environ.get("RAYBOOT_REQUIRE_SHARED") == "1":
-            pytest.fail(f"{error}; RAYBOOT_REQUIRE_SHARED=1 forbids skipping")
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

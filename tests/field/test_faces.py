@@ -1,6 +1,5 @@
 """Portraits on their side or head, and faces that are tiny in a large photo."""
 
-import os
 from pathlib import Path
 
 import cv2
@@ -10,7 +9,7 @@ import pytest
 
 from rayboot.data.detector import FaceDetector, crop_from_detection
 from rayboot.data.images import decode_photo, encode_image
-from rayboot.errors import FaceRejectedError, RequestError
+from rayboot.errors import FaceRejectedError
 from rayboot.geometry.crop import apply_affine, invert_affine, warp_photo
 from rayboot.pipeline.export_meshes import export_meshes
 from rayboot.pipeline.export_request import ReconstructConfig, prepare_export
@@ -24,16 +23,6 @@ from rayboot.registry.resolve import resolve_model
 
 SIZE = 96
 SHAPE = (112, 96, 96)
-
-
-@pytest.fixture(scope="module")
-def detector() -> FaceDetector:
-    try:
-        return FaceDetector()
-    except RequestError as error:
-        if os.environ.get("RAYBOOT_REQUIRE_SHARED") == "1":
-            pytest.fail(f"{error}; RAYBOOT_REQUIRE_SHARED=1 forbids skipping")
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
+import tifffile
 
 from rayboot.data import images
 from rayboot.data.images import decode_photo
@@ -175,7 +176,6 @@ def test_a_tiff_of_radiances_is_rejected_with_its_pixel_type(scale: float) -> No
 
 
 def test_a_tiff_of_half_floats_is_rejected_with_its_pixel_type() -> None:
-    tifffile = pytest.importorskip("tifffile")
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, (gradient() / 255.0).astype(np.float16), photometric="rgb")
     assert "pixels of 3 x 16-bit float" in rejection(buffer.getvalue()).message

@@ -1,10 +1,11 @@
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rayboot.data.detector import FaceDetector
+from rayboot.data.images import decode_photo
 from rayboot.data.mesh_files import decode_mesh
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.evaluate.datasets.region import RegionConfig
@@ -68,17 +69,9 @@ def test_a_known_yaw_is_kept() -> None:
     assert face.yaw_deg == 33
 
 
-def test_without_landmarks_the_detector_determines_the_crop(synthetic_set: str) -> None:
-    from rayboot.data.detector import FaceDetector
-    from rayboot.data.images import decode_photo
-    from rayboot.errors import RequestError
-
-    try:
-        FaceDetector()
-    except RequestError as error:
-        if os.environ.get("RAYBOOT_REQUIRE_SHARED") == "1":
-            pytest.fail(f"{error}; RAYBOOT_REQUIRE_SHARED=1 forbids skipping")
-        pytest.skip(str(error))
+def test_without_landmarks_the_detector_determines_the_crop(
+    synthetic_set: str, detector: FaceDetector
+) -> None:
     scan = cut_scan(MESH, LANDMARKS, ALL)
     photo = decode_photo(next(Path(synthetic_set).rglob("000000.jpg")).read_bytes())
     face = make_true_face("a", photo, scan, None, 96)
