@@ -1,5 +1,6 @@
 """Settings of a training run."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
@@ -113,7 +114,7 @@ class TrainingSettings(FrozenConfig):
     """Optimizer and augmentation."""
 
 
-class TrainingConfig(TrainingSettings):
+class TrainingConfig(TrainingSettings, ABC):
     """A training with a name, whose checkpoints are stored and which is tracked in MLflow."""
 
     name: str
@@ -125,9 +126,9 @@ class TrainingConfig(TrainingSettings):
     """MLflow experiment of the run."""
 
     @property
+    @abstractmethod
     def checkpoint_uri(self) -> str:
         """Folder or URI below which the checkpoints are stored, in a folder of the run's name."""
-        raise NotImplementedError
 
     def content_digest(self) -> str:
         """Returns a digest of the settings that decide the result.
@@ -146,9 +147,9 @@ class TrainingConfig(TrainingSettings):
             cpus_per_worker=defaults.cpus_per_worker,
         ).digest()
 
+    @abstractmethod
     def _without_location(self) -> dict[str, str]:
         """Empty values of the keys that name where the run is stored."""
-        raise NotImplementedError
 
 
 class PretrainConfig(TrainingConfig):
