@@ -81,7 +81,8 @@ def draw_panels(examples: Sequence[Example], models: Sequence[str]) -> bytes:
 
 
 def _format_title(example: Example) -> str:
-    return f"yaw {example.yaw_deg:+.0f}°" if np.isfinite(example.yaw_deg) else "yaw unknown"
+    # Rounded first: nearly 0 must not become -0.
+    return f"yaw {round(example.yaw_deg):+d}°" if np.isfinite(example.yaw_deg) else "yaw unknown"
 
 
 def _compute_window(examples: Sequence[Example]) -> float:
@@ -117,8 +118,8 @@ def _draw_shape(
 def _draw_textured(example: Example, model: str, fraction: float) -> np.ndarray | None:
     """Draws a shape from the side in the colours of the photo."""
     face = example.evaluated.get(model)
-    mesh = face and _turned(face.mesh, example.yaw_deg, _SIDE_YAW_DEG)
-    if not face or not mesh:
+    mesh = None if face is None else _turned(face.mesh, example.yaw_deg, _SIDE_YAW_DEG)
+    if face is None or mesh is None:
         return None
     position = pixel_from_crop(face.mesh.vertices, face.crop_size, face.crop_size)
     column, row = position.clip(0, face.crop_size - 1).T
