@@ -1,10 +1,11 @@
 """Proportions of faces that differ between the head model's shapes and people.
 
 The heads that the model was extracted from have flat, drooping noses, receding chins and long
-lower faces. The means below move them to published anthropometry: a nasal tip whose projection is
-0.55 to 0.6 of the nose's length (Goode) and that is 0.21 outer eye distances from the subnasale,
-lips just behind the line from nasal tip to chin (Ricketts), a mouth 0.58 to 0.6, a distance from
-subnasale to stomion 0.24 and one from subnasale to gnathion 0.76 outer eye distances (Farkas).
+lower faces. The means below move them towards published anthropometry: a nasal tip whose
+projection is 0.55 to 0.6 of the nose's length (Goode) and that is 0.21 outer eye distances from
+the subnasale, lips just behind the line from nasal tip to chin (Ricketts), a mouth 0.58 to 0.6, a
+distance from subnasale to stomion 0.24 and one from subnasale to gnathion 0.76 outer eye distances
+(Farkas).
 """
 
 from functools import cache

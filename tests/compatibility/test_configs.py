@@ -39,11 +39,26 @@ ROUND = {
         }
     },
 }
+AFLW2000 = {
+    "kind": "aflw2000",
+    "data": "data/faces/AFLW2000",
+    "annotation": "original",
+    "reannotation": None,
+    "implausible": "leave_out",
+}
+REAL_PHOTOS = {
+    "evaluation": {
+        "datasets": {
+            "AFLW2000-3D": {"part": "development"},
+            "AFLW2000-3D-report": {**AFLW2000, "part": "report"},
+        }
+    }
+}
 CHANGED_SINCE: dict[str, dict[str, Any]] = {
     "demo.yaml": ROUND,
     "round-photos.yaml": ROUND,
-    "round-real-photos.yaml": ROUND,
-    "round-real-photos-as-turned.yaml": ROUND,
+    "round-real-photos.yaml": ROUND | REAL_PHOTOS,
+    "round-real-photos-as-turned.yaml": ROUND | REAL_PHOTOS,
     "generate-laptop.yaml": {"views": {"both_sides_within_deg": 8.0}},
     "finetune-spot.yaml": {"optimizer": {"micro_batch_size": 16}},
     "synthesize-baseline.yaml": {
@@ -126,7 +141,7 @@ def with_current_dataset_names(values: Any) -> Any:
 def with_changes(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Returns nested mappings with some of their values replaced."""
     replaced = {
-        key: with_changes(values[key], change) if isinstance(change, dict) else change
+        key: with_changes(values.get(key, {}), change) if isinstance(change, dict) else change
         for key, change in changes.items()
     }
     return {**values, **replaced}
