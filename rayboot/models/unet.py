@@ -99,13 +99,15 @@ class VolumetricUNet(VolumetricReconstructor):
         """Returns occupancy that is linear in the logit and 0.5 where the logit is 0.
 
         Of the sigmoid, which saturates within a slice, an isosurface would keep the steps of the
-        slices.
+        slices. Logits are enlarged bicubically, because the tip of a nose is as narrow as two
+        columns and linear interpolation cuts it off.
         """
         clipped = estimate.float().clamp(-MAX_LOGIT, MAX_LOGIT)
         enlarged = functional.interpolate(
-            clipped.contiguous(), scale_factor=_STRIDE, mode="bilinear", align_corners=False
+            clipped.contiguous(), scale_factor=_STRIDE, mode="bicubic", align_corners=False
         )
-        return enlarged.mul_(0.5 / MAX_LOGIT).add_(0.5)
+        # Next to a step bicubic interpolation leaves the range of its values.
+        return enlarged.mul_(0.5 / MAX_LOGIT).add_(0.5).clamp_(0, 1)
 
     def surface_field(self, estimate: torch.Tensor, isovalue: float) -> torch.Tensor:
         """Returns the logits above the one whose occupancy is the isovalue."""

@@ -1,11 +1,11 @@
 """Proportions of faces that differ between the head model's shapes and people.
 
-The heads that the model was extracted from have flat, drooping noses, receding chins and long
-lower faces. The means below move them towards published anthropometry: a nasal tip whose
-projection is 0.55 to 0.6 of the nose's length (Goode) and that is 0.21 outer eye distances from
-the subnasale, lips just behind the line from nasal tip to chin (Ricketts), a mouth 0.58 to 0.6, a
-distance from subnasale to stomion 0.24 and one from subnasale to gnathion 0.76 outer eye distances
-(Farkas).
+The heads that the model was extracted from have flat, short, drooping noses, receding chins, long
+lower faces and flat mouths. The means below move them towards published anthropometry: a nasal tip
+whose projection is 0.55 to 0.6 of the nose's length (Goode) and that is 0.21 outer eye distances
+from the subnasale, lips just behind the line from nasal tip to chin (Ricketts), a nose 0.58 from
+nasion to subnasale, a mouth 0.58 to 0.6, a distance from subnasale to stomion 0.24 and one from
+subnasale to gnathion 0.76 outer eye distances (Farkas).
 """
 
 from functools import cache
@@ -18,16 +18,19 @@ from rayboot.synthesis.neighbours import neighbour_mean
 
 __all__ = ["NUM_PROPORTIONS", "draw_proportions", "nearest_identity", "proportion_offsets"]
 
-NUM_PROPORTIONS = 8
+NUM_PROPORTIONS = 13
 """Number of proportions: protrusion of the nose's bridge and of its tip, height of the tip,
-projection of the chin, width of the mouth, height of the lower face, width of the face, and
-protrusion of the brows."""
+projection of the chin, width of the mouth, height of the lower face, width of the face, protrusion
+of the brows, length of the nose, and the depth of the mouth's corners, of the brows' outer ends, of
+the nose's base, and of the lower lip."""
 
-_MEANS = np.array([1.0, 0.04, 0.05, 0.12, 0.10, -1.0, 0.04, 0.05])
+_MEANS = np.array([1.2, 0.045, 0.075, 0.14, 0.08, -1.0, 0.04, 0.06, 0.09, 0.04, 0.08, 0.035, 0.04])
 """Protrusion of the bridge and height of the lower face are relative to the profiles below; widths
 are relative changes; the others are in outer eye distances."""
 
-_DEVIATIONS = np.array([0.15, 0.015, 0.02, 0.05, 0.06, 0.7, 0.03, 0.03])
+_DEVIATIONS = np.array(
+    [0.15, 0.01, 0.02, 0.05, 0.06, 0.7, 0.03, 0.03, 0.03, 0.015, 0.03, 0.015, 0.02]
+)
 
 _NOSE_ROWS = np.array([-0.50, -0.42, -0.33, -0.19, -0.07, 0.03, 0.22])
 """y at which the nose is described, from below its base to between the brows."""
@@ -39,6 +42,10 @@ _BRIDGE_GAIN = np.array([0.0, 0.0, 0.12, 0.36, 0.6, 0.7, 0.8])
 _LOWER_ROWS = np.array([-1.26, -0.73, -0.42])
 _LOWER_SHIFTS = np.array([-0.08, -0.055, 0.0])
 """Shift along y at chin, mouth and subnasale where the lower face is higher by one unit."""
+
+_NOSE_LENGTH_ROWS = np.array([-0.42, 0.0])
+_NOSE_LENGTH_SHIFTS = np.array([-1.0, 0.0])
+"""Shift along y between nasion and subnasale, and of all below, where the nose is longer."""
 
 _NUM_SMOOTHINGS = 3
 
@@ -56,7 +63,7 @@ def proportion_offsets() -> np.ndarray:
     height = _nose_height(model)
     offsets = np.zeros((NUM_PROPORTIONS, len(model.mean), 3))
     offsets[0, :, 2] = height * np.interp(y, _NOSE_ROWS, _BRIDGE_GAIN)
-    offsets[1, :, 2] = _bump(x / 0.13, (y + 0.31) / 0.09) * (height > 0)
+    offsets[1, :, 2] = _bump(x / 0.14, (y + 0.33) / 0.11) * (height > 0)
     offsets[2, :, 1] = _bump(x / 0.16, (y + 0.34) / 0.10) * (height > 0)
     offsets[3, :, 2] = _bump(x / 0.38, (y + 1.22) / 0.24) * (model.mean[:, 2] > -0.6)
     mouth = _bump(x / 0.42, (y + 0.73) / 0.22) * (model.mean[:, 2] > -0.1)
@@ -65,6 +72,15 @@ def proportion_offsets() -> np.ndarray:
     offsets[6, :, 0] = x * np.clip((np.abs(x) - 0.4) / 0.3, 0, 1)
     brows = _bump((np.abs(x) - 0.2) / 0.18, (y - 0.22) / 0.09)
     offsets[7, :, 2] = brows * (model.mean[:, 2] > -0.3)
+    offsets[8, :, 1] = np.interp(y, _NOSE_LENGTH_ROWS, _NOSE_LENGTH_SHIFTS)
+    corners = _bump((np.abs(x) - 0.29) / 0.09, (y + 0.67) / 0.10)
+    offsets[9, :, 2] = -corners * (model.mean[:, 2] > -0.1)
+    temples = _bump((np.abs(x) - 0.60) / 0.12, (y - 0.17) / 0.16)
+    offsets[10, :, 2] = -temples * (model.mean[:, 2] > -0.3)
+    base = _bump(x / 0.10, (y + 0.45) / 0.06)
+    offsets[11, :, 2] = -base * (model.mean[:, 2] > -0.1)
+    lower_lip = _bump((np.abs(x) - 0.12) / 0.12, (y + 0.81) / 0.07)
+    offsets[12, :, 2] = -lower_lip * (model.mean[:, 2] > -0.1)
     for _ in range(_NUM_SMOOTHINGS):
         offsets = np.stack([neighbour_mean() @ offset for offset in offsets])
     return offsets.astype(np.float32)

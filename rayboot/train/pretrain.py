@@ -1,4 +1,4 @@
-"""Training a network from scratch on faces with known shape, with Ray Train.
+"""Training a network on faces with known shape, with Ray Train.
 
 Each worker reads its part of the photos and their ground truth itself.
 """
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 import rayboot
+from rayboot.cluster.broadcast import BroadcastFile
 from rayboot.data.ground_truth import digest_truth, index_truth, require_complete_truth
 from rayboot.errors import RequestError
 from rayboot.io.storage import absolute_uri, exists, join_uri, require_writable, write_bytes
@@ -19,8 +20,10 @@ from rayboot.models import (
     Reconstructor,
     UNetConfig,
     VRNConfig,
+    load_network,
     make_network,
 )
+from rayboot.registry.resolve import resolve_model
 from rayboot.registry.runs import Run, absolute_tracking_uri, default_tracking_uri
 from rayboot.train.run_record import load_run
 from rayboot.train.sample_store import SampleStore
@@ -42,28 +45,35 @@ _NETWORKS: dict[str, Callable[[], NetworkConfig]] = {
     "head": HeadConfig,
 }
 
-_RECORDED = {"network", "val_fraction", "num_workers", "optimizer"}
+_RECORDED = {"network", "initial_model", "val_fraction", "num_workers", "optimizer"}
 """Config keys that the training record has: those that decide the weights."""
 
 
 class PretrainTask(TrainingTask):
-    """Training from scratch as the workers see it.
+    """Training as the workers see it.
 
     Args:
         config: settings of the run.
         network: architecture.
+        weights: weights to start from; None stands for random ones.
     """
 
     title = "pretrain"
 
-    def __init__(self, config: PretrainConfig, network: NetworkConfig) -> None:
+    def __init__(
+        self, config: PretrainConfig, network: NetworkConfig, weights: BroadcastFile | None = None
+    ) -> None:
         # Ray Train runs its workers in folders of their own.
         self.config: PretrainConfig = config.replace(data=absolute_uri(config.data))
         self.network = network
+        self._weights = weights
 
     def make_network(self) -> Reconstructor:
-        """Returns a network with random weights."""
-        return make_network(self.network)
+        """Returns the network to start from."""
+        if self._weights is None:
+            return make_network(self.network)
+        with self._weights.local_path() as path:
+            return load_network(path)
 
     def read_samples(
         self, network: Reconstructor, rank: int, num_workers: int
@@ -99,20 +109,36 @@ def prepare_pretrain(config: PretrainConfig, network: NetworkConfig | None = Non
         network: architecture; by default that of the small network named by ``config.network``.
 
     Raises:
-        RequestError: there is no ground truth, the output cannot be written, or it contains
-            another run or its weights.
+        RequestError: there is no ground truth, the initial model is missing or has other sizes,
+            the output cannot be written, or it contains another run or its weights.
         UnfinishedDataError: the run that writes the data set has not finished.
     """
     require_complete_truth(config.data)
     require_writable(config.output)
     tracking_uri = absolute_tracking_uri(config.tracking_uri or default_tracking_uri())
-    plan = PretrainPlan(config, network or _NETWORKS[config.network](), tracking_uri)
+    network = network or _NETWORKS[config.network]()
+    if config.initial_model is not None:
+        config = _with_initial_model(config, config.initial_model, network, tracking_uri)
+    plan = PretrainPlan(config, network, tracking_uri)
     if load_run(config) is None and exists(plan.weights_uri):
         raise RequestError(
             f"{plan.weights_uri} exists, but not the record of a run named {config.name} that "
             "wrote it; choose another output, or move the weights"
         )
     return plan
+
+
+def _with_initial_model(
+    config: PretrainConfig, name: str, network: NetworkConfig, tracking_uri: str
+) -> PretrainConfig:
+    """Returns the config with the initial model pinned to its version."""
+    model = resolve_model(name, tracking_uri)
+    if model.config != network:
+        raise RequestError(
+            f"initial_model: expected a network with {network!r}, {name} has {model.config!r}; "
+            "choose another initial model or network"
+        )
+    return config.replace(initial_model=model.uri)
 
 
 def pretrain(plan: PretrainPlan, run: Run | None = None) -> TrainingResult:
@@ -131,7 +157,14 @@ def pretrain(plan: PretrainPlan, run: Run | None = None) -> TrainingResult:
         data, digest = plan.config.data, digest_truth(plan.config.data)
         run.log_dataset("synthetic faces", data, digest, {"photos": len(index_truth(data))})
         run.set_tags({"rayboot.data_digest": digest, **describe_environment(plan.config)})
-    return run_task(PretrainTask(plan.config, plan.network), run)
+    return run_task(PretrainTask(plan.config, plan.network, _initial_weights(plan)), run)
+
+
+def _initial_weights(plan: PretrainPlan) -> BroadcastFile | None:
+    initial = plan.config.initial_model
+    if initial is None:
+        return None
+    return BroadcastFile.put(resolve_model(initial, plan.tracking_uri).path)
 
 
 def pretrain_tracked(plan: PretrainPlan) -> str:

@@ -153,7 +153,7 @@ class TrainingConfig(TrainingSettings, ABC):
 
 
 class PretrainConfig(TrainingConfig):
-    """Training a network from scratch on faces with known shape, with Ray Train."""
+    """Training a network on faces with known shape, with Ray Train."""
 
     former_keys: ClassVar[Mapping[str, FormerKey]] = {"val_share": FormerKey("val_fraction")}
 
@@ -166,6 +166,10 @@ class PretrainConfig(TrainingConfig):
     network: Literal["vrn", "unet", "head"] = "vrn"
     """Kind of network: the compact member of the VRN family, the volumetric U-Net, or the regressor
     of the parametric head."""
+    initial_model: str | None = None
+    """Model whose weights training starts from: a weights file, a ``builtin:`` name or
+    ``models:/NAME/VERSION``. It must have the sizes of ``network``. None starts from random
+    weights."""
     val_fraction: float = Field(0.1, gt=0, lt=1)
     """Fraction of the identities that is used for validation."""
 

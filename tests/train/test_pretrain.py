@@ -122,6 +122,31 @@ def test_another_config_is_refused(interrupted: Path, synthetic_set: str) -> Non
         prepare_pretrain(config(synthetic_set, interrupted / "cut", network="unet"))
 
 
+def test_training_starts_from_the_weights_of_another_run(
+    interrupted: Path, synthetic_set: str, tmp_path: Path, ray_local: Any
+) -> None:
+    weights = interrupted / "whole/unet.safetensors"
+    # So low a rate leaves the weights as they are.
+    optimizer = OptimizerConfig(batch_size=8, num_epochs=1, learning_rate=1e-12, seed=3)
+    run = config(
+        synthetic_set, tmp_path, network="unet", initial_model=str(weights), optimizer=optimizer
+    )
+    (tmp_path / "unet.safetensors").write_bytes(pretrain(prepare_pretrain(run, TINY_UNET)).weights)
+    initial, trained = (
+        load_network(path).state_dict() for path in (weights, tmp_path / "unet.safetensors")
+    )
+    names = [name for name in initial if name.endswith(".weight")]
+    assert all(torch.allclose(initial[name], trained[name], atol=1e-6) for name in names)
+
+
+def test_an_initial_model_of_other_sizes_is_refused(
+    interrupted: Path, synthetic_set: str, tmp_path: Path
+) -> None:
+    weights = str(interrupted / "whole/unet.safetensors")
+    with pytest.raises(RequestError, match=r"expected a network with .*channels=\(48, 80"):
+        prepare_pretrain(config(synthetic_set, tmp_path, network="unet", initial_model=weights))
+
+
 def test_weights_of_another_run_are_not_replaced(synthetic_set: str, tmp_path: Path) -> None:
     (tmp_path / "vrn.safetensors").write_bytes(b"weights")
     with pytest.raises(RequestError, match="choose another output"):
