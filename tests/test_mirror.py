@@ -59,7 +59,6 @@ TESTED_IN = {
     "inference/mlflow_model": "registry/test_registration",
     "models/head_regressor": "models/test_reconstructor",
     "models/network_config": "models/test_vrn",
-    "models/unet": "models/test_reconstructor",
     "models/volumetric": "models/test_reconstructor",
     "pipeline/checkpoint": "pipeline/test_generate",
     "pipeline/checkpoint_files": "pipeline/test_generate",

@@ -7,6 +7,7 @@ from torch.nn import functional
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.camera import SLICES_PER_PIXEL
 from rayboot.models.device_transfer import to_device_async
+from rayboot.models.upsampling import upsample_cubic
 
 __all__ = ["measure_columns", "soft_occupancy"]
 
@@ -52,7 +53,8 @@ def soft_occupancy(
     inverse = np.linalg.inv(transforms[:, :, :3])
     offset = -np.einsum("bij,bj->bi", inverse, transforms[:, :, 3])
     affines = np.concatenate([inverse, offset[:, :, None]], axis=2)
-    stacked = _with_slopes(_enlarged(maps), crop_size)
+    # The finer the maps, the less of a narrow tip is cut off by sampling them linearly.
+    stacked = _with_slopes(upsample_cubic(maps), crop_size)
     sent = to_device_async(affines.astype(np.float32), maps.device)
     volumes = []
     # One at a time, because positions and samples are several times as large as the volume.
@@ -61,14 +63,6 @@ def soft_occupancy(
         distance = _distances(solid, affine, shape, crop_size, is_in_plane)
         volumes.append((0.5 + distance * float(scale / softness)).clamp_(0, 1))
     return torch.stack(volumes)
-
-
-def _enlarged(maps: torch.Tensor) -> torch.Tensor:
-    """Returns maps of twice the size.
-
-    They are sampled linearly afterwards, which cuts narrow tips off the less, the finer the maps.
-    """
-    return functional.interpolate(maps, scale_factor=2, mode="bicubic", align_corners=False)
 
 
 def _with_slopes(maps: torch.Tensor, crop_size: int) -> torch.Tensor:
