@@ -7,22 +7,47 @@ cluster starts, with one sentence that names the key and the remedy.
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from rayboot.credentials import explain_url_credentials, find_credentialed_url
 from rayboot.errors import RequestError
 
-__all__ = ["FormerKey", "FrozenConfig", "load_config", "parse_config"]
+__all__ = ["FormerKey", "FrozenConfig", "ModelName", "Uri", "load_config", "parse_config"]
 
 _LOG = logging.getLogger(__name__)
 
 ConfigT = TypeVar("ConfigT", bound="FrozenConfig")
+
+
+def _replace_uri(value: str, info: ValidationInfo) -> str:
+    return str(info.context["uri"](value)) if info.context else value
+
+
+def _replace_model(value: str, info: ValidationInfo) -> str:
+    return str(info.context["model"](value)) if info.context else value
+
+
+Uri = Annotated[str, AfterValidator(_replace_uri)]
+"""A local path or URI of a file or folder, as the type of a config's field.
+
+:meth:`FrozenConfig.replace_paths` finds the fields of this type.
+"""
+
+ModelName = Annotated[str, AfterValidator(_replace_model)]
+"""A weights file, ``builtin:...`` or ``models:/...``, as the type of a config's field."""
 
 
 class FormerKey(NamedTuple):
@@ -74,6 +99,16 @@ class FrozenConfig(BaseModel):
     def replace(self, **changes: Any) -> Self:
         """Returns a validated copy with ``changes`` applied to top-level fields."""
         return type(self).model_validate({**self.model_dump(), **changes})
+
+    def replace_paths(self, uri: Callable[[str], str], model: Callable[[str], str]) -> Self:
+        """Returns a validated copy with all paths replaced, those of nested configs included.
+
+        Args:
+            uri: replacement of a :data:`Uri`.
+            model: replacement of a :data:`ModelName`.
+        """
+        context = {"uri": uri, "model": model}
+        return type(self).model_validate(self.model_dump(), context=context)
 
 
 def _set_renamed(values: dict[str, Any], key: str, former: FormerKey, value: Any) -> None:

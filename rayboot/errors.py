@@ -7,6 +7,7 @@ The command line turns :class:`RequestError` into exit status 2 and any other
 """
 
 __all__ = [
+    "REJECT_STAGES",
     "AccessError",
     "BusyError",
     "ClusterError",
@@ -21,6 +22,10 @@ __all__ = [
     "UnfinishedDataError",
     "WeightsError",
 ]
+
+
+REJECT_STAGES = ("read", "landmarks", "crop", "select", "reconstruct", "pose", "render")
+"""Stages that can reject a photo."""
 
 
 class RaybootError(Exception):
@@ -78,8 +83,7 @@ class FaceRejectedError(RaybootError):
     """One photo cannot become a pair; it is recorded as a row of the output, never dropped.
 
     Args:
-        stage: stage that rejected the photo: ``read``, ``landmarks``, ``crop``,
-            ``select``, ``reconstruct``, ``pose`` or ``render``.
+        stage: stage that rejected the photo, one of :data:`REJECT_STAGES`.
         reason: short identifier that is counted in summaries, such as ``undecodable``.
         message: one sentence for the user.
     """

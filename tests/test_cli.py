@@ -16,7 +16,7 @@ from rayboot import __version__, cli
 from rayboot.diagnostics import support_bundle
 from rayboot.diagnostics.doctor import Check
 from rayboot.errors import FaceRejectedError, RaybootError, RequestError
-from rayboot.submission.prepare import TASKS
+from rayboot.submission.tasks import TASKS
 
 
 def _chained(error: Exception, cause: Exception) -> Exception:

@@ -1,17 +1,37 @@
 """Every file in configs/ is accepted by the command that configs/README.md names for it."""
 
+import pickle
+import pickletools
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from rayboot.cluster.broadcast import BroadcastFile
 from rayboot.config import FrozenConfig, load_config
+from rayboot.data.images import encode_image
+from rayboot.evaluate import measure
 from rayboot.evaluate.evaluation_config import EvaluateConfig
-from rayboot.pipeline.export_request import ReconstructConfig
+from rayboot.io.absolute_paths import with_absolute_paths
+from rayboot.models import UNetConfig
+from rayboot.pipeline.export_meshes import ExportJob
+from rayboot.pipeline.export_request import ReconstructConfig, prepare_export
+from rayboot.pipeline.generate import generate_stages
 from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.pipeline.generate_request import prepare_generate
+from rayboot.pipeline.pack import prepare_pack
+from rayboot.pipeline.synthesize import prepare_synthesis
 from rayboot.rounds.robustness import RobustnessConfig
 from rayboot.rounds.round_config import RoundConfig
 from rayboot.synthesis import SynthesisConfig
+from rayboot.train.finetune import FinetuneTask
+from rayboot.train.pretrain import PretrainTask
 from rayboot.train.training_config import FinetuneConfig, PretrainConfig
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -31,12 +51,126 @@ CONFIG_TYPES: dict[str, type[FrozenConfig]] = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_config_is_accepted_by_its_command(name: str) -> None:
+def load(name: str) -> FrozenConfig:
     (config_type,) = (
         config_type for start, config_type in CONFIG_TYPES.items() if name.startswith(start)
     )
-    load_config(config_type, CONFIGS / name)
+    return load_config(config_type, CONFIGS / name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_is_accepted_by_its_command(name: str) -> None:
+    load(name)
+
+
+def strings_of(pickled: bytes) -> Iterator[str]:
+    """Every text in a pickled value, those in pickles within it included."""
+    for _, argument, _ in pickletools.genops(pickled):
+        if isinstance(argument, str):
+            yield argument
+        elif isinstance(argument, bytes) and argument.startswith(pickle.PROTO):
+            yield from strings_of(argument)
+
+
+def relative_paths(value: Any) -> set[str]:
+    """Texts of a value that are paths of the working folder."""
+    texts = strings_of(pickle.dumps(value))
+    return {text for text in texts if re.match(r"(data|runs)/", text)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_path_of_a_config_is_resolved(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written = load(name)
+    resolved = with_absolute_paths(written)
+    assert not relative_paths(resolved.model_dump())
+    # Only paths have changed, and only by the folder before them.
+    expected = written.model_dump_json()
+    for path in sorted(relative_paths(written.model_dump())):
+        expected = expected.replace(f'"{path}"', f'"{tmp_path}/{path}"')
+    assert resolved.model_dump_json() == expected
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder of a command, with photos and weights named by relative paths."""
+    (tmp_path / "data/photos").mkdir(parents=True)
+    (tmp_path / "data/photos/a.jpg").write_bytes(b"photo")
+    weights = Path(measure.__file__).parents[1] / "models/compact.safetensors"
+    shutil.copy(weights, tmp_path / "data/weights.safetensors")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_stages_receive_no_relative_path(project: Path) -> None:
+    photos, model = "data/photos", "data/weights.safetensors"
+    config = load_config(GenerateConfig, CONFIGS / "generate-paper.yaml")
+    generation = prepare_generate(config.replace(input=photos, model=model))
+    export = prepare_export(model, photos, "runs/meshes")
+    packing = prepare_pack((photos,), "runs/packed")
+    sent = {
+        generation.output: [spec.stage for spec in generate_stages(generation)],
+        export.output: [spec.stage for spec in ExportJob(export).stages()],
+        packing.output: [],
+    }
+    for output, stages in sent.items():
+        assert Path(output).is_relative_to(project)
+        listing = pq.read_table(f"{output}/_run/listing.parquet")
+        assert listing["source_uri"].to_pylist() == [f"{project}/data/photos/a.jpg"]
+        assert not relative_paths([stages, listing.to_pylist()])
+    # The same command resumes, from a record of the paths as they were written.
+    assert prepare_generate(config.replace(input=photos, model=model)).run_id == generation.run_id
+
+
+def test_training_workers_receive_no_relative_path(project: Path) -> None:
+    weights = BroadcastFile("weights.safetensors", None)  # type: ignore[arg-type]
+    finetuning = load_config(FinetuneConfig, CONFIGS / "finetune-paper.yaml")
+    pretraining = load_config(PretrainConfig, CONFIGS / "pretrain-baseline.yaml")
+    tasks = [
+        FinetuneTask(finetuning, weights),
+        PretrainTask(pretraining, UNetConfig(), weights),
+    ]
+    assert [task.config.data for task in tasks] == [
+        f"{project}/runs/paper-pairs",
+        f"{project}/data/baseline",
+    ]
+    assert not any(relative_paths(task.config.model_dump()) for task in tasks)
+
+
+def test_renderers_receive_no_relative_path(project: Path) -> None:
+    (project / "data/backgrounds").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 640, 3), np.uint8)
+    (project / "data/backgrounds/a.jpg").write_bytes(encode_image(noise, "jpeg"))
+    config = load_config(SynthesisConfig, CONFIGS / "synthesize-baseline.yaml")
+    plan = prepare_synthesis(config, "runs/faces")
+    assert not relative_paths([plan.config.model_dump(), plan.output])
+
+
+def test_measuring_actors_receive_no_relative_path(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = {
+        "photo": ["photos/a.jpg"],
+        "mesh": ["photos/a.ply"],
+        "mesh_landmarks": [[0.0] * 204],
+        "landmarks": [[float(i) for i in range(136)]],
+    }
+    pq.write_table(pa.table(table), "data/table.parquet")
+    datasets = {"scans": {"kind": "table", "data": "data/table.parquet"}}
+    config = EvaluateConfig(datasets=datasets)
+    received: list[Any] = []
+
+    def record(name: str, listed: pa.Table, *arguments: Any) -> None:
+        received.extend([listed.to_pylist(), arguments[1].model_dump()])
+
+    monkeypatch.setattr(measure, "_measure_dataset", record)
+    measure.measure_models({}, config, Path("runs/rows"), {})
+    rows, _ = received
+    assert not relative_paths(received)
+    assert rows[0]["photo"] == f"{project}/data/photos/a.jpg"
+    measure.measure_models({}, config, Path("runs/rows"), {})
 
 
 def test_all_configs_are_listed() -> None:

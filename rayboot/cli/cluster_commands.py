@@ -15,7 +15,7 @@ _TASKS = (
     *("synthesize", "pack", "plan", "generate", "pretrain", "finetune", "evaluate", "round"),
     "reconstruct",
 )
-"""Names of :data:`rayboot.submission.prepare.TASKS`, which is imported only when needed."""
+"""Names of :data:`rayboot.submission.tasks.TASKS`, which is imported only when needed."""
 
 
 @click.command()

@@ -13,6 +13,7 @@ from rayboot.cli.options import (
     optional_config,
     single_or_tuple,
 )
+from rayboot.errors import REJECT_STAGES
 
 __all__ = ["generate", "pack", "plan", "preview", "synthesize"]
 
@@ -28,11 +29,11 @@ __all__ = ["generate", "pack", "plan", "preview", "synthesize"]
 )
 def synthesize(config_path: Path, output_uri: str) -> None:
     """Synthesise faces with known 3D shape, as a real data set; the same command resumes."""
-    from rayboot.config import load_config
+    from rayboot.cli.task_config import load_task_config
     from rayboot.pipeline.synthesize import prepare_synthesis, run_synthesis
     from rayboot.synthesis import SynthesisConfig
 
-    run_synthesis(prepare_synthesis(load_config(SynthesisConfig, config_path), output_uri))
+    run_synthesis(prepare_synthesis(load_task_config(SynthesisConfig, config_path), output_uri))
     click.echo(output_uri)
 
 
@@ -78,12 +79,12 @@ def plan(
     """Measure a sample; estimate the time for the whole input on 1 to 64 nodes."""
     import yaml
 
-    from rayboot.config import load_config
+    from rayboot.cli.task_config import load_task_config
     from rayboot.pipeline.generate_config import GenerateConfig
     from rayboot.pipeline.planning.calibration import calibrate_input
     from rayboot.pipeline.planning.scaling import estimate, format_estimates, format_scaling
 
-    config = load_config(GenerateConfig, config_path)
+    config = load_task_config(GenerateConfig, config_path)
     config = config.replace(input=single_or_tuple(inputs)) if inputs else config
     size = calibrate_input(config)
     node_counts = (1, 2, 4, 8, 16, 32, 64) if nodes is None else (nodes,)
@@ -113,15 +114,15 @@ def plan(
 @click.option(
     "--retry-rejects",
     "retried_stage",
-    metavar="STAGE",
-    help="Process the photos again that STAGE rejected: read, landmarks, select, ...",
+    type=click.Choice(REJECT_STAGES),
+    help="Process the photos again that this stage rejected.",
 )
 def generate(
     config_path: Path, inputs: tuple[str, ...], output_uri: str | None, retried_stage: str | None
 ) -> None:
     """Generate bootstrap pairs from photos; the same command again resumes."""
+    from rayboot.cli.task_config import load_task_config
     from rayboot.cluster.session import connect
-    from rayboot.config import load_config
     from rayboot.logs import logged_run
     from rayboot.pipeline.generate import generate
     from rayboot.pipeline.generate_config import GenerateConfig
@@ -129,9 +130,10 @@ def generate(
     from rayboot.pipeline.generate_summary import format_summary
     from rayboot.pipeline.retry_rejects import remove_rejects
 
-    config = load_config(GenerateConfig, config_path)
+    config = load_task_config(GenerateConfig, config_path)
     changes = {"input": single_or_tuple(inputs), "output": output_uri}
-    plan = prepare_generate(config.replace(**{key: uri for key, uri in changes.items() if uri}))
+    config = config.replace(**{key: uri for key, uri in changes.items() if uri})
+    plan = prepare_generate(config)
     if retried_stage is not None:
         count = remove_rejects(plan.output, retried_stage)
         print_note(f"{count} photos that stage {retried_stage} rejected are processed again")
@@ -139,7 +141,7 @@ def generate(
         summary = generate(plan)
         print_note(format_summary(summary))
         print_unread(plan.unread)
-    click.echo(summary.uri)
+    click.echo(config.output)
 
 
 @click.command()
@@ -154,11 +156,11 @@ def generate(
 @optional_config("If URI contains photos: preview this config on a few of them.")
 def preview(uri: str, out: Path, config_path: Path | None) -> None:
     """Show a pairs data set as a contact sheet."""
-    from rayboot.config import load_config
+    from rayboot.cli.task_config import load_task_config
     from rayboot.pipeline.generate_config import GenerateConfig
     from rayboot.pipeline.preview import preview_photos, write_preview
 
     if config_path is None:
         click.echo(write_preview(uri, out))
     else:
-        click.echo(preview_photos(load_config(GenerateConfig, config_path), uri, out))
+        click.echo(preview_photos(load_task_config(GenerateConfig, config_path), uri, out))

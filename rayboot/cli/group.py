@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from rayboot.cli.messages import log_exception, print_error, print_note
+from rayboot.cluster.failures import find_rayboot_error
 from rayboot.cluster.versions import require_matching_versions
 from rayboot.credentials import redact_url_credentials
-from rayboot.errors import RaybootError, RequestError
+from rayboot.errors import RequestError
 from rayboot.logs import logs_are_json
 
 __all__ = ["CommandGroup"]
@@ -53,7 +54,7 @@ class CommandGroup(click.Group):
                 )
             ctx.exit(130)
         except Exception as error:
-            known = _find_rayboot_error(error)
+            known = find_rayboot_error(error)
             if known is None:
                 if not logs_are_json() or isinstance(error, _CLICK_ERRORS):
                     raise
@@ -72,19 +73,3 @@ def _show_traceback(error: Exception) -> None:
         click.echo(
             redact_url_credentials("".join(traceback.format_exception(error))), err=True, nl=False
         )
-
-
-def _find_rayboot_error(error: BaseException | None) -> RaybootError | None:
-    """Returns rayboot's error in a chain of wrappers.
-
-    Ray wraps the error of a worker in ``cause``; Ray Train stores errors by the worker's rank.
-    """
-    if error is None or isinstance(error, RaybootError):
-        return error
-    wrapped = [
-        *getattr(error, "worker_failures", {}).values(),
-        getattr(error, "cause", None),
-        getattr(error, "_base_exc", None),
-        error.__cause__,
-    ]
-    return next((known for inner in wrapped if (known := _find_rayboot_error(inner))), None)

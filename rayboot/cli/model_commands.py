@@ -63,12 +63,12 @@ def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
 @optional_config("Actor pools and file formats; by default those for a laptop.")
 def reconstruct(model: str, input_uri: str, output_uri: str, config_path: Path | None) -> None:
     """Reconstruct meshes from photos (PLY and GLB, with colours); the same command resumes."""
+    from rayboot.cli.task_config import load_task_config
     from rayboot.cluster.session import connect
-    from rayboot.config import load_config
     from rayboot.pipeline.export_meshes import export_meshes
     from rayboot.pipeline.export_request import ReconstructConfig, prepare_export
 
-    config = None if config_path is None else load_config(ReconstructConfig, config_path)
+    config = None if config_path is None else load_task_config(ReconstructConfig, config_path)
     plan = prepare_export(model, input_uri, output_uri, config)
     with connect():
         summary = export_meshes(plan)

@@ -39,12 +39,12 @@ def demo(out: Path, seed: int) -> None:
 @click.option("--output", type=URI, help="Folder of the weights, instead of the config's.")
 def pretrain(config_path: Path, data: str | None, output: str | None) -> None:
     """Train a network on synthetic faces, tracked in MLflow; the same command resumes."""
+    from rayboot.cli.task_config import load_task_config
     from rayboot.cluster.session import connect
-    from rayboot.config import load_config
     from rayboot.train.pretrain import prepare_pretrain, pretrain_tracked
     from rayboot.train.training_config import PretrainConfig
 
-    config = load_config(PretrainConfig, config_path)
+    config = load_task_config(PretrainConfig, config_path)
     changes = {"data": data, "output": output}
     plan = prepare_pretrain(config.replace(**{key: uri for key, uri in changes.items() if uri}))
     with connect():
@@ -55,12 +55,12 @@ def pretrain(config_path: Path, data: str | None, output: str | None) -> None:
 @config_option
 def finetune(config_path: Path) -> None:
     """Fine-tune on a pairs data set, tracked in MLflow."""
+    from rayboot.cli.task_config import load_task_config
     from rayboot.cluster.session import connect
-    from rayboot.config import load_config
     from rayboot.train.finetune import finetune_tracked, prepare_finetune
     from rayboot.train.training_config import FinetuneConfig
 
-    plan = prepare_finetune(load_config(FinetuneConfig, config_path))
+    plan = prepare_finetune(load_task_config(FinetuneConfig, config_path))
     with connect():
         click.echo(finetune_tracked(plan))
 
@@ -90,13 +90,13 @@ def evaluate(config_path: Path | None, experiment: str, inputs: tuple[str, ...])
 
 
 def _evaluate_accuracy(config_path: Path) -> None:
+    from rayboot.cli.task_config import load_task_config
     from rayboot.cluster.session import connect
-    from rayboot.config import load_config
     from rayboot.evaluate.evaluation_config import EvaluateConfig
     from rayboot.evaluate.metrics.bands import format_bands, tabulate_bands
     from rayboot.evaluate.run import evaluate, prepare_evaluation
 
-    plan = prepare_evaluation(load_config(EvaluateConfig, config_path))
+    plan = prepare_evaluation(load_task_config(EvaluateConfig, config_path))
     with connect():
         result = evaluate(plan)
     for name in plan.config.datasets:
@@ -106,12 +106,14 @@ def _evaluate_accuracy(config_path: Path) -> None:
 
 
 def _evaluate_robustness(config_path: Path | None, inputs: tuple[str, ...]) -> None:
+    from rayboot.cli.task_config import load_task_config
     from rayboot.cluster.session import connect
-    from rayboot.config import load_config
     from rayboot.rounds.robustness import RobustnessConfig, prepare_robustness, run_robustness
 
     config = (
-        RobustnessConfig() if config_path is None else load_config(RobustnessConfig, config_path)
+        RobustnessConfig()
+        if config_path is None
+        else load_task_config(RobustnessConfig, config_path)
     )
     plan = prepare_robustness(config.replace(input=single_or_tuple(inputs)) if inputs else config)
     with connect():
@@ -139,12 +141,12 @@ def run_round(
     config_path: Path, inputs: tuple[str, ...], output: str | None, num_rounds: int | None
 ) -> None:
     """Generate, fine-tune, evaluate, gate, register; resumable as one."""
-    from rayboot.config import load_config
+    from rayboot.cli.task_config import load_task_config
     from rayboot.rounds.round import run_round
     from rayboot.rounds.round_config import RoundConfig
     from rayboot.rounds.series import run_rounds
 
-    config = load_config(RoundConfig, config_path)
+    config = load_task_config(RoundConfig, config_path)
     changes = {"photos": single_or_tuple(inputs), "output": output}
     config = config.replace(**{key: uri for key, uri in changes.items() if uri})
     if num_rounds is None:

@@ -7,9 +7,9 @@ which are pages long.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rayboot.errors import ClusterError
+from rayboot.errors import ClusterError, RaybootError
 
-__all__ = ["translate_ray_errors"]
+__all__ = ["find_rayboot_error", "translate_ray_errors"]
 
 _MAX_REASON_CHARS = 300
 
@@ -38,6 +38,24 @@ def translate_ray_errors(uri: str) -> Iterator[None]:
             f"restarts them ({type(loss).__name__}: {reason}); check its nodes and their memory, "
             "then run the same command again: it resumes where it stopped"
         ) from error
+
+
+def find_rayboot_error(error: BaseException | None) -> RaybootError | None:
+    """Returns rayboot's error in a chain of wrappers; None where there is none.
+
+    Ray wraps the error of a worker in ``cause``; Ray Train stores errors by the worker's rank, and
+    that of its controller in ``controller_failure``.
+    """
+    if error is None or isinstance(error, RaybootError):
+        return error
+    wrapped = [
+        *getattr(error, "worker_failures", {}).values(),
+        getattr(error, "controller_failure", None),
+        getattr(error, "cause", None),
+        getattr(error, "_base_exc", None),
+        error.__cause__,
+    ]
+    return next((known for inner in wrapped if (known := find_rayboot_error(inner))), None)
 
 
 def _find_loss(error: BaseException) -> BaseException | None:

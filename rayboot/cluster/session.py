@@ -2,9 +2,14 @@
 
 import logging
 import os
+import socket
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from rayboot.errors import ClusterError
 
 __all__ = ["LOCAL_ENVIRONMENT", "connect"]
 
@@ -41,6 +46,10 @@ on, because the dashboard shows these variables; each machine has keys of its ow
 
 _NUM_SPARE_CPUS = 3
 
+_MAX_REASON_CHARS = 300
+
+_PORT_TIMEOUT_S = 10.0
+
 
 @contextmanager
 def connect(
@@ -58,6 +67,9 @@ def connect(
             that use every CPU would leave them none: the run would hang without a message.
         object_store_memory: size of the object store of a local Ray in bytes; by default
             Ray chooses it.
+
+    Raises:
+        ClusterError: the cluster cannot be reached, or Ray cannot be started.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
@@ -75,26 +87,62 @@ def connect(
         for name, value in LOCAL_ENVIRONMENT.items():
             runtime_env["env_vars"][name] = os.environ.setdefault(name, value)
         # "local" starts a new cluster even if another one runs on this machine.
-        ray.init(
+        _init(
             address="local",
             object_store_memory=object_store_memory,
             num_cpus=num_cpus or len(os.sched_getaffinity(0)) + _NUM_SPARE_CPUS,
             include_dashboard=False,
             runtime_env=runtime_env,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
         )
     else:
         for name in _STORE_VARIABLES:
             if name in os.environ:
                 runtime_env["env_vars"][name] = os.environ[name]
-        ray.init(
-            address=address,
-            runtime_env=runtime_env,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        _init(address=address, runtime_env=runtime_env)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _wait_for_port(address: str) -> None:
+    """Waits some seconds for the port of an address; Ray itself would wait for minutes.
+
+    Raises:
+        OSError: nothing answers there.
+    """
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdecimal():  # "local", "auto"
+        return
+    deadline = time.monotonic() + _PORT_TIMEOUT_S
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _PORT_TIMEOUT_S).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
+
+
+def _init(*, address: str, **options: Any) -> None:
+    """Calls ``ray.init``, whose errors are many lines of the processes that it starts.
+
+    Raises:
+        ClusterError: the cluster cannot be reached, or Ray cannot be started.
+    """
+    import ray
+
+    try:
+        _wait_for_port(address)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (
+        Exception
+    ) as error:  # Ray raises many classes, RuntimeError and ConnectionError among them
+        ray.shutdown()
+        reason = " ".join(str(error).split())[:_MAX_REASON_CHARS]
+        what = f"the Ray cluster at {address} cannot be reached"
+        remedy = "check RAY_ADDRESS and that the cluster runs, or unset it to use this machine"
+        if address == "local":
+            what, remedy = "Ray cannot be started on this machine", "see `rayboot doctor`"
+        raise ClusterError(f"{what} ({type(error).__name__}: {reason}); {remedy}") from error

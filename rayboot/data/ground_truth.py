@@ -94,9 +94,10 @@ def list_truth_parts(uri: str) -> list[int]:
 def _require_parts(uri: str) -> list[str]:
     names = [name for name in list_files(uri, "truth") if name.endswith(".parquet")]
     if not names:
+        missing = "file" if exists(uri) else "folder"
         raise RequestError(
-            f"{uri}: expected ground truth in truth/*.parquet, but there is no such file; give a "
-            "data set that `rayboot synthesize` has written"
+            f"{uri}: expected ground truth in truth/*.parquet, but there is no such {missing}; "
+            "give a data set that `rayboot synthesize` has written"
         )
     return names
 

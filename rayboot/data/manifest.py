@@ -80,9 +80,15 @@ def require_finished(uri: str) -> Manifest:
 
     Raises:
         UnfinishedDataError: there is none, so a run is still writing or was interrupted.
+        RequestError: there is nothing at ``uri``.
     """
     manifest = read_manifest(uri)
     if manifest is None:
+        if not exists(uri):
+            raise RequestError(
+                f"{uri}: expected a pairs data set, but there is no such folder; give the output "
+                "of `rayboot generate`"
+            )
         raise UnfinishedDataError(
             f"{uri}: expected a finished pairs data set, but there is no {_NAME}; run the same "
             "`rayboot generate` again to finish it"

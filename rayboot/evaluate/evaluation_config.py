@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from rayboot.config import FormerKey, FrozenConfig
+from rayboot.config import FormerKey, FrozenConfig, ModelName, Uri
 from rayboot.evaluate.datasets import AnyDataset
 from rayboot.evaluate.protocol import Protocol
 
@@ -39,10 +39,10 @@ class MeasureConfig(FrozenConfig):
 class EvaluateConfig(MeasureConfig):
     """Models that are compared on datasets with ground truth."""
 
-    models: dict[str, str] = Field({})
+    models: dict[str, ModelName] = Field({})
     """Models by their name in tables: a weights file, ``builtin:compact`` or
     ``models:/NAME/VERSION``. The first is the reference that the others are compared with."""
-    output: str | None = None
+    output: Uri | None = None
     """Local folder of the rows, tables, plots and the report."""
     tracking_uri: str | None = None
     """MLflow tracking URI where the evaluation is recorded as a run and ``models:/`` names are

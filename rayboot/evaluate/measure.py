@@ -24,6 +24,7 @@ from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.evaluate.measure_faces import MeasureFaces
 from rayboot.evaluate.measurements import Measurements
 from rayboot.evaluate.results import RESULT_SCHEMA, Results, read_result_rows
+from rayboot.io.absolute_paths import with_absolute_paths
 from rayboot.io.parquet import write_table
 from rayboot.logs import LogContext, adopt_context, current_context
 from rayboot.models import Reconstructor, load_network
@@ -49,6 +50,8 @@ def measure_models(
             dataset has no face that can be measured.
     """
     _require_same_evaluation(folder, config, digests)
+    # Rows are identified by the config as it was written; actors have other working folders.
+    config = with_absolute_paths(config)
     tables, excluded, notes = [RESULT_SCHEMA.empty_table()], {}, {}
     for name, dataset in config.datasets.items():
         listing = dataset.list_faces()

@@ -38,6 +38,7 @@ __all__ = [
     "as_local_file",
     "create_bytes",
     "exists",
+    "is_same_place",
     "join_below",
     "join_uri",
     "list_entries",
@@ -52,6 +53,8 @@ __all__ = [
 ]
 
 _READ_AHEAD_BYTES = 4 * 2**20
+
+_PROBE_NAME = ".rayboot-write-test"
 
 _TEMPORARY_PREFIX_CHARS = 32
 """Number of characters of a file's name that the name of its temporary file begins with."""
@@ -109,6 +112,13 @@ def _open_regular(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise OSError(errno.ENODEV, "a pipe, socket or device instead of a file", path)
     return filesystem, path
+
+
+def is_same_place(uri: str, other: str) -> bool:
+    """Whether two URIs name the same file or folder, local ones whatever links lead there."""
+    if any("file" not in _protocols(_open(one)[0]) for one in (uri, other)):
+        return absolute_uri(uri).rstrip("/") == absolute_uri(other).rstrip("/")
+    return os.path.realpath(_open(uri)[1]) == os.path.realpath(_open(other)[1])
 
 
 def absolute_uri(uri: str) -> str:
@@ -395,8 +405,25 @@ def _umask() -> int:
     return mask
 
 
+def _existing_folder(path: Path) -> Path:
+    """Returns a folder, or the closest of its parents that exists.
+
+    Raises:
+        OSError: a file has the name of one of them, or a name is too long.
+    """
+    for folder in (path, *path.parents):
+        # Unlike is_dir(), this raises where a name is too long or a folder cannot be entered.
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISDIR(folder.stat().st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, "a file instead of a folder", str(folder))
+            return folder
+    return path
+
+
 def require_writable(uri: str) -> None:
     """Checks that files can be written below a URI, by writing and removing a small file.
+
+    No folder is created: a request that is refused later leaves nothing behind.
 
     Raises:
         RequestError: the file cannot be written, or the folder's name is no UTF-8; the message
@@ -407,11 +434,12 @@ def require_writable(uri: str) -> None:
             f"output {escape_undecodable(uri)}: expected a folder whose name is UTF-8, since names "
             "of files are stored in tables; choose another output"
         )
-    probe = join_uri(uri, ".rayboot-write-test")
     try:
-        write_bytes(probe, b"")
-        filesystem, path = _open(probe)
-        filesystem.rm_file(path)
+        filesystem, path = _open(uri)
+        folder = str(_existing_folder(Path(path))) if "file" in _protocols(filesystem) else path
+        probe = posixpath.join(folder, _PROBE_NAME)
+        filesystem.pipe_file(probe, b"")
+        filesystem.rm_file(probe)
     except Exception as error:  # every store has exception classes of its own
         raise RequestError(
             f"output {uri}: cannot be written ({type(error).__name__}: {error}); "

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         load_vrn,
         make_network,
         read_config,
+        require_weights,
         save_network,
     )
 
@@ -40,6 +41,7 @@ __all__ = [
     "load_vrn",
     "make_network",
     "read_config",
+    "require_weights",
     "save_network",
 ]
 

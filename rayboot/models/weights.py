@@ -32,7 +32,9 @@ __all__ = [
     "load_network",
     "load_vrn",
     "make_network",
+    "network_class",
     "read_config",
+    "require_weights",
     "save_network",
 ]
 
@@ -90,7 +92,12 @@ def save_network(network: Reconstructor, path: str | Path) -> None:
 
 def make_network(config: NetworkConfig) -> Reconstructor:
     """Returns a network of the config's kind with newly initialised weights."""
-    return NETWORK_KINDS[_header_key(config)].network.from_config(config)
+    return network_class(config).from_config(config)
+
+
+def network_class(config: NetworkConfig) -> type[Reconstructor]:
+    """Returns the class of the networks that a config describes."""
+    return NETWORK_KINDS[_header_key(config)].network
 
 
 def _header_key(config: NetworkConfig) -> str:
@@ -123,6 +130,42 @@ def read_config(path: str | Path) -> NetworkConfig:
                     f"{path}: {key} in its header is not a config of this version: {error}"
                 ) from error
     return VRNConfig()
+
+
+def require_weights(path: str | Path) -> NetworkConfig:
+    """Checks that a file contains the weights of a network; returns the network's config.
+
+    Of a safetensors file only the header is read; the others have none, and are read as a whole.
+
+    Raises:
+        RequestError, WeightsError: as :func:`load_network` raises them.
+    """
+    config = read_config(path)
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        load_network(path)
+        return config
+    with torch.device("meta"):
+        expected = make_network(config).state_dict()
+    try:
+        with safetensors.safe_open(str(path), "pt") as file:
+            received = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+            has_config = not NETWORK_KINDS.keys().isdisjoint(file.metadata() or {})
+    except (OSError, safetensors.SafetensorError) as error:
+        raise WeightsError(f"{path}: cannot be read ({error}); fetch it again") from error
+    if not has_config and received.keys().isdisjoint(expected):
+        raise WeightsError(
+            f"{path}: expected weights that rayboot wrote, or those of the released VRN-Unguided, "
+            "got those of another network: its header names no network of rayboot, and none of its "
+            f"{len(received)} entries ({_name_some(sorted(received))}) is one of VRN-Unguided's"
+        )
+    try:
+        _require_fit(
+            {key: torch.empty(shape, device="meta") for key, shape in received.items()}, expected
+        )
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    return config
 
 
 def load_network(path: str | Path, device: str = "cpu") -> Reconstructor:
@@ -264,16 +307,18 @@ def _require_fit(received: dict[str, torch.Tensor], expected: dict[str, torch.Te
         "of the wrong shape": misshapen,
     }
     phrases = [
-        f"{len(items)} {fault} ({', '.join(items[:_MAX_NAMED_ENTRIES])}"
-        f"{', ...' if items[_MAX_NAMED_ENTRIES:] else ''})"
-        for fault, items in faults.items()
-        if items
+        f"{len(items)} {fault} ({_name_some(items)})" for fault, items in faults.items() if items
     ]
     if phrases:
         raise WeightsError(
             f"expected {len(expected)} entries, got {len(received)}: {'; '.join(phrases)}; "
             "give the released VRN-Unguided or a file that rayboot wrote"
         )
+
+
+def _name_some(items: list[str]) -> str:
+    more = ", ..." if items[_MAX_NAMED_ENTRIES:] else ""
+    return ", ".join(items[:_MAX_NAMED_ENTRIES]) + more
 
 
 def _describe_value(value: object) -> str:

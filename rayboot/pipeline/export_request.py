@@ -7,14 +7,15 @@ import pyarrow as pa
 from rayboot.config import FrozenConfig
 from rayboot.data.fingerprint import Fingerprint
 from rayboot.data.readers.unread import unread_note
+from rayboot.io.absolute_paths import absolute_model
 from rayboot.io.parquet import write_table
-from rayboot.io.storage import join_uri, require_writable
+from rayboot.io.storage import absolute_uri, join_uri, require_writable
 from rayboot.logs import new_run_id
 from rayboot.models import NetworkConfig
 from rayboot.models.network_config import InferenceConfig
 from rayboot.pipeline.generate_config import PoolConfig
 from rayboot.pipeline.generate_request import LISTING_OPTIONS
-from rayboot.pipeline.listing import list_inputs, mark_duplicates
+from rayboot.pipeline.listing import list_inputs, mark_duplicates, require_other_folder
 from rayboot.pipeline.mesh_names import assign_mesh_names
 from rayboot.pipeline.output_layout import FINGERPRINT, FORMER_FINGERPRINT, LISTING
 from rayboot.pipeline.weights_copy import copy_weights, weights_uri
@@ -73,21 +74,23 @@ def prepare_export(
             request began it.
     """
     config = config or ReconstructConfig()
-    resolved = resolve_model(model, tracking_uri)
+    resolved = resolve_model(absolute_model(model), tracking_uri)
     identity = {
         "input": input_uri,
         "model_digest": resolved.sha256,
         "config_digest": config.replace(pools=PoolConfig()).digest(),
     }
+    input_uri, output_uri = absolute_uri(input_uri), absolute_uri(output_uri)
+    require_other_folder(input_uri, output_uri)
     require_writable(output_uri)
     fingerprint = Fingerprint(output_uri, FINGERPRINT, identity, FORMER_FINGERPRINT)
     stored = fingerprint.load()
     if stored is None:
-        copy_weights(resolved.path, output_uri)
         photos = mark_duplicates(list_inputs(input_uri, include_test=True))
         names = pa.array(assign_mesh_names(photos["face_id"].to_pylist()), pa.string())
         photos = photos.append_column("mesh_name", names)
         write_table(join_uri(output_uri, LISTING), photos, **LISTING_OPTIONS)
+        copy_weights(resolved.path, output_uri)
         # Written last: an output with a fingerprint has a complete listing.
         stored = fingerprint.save(
             num_photos=len(photos), run_id=new_run_id(), unread=unread_note(photos)

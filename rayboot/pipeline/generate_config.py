@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from rayboot.config import FormerKey, FrozenConfig
+from rayboot.config import FormerKey, FrozenConfig, ModelName, Uri
 from rayboot.geometry.views import ViewConfig
 from rayboot.models.network_config import InferenceConfig
 from rayboot.registry.model_names import BUILTIN_COMPACT
@@ -109,15 +109,15 @@ class GenerateConfig(FrozenConfig):
         "val_share": FormerKey("val_fraction"),
     }
 
-    input: str | tuple[str, ...] | None = None
+    input: Uri | tuple[Uri, ...] | None = None
     """URI of the photos, or several; each ``face_id`` then begins with the folder name of its URI.
     ``--input`` overrides it."""
     frame_step: int = Field(1, ge=1)
     """Step between the frames that are used of each LS3D-W video, since neighbouring frames are
     nearly the same; 1 uses all."""
-    output: str | None = None
+    output: Uri | None = None
     """URI of the pairs data set; ``--output`` overrides it."""
-    model: str = BUILTIN_COMPACT
+    model: ModelName = BUILTIN_COMPACT
     """The network: a weights file, ``builtin:compact`` or ``models:/NAME/VERSION``."""
     tracking_uri: str | None = None
     """URI of the registry that resolves ``models:/`` names; None uses MLflow's own setting."""

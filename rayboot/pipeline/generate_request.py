@@ -13,12 +13,18 @@ from rayboot.data.detector import FaceDetector
 from rayboot.data.fingerprint import Fingerprint
 from rayboot.data.readers.unread import unread_note
 from rayboot.errors import RequestError
+from rayboot.io.absolute_paths import with_absolute_paths
 from rayboot.io.parquet import write_table
 from rayboot.io.storage import join_uri, require_writable
 from rayboot.logs import new_run_id
 from rayboot.models import NetworkConfig
 from rayboot.pipeline.generate_config import GenerateConfig
-from rayboot.pipeline.listing import list_inputs, mark_duplicates, subsample_videos
+from rayboot.pipeline.listing import (
+    list_inputs,
+    mark_duplicates,
+    require_other_folder,
+    subsample_videos,
+)
 from rayboot.pipeline.output_layout import FINGERPRINT, FORMER_FINGERPRINT, LISTING, TEST_PHOTOS
 from rayboot.pipeline.render_device import resolve_render_device
 from rayboot.pipeline.weights_copy import copy_weights, weights_uri
@@ -35,7 +41,7 @@ class GeneratePlan(NamedTuple):
     """A checked request: everything that is known before Ray starts.
 
     Attributes:
-        config: The request, with the kind of renderer decided.
+        config: The request, with the kind of renderer decided and with absolute paths.
         output: URI of the pairs data set.
         weights: URI of a copy of the weights beside the data: other machines do not have the
             driver's files.
@@ -68,12 +74,17 @@ def prepare_generate(config: GenerateConfig) -> GeneratePlan:
     """Checks a request and lists its photos; needs no Ray.
 
     Raises:
-        RequestError: Input or output is missing, there is no photo or no such model, the output
-            cannot be written, or another request began it.
+        RequestError: Input or output is missing, or they are one folder; there is no photo or no
+            such model; the output cannot be written, or another request began it.
     """
     config = resolve_render_device(config)
     if config.input is None or config.output is None:
         raise RequestError("generate needs an input and an output: in the config, or as flags")
+    # What identifies the request is as the config says it; what runs is valid in every folder.
+    inputs = [config.input] if isinstance(config.input, str) else list(config.input)
+    config = with_absolute_paths(config)
+    assert config.input is not None and config.output is not None
+    require_other_folder(config.input, config.output)
     model = resolve_model(config.model, config.tracking_uri)
     stamp = {
         "config_digest": config.content_digest(),
@@ -81,14 +92,13 @@ def prepare_generate(config: GenerateConfig) -> GeneratePlan:
         "code_version": rayboot.__version__,
     }
     require_writable(config.output)
-    inputs = [config.input] if isinstance(config.input, str) else list(config.input)
     fingerprint = Fingerprint(
         config.output, FINGERPRINT, {**stamp, "input": inputs}, FORMER_FINGERPRINT
     )
     stored = fingerprint.load()
     if stored is None:
-        copy_weights(model.path, config.output)
         listed = write_listing(config.input, config.frame_step, config.output)
+        copy_weights(model.path, config.output)
         # Written last: an output with a fingerprint has a complete listing.
         stored = fingerprint.save(run_id=new_run_id(), **listed)
     if config.selection.detect_faces and stored["num_without_landmarks"]:

@@ -14,8 +14,15 @@ from rayboot.data.perceptual_hash import HashIndex
 from rayboot.data.readers import PHOTO_SCHEMA, list_photos
 from rayboot.data.readers.unread import unread_note, with_unread_note
 from rayboot.errors import FaceRejectedError, RequestError
+from rayboot.io.storage import is_same_place
 
-__all__ = ["build_hash_index", "list_inputs", "mark_duplicates", "subsample_videos"]
+__all__ = [
+    "build_hash_index",
+    "list_inputs",
+    "mark_duplicates",
+    "require_other_folder",
+    "subsample_videos",
+]
 
 _BATCH_ROWS = 256
 """Number of photos that are fetched at a time."""
@@ -54,6 +61,20 @@ def list_inputs(inputs: str | Sequence[str], *, include_test: bool = False) -> p
         if (note := unread_note(photos))
     ]
     return with_unread_note(pa.concat_tables(tables), "; ".join(notes))
+
+
+def require_other_folder(inputs: str | Sequence[str], output: str) -> None:
+    """Refuses an output that is one of the inputs: its files would lie among the photos.
+
+    Raises:
+        RequestError: the output is an input.
+    """
+    for uri in [inputs] if isinstance(inputs, str) else inputs:
+        if is_same_place(uri, output):
+            raise RequestError(
+                f"output {output}: expected another folder than the input, which it is; files of "
+                "the run would lie among the photos, so choose a new folder"
+            )
 
 
 def _add_prefix(photos: pa.Table, name: str) -> pa.Table:

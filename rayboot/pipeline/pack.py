@@ -12,11 +12,11 @@ from rayboot.data.readers import INDEX_NAME, PACKED_SCHEMA, PHOTO_SCHEMA
 from rayboot.data.readers.unread import unread_note
 from rayboot.errors import FaceRejectedError, RaybootError
 from rayboot.io.parquet import count_rows, read_table, write_table
-from rayboot.io.storage import exists, join_uri, list_files, require_writable
+from rayboot.io.storage import absolute_uri, exists, join_uri, list_files, require_writable
 from rayboot.logs import new_run_id
 from rayboot.pipeline.checkpoint_files import finished_files
 from rayboot.pipeline.graph import StageSpec
-from rayboot.pipeline.listing import list_inputs
+from rayboot.pipeline.listing import list_inputs, require_other_folder
 from rayboot.pipeline.output_layout import FINGERPRINT, LISTING
 from rayboot.pipeline.runner import Executor, Job, run_job
 
@@ -52,8 +52,11 @@ def prepare_pack(inputs: str | tuple[str, ...], output: str) -> PackPlan:
         RequestError: There is no photo, the output cannot be written, or another request began
             it.
     """
-    require_writable(output)
     sources = [inputs] if isinstance(inputs, str) else list(inputs)
+    output = absolute_uri(output)
+    absolute = tuple(absolute_uri(uri) for uri in sources)
+    require_other_folder(absolute, output)
+    require_writable(output)
     fingerprint = Fingerprint(output, FINGERPRINT, {"input": sources})
     stored = fingerprint.load()
     if stored is None:
@@ -61,7 +64,9 @@ def prepare_pack(inputs: str | tuple[str, ...], output: str) -> PackPlan:
         unread = ""
         # Version 0.1 recorded the listing alone.
         if not exists(listing):
-            photos = list_inputs(inputs, include_test=True)
+            photos = list_inputs(
+                absolute[0] if isinstance(inputs, str) else absolute, include_test=True
+            )
             unread = unread_note(photos)
             write_table(listing, photos, store_schema=False)
         stored = fingerprint.save(

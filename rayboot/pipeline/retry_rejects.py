@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rayboot.data.manifest import remove_manifest
+from rayboot.errors import REJECT_STAGES, RequestError
 from rayboot.io.lease import hold_lease
 from rayboot.io.parquet import read_table, write_table
 from rayboot.io.storage import exists, join_uri, list_files, read_bytes, remove, write_bytes
@@ -33,8 +34,13 @@ def remove_rejects(output: str, stage: str) -> int:
         Number of removed rejects.
 
     Raises:
+        RequestError: There is no such stage.
         BusyError: Another run writes to the same output.
     """
+    if stage not in REJECT_STAGES:
+        raise RequestError(
+            f"stage {stage}: expected one that can reject a photo: {', '.join(REJECT_STAGES)}"
+        )
     with hold_lease(join_uri(output, LEASE)):
         finish_removal(output)
         ids_by_file = {

@@ -25,6 +25,7 @@ from rayboot.data.ground_truth import (
 )
 from rayboot.errors import RequestError
 from rayboot.geometry.head_model import load_head_model
+from rayboot.io.absolute_paths import with_absolute_paths
 from rayboot.io.lease import hold_lease
 from rayboot.io.retry import retry_io, translate_storage_errors
 from rayboot.io.storage import absolute_uri, join_uri, require_writable
@@ -48,8 +49,8 @@ class SynthesisPlan(NamedTuple):
     """A checked request.
 
     Attributes:
-        config: settings of the data set.
-        output: URI of the data set.
+        config: settings of the data set, with absolute paths.
+        output: URI of the data set, absolute.
         run_id: identifier in log lines, shared by all runs that resume the request.
     """
 
@@ -70,9 +71,11 @@ def prepare_synthesis(config: SynthesisConfig, output_uri: str) -> SynthesisPlan
         RequestError: the output cannot be written, another request began it, or there are no
             backgrounds in their folder.
     """
+    output_uri = absolute_uri(output_uri)
     require_writable(output_uri)
-    if config.backgrounds is not None:
-        load_backgrounds(config.backgrounds)
+    resolved = with_absolute_paths(config)
+    if resolved.backgrounds is not None:
+        load_backgrounds(resolved.backgrounds)
     identity = {"config_digest": config.content_digest(), "code_version": rayboot.__version__}
     fingerprint = Fingerprint(output_uri, FINGERPRINT, identity)
     stored = fingerprint.load()
@@ -83,7 +86,7 @@ def prepare_synthesis(config: SynthesisConfig, output_uri: str) -> SynthesisPlan
                 "which config; choose a new output, or remove the old one"
             )
         stored = fingerprint.save(run_id=new_run_id())
-    return SynthesisPlan(config, output_uri, stored["run_id"])
+    return SynthesisPlan(resolved, output_uri, stored["run_id"])
 
 
 def synthesize(config: SynthesisConfig, output_uri: str, num_workers: int | None = None) -> int:
@@ -208,10 +211,6 @@ def _map_parts(
     actor_type: Any = ray.remote(
         num_cpus=1, max_restarts=_MAX_RESTARTS, max_task_retries=_MAX_RESTARTS
     )(RenderPart)
-    # Workers may run in other folders.
-    output = absolute_uri(output)
-    if config.backgrounds is not None:
-        config = config.replace(backgrounds=absolute_uri(config.backgrounds))
     actors = [actor_type.remote(config, output, current_context()) for _ in range(num_workers)]
     # Ray's type stubs know no class of values here.
     pool: Any = ActorPool(actors)

@@ -9,7 +9,8 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from rayboot.errors import RequestError
-from rayboot.registry.runs import absolute_tracking_uri, make_client, set_default_store
+from rayboot.registry.promotion import CHAMPION, describe_missing_champion
+from rayboot.registry.runs import absolute_tracking_uri, open_existing_store, set_default_store
 
 __all__ = ["WEIGHTS_FILE", "download_version"]
 
@@ -56,10 +57,13 @@ def _pin_version(model: str, tracking_uri: str | None) -> str:
         raise RequestError(f"model {model}: expected models:/NAME/VERSION or models:/NAME@ALIAS")
     if match["alias"] is None:
         return model
-    client = make_client(tracking_uri)
+    client = open_existing_store(tracking_uri)
     try:
         version = client.get_model_version_by_alias(match["name"], match["alias"]).version
     except MlflowException as error:
+        why = describe_missing_champion(client, match["name"])
+        if match["alias"] == CHAMPION and why is not None:
+            raise RequestError(f"model {model}: {why}") from error
         raise RequestError(
             f"model {model}: the registry {tracking_uri or mlflow.get_tracking_uri()} has no such "
             f"alias ({error}); set MLFLOW_TRACKING_URI to the store that has it, or name a version"
@@ -69,6 +73,7 @@ def _pin_version(model: str, tracking_uri: str | None) -> str:
 
 def _download_weights(uri: str, tracking_uri: str) -> Path:
     """Downloads the weights of a registered version."""
+    open_existing_store(tracking_uri)  # MLflow would create it
     try:
         # Given a store as an argument, MLflow would use it for the artifacts only, and look the
         # version up in the default registry.

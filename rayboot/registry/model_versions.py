@@ -9,8 +9,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from rayboot.errors import RequestError
-from rayboot.registry.promotion import LOCK_SUFFIX
-from rayboot.registry.runs import make_client
+from rayboot.registry.promotion import CHAMPION, LOCK_SUFFIX, describe_missing_champion
+from rayboot.registry.runs import open_existing_store
 
 __all__ = ["ModelVersion", "find_version", "list_versions"]
 
@@ -46,8 +46,11 @@ def list_versions(tracking_uri: str, name: str | None = None) -> list[ModelVersi
     Args:
         tracking_uri: URI of the MLflow store.
         name: name of the registered model; None lists all models.
+
+    Raises:
+        RequestError: there is no such store.
     """
-    client = make_client(tracking_uri)
+    client = open_existing_store(tracking_uri)
     versions: list[ModelVersion] = []
     for model in _registered_models(client, name):
         aliases: dict[str, list[str]] = {}
@@ -73,6 +76,9 @@ def find_version(tracking_uri: str, uri: str) -> ModelVersion:
         for version in list_versions(tracking_uri, name):
             if version.version == number or alias in version.aliases:
                 return version
+        why = describe_missing_champion(open_existing_store(tracking_uri), name)
+        if alias == CHAMPION and why is not None:
+            raise RequestError(f"model {uri}: {why}")
     raise RequestError(
         f"model {uri}: not in the registry {tracking_uri}; give models:/NAME/VERSION or "
         "models:/NAME@ALIAS, and set MLFLOW_TRACKING_URI to the store that has it"

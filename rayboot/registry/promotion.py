@@ -16,15 +16,18 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from rayboot.errors import BusyError, ConflictError, RequestError
-from rayboot.registry.runs import make_client
+from rayboot.registry.runs import has_store, make_client, open_existing_store
 
 __all__ = [
     "CHAMPION",
     "LOCK_SUFFIX",
+    "NOT_PROMOTED",
     "PREVIOUS",
     "Rollback",
     "champion_version",
+    "describe_missing_champion",
     "promote",
+    "record_refusal",
     "roll_back",
 ]
 
@@ -33,6 +36,11 @@ CHAMPION, PREVIOUS = "champion", "previous"
 
 LOCK_SUFFIX = ".lock"
 """Suffix of the registered model that serves as a lock."""
+
+NOT_PROMOTED = "rayboot.not_promoted"
+"""Tag of a version that was not promoted: the reason."""
+
+_MAX_REASON_CHARS = 1000
 
 _REPLACED = "rayboot.replaced"
 """Tag of a champion: the version that was champion before it."""
@@ -58,6 +66,8 @@ class Rollback(NamedTuple):
 
 def champion_version(tracking_uri: str, name: str) -> str | None:
     """Returns the version with the alias ``champion``, or None."""
+    if not has_store(tracking_uri):
+        return None
     return _aliased_version(make_client(tracking_uri), name, CHAMPION)
 
 
@@ -92,17 +102,42 @@ def promote(tracking_uri: str, name: str, version: str, expected: str | None) ->
         client.set_registered_model_alias(name, CHAMPION, version)
 
 
+def record_refusal(tracking_uri: str, name: str, version: str, reason: str) -> None:
+    """Records with a version why it was not promoted, for whoever looks for the champion."""
+    client = make_client(tracking_uri)
+    client.set_model_version_tag(name, version, NOT_PROMOTED, reason[:_MAX_REASON_CHARS])
+
+
+def describe_missing_champion(client: MlflowClient, name: str) -> str | None:
+    """Says why a registered model has no champion; None where there is no such model."""
+    try:
+        versions = client.search_model_versions(f"name='{name}'")
+    except MlflowException:
+        return None
+    if not versions:
+        return None
+    last = max(versions, key=lambda version: int(version.version))
+    reason = last.tags.get(NOT_PROMOTED)
+    why = f" ({reason})" if reason else ""
+    return (
+        f"no champion yet: version {last.version} was not promoted{why}; name "
+        f"models:/{name}/{last.version} to use it nevertheless"
+    )
+
+
 def roll_back(tracking_uri: str, name: str) -> Rollback:
     """Makes the champion's predecessor the champion again.
 
     Raises:
-        RequestError: there is no champion, or it had no predecessor.
+        RequestError: there is no store, there is no champion, or it had no predecessor.
         BusyError: other processes hold the lock for minutes.
     """
-    client = make_client(tracking_uri)
+    client = open_existing_store(tracking_uri)
     with _champion_lock(client, name) as require_lock:
         current = _aliased_version(client, name, CHAMPION)
         if current is None:
+            if (why := describe_missing_champion(client, name)) is not None:
+                raise RequestError(f"{name}: {why}")
             raise RequestError(
                 f"{name}: has no champion in {tracking_uri}; set MLFLOW_TRACKING_URI to the store "
                 "that has it"

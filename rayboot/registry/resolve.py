@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from rayboot.errors import RequestError
-from rayboot.models import NetworkConfig, read_config
+from rayboot.errors import RequestError, WeightsError
+from rayboot.models import NetworkConfig, require_weights
 from rayboot.registry.model_names import BUILTIN
 
 __all__ = ["ResolvedModel", "resolve_model"]
@@ -49,8 +49,8 @@ def resolve_model(model: str | ResolvedModel, tracking_uri: str | None = None) -
         tracking_uri: URI of the MLflow store; by default MLflow's own setting.
 
     Raises:
-        RequestError: there is no such file, or no such model version.
-        WeightsError: the weights file is damaged.
+        RequestError: there is no such file, no such model version, or the file does not contain
+            the weights of a network.
     """
     if isinstance(model, ResolvedModel):
         return model
@@ -79,4 +79,8 @@ def _read_content(path: Path, size: int, mtime_ns: int, inode: int) -> tuple[str
     ``size``, ``mtime_ns`` and ``inode`` are only part of the cache's key: a file that was
     replaced is read again.
     """
-    return hashlib.sha256(path.read_bytes()).hexdigest(), read_config(path)
+    try:
+        config = require_weights(path)
+    except WeightsError as error:
+        raise RequestError(f"model {error}") from error
+    return hashlib.sha256(path.read_bytes()).hexdigest(), config

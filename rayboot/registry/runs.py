@@ -13,6 +13,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.time import get_current_time_millis
+from mlflow.utils.uri import is_local_uri
 
 from rayboot.credentials import explain_url_credentials, find_credentialed_url
 from rayboot.errors import RequestError
@@ -21,7 +22,9 @@ __all__ = [
     "Run",
     "absolute_tracking_uri",
     "default_tracking_uri",
+    "has_store",
     "make_client",
+    "open_existing_store",
     "open_run",
     "resume_run",
     "set_default_store",
@@ -139,17 +142,57 @@ def make_client(tracking_uri: str | None) -> MlflowClient:
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
+def has_store(tracking_uri: str | None) -> bool:
+    """Whether a store can have content: only a local one is known not to exist.
+
+    MLflow creates a local store when it is read, so that whoever only reads has to ask before.
+
+    Args:
+        tracking_uri: URI of the MLflow store; None is MLflow's own setting.
+    """
+    uri = absolute_tracking_uri(tracking_uri or mlflow.get_tracking_uri())
+    file = _sqlite_file(uri)
+    if file is None and not is_local_uri(uri):
+        return True
+    return (file or Path(uri)).exists()
+
+
+def open_existing_store(tracking_uri: str | None) -> MlflowClient:
+    """Returns a client of a store that must exist, see :func:`make_client`.
+
+    Raises:
+        RequestError: the store does not exist, or the URI contains a login.
+    """
+    if not has_store(tracking_uri):
+        raise RequestError(
+            f"there is no MLflow store {tracking_uri or mlflow.get_tracking_uri()}; set "
+            "MLFLOW_TRACKING_URI, or give --tracking-uri, to the store in which models were "
+            "registered"
+        )
+    return make_client(tracking_uri)
+
+
 def default_tracking_uri() -> str:
     """Returns MLflow's own setting: ``MLFLOW_TRACKING_URI``, or a SQLite file in this folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
 
 
 def absolute_tracking_uri(tracking_uri: str) -> str:
-    """Returns the URI for processes in other folders: a SQLite file by its absolute path."""
-    scheme, path = "sqlite:///", tracking_uri.removeprefix("sqlite:///")
+    """Returns the URI for processes in other folders: local stores by their absolute path."""
+    path = _sqlite_file(tracking_uri)
+    if path is not None:
+        return f"sqlite:///{path}"
+    if is_local_uri(tracking_uri):
+        return str(Path(tracking_uri.removeprefix("file:")).resolve())
+    return tracking_uri
+
+
+def _sqlite_file(tracking_uri: str) -> Path | None:
+    """Returns the absolute path of a SQLite store's file; None for every other store."""
+    path = tracking_uri.removeprefix("sqlite:///")
     if path == tracking_uri or path.startswith(":"):
-        return tracking_uri
-    return scheme + str(Path(path).resolve())
+        return None
+    return Path(path).resolve()
 
 
 @contextmanager
@@ -184,6 +227,9 @@ def open_run(tracking_uri: str, experiment: str, name: str, artifacts: str | Non
         name: name of the run to display.
         artifacts: URI of the artifacts of a new experiment; by default the store decides.
     """
+    if (file := _sqlite_file(tracking_uri or default_tracking_uri())) is not None:
+        # Often the output of the run, of which this is the first file.
+        file.parent.mkdir(parents=True, exist_ok=True)
     client = make_client(tracking_uri)
     experiment_id = _experiment_id(client, experiment, artifacts)
     return Run(tracking_uri, client.create_run(experiment_id, run_name=name).info.run_id)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import yaml
 from pydantic import Field, model_validator
 
-from rayboot.config import FrozenConfig
+from rayboot.config import FrozenConfig, ModelName, Uri
 from rayboot.errors import RequestError
 from rayboot.evaluate.datasets.rendered_pairs import RenderedPairsDataset
 from rayboot.evaluate.evaluation_config import EvaluateConfig
@@ -29,6 +29,7 @@ from rayboot.io.storage import require_writable, write_bytes
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.generate_request import GeneratePlan, prepare_generate
+from rayboot.pipeline.listing import require_other_folder
 from rayboot.pipeline.runner import Executor
 from rayboot.registry.model_names import BUILTIN_COMPACT
 from rayboot.registry.resolve import resolve_model
@@ -53,11 +54,11 @@ Curve = dict[float, Interval]
 class RobustnessConfig(FrozenConfig):
     """Networks, photos and rotations of the robustness experiment."""
 
-    input: str | tuple[str, ...] | None = None
+    input: Uri | tuple[Uri, ...] | None = None
     """URI of the photos, or several; ``--input`` overrides it."""
-    output: str = "runs/robustness"
+    output: Uri = "runs/robustness"
     """Local folder of the renders, the result rows, the curves and the proposal."""
-    models: dict[str, str] = Field({"compact": BUILTIN_COMPACT}, min_length=1)
+    models: dict[str, ModelName] = Field({"compact": BUILTIN_COMPACT}, min_length=1)
     """Models by their name in plots."""
     turns_deg: tuple[float, ...] = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0)
     """Rotations in yaw, applied to both sides, in increasing order."""
@@ -123,6 +124,7 @@ def prepare_robustness(config: RobustnessConfig) -> RobustnessPlan:
     """
     if config.input is None:
         raise RequestError("robustness needs photos: give `input` in the config, or --input")
+    require_other_folder(config.input, config.output)
     require_writable(config.output)
     models = {
         name: resolve_model(model, config.tracking_uri).uri for name, model in config.models.items()

@@ -17,11 +17,14 @@ from rayboot.errors import ConflictError, RequestError
 from rayboot.evaluate.metrics.bands import BandRow, tabulate_bands
 from rayboot.evaluate.results import FaceError
 from rayboot.evaluate.run import Evaluation, record_evaluation
+from rayboot.io.absolute_paths import absolute_model
 from rayboot.io.storage import require_writable
 from rayboot.logs import logged_run
 from rayboot.pipeline.generate import generate
+from rayboot.pipeline.generate_request import GeneratePlan
 from rayboot.pipeline.generate_summary import GenerateSummary
-from rayboot.registry.promotion import champion_version, promote
+from rayboot.pipeline.listing import require_other_folder
+from rayboot.registry.promotion import champion_version, promote, record_refusal
 from rayboot.registry.resolve import ResolvedModel, resolve_model
 from rayboot.registry.runs import Run, open_run, resume_run
 from rayboot.rounds.drift import detect_drift
@@ -46,7 +49,7 @@ from rayboot.rounds.steps import (
 )
 from rayboot.rounds.view_angles import choose_yaw_steps
 
-__all__ = ["RoundResult", "run_round"]
+__all__ = ["RoundPlan", "RoundResult", "prepare_round", "run_prepared_round", "run_round"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -78,30 +81,70 @@ class RoundResult(NamedTuple):
     seconds: dict[str, float]
 
 
-def run_round(config: RoundConfig) -> RoundResult:
-    """Runs a round, or finishes what remains of it.
+class RoundPlan(NamedTuple):
+    """A checked request.
+
+    Attributes:
+        config: config of the round, with absolute folders and an explicit store.
+        model: network to improve.
+        steps_deg: yaw steps that were chosen; empty where the config gives its own.
+        pairs: request for the pairs data set.
+        state: state of the round that is resumed; None for a new one.
+    """
+
+    config: RoundConfig
+    model: ResolvedModel
+    steps_deg: tuple[float, ...]
+    pairs: GeneratePlan
+    state: RoundState | None
+
+
+def prepare_round(config: RoundConfig) -> RoundPlan:
+    """Checks a request; needs no Ray. A request that is refused leaves nothing behind.
 
     Raises:
         RequestError: photos, evaluation faces or model are missing, or the output cannot be
-            written or contains another round; raised before Ray starts.
+            written or contains another round.
     """
     config = config.with_absolute_paths()
     output, tracking_uri = Path(config.output), config.tracking_uri
     assert tracking_uri is not None
+    require_other_folder(config.photos, config.output)
     require_writable(config.output)
     require_writable(config.training_uri)
     for faces in config.evaluation.datasets.values():
         faces.list_faces()
     state = load_state(output, _digest(config))
-    model = resolve_model(state.model if state else config.model, tracking_uri)
+    model = resolve_model(state.model if state else absolute_model(config.model), tracking_uri)
     _require_comparable(config, model)
     steps_deg = state.yaw_steps_deg if state else _choose_yaw_steps(config, model)
-    plan = plan_pairs(config, model, steps_deg)
-    run, state = _open_or_resume_run(config, model, steps_deg, state)
+    pairs = plan_pairs(config, model, steps_deg)
+    return RoundPlan(config, model, steps_deg, pairs, state)
+
+
+def run_round(config: RoundConfig) -> RoundResult:
+    """Runs a round, or finishes what remains of it; see :func:`run_prepared_round`.
+
+    Raises:
+        RequestError: see :func:`prepare_round`; raised before Ray starts.
+    """
+    return run_prepared_round(prepare_round(config))
+
+
+def run_prepared_round(plan: RoundPlan) -> RoundResult:
+    """Runs a round, or finishes what remains of it.
+
+    Raises:
+        RequestError: the store does not contain the run of a round that is resumed.
+    """
+    config, model = plan.config, plan.model
+    output, tracking_uri = Path(config.output), config.tracking_uri
+    assert tracking_uri is not None
+    run, state = _open_or_resume_run(config, model, plan.steps_deg, plan.state)
     steps = _StepRecorder(output, state)
     with run.closing(), logged_run(run.run_id), connect(num_cpus=config.num_cpus):
         with steps.timed("generate"):
-            summary = generate(plan)
+            summary = generate(plan.pairs)
         with steps.timed("finetune"):
             candidate = finetune_candidate(config, model, run)
         with steps.timed("evaluate"):
@@ -260,6 +303,8 @@ def _register(
                 promote(run.tracking_uri, config.registered_model, version, steps.state.champion)
             except ConflictError as error:
                 promoted, reason = False, str(error)
+        if not promoted:
+            record_refusal(run.tracking_uri, config.registered_model, version, reason)
         steps.update(promoted=promoted, reason=reason)
     outcome = "is the champion now" if steps.state.promoted else "was not promoted"
     _LOG.info("%s version %s %s: %s", config.registered_model, version, outcome, steps.state.reason)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from rayboot.config import FrozenConfig
+from rayboot.config import FrozenConfig, ModelName, Uri
 from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.io.storage import join_uri
 from rayboot.pipeline.generate_config import GenerateConfig
@@ -22,17 +22,17 @@ __all__ = ["RoundConfig"]
 class RoundConfig(FrozenConfig):
     """Settings of a round: generate, fine-tune, evaluate, check drift, gate, register."""
 
-    photos: str | tuple[str, ...]
+    photos: Uri | tuple[Uri, ...]
     """URI, or several, of the photos to bootstrap from."""
     evaluation: MeasureConfig
     """Data sets with known shape on which the network is compared before and after; the gate uses
     the first data set."""
-    output: str
+    output: Uri
     """Local folder that everything of the round is written to."""
-    storage: str | None = None
+    storage: Uri | None = None
     """Folder or URI of pairs and checkpoints, which all nodes read and write. None is ``output``,
     for a single machine or a volume that every node mounts there."""
-    model: str = BUILTIN_COMPACT
+    model: ModelName = BUILTIN_COMPACT
     """Network to improve: a weights file, ``builtin:compact`` or ``models:/NAME/VERSION``."""
     generate: GenerateConfig = GenerateConfig()
     angles: AnglesConfig | None = None
@@ -42,7 +42,7 @@ class RoundConfig(FrozenConfig):
     """Training settings; data, weights and folders follow from the round."""
     gate: GateConfig = GateConfig()
     drift: DriftConfig = DriftConfig()
-    first_teacher: str | None = None
+    first_teacher: ModelName | None = None
     """Network whose shape statistics are the reference for drift; None: the network to improve."""
     tracking_uri: str | None = None
     """URI of the MLflow store; None is ``MLFLOW_TRACKING_URI`` where that is set, or a SQLite store

@@ -5,9 +5,10 @@ import logging
 from pathlib import Path
 
 from rayboot.config import FrozenConfig
+from rayboot.io.absolute_paths import absolute_model
 from rayboot.io.storage import join_uri, require_writable, write_bytes
 from rayboot.registry.resolve import resolve_model
-from rayboot.rounds.round import RoundResult, run_round
+from rayboot.rounds.round import RoundResult, prepare_round, run_prepared_round
 from rayboot.rounds.round_config import RoundConfig
 
 __all__ = ["run_rounds"]
@@ -38,17 +39,17 @@ def run_rounds(config: RoundConfig, num_rounds: int) -> list[RoundResult]:
         The results of the rounds that were run.
 
     Raises:
-        RequestError: as :func:`rayboot.rounds.round.run_round` raises it.
+        RequestError: as :func:`rayboot.rounds.round.prepare_round` raises it.
     """
     config = config.with_absolute_paths()
     output, tracking_uri = Path(config.output), config.tracking_uri
     assert tracking_uri is not None
     require_writable(config.output)
-    first = _first_teacher(output, config.model, tracking_uri)
+    first = _stored_teacher(output) or resolve_model(absolute_model(config.model), tracking_uri).uri
     teacher, results = first, list[RoundResult]()
     for number in range(1, num_rounds + 1):
         _LOG.info("round %d of at most %d, teacher %s", number, num_rounds, teacher)
-        result = run_round(
+        plan = prepare_round(
             config.replace(
                 output=str(output / f"round-{number}"),
                 storage=config.storage and join_uri(config.storage, f"round-{number}"),
@@ -57,6 +58,9 @@ def run_rounds(config: RoundConfig, num_rounds: int) -> list[RoundResult]:
                 generate=config.generate.replace(round_index=number - 1),
             )
         )
+        # Nothing is written before the first round's request is accepted.
+        _store_teacher(output, first)
+        result = run_prepared_round(plan)
         results.append(result)
         if not result.promoted:
             _LOG.info("the series ends with round %d: %s", number, result.reason)
@@ -65,11 +69,16 @@ def run_rounds(config: RoundConfig, num_rounds: int) -> list[RoundResult]:
     return results
 
 
-def _first_teacher(output: Path, model: str, tracking_uri: str) -> str:
-    """Returns the first teacher as stored with the series; pins and stores it on the first call."""
+def _stored_teacher(output: Path) -> str | None:
+    """Returns the first teacher as stored with the series; None for a new series."""
     path = output / _STATE_FILE
-    if path.exists():
-        return _SeriesState.model_validate(json.loads(path.read_text("utf-8"))).model
-    state = _SeriesState(model=resolve_model(model, tracking_uri).uri)
-    write_bytes(str(path), state.model_dump_json(indent=1).encode())
-    return state.model
+    if not path.exists():
+        return None
+    return _SeriesState.model_validate(json.loads(path.read_text("utf-8"))).model
+
+
+def _store_teacher(output: Path, model: str) -> None:
+    path = output / _STATE_FILE
+    if not path.exists():
+        payload = _SeriesState(model=model).model_dump_json(indent=1).encode()
+        write_bytes(str(path), payload)

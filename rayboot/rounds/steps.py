@@ -23,7 +23,7 @@ from rayboot.registry.resolve import ResolvedModel, resolve_model
 from rayboot.registry.runs import Run
 from rayboot.rounds.drift import measure_drift
 from rayboot.rounds.round_config import RoundConfig
-from rayboot.train.finetune import finetune
+from rayboot.train.finetune import finetune, prepare_finetune
 from rayboot.train.training_config import FinetuneConfig
 
 __all__ = [
@@ -100,7 +100,7 @@ def finetune_candidate(config: RoundConfig, model: ResolvedModel, run: Run) -> P
         tracking_uri=config.tracking_uri,
         **config.finetune.model_dump(),
     )
-    result = finetune(settings, run)
+    result = finetune(prepare_finetune(settings).config, run)
     write_bytes(str(target), result.weights)
     return target
 

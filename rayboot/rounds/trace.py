@@ -16,6 +16,7 @@ from rayboot.data.manifest import read_manifest
 from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_uri, list_files, open_file
 from rayboot.registry.model_versions import ModelVersion, list_versions
+from rayboot.registry.runs import has_store
 
 __all__ = ["PhotoUse", "Trace", "format_trace", "trace_face"]
 
@@ -68,8 +69,12 @@ def trace_face(tracking_uri: str, face_id: str, data: Sequence[str] = ()) -> Tra
         tracking_uri: URI of the registry.
         face_id: id of the photo in some data set.
         data: URIs of further data sets, which no registered version was trained on.
+
+    Raises:
+        RequestError: there is no registry, and no further data set is given.
     """
-    versions = list_versions(tracking_uri)
+    # Without a registry no version was registered, but data sets can be searched.
+    versions = list_versions(tracking_uri) if has_store(tracking_uri) or not data else []
     uris = dict.fromkeys([v.tags["rayboot.pairs"] for v in versions if "rayboot.pairs" in v.tags])
     uris.update(dict.fromkeys(data))
     tables, missing = {}, []

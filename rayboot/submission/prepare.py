@@ -8,45 +8,13 @@ from urllib.parse import urlsplit
 
 from rayboot.cluster.dashboard import AUTH_REMEDY, find_cluster_token, query_dashboard
 from rayboot.cluster.versions import installed_versions
-from rayboot.config import FrozenConfig, load_config
 from rayboot.credentials import find_credentialed_url, is_secret_name
 from rayboot.errors import RequestError
-from rayboot.evaluate.evaluation_config import EvaluateConfig
-from rayboot.pipeline.export_request import ReconstructConfig
-from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.rounds.robustness import RobustnessConfig
-from rayboot.rounds.round_config import RoundConfig
-from rayboot.synthesis import SynthesisConfig
-from rayboot.train.training_config import FinetuneConfig, PretrainConfig
+from rayboot.submission.tasks import TASKS, load_task_config
 
-__all__ = ["TASKS", "Submission", "Task", "prepare_submission", "require_cluster"]
+__all__ = ["Submission", "prepare_submission", "require_cluster"]
 
-
-class Task(NamedTuple):
-    """A command that can be submitted.
-
-    Attributes:
-        config_type: class of its config; None where the command takes no config.
-        config_required: whether the command needs a config.
-    """
-
-    config_type: type[FrozenConfig] | None
-    config_required: bool = True
-
-
-TASKS: dict[str, Task] = {
-    "synthesize": Task(SynthesisConfig),
-    "pack": Task(None, config_required=False),
-    "plan": Task(GenerateConfig),
-    "generate": Task(GenerateConfig),
-    "pretrain": Task(PretrainConfig),
-    "finetune": Task(FinetuneConfig),
-    # The experiment `robustness` works without a config, see `_check_config`.
-    "evaluate": Task(EvaluateConfig),
-    "round": Task(RoundConfig),
-    "reconstruct": Task(ReconstructConfig, config_required=False),
-}
-"""Commands that can be submitted: all whose inputs and outputs need not be on this machine."""
 
 CONFIG_NAME = "config.yaml"
 """Name of the config in the job's working directory."""
@@ -118,7 +86,7 @@ def _check_config(task: str, config: Path | None, arguments: Sequence[str]) -> b
             f"submit {task}: the command takes no config; leave out --config {config} and give "
             "its options after --"
         )
-    load_config(config_type, config)
+    load_task_config(config_type, config)
     return config.read_bytes()
 
 

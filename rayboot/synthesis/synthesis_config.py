@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from rayboot.config import FrozenConfig
+from rayboot.config import FrozenConfig, Uri
 
 __all__ = ["SynthesisConfig", "YawConfig"]
 
@@ -52,7 +52,7 @@ class SynthesisConfig(FrozenConfig):
     """Depth of the true volumes, in slices of half a pixel."""
     solid_depth: float = Field(65.0, gt=10)
     """Distance from the nose to the plane at the back of the face's solid, px of a 192 px crop."""
-    backgrounds: str | None = None
+    backgrounds: Uri | None = None
     """Local folder of photographs without people, such as wallpapers, which most backgrounds are
     cut from; every machine that renders needs it. None draws all backgrounds."""
     first_identity: int = Field(0, ge=0)

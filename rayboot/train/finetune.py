@@ -10,10 +10,12 @@ import torch
 
 from rayboot.cluster.broadcast import BroadcastFile
 from rayboot.data.manifest import require_finished
+from rayboot.io.absolute_paths import with_absolute_paths
 from rayboot.io.storage import absolute_uri, join_uri, require_writable
 from rayboot.models import Reconstructor, load_network
 from rayboot.registry.resolve import resolve_model
 from rayboot.registry.runs import Run, absolute_tracking_uri, default_tracking_uri
+from rayboot.train.data_check import require_pairs
 from rayboot.train.objective import Objective
 from rayboot.train.sample_reader import read_samples
 from rayboot.train.sample_store import SampleStore
@@ -42,7 +44,7 @@ class FinetuneTask(TrainingTask):
 
     def __init__(self, config: FinetuneConfig, weights: BroadcastFile) -> None:
         # Ray Train runs its workers in folders of their own.
-        self.config: FinetuneConfig = config.replace(data=absolute_uri(config.data))
+        self.config: FinetuneConfig = with_absolute_paths(config)
         self._weights = weights
 
     def make_network(self) -> Reconstructor:
@@ -103,13 +105,14 @@ def prepare_finetune(config: FinetuneConfig) -> FinetunePlan:
     """Checks a request before Ray starts.
 
     Raises:
-        RequestError: the model is missing, or the storage cannot be written.
+        RequestError: the model is missing, the data set has too few faces or none for this
+            network, or the storage cannot be written.
         UnfinishedDataError: the data set has no manifest.
     """
     tracking_uri = absolute_tracking_uri(config.tracking_uri or default_tracking_uri())
     model = resolve_model(config.model, tracking_uri)
     config = config.replace(model=model.uri, tracking_uri=tracking_uri)
-    require_finished(config.data)
+    require_pairs(config, model.config)
     require_writable(config.storage)
     return FinetunePlan(config, tracking_uri)
 
@@ -134,5 +137,5 @@ def finetune_tracked(plan: FinetunePlan) -> str:
 def _log_provenance(config: FinetuneConfig, run: Run) -> None:
     """Logs data set, versions and hardware, so that the run can be repeated."""
     manifest = require_finished(config.data)
-    run.log_dataset("pairs", config.data, manifest.digest(), manifest.counts)
+    run.log_dataset("pairs", absolute_uri(config.data), manifest.digest(), manifest.counts)
     run.set_tags({"rayboot.manifest_digest": manifest.digest(), **describe_environment(config)})

@@ -13,6 +13,7 @@ import rayboot
 from rayboot.cluster.broadcast import BroadcastFile
 from rayboot.data.ground_truth import digest_truth, index_truth, require_complete_truth
 from rayboot.errors import RequestError
+from rayboot.io.absolute_paths import with_absolute_paths
 from rayboot.io.storage import absolute_uri, exists, join_uri, require_writable, write_bytes
 from rayboot.models import (
     HeadConfig,
@@ -25,6 +26,7 @@ from rayboot.models import (
 )
 from rayboot.registry.resolve import resolve_model
 from rayboot.registry.runs import Run, absolute_tracking_uri, default_tracking_uri
+from rayboot.train.data_check import require_truth
 from rayboot.train.run_record import load_run
 from rayboot.train.sample_store import SampleStore
 from rayboot.train.training_config import PretrainConfig
@@ -64,7 +66,7 @@ class PretrainTask(TrainingTask):
         self, config: PretrainConfig, network: NetworkConfig, weights: BroadcastFile | None = None
     ) -> None:
         # Ray Train runs its workers in folders of their own.
-        self.config: PretrainConfig = config.replace(data=absolute_uri(config.data))
+        self.config: PretrainConfig = with_absolute_paths(config)
         self.network = network
         self._weights = weights
 
@@ -109,14 +111,16 @@ def prepare_pretrain(config: PretrainConfig, network: NetworkConfig | None = Non
         network: architecture; by default that of the small network named by ``config.network``.
 
     Raises:
-        RequestError: there is no ground truth, the initial model is missing or has other sizes,
-            the output cannot be written, or it contains another run or its weights.
+        RequestError: there is no ground truth, or too little or none for this network, the
+            initial model is missing or has other sizes, the output cannot be written, or it
+            contains another run or its weights.
         UnfinishedDataError: the run that writes the data set has not finished.
     """
     require_complete_truth(config.data)
     require_writable(config.output)
     tracking_uri = absolute_tracking_uri(config.tracking_uri or default_tracking_uri())
     network = network or _NETWORKS[config.network]()
+    require_truth(config, network)
     if config.initial_model is not None:
         config = _with_initial_model(config, config.initial_model, network, tracking_uri)
     plan = PretrainPlan(config, network, tracking_uri)
@@ -154,7 +158,8 @@ def pretrain(plan: PretrainPlan, run: Run | None = None) -> TrainingResult:
         StoreError, DiskFullError, ClusterError: once that is remedied, the same config resumes.
     """
     if run is not None:
-        data, digest = plan.config.data, digest_truth(plan.config.data)
+        data = absolute_uri(plan.config.data)
+        digest = digest_truth(data)
         run.log_dataset("synthetic faces", data, digest, {"photos": len(index_truth(data))})
         run.set_tags({"rayboot.data_digest": digest, **describe_environment(plan.config)})
     return run_task(PretrainTask(plan.config, plan.network, _initial_weights(plan)), run)

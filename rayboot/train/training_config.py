@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from rayboot.config import FormerKey, FrozenConfig
+from rayboot.config import FormerKey, FrozenConfig, ModelName, Uri
 
 __all__ = [
     "AugmentConfig",
@@ -117,6 +117,8 @@ class TrainingSettings(FrozenConfig):
 class TrainingConfig(TrainingSettings, ABC):
     """A training with a name, whose checkpoints are stored and which is tracked in MLflow."""
 
+    data: Uri
+    """URI of the data set to train on."""
     name: str
     """Name of the run; the same name again resumes it."""
     tracking_uri: str | None = None
@@ -157,16 +159,16 @@ class PretrainConfig(TrainingConfig):
 
     former_keys: ClassVar[Mapping[str, FormerKey]] = {"val_share": FormerKey("val_fraction")}
 
-    data: str
+    data: Uri
     """URI of a data set written by ``rayboot synthesize``."""
-    output: str
+    output: Uri
     """Folder or URI of the weights (safetensors), the training record and the checkpoints."""
     name: str = "pretrain"
     """Name of the run; the same output and name again resume it."""
     network: Literal["vrn", "unet", "head"] = "vrn"
     """Kind of network: the compact member of the VRN family, the volumetric U-Net, or the regressor
     of the parametric head."""
-    initial_model: str | None = None
+    initial_model: ModelName | None = None
     """Model whose weights training starts from: a weights file, a ``builtin:`` name or
     ``models:/NAME/VERSION``. It must have the sizes of ``network``. None starts from random
     weights."""
@@ -207,11 +209,11 @@ class FinetuneSettings(TrainingSettings):
 class FinetuneConfig(FinetuneSettings, TrainingConfig):
     """Fine-tuning a network on a pairs data set, with Ray Train."""
 
-    data: str
+    data: Uri
     """URI of a pairs data set written by ``rayboot generate``."""
-    model: str
+    model: ModelName
     """Model to start from: a weights file, ``builtin:compact`` or ``models:/NAME/VERSION``."""
-    storage: str = "runs"
+    storage: Uri = "runs"
     """Local folder or URI of the checkpoints."""
     name: str = "finetune"
     """Name of the run; the same name again resumes it."""

@@ -6,7 +6,7 @@ epoch with the lowest validation loss is returned.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +14,20 @@ import numpy as np
 import ray
 import ray.train
 import torch
+from ray.train import UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from rayboot import __version__
-from rayboot.cluster.failures import translate_ray_errors
+from rayboot.cluster.failures import find_rayboot_error, translate_ray_errors
 from rayboot.cluster.progress import follow_progress
 from rayboot.cluster.resources import Bundle, require_resources
-from rayboot.errors import RaybootError
+from rayboot.errors import (
+    RaybootError,
+    RequestError,
+    ShapeError,
+    UnfinishedDataError,
+    WeightsError,
+)
 from rayboot.io.retry import translate_storage_errors
 from rayboot.io.storage import arrow_filesystem, exists, write_bytes
 from rayboot.logs import current_context, logged_run
@@ -33,6 +40,9 @@ from rayboot.train.training_task import TrainingTask
 from rayboot.train.worker import STATE, WEIGHTS, train_worker
 
 __all__ = ["TrainingResult", "describe_environment", "run_task", "track_training"]
+
+_PERMANENT = (RequestError, ShapeError, UnfinishedDataError, WeightsError)
+"""Errors that do not go away when workers are restarted."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,7 +85,7 @@ def run_task(task: TrainingTask, run: Run | None = None) -> TrainingResult:
         translate_storage_errors(config.checkpoint_uri),
         follow_progress(task.title, "step") as progress,
     ):
-        result = _trainer(task, run, progress).fit()
+        result = _fit(_trainer(task, run, progress))
     best = result.get_best_checkpoint("val_loss", "min")
     if best is None or result.checkpoint is None:
         raise RaybootError(
@@ -149,6 +159,34 @@ def describe_environment(config: TrainingConfig) -> dict[str, str]:
     }
 
 
+def _fit(trainer: TorchTrainer) -> ray.train.Result:
+    """Trains; an error that a worker raised on purpose is raised as it is, without Ray's around it.
+
+    Losses of workers are Ray's own errors and are left to :func:`translate_ray_errors`.
+    """
+    try:
+        return trainer.fit()
+    except ray.train.ControllerError as error:
+        known = find_rayboot_error(error)
+        if known is None:
+            raise
+        raise known from error
+
+
+class StopAtPermanentError(UserCallback):
+    """Ends a run at an error that every further try would meet again.
+
+    Ray Train restarts all workers at any error, as often as it restarts them after a loss.
+    """
+
+    def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, Exception]) -> None:
+        """Raises the error in Ray Train's controller, which ends the run there."""
+        for error in worker_exceptions.values():
+            known = find_rayboot_error(error)
+            if isinstance(known, _PERMANENT):
+                raise known
+
+
 def _min_bundles(config: TrainingConfig) -> list[Bundle]:
     """Returns the resources of the smallest number of workers with which training can start."""
     num_workers = config.num_workers
@@ -175,6 +213,8 @@ def _trainer(task: TrainingTask, run: Run | None, progress: Any) -> TorchTrainer
         ),
         run_config=ray.train.RunConfig(
             name=config.name,
+            # Ray's type stubs know the callbacks of an earlier version.
+            callbacks=[StopAtPermanentError()],  # type: ignore[list-item]
             storage_path=path,
             storage_filesystem=filesystem,
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rayboot.data.ground_truth import index_truth, read_truth_rows
+from rayboot.data.ground_truth import read_truth_rows
 from rayboot.data.images import decode_photo
 from rayboot.data.row_index import select_shard
-from rayboot.data.splits import Split, assign_split
+from rayboot.data.splits import Split
 from rayboot.errors import RequestError
 from rayboot.geometry.crop import warp_photo
 from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_uri, read_bytes
 from rayboot.models import Reconstructor
+from rayboot.train.data_check import split_truth
 from rayboot.train.sample_store import Sample, SampleStore
 from rayboot.train.training_config import PretrainConfig
 
@@ -40,16 +41,10 @@ def read_truth_samples(
         RequestError: there is no photo for this worker.
         StoreError: the store stays unavailable.
     """
-    index = index_truth(config.data)
-    splits = np.array(
-        [
-            assign_split(group_id, config.optimizer.seed, config.val_fraction)
-            for group_id in index["group_id"].to_pylist()
-        ]
-    )
+    indices = split_truth(config)
 
     def read(split: Split) -> SampleStore:
-        shard = select_shard(index.filter(splits == split), rank, num_workers)
+        shard = select_shard(indices[split], rank, num_workers)
         if len(shard) == 0:
             raise RequestError(
                 f"{config.data}: no {split} photo for worker {rank} of {num_workers}; synthesise "

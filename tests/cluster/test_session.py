@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +43,43 @@ def test_local_workers_have_the_niceness_of_the_driver_unless_the_user_sets_it(
             break
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) == niceness
+
+
+REFUSED = """
+from rayboot.cluster.session import connect
+from rayboot.errors import ClusterError
+
+try:
+    with connect(num_cpus=1):
+        pass
+except ClusterError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"RAY_ADDRESS": "127.0.0.1:1"}, "the Ray cluster at 127.0.0.1:1 cannot be reached"),
+        # Longer than the path of a socket may be.
+        ({"RAY_TMPDIR": "{tmp}/" + 90 * "t"}, "Ray cannot be started on this machine (OSError: "),
+    ],
+)
+def test_a_ray_that_does_not_start_is_one_sentence(
+    variables: dict[str, str], words: str, tmp_path: Path
+) -> None:
+    variables = {name: value.format(tmp=tmp_path) for name, value in variables.items()}
+    for folder in variables.values():
+        if folder.startswith("/"):
+            Path(folder).mkdir()
+    inherited = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED],
+        env={**inherited, "RAY_raylet_start_wait_time_s": "2", **variables},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    (line,) = done.stdout.splitlines()
+    assert line.startswith(words) and len(line) < 600

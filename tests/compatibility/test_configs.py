@@ -12,7 +12,7 @@ import yaml
 from rayboot.config import FrozenConfig, load_config
 from rayboot.rounds.demo import DemoConfig
 from rayboot.rounds.robustness import RobustnessConfig
-from rayboot.submission.prepare import TASKS
+from rayboot.submission.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMER_CONFIGS = Path(__file__).parent / "v0.1/configs"

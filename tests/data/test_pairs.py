@@ -113,7 +113,7 @@ def test_an_unfinished_data_set_is_refused(tmp_path):
     (tmp_path / "set" / "manifest.json").unlink()
     with pytest.raises(UnfinishedDataError, match="generate` again"):
         read_pairs(uri)
-    with pytest.raises(UnfinishedDataError):
+    with pytest.raises(RequestError, match="no such folder"):
         read_pairs(str(tmp_path / "nothing"))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rayboot.data.manifest import Manifest, write_manifest
+from rayboot.errors import RequestError
 from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.registry import download
@@ -85,7 +86,8 @@ def test_a_round_downloads_its_teacher_once(
     )
     write_manifest(config.pairs_uri, manifest)
     request = FinetuneConfig(data=config.pairs_uri, model=state.model, tracking_uri=store)
-    prepare_finetune(request.replace(storage=config.training_uri))
+    with pytest.raises(RequestError, match="contains no face"):
+        prepare_finetune(request.replace(storage=config.training_uri))
     evaluation = plan_evaluation(config, teacher, state.model, candidate)
     assert evaluation.models["original"] == "models:/faces/1"
     tags = version_tags(config, state, candidate)

@@ -13,7 +13,7 @@ from rayboot.rounds.series import run_rounds
 
 
 class FakeRounds:
-    """Replaces ``run_round``: records its configs, and decides which rounds are promoted."""
+    """Replaces ``run_prepared_round``: records configs, and decides which rounds are promoted."""
 
     def __init__(self, promoted: list[bool]) -> None:
         self.promoted, self.configs = promoted, list[RoundConfig]()
@@ -29,7 +29,8 @@ class FakeRounds:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> RoundConfig:
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RoundConfig:
+    monkeypatch.setattr(series, "prepare_round", lambda config: config)
     evaluation = MeasureConfig(datasets={"faces": SyntheticDataset(data="faces")})
     return RoundConfig(photos="photos", evaluation=evaluation, output=str(tmp_path / "series"))
 
@@ -38,7 +39,7 @@ def test_each_champion_is_the_teacher_of_the_next_round(
     config: RoundConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rounds = FakeRounds([True, True, True])
-    monkeypatch.setattr(series, "run_round", rounds)
+    monkeypatch.setattr(series, "run_prepared_round", rounds)
     assert len(run_rounds(config, 3)) == 3
     assert [round_config.model for round_config in rounds.configs] == [
         "builtin:compact",
@@ -60,7 +61,7 @@ def test_the_series_ends_with_a_round_that_is_not_promoted(
     config: RoundConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rounds = FakeRounds([True, False, True])
-    monkeypatch.setattr(series, "run_round", rounds)
+    monkeypatch.setattr(series, "run_prepared_round", rounds)
     results = run_rounds(config, 3)
     assert [result.promoted for result in results] == [True, False]
 
@@ -77,6 +78,6 @@ def test_the_first_teacher_stays_pinned_when_a_series_is_resumed(
     for version in ("models:/faces/7", "models:/faces/8"):
         pinned[0] = version
         rounds = FakeRounds([False])
-        monkeypatch.setattr(series, "run_round", rounds)
+        monkeypatch.setattr(series, "run_prepared_round", rounds)
         run_rounds(config, 1)
         assert rounds.configs[0].model == "models:/faces/7"

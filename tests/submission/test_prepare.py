@@ -6,7 +6,8 @@ import pytest
 from rayboot.cluster.versions import installed_versions
 from rayboot.config import load_config
 from rayboot.errors import RequestError
-from rayboot.submission.prepare import TASKS, Submission, prepare_submission
+from rayboot.submission.prepare import Submission, prepare_submission
+from rayboot.submission.tasks import TASKS
 from tests.fake_dashboard import serve_dashboard
 
 TOKEN = "t" * 64

@@ -6,12 +6,23 @@ from typing import Any
 
 import pytest
 import torch
+from ray.train import ControllerError, FailureConfig, WorkerGroupError
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
+from ray.train.v2._internal.execution.failure_handling import DefaultFailurePolicy
 
-from rayboot.errors import ClusterError, RequestError, UnfinishedDataError
+from rayboot.cluster.failures import find_rayboot_error
+from rayboot.errors import (
+    ClusterError,
+    RaybootError,
+    RequestError,
+    StoreError,
+    UnfinishedDataError,
+)
 from rayboot.models import HeadConfig, HeadRegressor, UNetConfig, load_network
 from rayboot.registry.runs import make_client
-from rayboot.train.pretrain import prepare_pretrain, pretrain, pretrain_tracked
+from rayboot.train.pretrain import PretrainTask, prepare_pretrain, pretrain, pretrain_tracked
 from rayboot.train.training_config import OptimizerConfig, PretrainConfig
+from rayboot.train.training_run import StopAtPermanentError, run_task
 from tests.train_workers import killing_worker
 
 TINY_UNET = UNetConfig(channels=(16, 16), num_blocks=1, head_channels=16)
@@ -145,6 +156,37 @@ def test_an_initial_model_of_other_sizes_is_refused(
     weights = str(interrupted / "whole/unet.safetensors")
     with pytest.raises(RequestError, match=r"expected a network with .*channels=\(48, 80"):
         prepare_pretrain(config(synthetic_set, tmp_path, network="unet", initial_model=weights))
+
+
+def test_ray_train_restarts_workers_for_losses_alone() -> None:
+    callback, policy = StopAtPermanentError(), DefaultFailurePolicy(FailureConfig(max_failures=8))
+    lost: dict[int, Exception] = {0: UserExceptionWithTraceback(StoreError("away"), "Traceback")}
+    callback.after_exception(None, lost)
+    assert policy.make_decision(WorkerGroupError("away", lost)).value == "RETRY"
+    wrong = UserExceptionWithTraceback(RequestError("no photo"), "Traceback")
+    with pytest.raises(RequestError, match="no photo") as caught:
+        callback.after_exception(None, {1: wrong})
+    # Ray's controller wraps what a callback raises.
+    error = ControllerError(caught.value)
+    assert policy.make_decision(error).value == "RAISE"
+    assert isinstance(find_rayboot_error(error), RequestError)
+
+
+def test_an_error_of_the_request_is_not_retried(tmp_path: Path, ray_local: Any) -> None:
+    tries = tmp_path / "tries"
+
+    class RefusingTask(PretrainTask):
+        def read_samples(self, *arguments: Any) -> Any:
+            with tries.open("a") as file:
+                file.write("x")
+            raise RequestError("no photo for this worker")
+
+    run = config("never read", tmp_path / "out", network="unet", max_failures=8)
+    with pytest.raises(RaybootError, match="no photo for this worker") as caught:
+        run_task(RefusingTask(run, TINY_UNET))
+    gc.collect()
+    assert isinstance(caught.value, RequestError)
+    assert tries.read_text() == "x"
 
 
 def test_weights_of_another_run_are_not_replaced(synthetic_set: str, tmp_path: Path) -> None:

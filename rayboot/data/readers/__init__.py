@@ -27,7 +27,7 @@ from rayboot.data.readers.tar_files import TarFiles
 from rayboot.data.readers.unread import describe_unread, with_unread_note
 from rayboot.errors import RequestError
 from rayboot.io.paths import escape_undecodable
-from rayboot.io.storage import Entry, list_entries
+from rayboot.io.storage import Entry, exists, list_entries
 
 __all__ = [
     "INDEX_NAME",
@@ -78,6 +78,11 @@ def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
     uri = escape_undecodable(uri)
     try:
         entries = {name: entry for name, entry in list_entries(uri).items() if not _is_hidden(name)}
+        if not entries and not exists(uri):
+            raise RequestError(
+                f"input {uri}: there is no such file or folder; relative paths begin at the folder "
+                "in which the command runs"
+            )
         photos = _list_entries(uri, entries)
     except OSError as error:
         raise RequestError(f"input {uri}: cannot be listed ({error})") from error

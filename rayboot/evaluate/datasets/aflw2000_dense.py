@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from rayboot.config import Uri
 from rayboot.errors import FaceRejectedError, RequestError
 from rayboot.evaluate.datasets.aflw2000_files import Aflw2000Files, Fit
 from rayboot.evaluate.datasets.base import DatasetListing, GroundTruthFace
@@ -33,7 +34,7 @@ class Aflw2000DenseDataset(Aflw2000Files):
     }
 
     kind: Literal["aflw2000_dense"] = "aflw2000_dense"
-    shape_model: str
+    shape_model: Uri
     """URI of a folder with your own ``Model_Shape.mat`` and ``Model_Exp.mat``."""
     region: RegionConfig = FACE_REGION
     """Vertices of the model that are measured."""

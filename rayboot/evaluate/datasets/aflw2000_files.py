@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import model_validator
 
+from rayboot.config import Uri
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError
 from rayboot.evaluate.datasets.base import DatasetListing, EvalDataset, ExcludedFace
 from rayboot.evaluate.datasets.face_files import read_mat, read_photo
@@ -65,12 +66,12 @@ class Aflw2000Files(EvalDataset):
     arrays: ClassVar[Mapping[str, tuple[int, ...]]] = {"pt3d_68": (3, 68), "Pose_Para": (1, 7)}
     """Arrays that are read from each ``.mat`` file, with their shapes; 0 is any length."""
 
-    data: str
+    data: Uri
     """URI of the folder."""
     annotation: Literal["original", "reannotated"] = "original"
     """Landmarks that place the crop: those of the fit, or those of the re-annotation for LS3D-W.
     The truth is that of the fit in both cases."""
-    reannotation: str | None = None
+    reannotation: Uri | None = None
     """URI of the folder of the re-annotation: a ``*.pts68.npy`` with its ``*.list``, or
     ``imageNNNNN.t7`` files."""
     implausible: Literal["leave_out", "wrap"] = "leave_out"

@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field, PositiveInt, model_validator
 
+from rayboot.config import Uri
 from rayboot.data.landmarks import read_landmarks
 from rayboot.data.mesh_files import decode_mesh
 from rayboot.data.readers import PHOTO_SUFFIXES, find_landmarks
@@ -69,13 +70,13 @@ class FlorenceDataset(EvalDataset):
     truth: ClassVar[str] = "3D scan of the person, whose expression is not that of the frames"
 
     kind: Literal["florence"] = "florence"
-    data: str
+    data: Uri
     """URI of the scans and videos."""
-    landmarks: str
+    landmarks: Uri
     """URI of the tree of the scans' landmarks, which mirrors that of the scans."""
     videos: Annotated[tuple[VideoName, ...], Field(min_length=1)] = ("cooperative",)
     """Which of the three videos of each person are used."""
-    frames: str | None = None
+    frames: Uri | None = None
     """URI of frames extracted from the videos, one folder per subject and video; a frame may have
     its 68 landmarks in a file of the same name. None: frames are decoded from the videos, without
     landmarks."""

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.io
 from pydantic import PositiveFloat, model_validator
 
-from rayboot.config import FrozenConfig
+from rayboot.config import FrozenConfig, Uri
 from rayboot.errors import DegenerateInputError, RequestError
 from rayboot.geometry.landmarks68 import interocular_distance
 from rayboot.io.retry import retry_io
@@ -32,7 +32,7 @@ class RegionConfig(FrozenConfig):
     """Radius of kind ``radius``: 3D distance from the tip of the nose, in outer eye distances."""
     own_radius: PositiveFloat | None = None
     """Alternative radius of kind ``radius``, in the unit of the mesh, such as a scan's mm."""
-    file: str | None = None
+    file: Uri | None = None
     """File of kind ``file``: URI of a ``.mat`` with one logical array, one value per vertex, or of
     a ``.npy`` of bools or of indices counted from 0."""
 

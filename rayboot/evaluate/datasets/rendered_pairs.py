@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import ndimage
 
+from rayboot.config import Uri
 from rayboot.data.images import decode_photo
 from rayboot.data.manifest import require_finished
 from rayboot.errors import RequestError
@@ -40,7 +41,7 @@ class RenderedPairsDataset(EvalDataset):
     )
 
     kind: Literal["pairs"] = "pairs"
-    data: str
+    data: Uri
     """URI of the data set, which the network that is measured on it has generated."""
 
     def list_faces(self) -> DatasetListing:

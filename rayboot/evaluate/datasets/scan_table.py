@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
+from rayboot.config import Uri
 from rayboot.data.mesh_files import MESH_SUFFIXES, decode_mesh
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError, ShapeError
 from rayboot.evaluate.datasets.base import (
@@ -55,7 +56,7 @@ class ScanTableDataset(EvalDataset):
     truth: ClassVar[str] = "the table's meshes"
 
     kind: Literal["table"] = "table"
-    data: str
+    data: Uri
     """URI of the Parquet file."""
     region: RegionConfig = RegionConfig()
     """Region of meshes whose row names none."""

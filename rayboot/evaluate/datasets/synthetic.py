@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
+from rayboot.config import Uri
 from rayboot.data.ground_truth import decode_vertices, read_topology
 from rayboot.errors import RequestError
 from rayboot.evaluate.datasets.base import DatasetListing, EvalDataset, GroundTruthFace
@@ -25,7 +26,7 @@ class SyntheticDataset(EvalDataset):
     truth: ClassVar[str] = "dense mesh of the synthetic face, without ears and neck"
 
     kind: Literal["synthetic"] = "synthetic"
-    data: str
+    data: Uri
     """URI of the dataset."""
 
     def list_faces(self) -> DatasetListing:

@@ -1,0 +1,36 @@
+"""The paths of a config made absolute, once, before anything runs in other folders.
+
+Ray's workers have working folders of their own, Ray Train's a new one for each run. So relative
+paths are resolved in the process of the command, against the folder that it runs in.
+"""
+
+from pathlib import Path
+from typing import TypeVar
+
+from rayboot.config import FrozenConfig
+from rayboot.io.storage import absolute_uri
+
+__all__ = ["absolute_model", "with_absolute_paths"]
+
+ConfigT = TypeVar("ConfigT", bound=FrozenConfig)
+
+_NAMED_MODELS = ("builtin:", "models:/")
+
+
+def with_absolute_paths(config: ConfigT) -> ConfigT:
+    """Returns a config whose paths mean the same in every folder of this machine.
+
+    What identifies a request, such as its digest, is computed from the config as it was written:
+    a project that is moved as a whole resumes its runs.
+
+    Raises:
+        RequestError: the protocol of a URI is unknown, or its package is not installed.
+    """
+    return config.replace_paths(absolute_uri, absolute_model)
+
+
+def absolute_model(model: str) -> str:
+    """Returns the name of a model with the path of a weights file made absolute."""
+    if model.startswith(_NAMED_MODELS):
+        return model
+    return str(Path(model.removeprefix("file://")).expanduser().absolute())
