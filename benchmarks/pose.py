@@ -23,7 +23,7 @@ import numpy as np
 import scipy.io
 import trimesh
 
-from rayboot.evaluate.datasets.ljson import read_ljson
+from rayboot.evaluate.datasets.scan_landmarks import read_scan_landmarks
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import gaze_angles, rotation_in_plane, rotation_yaw_pitch
 from rayboot.geometry.head_model import load_head_model, mean_landmarks
@@ -205,7 +205,7 @@ def read_scans(folder: Path) -> Iterator[Head]:
 
     The second has no landmarks of the jaw; the mean head's stand for them.
     """
-    points = read_ljson((folder / "james/james.ljson").read_bytes())
+    points = read_scan_landmarks((folder / "james/james.ljson").read_bytes(), ".ljson")
     yield align(read_mesh(folder / "james/james.obj"), points, slice(0, 68))
     inner = np.load(folder / "flame-fitting/scan_lmks.npy").astype(float)
     jaw = fit_similarity(mean_landmarks()[17:], inner).apply(mean_landmarks()[:17])

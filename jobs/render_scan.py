@@ -1,24 +1,27 @@
-"""Renders of a textured head scan from both profiles, as an evaluation data set.
+"""Renders of a head scan from both profiles, as an evaluation data set.
 
 python jobs/render_scan.py scans/head.obj scans/head.ljson runs/scan
+
+The scan is a GLB, OBJ or PLY with a texture or vertex colours; its 68 landmarks, or 51 without the
+jaw, are an ``.ljson``, ``.npy``, ``.txt`` or another file of points.
 
 OUT/table.parquet is a data set of kind ``table`` for `rayboot evaluate`: its shape is known, its
 texture is real, and only the yaw changes.
 """
 
 from pathlib import Path
-from typing import Any
 
 import click
 import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import trimesh
 
 from rayboot.data.images import encode_image
 from rayboot.data.mesh_files import encode_mesh
-from rayboot.evaluate.datasets.ljson import read_ljson
+from rayboot.data.textured_meshes import read_textured_mesh
+from rayboot.errors import ShapeError
+from rayboot.evaluate.datasets.scan_landmarks import read_scan_landmarks
 from rayboot.evaluate.datasets.scan_table import TABLE_SCHEMA
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import pixel_from_crop, rotation_yaw_pitch
@@ -42,8 +45,11 @@ _ALIGNED = slice(17, 48)
 @click.option("--step", default=15, show_default=True, help="Difference between yaws, degrees.")
 def main(scan: Path, landmarks: Path, out: Path, step: int) -> None:
     """Writes the images, the mesh and ``OUT/table.parquet``."""
-    points = read_ljson(landmarks.read_bytes())
-    head = _load(scan)
+    try:
+        points = read_scan_landmarks(landmarks.read_bytes(), landmarks.suffix)
+        head = _load(scan)
+    except ShapeError as error:
+        raise click.UsageError(str(error)) from error
     out.mkdir(parents=True, exist_ok=True)
     (out / "scan.ply").write_bytes(encode_mesh(Mesh(head.vertices, head.faces), "ply"))
     # The gaze of the mean face is +z, and its outer eye distance is 1.
@@ -74,16 +80,17 @@ def main(scan: Path, landmarks: Path, out: Path, step: int) -> None:
 
 
 def _load(path: Path) -> TexturedMesh:
-    """Returns the scan with its texture; vertices are repeated for each texture coordinate."""
-    scan: Any = trimesh.load(path, process=False, force="mesh")
-    count = len(scan.vertices)
+    """Returns the scan with its colours; vertices are repeated for each texture coordinate."""
+    scan = read_textured_mesh(path)
+    if scan.colors == "none":
+        click.echo(f"{path} has neither texture nor vertex colours; it is rendered grey", err=True)
     return TexturedMesh(
-        np.asarray(scan.vertices, np.float64),
-        np.asarray(scan.faces, np.int32),
-        np.ones((count, 3), np.float32),
-        np.asarray(scan.visual.material.image.convert("RGB")),
-        np.asarray(scan.visual.uv, np.float32),
-        np.arange(count),
+        scan.vertices,
+        scan.faces,
+        scan.factors,
+        scan.image,
+        scan.texture_coordinates,
+        np.arange(len(scan.vertices)),
     )
 
 

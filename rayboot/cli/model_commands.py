@@ -67,6 +67,7 @@ def reconstruct(model: str, input_uri: str, output_uri: str, config_path: Path |
     from rayboot.cluster.session import connect
     from rayboot.pipeline.export_meshes import export_meshes
     from rayboot.pipeline.export_request import ReconstructConfig, prepare_export
+    from rayboot.pipeline.unused_landmarks import describe_unused_landmarks
 
     config = None if config_path is None else load_task_config(ReconstructConfig, config_path)
     plan = prepare_export(model, input_uri, output_uri, config)
@@ -78,6 +79,8 @@ def reconstruct(model: str, input_uri: str, output_uri: str, config_path: Path |
             f"{summary.num_of_several} of them from photos of several people, of whom the largest "
             "is reconstructed; the column num_people of index.parquet counts them"
         )
+    if summary.unused_landmarks:
+        print_note(describe_unused_landmarks(summary.unused_landmarks))
     for (stage, reason), count in sorted(summary.rejects.items()):
         print_note(f"{count} photos rejected: {stage}, {reason}")
     print_unread(plan.unread)

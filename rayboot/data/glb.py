@@ -6,17 +6,30 @@ they are; for the others the material is rough and not metallic, where glTF's de
 """
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from rayboot.errors import ShapeError
 from rayboot.geometry.mesh import Mesh
 
-__all__ = ["encode_glb", "linear_from_srgb"]
+__all__ = ["encode_glb", "linear_from_srgb", "require_plain_glb", "srgb_from_linear"]
 
 _MAGIC, _VERSION = b"glTF", 2
 _UNSIGNED_SHORT, _UNSIGNED_INT, _FLOAT = 5123, 5125, 5126
 _VERTICES, _INDICES = 34962, 34963
 """Targets of buffer views: attributes of vertices, indices of triangles."""
+
+_TRIANGLES = 4
+_READ_MODES = (0, _TRIANGLES, 5)
+"""Modes of primitives that trimesh reads: points, triangles, strips."""
+
+_COMPRESSION = {
+    "KHR_draco_mesh_compression",
+    "EXT_meshopt_compression",
+    "KHR_meshopt_compression",
+}
 
 _UNLIT = "KHR_materials_unlit"
 _MATTE = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
@@ -77,10 +90,65 @@ def encode_glb(mesh: Mesh) -> bytes:
     return _MAGIC + _VERSION.to_bytes(4, "little") + length.to_bytes(4, "little") + chunks
 
 
+def require_plain_glb(payload: bytes) -> None:
+    """Refuses a GLB with geometry in a form that is not read, instead of reading part of it.
+
+    Args:
+        payload: Content of the file.
+
+    Raises:
+        ShapeError: The geometry is compressed, sparse, normalised or in another file, named in the
+            message.
+        ValueError, LookupError, TypeError: The file is damaged, or no GLB.
+    """
+    if payload[:4] != _MAGIC:
+        raise ValueError("expected a file that begins with glTF")
+    length = int.from_bytes(payload[12:16], "little")
+    document = json.loads(payload[20 : 20 + length])
+    for buffer in document.get("buffers", ()):
+        if not str(buffer.get("uri", "data:")).startswith("data:"):
+            raise _refuse(f"buffers in another file, {buffer['uri']}", "embed them")
+    accessors = document.get("accessors", ())
+    for mesh in document.get("meshes", ()):
+        for primitive in mesh["primitives"]:
+            _require_plain_primitive(primitive, accessors, document.get("bufferViews", ()))
+
+
+def _require_plain_primitive(
+    primitive: dict[str, Any], accessors: Sequence[dict[str, Any]], views: Sequence[dict[str, Any]]
+) -> None:
+    compressed = sorted(set(primitive.get("extensions", ())) & _COMPRESSION)
+    if compressed:
+        raise _refuse(f"compressed geometry ({compressed[0]})", "export it without compression")
+    if primitive.get("mode", _TRIANGLES) not in _READ_MODES:
+        raise _refuse(f"primitives of mode {primitive['mode']}", "export it as triangles")
+    used = (primitive["attributes"].get("POSITION"), primitive.get("indices"))
+    for accessor in (accessors[index] for index in used if index is not None):
+        if "sparse" in accessor:
+            raise _refuse("sparse accessors", "export it without them")
+        if accessor.get("normalized") and accessor["componentType"] != _FLOAT:
+            raise _refuse("normalised integers as positions", "export it without quantisation")
+        if "bufferView" not in accessor:
+            raise _refuse("geometry without data", "export it without compression")
+        packed = sorted(set(views[accessor["bufferView"]].get("extensions", ())) & _COMPRESSION)
+        if packed:
+            raise _refuse(f"compressed geometry ({packed[0]})", "export it without compression")
+
+
+def _refuse(content: str, remedy: str) -> ShapeError:
+    return ShapeError(f"the .glb file has {content}, which rayboot does not read; {remedy}")
+
+
 def linear_from_srgb(colors: np.ndarray) -> np.ndarray:
     """Returns linear values in [0, 1] of sRGB colours (..., 3) uint8."""
     values = np.asarray(colors, np.float64) / 255
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def srgb_from_linear(values: np.ndarray) -> np.ndarray:
+    """Returns sRGB values in [0, 1] of linear ones in [0, 1]."""
+    values = np.asarray(values, np.float64)
+    return np.where(values <= 0.0031308, 12.92 * values, 1.055 * values ** (1 / 2.4) - 0.055)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

@@ -19,13 +19,15 @@ from rayboot.data.image_formats import (
 from rayboot.data.tiff_samples import decode_tiff, is_tiff, read_tiff_size
 from rayboot.errors import FaceRejectedError
 
-__all__ = ["MAX_PIXELS", "decode_photo", "encode_image", "make_thumbnail"]
+__all__ = ["MAX_PIXELS", "decode_photo", "encode_image", "make_thumbnail", "read_orientation"]
 
 MAX_PIXELS = 120_000_000
 """Largest number of pixels of a photo; more would need gigabytes of memory to decode."""
 
 _MIN_SIDE = 16
 """Smallest width and height of a photo, px."""
+
+_ORIENTATION_TAG = 0x0112
 
 _THUMBNAIL_SIDE = 64
 """Longer side of a thumbnail, px."""
@@ -125,6 +127,21 @@ def _apply_exif_rotation(image: PIL.Image.Image) -> PIL.Image.Image:
         return PIL.ImageOps.exif_transpose(image)
     except Exception:  # damaged EXIF raises errors of any class; viewers then ignore the EXIF
         return image
+
+
+def read_orientation(payload: bytes) -> int:
+    """Returns the orientation of a photo by its EXIF, 1 to 8; 1 where there is none.
+
+    Args:
+        payload: Content of the file; only its header is decoded.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            orientation = PIL.Image.open(io.BytesIO(payload)).getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # damaged EXIF raises errors of any class; the photo is then not turned
+        return 1
+    return int(orientation) if orientation in range(1, 9) else 1
 
 
 def _to_rgb(image: PIL.Image.Image) -> np.ndarray:

@@ -28,8 +28,8 @@ class Manifest(FrozenConfig):
     code_version: str
     """Version of rayboot that the run used."""
     counts: dict[str, int]
-    """Numbers of faces, views, views left out and rejects, and of each
-    ``reject/STAGE/REASON``."""
+    """Numbers of faces, views, views left out and rejects, of each ``reject/STAGE/REASON``, and of
+    photos whose landmark files were not used, by ``unused_landmarks/REASON``."""
     run_id: str = ""
     """Identifier of the run in its log lines; in a round, that of the round's MLflow run."""
     finished_at: str = ""

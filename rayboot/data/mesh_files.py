@@ -8,7 +8,9 @@ from typing import Any, Literal
 import numpy as np
 import trimesh
 
-from rayboot.data.glb import encode_glb
+from rayboot.data.glb import encode_glb, require_plain_glb
+from rayboot.data.ply_files import parse_ply
+from rayboot.data.polygons import split_polygons
 from rayboot.errors import ShapeError
 from rayboot.geometry.mesh import Mesh
 
@@ -41,11 +43,12 @@ def decode_mesh(payload: bytes, suffix: str) -> Mesh:
 
     Returns:
         Vertices (N, 3) float64 in the file's unit, frame and order, including those that no
-        triangle uses; triangles (F, 3) int32, none for a point cloud. The parts of a GLB are
-        placed as its nodes transform them.
+        triangle uses; triangles (F, 3) int32, into which polygons are split, none for a point
+        cloud. The parts of a GLB are placed as its nodes transform them.
 
     Raises:
-        ShapeError: the file is damaged, of another kind or empty.
+        ShapeError: the file is damaged, of another kind or empty, or a GLB whose geometry is
+            compressed, sparse or elsewhere.
     """
     kind = suffix.lower()
     if kind not in MESH_SUFFIXES:
@@ -54,8 +57,10 @@ def decode_mesh(payload: bytes, suffix: str) -> Mesh:
             f"{suffix or 'no suffix'}"
         )
     try:
-        vertices, faces = _parse(_strip_obj(payload) if kind == ".obj" else payload, kind[1:])
-    except Exception as error:  # trimesh has no error class of its own for damaged files
+        vertices, faces = _PARSERS[kind](payload)
+    except ShapeError:
+        raise
+    except Exception as error:  # the parsers have no common error class for damaged files
         raise ShapeError(
             f"the {kind} file is damaged or of another kind ({type(error).__name__}: {error})"
         ) from error
@@ -72,25 +77,43 @@ def decode_mesh(payload: bytes, suffix: str) -> Mesh:
     return Mesh(vertices, faces.astype(np.int32))
 
 
-def _strip_obj(payload: bytes) -> bytes:
-    """Returns the lines of vertices and triangles alone.
+def _parse_obj(payload: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Returns vertices and triangles of an OBJ; textures, colours and groups are ignored.
 
-    Where texture coordinates or materials change, trimesh would split one vertex into several.
+    trimesh would count negative indices from the end of the file instead of from their line, and
+    would split vertices where texture coordinates or materials change.
     """
-    lines = (line for line in payload.splitlines() if line[:2] in (b"v ", b"v\t", b"f ", b"f\t"))
-    return b"\n".join(re.sub(rb"/\S*", b"", line) if line[:1] == b"f" else line for line in lines)
+    text = re.sub(rb"\\\r?\n", b" ", payload.removeprefix(b"\xef\xbb\xbf"))
+    vertices: list[list[bytes]] = []
+    polygons: list[list[int]] = []
+    for line in text.splitlines():
+        words = line.split()
+        if words[:1] == [b"v"]:
+            vertices.append(words[1:4])
+        elif words[:1] == [b"f"]:
+            indices = [int(word.split(b"/", 1)[0]) for word in words[1:]]
+            # A negative index counts back from the last vertex before this line; 0 is none, and
+            # becomes -1, which decode_mesh refuses.
+            polygons.append(
+                [index - 1 if index >= 0 else index + len(vertices) for index in indices]
+            )
+    points = np.array(vertices).astype(np.float64).reshape(-1, 3)
+    return points, split_polygons(polygons)
 
 
-def _parse(payload: bytes, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns vertices (N, 3) float64 and triangles (F, 3) int64 of all parts of a file."""
-    options: dict[str, Any] = {}
-    if kind == "obj":
-        options = {"skip_materials": True, "maintain_order": True}
+def _parse_ply(payload: bytes) -> tuple[np.ndarray, np.ndarray]:
+    mesh = parse_ply(payload)
+    return mesh.vertices, mesh.faces
+
+
+def _parse_glb(payload: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Returns vertices (N, 3) float64 and triangles (F, 3) int64 of all parts of a GLB."""
+    require_plain_glb(payload)
     with warnings.catch_warnings():
         # Values that are not finite raise NumPy warnings; decode_mesh reports them as an error.
         warnings.simplefilter("ignore")
         # Without a resolver, files that this file refers to are not opened.
-        scene = trimesh.load_scene(io.BytesIO(payload), file_type=kind, process=False, **options)
+        scene = trimesh.load_scene(io.BytesIO(payload), file_type="glb", process=False)
         vertices, faces, num_vertices = [], [], 0
         parts: list[Any] = scene.dump(concatenate=False)
         for part in parts:
@@ -102,6 +125,9 @@ def _parse(payload: bytes, kind: str) -> tuple[np.ndarray, np.ndarray]:
     if not vertices:
         return np.empty((0, 3)), np.empty((0, 3), np.int64)
     return np.concatenate(vertices), np.concatenate(faces)
+
+
+_PARSERS = {".obj": _parse_obj, ".ply": _parse_ply, ".glb": _parse_glb}
 
 
 def _add_alpha(colors: np.ndarray | None) -> np.ndarray | None:

@@ -13,7 +13,7 @@ __all__ = [
 
 SCHEMA_VERSION = 3
 """Version that is stored in manifests; older versions are read too. Version 3 added
-``surface_depth`` and ``num_people``."""
+``surface_depth``, ``num_people`` and ``unused_landmarks``."""
 
 _vector = pa.list_(pa.float32())
 
@@ -36,7 +36,13 @@ VIEW_TYPE = pa.struct(
 )
 """Type of one rotated view of a face."""
 
-_COMMON = [("face_id", pa.string()), ("source_uri", pa.string())]
+_COMMON = [
+    ("face_id", pa.string()),
+    ("source_uri", pa.string()),
+    # Why the landmark file of the photo was not used and the face detected instead: "unreadable",
+    # "wrong-shape" or "unseen"; null otherwise.
+    ("unused_landmarks", pa.string()),
+]
 
 _FACE = [
     ("content_hash", pa.string()),

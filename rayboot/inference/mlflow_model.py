@@ -23,23 +23,44 @@ class ServedReconstructor(PythonModel):
 
         self._reconstructor = FaceReconstructor(context.artifacts["weights"])
 
-    # MLflow infers no schema from an array's type, so the version's signature stays in force;
-    # without any type it would print a warning wherever the model is loaded.
+    # MLflow infers no schema from an array's type, so the model checks its input itself; without
+    # any type MLflow would print a warning wherever the model is loaded.
     def predict(
         self,
         context: PythonModelContext,
         model_input: np.ndarray,
         params: dict[str, Any] | None = None,
-    ) -> np.ndarray | list[bytes]:
-        """Reconstructs photos; ``params["output"]`` chooses occupancy or a kind of mesh file."""
+    ) -> np.ndarray | list[Any]:
+        """Reconstructs photos; ``params["output"]`` chooses occupancy or a kind of mesh file.
+
+        Where some photos show no face, the result is a list, in which each of these is
+        ``{"error": sentence}``.
+        """
         from rayboot.errors import RaybootError
 
         output: Any = (params or {}).get("output", "occupancy")
+        photos = _to_bytes(np.asarray(model_input))
         try:
-            return self._reconstructor.reconstruct(np.asarray(model_input), output)
+            results = self._reconstructor.reconstruct_each(photos, output)
+            errors = [result for result in results if isinstance(result, RaybootError)]
+            if len(errors) == len(results):
+                # Raises the first error, or returns the result of no photos.
+                return self._reconstructor.reconstruct(photos, output)
         except RaybootError as error:
             # The request was wrong: HTTP 400 with one sentence instead of a traceback.
             raise MlflowException.invalid_parameter_value(str(error)) from error
+        if not errors:
+            return np.stack(results) if output == "occupancy" else results
+        return [
+            {"error": str(result)} if isinstance(result, RaybootError) else result
+            for result in results
+        ]
+
+
+def _to_bytes(photos: np.ndarray) -> np.ndarray:
+    """Returns the integers of a JSON request as uint8; arrays that are no photos as they are."""
+    is_byte_like = photos.dtype.kind in "iu" and photos.size and photos.min() >= 0
+    return photos.astype(np.uint8) if is_byte_like and photos.max() <= 255 else photos
 
 
 mlflow.models.set_model(ServedReconstructor())

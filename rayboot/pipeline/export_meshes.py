@@ -20,6 +20,7 @@ from rayboot.pipeline.export_request import ExportPlan
 from rayboot.pipeline.graph import StageSpec, crop_stage, predict_stage
 from rayboot.pipeline.runner import Executor, Job, run_job
 from rayboot.pipeline.stages.write_meshes import INDEX_SCHEMA, WriteMeshes
+from rayboot.pipeline.unused_landmarks import count_unused_landmarks
 
 __all__ = ["ExportJob", "ExportSummary", "export_meshes"]
 
@@ -34,11 +35,13 @@ class ExportSummary(NamedTuple):
         num_meshes: Number of photos that gave a mesh.
         rejects: Number of photos that gave none, by (stage, reason).
         num_of_several: Number of meshes whose photo shows several people.
+        unused_landmarks: Number of photos whose landmark file was not used, by the reason.
     """
 
     num_meshes: int
     rejects: Mapping[tuple[str, str], int]
     num_of_several: int
+    unused_landmarks: Mapping[str, int]
 
 
 def export_meshes(plan: ExportPlan, executor: Executor | None = None) -> ExportSummary:
@@ -124,7 +127,8 @@ class ExportJob(Job[ExportSummary]):
             has_mesh = pc.equal(pc.fill_null(table["reason"], ""), "")
             of_several = pc.and_(pc.greater(table["num_people"], 1), has_mesh)
             num_of_several = pc.sum(of_several).as_py() or 0
-        return ExportSummary(len(table) - rejects.total(), rejects, num_of_several)
+        num_meshes, unused = len(table) - rejects.total(), count_unused_landmarks(table)
+        return ExportSummary(num_meshes, rejects, num_of_several, unused)
 
     def _read_rows(self) -> pa.Table:
         names = finished_files(self.output, list_files(self.output, _ROWS))

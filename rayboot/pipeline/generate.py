@@ -87,6 +87,7 @@ class GenerateJob(Job[GenerateSummary]):
             "views_left_out": summary.num_views_left_out,
             "rejects": num_rejects,
             **self._plan.left_out,
+            **{f"unused_landmarks/{why}": n for why, n in sorted(summary.unused_landmarks.items())},
             **{f"reject/{stage}/{why}": n for (stage, why), n in sorted(summary.rejects.items())},
         }
         config = self._plan.config.model_dump(mode="json")

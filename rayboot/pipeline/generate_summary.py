@@ -15,6 +15,7 @@ from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_uri, list_files
 from rayboot.pipeline.checkpoint_files import finished_files
 from rayboot.pipeline.stage_usage import StageUsage
+from rayboot.pipeline.unused_landmarks import count_unused_landmarks, describe_unused_landmarks
 
 __all__ = ["GenerateSummary", "count_finished_photos", "format_summary", "summarize"]
 
@@ -37,6 +38,7 @@ class GenerateSummary(NamedTuple):
         num_views: number of views of all faces.
         num_views_left_out: number of views that would leave the volume.
         rejects: number of rejects by (stage, reason).
+        unused_landmarks: number of photos whose landmark file was not used, by the reason.
         stages: resources that each stage used in this run; empty if no photo was left to do.
         seconds: duration of this run.
     """
@@ -46,6 +48,7 @@ class GenerateSummary(NamedTuple):
     num_views: int
     num_views_left_out: int
     rejects: dict[tuple[str, str], int]
+    unused_landmarks: Mapping[str, int] = MappingProxyType({})
     stages: Mapping[str, StageUsage] = MappingProxyType({})
     seconds: float = 0.0
 
@@ -61,29 +64,42 @@ def summarize(output: str) -> GenerateSummary:
     face_files = [name for name in names if _has_faces(name)]
     reject_files = [name for name in names if not _has_faces(name)]
     num_faces, num_views, num_views_left_out = 0, 0, 0
-    for faces, views, left_out in _map_files(output, face_files, _count_faces):
+    unused_landmarks: Counter[str] = Counter()
+    for faces, views, left_out, unused in _map_files(output, face_files, _count_faces):
         num_faces, num_views = num_faces + faces, num_views + views
         num_views_left_out += left_out
+        unused_landmarks.update(unused)
     rejects: Counter[tuple[str, str]] = Counter()
-    for counts in _map_files(output, reject_files, _count_rejects):
+    for counts, unused in _map_files(output, reject_files, _count_rejects):
         rejects.update(counts)
-    return GenerateSummary(output, num_faces, num_views, num_views_left_out, dict(rejects))
+        unused_landmarks.update(unused)
+    return GenerateSummary(
+        output, num_faces, num_views, num_views_left_out, dict(rejects), dict(unused_landmarks)
+    )
 
 
 def _has_faces(name: str) -> bool:
     return name.startswith("outcome=face/")
 
 
-def _count_faces(uri: str) -> tuple[int, int, int]:
-    """Returns the numbers of faces, views and views left out; images are not read."""
-    table = read_table(uri, columns=["num_views_left_out", "views.list.element.yaw_deg"])
+def _count_faces(uri: str) -> tuple[int, int, int, Counter[str]]:
+    """Returns the numbers of faces, views, views left out and unused landmark files by reason.
+
+    Images are not read.
+    """
+    # A column that a data set of an earlier version lacks is left out.
+    names = ["num_views_left_out", "views.list.element.yaw_deg", "unused_landmarks"]
+    table = read_table(uri, columns=names)
     views = pc.sum(pc.list_value_length(table["views"])).as_py() or 0
-    return len(table), views, pc.sum(table["num_views_left_out"]).as_py() or 0
+    left_out = pc.sum(table["num_views_left_out"]).as_py() or 0
+    return len(table), views, left_out, count_unused_landmarks(table)
 
 
-def _count_rejects(uri: str) -> Counter[tuple[str, str]]:
-    table = read_table(uri, columns=["stage", "reason"])
-    return Counter(zip(*(table[key].to_pylist() for key in ("stage", "reason")), strict=True))
+def _count_rejects(uri: str) -> tuple[Counter[tuple[str, str]], Counter[str]]:
+    """Returns the numbers of rejects by stage and reason, and of unused landmark files."""
+    table = read_table(uri, columns=["stage", "reason", "unused_landmarks"])
+    pairs = zip(table["stage"].to_pylist(), table["reason"].to_pylist(), strict=True)
+    return Counter(pairs), count_unused_landmarks(table)
 
 
 def _map_files(output: str, names: list[str], read: Callable[[str], _T]) -> Iterator[_T]:
@@ -128,6 +144,8 @@ def format_summary(summary: GenerateSummary) -> str:
     lines = [f"{summary.num_faces} faces, {summary.num_views} views"]
     if summary.num_views_left_out:
         lines[0] += f" ({summary.num_views_left_out} more would leave the volume)"
+    if summary.unused_landmarks:
+        lines.append(describe_unused_landmarks(summary.unused_landmarks))
     for (stage, reason), count in sorted(summary.rejects.items()):
         lines.append(f"{count} rejected: {stage}, {reason}")
     if summary.stages:

@@ -112,8 +112,12 @@ def requirements() -> list[str]:
 
 
 def _signature(examples: InputExamples) -> ModelSignature:
+    """Returns the signature of outputs and params.
+
+    Of the input there is none: MLflow would answer an array of another shape with the array itself
+    in the message, while the model answers with one sentence.
+    """
     return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *examples.occupancy.shape[1:]))]),
         params=ParamSchema([ParamSpec("output", DataType.string, "occupancy")]),
     )

@@ -1,5 +1,6 @@
 import io
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import trimesh
 
 from rayboot.data.glb import encode_glb, linear_from_srgb
 from rayboot.data.mesh_files import decode_mesh
+from rayboot.errors import ShapeError
 from rayboot.geometry.mesh import Mesh
 
 SHADES = np.arange(256, dtype=np.uint8)
@@ -80,3 +82,70 @@ def test_other_programs_read_the_mesh() -> None:
     assert np.allclose(mesh.vertices, MESH.vertices) and np.array_equal(mesh.faces, MESH.faces)
     read = decode_mesh(payload, ".glb")
     assert np.allclose(read.vertices, MESH.vertices) and np.array_equal(read.faces, MESH.faces)
+
+
+def compress(document: dict, extension: str) -> None:
+    (primitive,) = document["meshes"][0]["primitives"]
+    primitive["extensions"] = {extension: {"bufferView": 0, "attributes": {"POSITION": 0}}}
+    document["extensionsRequired"] = [extension]
+    for accessor in document["accessors"]:
+        accessor.pop("bufferView")
+
+
+def pack_views(document: dict) -> None:
+    document["bufferViews"][0]["extensions"] = {"EXT_meshopt_compression": {"buffer": 0}}
+
+
+def make_sparse(document: dict) -> None:
+    views = {"indices": {"bufferView": 1, "componentType": 5125}, "values": {"bufferView": 0}}
+    document["accessors"][0]["sparse"] = {"count": 1, **views}
+
+
+def quantise(document: dict) -> None:
+    document["accessors"][0] |= {"componentType": 5122, "normalized": True}
+
+
+def make_fan(document: dict) -> None:
+    document["meshes"][0]["primitives"][0]["mode"] = 6
+
+
+def move_buffer(document: dict) -> None:
+    document["buffers"][0]["uri"] = "head.bin"
+
+
+def empty_accessor(document: dict) -> None:
+    document["accessors"][0].pop("bufferView")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda d: compress(d, "KHR_draco_mesh_compression"), "KHR_draco_mesh_compression"),
+        (pack_views, "EXT_meshopt_compression"),
+        (make_sparse, "sparse accessors"),
+        (quantise, "normalised integers"),
+        (make_fan, "primitives of mode 6"),
+        (move_buffer, "buffers in another file, head.bin"),
+        (empty_accessor, "geometry without data"),
+    ],
+)
+def test_what_is_not_read_is_refused_by_name(change: Callable[[dict], None], named: str) -> None:
+    document, buffer = parse(encode_glb(MESH))
+    change(document)
+    with pytest.raises(ShapeError, match=f"has .*{named}.*, which rayboot does not read; "):
+        decode_mesh(assemble(document, buffer), ".glb")
+
+
+def test_an_unchanged_document_is_read_again() -> None:
+    mesh = decode_mesh(assemble(*parse(encode_glb(MESH))), ".glb")
+    assert np.allclose(mesh.vertices, MESH.vertices)
+
+
+def assemble(document: dict, buffer: bytes) -> bytes:
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    chunks = b"".join(
+        len(part).to_bytes(4, "little") + kind + part
+        for kind, part in ((b"JSON", text), (b"BIN\0", buffer))
+    )
+    return b"glTF" + (2).to_bytes(4, "little") + (12 + len(chunks)).to_bytes(4, "little") + chunks

@@ -63,6 +63,43 @@ def test_an_obj_keeps_its_vertices_whatever_its_textures_and_groups() -> None:
     assert np.array_equal(decode_mesh(OBJ.replace(b"\n", b"\r\n"), ".obj").faces, mesh.faces)
 
 
+SQUARE = b"v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
+
+
+def test_negative_indices_of_an_obj_count_back_from_their_line() -> None:
+    parts = SQUARE + b"f -4 -3 -2\no second\n" + SQUARE.replace(b" 0\n", b" 9\n") + b"f -4 -3 -1\n"
+    mesh = decode_mesh(parts, ".obj")
+    assert len(mesh.vertices) == 8
+    assert mesh.faces.tolist() == [[0, 1, 2], [4, 5, 7]]
+
+
+def test_polygons_of_an_obj_are_split() -> None:
+    mesh = decode_mesh(SQUARE + b"v -1 0.5 0\nf 1/1 2/2 3/3 4/4\nf 1 2 3 4 5\n", ".obj")
+    assert mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3], [0, 1, 2], [0, 2, 3], [0, 3, 4]]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        SQUARE.replace(b"\n", b" 0.5 0.25 1\n") + b"f 1 2 3\n",
+        SQUARE.replace(b" 0\n", b" 0 1 0 0\n", 1) + b"f 1 2 3\n",
+        b"\xef\xbb\xbf" + SQUARE + b"f 1 2 \\\n 3\n",
+        SQUARE.replace(b"v", b"  v") + b"\tf 1 2 3\n",
+    ],
+    ids=["colours", "some colours", "byte order mark, long line", "indented"],
+)
+def test_an_obj_of_another_program_is_read(payload: bytes) -> None:
+    mesh = decode_mesh(payload, ".obj")
+    assert mesh.vertices.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
+    assert mesh.faces.tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("face", [b"f 0 1 2\n", b"f -5 1 2\n", b"f 1 2 5\n"])
+def test_indices_of_no_vertex_are_refused(face: bytes) -> None:
+    with pytest.raises(ShapeError, match="must use vertices 0 to 3"):
+        decode_mesh(SQUARE + face, ".obj")
+
+
 def test_parts_of_a_glb_are_placed_by_its_nodes() -> None:
     scene = trimesh.Scene()
     for shift in (0, 5):

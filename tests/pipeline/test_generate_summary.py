@@ -60,6 +60,27 @@ def test_a_data_set_is_counted_file_by_file(tmp_path: Path) -> None:
     assert summarize(str(tmp_path)) == GenerateSummary(str(tmp_path), 15, 30, 15, rejects)
 
 
+def test_landmark_files_that_were_not_used_are_counted(tmp_path: Path) -> None:
+    face = {"face_id": "a", "num_views_left_out": 0}
+    unread, wrong = {"unused_landmarks": "unreadable"}, {"unused_landmarks": "wrong-shape"}
+    write_part(tmp_path, "outcome=face/0.parquet", [face, {**face, **unread}, {**face, **wrong}])
+    reject = {"face_id": "b", "stage": "landmarks", "reason": "no-face", **wrong}
+    write_part(tmp_path, "outcome=reject/0.parquet", [reject])
+    counted = summarize(str(tmp_path))
+    assert counted.unused_landmarks == {"unreadable": 1, "wrong-shape": 2}
+    assert format_summary(counted).splitlines()[1] == (
+        "3 photos have landmark files of an unknown kind (1 unreadable, 2 wrong-shape); the "
+        "detector searched their faces"
+    )
+
+
+def test_rows_of_an_earlier_version_have_no_such_column(tmp_path: Path) -> None:
+    rows = pa.Table.from_pylist([{"face_id": "a"}], schema=PAIRS_SCHEMA)
+    (tmp_path / "outcome=face").mkdir()
+    pq.write_table(rows.drop_columns("unused_landmarks"), tmp_path / "outcome=face/0.parquet")
+    assert summarize(str(tmp_path)).unused_landmarks == {}
+
+
 def test_an_empty_folder_has_no_rows(tmp_path: Path) -> None:
     assert count_finished_photos(str(tmp_path)) == 0
     assert summarize(str(tmp_path)).num_faces == 0

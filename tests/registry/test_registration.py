@@ -2,8 +2,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlflow
+import mlflow.pyfunc
 import numpy as np
 import pytest
 import torch
@@ -99,7 +101,7 @@ def test_a_version_has_signature_requirements_and_provenance(
 ) -> None:
     with set_default_store(store[0]):
         info = mlflow.models.get_model_info(f"models:/vrn-test/{versions[0]}")
-    assert info.signature.inputs.inputs[0].shape == (-1, -1, -1, 3)
+    assert info.signature.outputs.inputs[0].shape == (-1, *examples(network(0)).occupancy.shape[1:])
     assert [param.name for param in info.signature.params] == ["output"]
     assert not list(downloaded.rglob("*.pkl"))
     requirements = (downloaded / "requirements.txt").read_text().split()
@@ -116,6 +118,18 @@ def test_the_code_of_a_version_has_no_built_in_weights(downloaded: Path) -> None
     # Data files that code reads stay.
     assert list(package.rglob("*.npz")) and list(package.rglob("*.yaml"))
     assert list(downloaded.rglob("*.safetensors")) == [downloaded / "artifacts/vrn.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [PHOTOS[0], PHOTOS[..., :1], PHOTOS / np.float32(255), [[1, 2], [3, 4]], {"photo": 1}]
+)
+def test_a_wrong_shape_is_one_sentence(downloaded: Path, wrong: Any) -> None:
+    model = mlflow.pyfunc.load_model(str(downloaded))
+    with pytest.raises(mlflow.MlflowException, match=r"must be uint8 RGB \(B, H, W, 3\)") as caught:
+        model.predict(wrong)
+    assert len(str(caught.value)) < 120
+    # The integers of a JSON request are photos.
+    assert model.predict(PHOTOS.astype(np.int64)).shape == model.predict(PHOTOS).shape
 
 
 def test_a_version_reconstructs_with_its_own_code(downloaded: Path, tmp_path: Path) -> None:

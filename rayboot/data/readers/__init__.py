@@ -16,8 +16,8 @@ from rayboot.data.readers.base import (
     FetchedPhoto,
     PhotoReader,
     build_photo_table,
-    find_landmarks,
     is_photo,
+    match_landmarks,
 )
 from rayboot.data.readers.groups import TEST_SUBSETS
 from rayboot.data.readers.loose_files import LooseFiles
@@ -40,9 +40,9 @@ __all__ = [
     "PhotoReader",
     "build_photo_table",
     "create_readers",
-    "find_landmarks",
     "is_photo",
     "list_photos",
+    "match_landmarks",
 ]
 
 READERS: tuple[type[PhotoReader], ...] = (LooseFiles, PackedPhotos, ParquetTables, TarFiles)

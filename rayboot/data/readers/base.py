@@ -1,6 +1,7 @@
 """The interface of photo readers, one for each layout, and the table that all of them fill."""
 
 import posixpath
+import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -19,9 +20,9 @@ __all__ = [
     "PhotoReader",
     "Row",
     "build_photo_table",
-    "find_landmarks",
     "folder_and_files",
     "is_photo",
+    "match_landmarks",
     "suffix_of",
 ]
 
@@ -65,6 +66,11 @@ PHOTO_SUFFIXES = frozenset(
     )
 )
 """Suffixes of image files, in lower case and with the dot."""
+
+
+_TEXT_SUFFIXES = (".json", ".csv", ".txt")
+_MIN_TEXT_BYTES = 4 * 51
+"""Size of the shortest text of landmarks: 51 points, each of two digits and two separators."""
 
 
 class FetchedPhoto(NamedTuple):
@@ -163,24 +169,55 @@ def folder_and_files(uri: str, names: Iterable[str]) -> tuple[str, list[str]]:
     return folder, [file]
 
 
-def find_landmarks(names: Iterable[str]) -> dict[str, str]:
-    """Maps each stem to its landmark file; of several files, the first kind is chosen.
+def match_landmarks(
+    photos: Iterable[str], num_bytes_by_name: Mapping[str, int | None]
+) -> list[str | None]:
+    """Returns the landmark file of each photo, None where it has none.
+
+    A landmark file has the path of its photo but for the suffix. Two exceptions: the landmarks of
+    300W-LP for ``AFW/x.jpg`` are at ``landmarks/AFW/x_pts.mat``, and macOS may write one of two
+    equal names with accents apart from their letters.
 
     Args:
-        names: File names, photos among them or not.
+        photos: Paths of photos.
+        num_bytes_by_name: Sizes of all files by their paths, None where the size is not known.
 
     Returns:
-        Names of landmark files by path without suffix; stems without landmarks are absent.
+        Paths of landmark files; of several for one photo, the first kind is chosen.
     """
     kinds_by_stem: dict[str, dict[str, str]] = defaultdict(dict)
-    for name in names:
+    for name, num_bytes in num_bytes_by_name.items():
         suffix = suffix_of(name)
-        if suffix in LANDMARK_SUFFIXES:
+        if suffix in LANDMARK_SUFFIXES and not _is_caption(suffix, num_bytes):
             kinds_by_stem[posixpath.splitext(name)[0]][suffix] = name
-    return {
+    file_by_stem = {
         stem: next(kinds[suffix] for suffix in LANDMARK_SUFFIXES if suffix in kinds)
         for stem, kinds in kinds_by_stem.items()
     }
+    # A file of exactly the photo's name wins over one that is written in another way.
+    file_by_stem = {_compose(stem): name for stem, name in file_by_stem.items()} | file_by_stem
+    return [_landmarks_of(photo, file_by_stem) for photo in photos]
+
+
+def _landmarks_of(photo: str, file_by_stem: Mapping[str, str]) -> str | None:
+    stem = posixpath.splitext(photo)[0]
+    folder, name = posixpath.split(stem)
+    parent, subset = posixpath.split(folder)
+    elsewhere = posixpath.join(parent, "landmarks", subset, f"{name}_pts")
+    for candidate in (elsewhere, stem):
+        found = file_by_stem.get(candidate) or file_by_stem.get(_compose(candidate))
+        if found is not None:
+            return found
+    return None
+
+
+def _compose(name: str) -> str:
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def _is_caption(suffix: str, num_bytes: int | None) -> bool:
+    """Whether a text is too short to hold landmarks, as captions of photos often are."""
+    return suffix in _TEXT_SUFFIXES and num_bytes is not None and num_bytes < _MIN_TEXT_BYTES
 
 
 def build_photo_table(

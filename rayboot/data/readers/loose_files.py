@@ -3,7 +3,6 @@
 This is the layout of LS3D-W, LFW, 300W and AFLW2000-3D.
 """
 
-import posixpath
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
@@ -14,8 +13,8 @@ from rayboot.data.readers.base import (
     FetchedPhoto,
     Row,
     build_photo_table,
-    find_landmarks,
     is_photo,
+    match_landmarks,
     suffix_of,
 )
 from rayboot.data.readers.byte_ranges import fetch_byte_ranges
@@ -42,9 +41,9 @@ class LooseFiles:
 
     def list_photos(self, uri: str, entries: Mapping[str, Entry]) -> pa.Table:
         """Lists the image files; sizes and tags come from the store's listing."""
-        landmarks_by_stem = find_landmarks(entries)
         photos = [name for name in entries if is_photo(name)]
-        landmarks = [landmarks_by_stem.get(posixpath.splitext(name)[0]) for name in photos]
+        sizes = {name: entry.num_bytes for name, entry in entries.items()}
+        landmarks = match_landmarks(photos, sizes)
         return build_photo_table(
             uri,
             photos,

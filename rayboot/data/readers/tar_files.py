@@ -15,9 +15,9 @@ from rayboot.data.readers.base import (
     FetchedPhoto,
     Row,
     build_photo_table,
-    find_landmarks,
     folder_and_files,
     is_photo,
+    match_landmarks,
     suffix_of,
 )
 from rayboot.data.readers.byte_ranges import fetch_byte_ranges
@@ -68,11 +68,9 @@ def _list_members(folder: str, name: str) -> pa.Table:
         tarfile.open(fileobj=file, encoding="utf-8") as archive,
     ):
         members = {member.name: member for member in archive if member.isfile()}
-    landmarks_by_stem = find_landmarks(members)
     photos = [member for member in members if is_photo(member)]
-    landmarks = [
-        members.get(landmarks_by_stem.get(posixpath.splitext(photo)[0], "")) for photo in photos
-    ]
+    sizes: dict[str, int | None] = {name: member.size for name, member in members.items()}
+    landmarks = [members[file] if file else None for file in match_landmarks(photos, sizes)]
     return build_photo_table(
         folder,
         [f"{posixpath.splitext(name)[0]}/{escape_path(photo)}" for photo in photos],

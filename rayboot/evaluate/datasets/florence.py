@@ -18,7 +18,7 @@ from pydantic import Field, PositiveInt, model_validator
 from rayboot.config import Uri
 from rayboot.data.landmarks import read_landmarks
 from rayboot.data.mesh_files import decode_mesh
-from rayboot.data.readers import PHOTO_SUFFIXES, find_landmarks
+from rayboot.data.readers import PHOTO_SUFFIXES, match_landmarks
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError, ShapeError
 from rayboot.evaluate.datasets.base import (
     DatasetListing,
@@ -27,8 +27,8 @@ from rayboot.evaluate.datasets.base import (
     GroundTruthFace,
 )
 from rayboot.evaluate.datasets.face_files import read_face_file, read_photo
-from rayboot.evaluate.datasets.ljson import read_ljson
 from rayboot.evaluate.datasets.region import RegionConfig
+from rayboot.evaluate.datasets.scan_landmarks import read_scan_landmarks
 from rayboot.evaluate.datasets.scans import Scan, cut_scan, make_true_face, require_detector
 from rayboot.evaluate.datasets.video import count_frames, read_frame
 from rayboot.io.storage import join_uri, list_files
@@ -174,7 +174,7 @@ class FlorenceDataset(EvalDataset):
         (scan,) = with_landmarks
         landmarks_uri = join_uri(self.landmarks, f"{scan[:-4]}.ljson")
         try:
-            read_ljson(read_face_file(landmarks_uri))
+            read_scan_landmarks(read_face_file(landmarks_uri), ".ljson")
         except (ShapeError, FaceRejectedError) as error:
             return [ExcludedFace(subject, f"{landmarks_uri}: {error}")]
         common = {"scan": join_uri(self.data, scan), "scan_landmarks": landmarks_uri}
@@ -215,7 +215,7 @@ class FlorenceDataset(EvalDataset):
         photos = [path for path in names if posixpath.splitext(path)[1].lower() in PHOTO_SUFFIXES]
         if not photos:
             return [ExcludedFace(name, f"no photo at {join_uri(self.frames, name)}")]
-        landmarks_by_stem = find_landmarks(dict.fromkeys(names))
+        landmarks_of = dict(zip(photos, match_landmarks(photos, dict.fromkeys(names)), strict=True))
         rows: list[dict[str, Any]] = []
         repeated: list[ExcludedFace] = []
         photo_by_stem: dict[str, str] = {}
@@ -225,7 +225,7 @@ class FlorenceDataset(EvalDataset):
                 repeated.append(ExcludedFace(path, f"{photo_by_stem[stem]} is the same frame"))
                 continue
             photo_by_stem[stem] = path
-            landmarks = landmarks_by_stem.get(stem)
+            landmarks = landmarks_of[path]
             rows.append(
                 _row(
                     stem,
@@ -271,7 +271,7 @@ class _FileNames:
 def _load_scan(uri: str, landmarks_uri: str, region: RegionConfig) -> Scan | FaceRejectedError:
     try:
         mesh = decode_mesh(read_face_file(uri), ".obj")
-        return cut_scan(mesh, read_ljson(read_face_file(landmarks_uri)), region)
+        return cut_scan(mesh, read_scan_landmarks(read_face_file(landmarks_uri), ".ljson"), region)
     except FaceRejectedError as error:
         return error
     except (DegenerateInputError, ShapeError) as error:

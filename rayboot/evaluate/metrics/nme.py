@@ -5,14 +5,17 @@ by the 3D distance of the true outer eye corners. One image leaves the position 
 so rigid ICP without scale aligns the shapes first.
 """
 
+import warnings
+
 import numpy as np
 from scipy import ndimage
 
 from rayboot.data.subsets import evenly_spaced
 from rayboot.errors import ShapeError
+from rayboot.evaluate.metrics.misalignment import explain_axes, explain_sizes
 from rayboot.evaluate.metrics.registration import Surface, register
 from rayboot.evaluate.protocol import Alignment, Protocol
-from rayboot.geometry.alignment import Similarity
+from rayboot.geometry.alignment import Similarity, fit_similarity
 from rayboot.geometry.isosurface import vertex_normals
 from rayboot.geometry.mesh import Mesh
 
@@ -27,6 +30,7 @@ class Comparison:
         truth: Mesh or (N, 3) vertices of the true face region, same unit and frame.
         interocular: 3D distance of the true outer eye corners, same unit.
         protocol: Protocol of the comparison.
+        start: Where ICP starts, a transform of the truth to the prediction; None aligns the fronts.
 
     Raises:
         ShapeError: A shape has no points, the interocular distance is not positive, or distances
@@ -39,6 +43,7 @@ class Comparison:
         truth: Mesh | np.ndarray,
         interocular: float,
         protocol: Protocol | None = None,
+        start: Similarity | None = None,
     ) -> None:
         if not interocular > 0:
             raise ShapeError(f"the interocular distance must be positive, got {interocular}")
@@ -46,7 +51,7 @@ class Comparison:
         self._predicted_vertices = _as_vertices(predicted, "predicted")
         self._true_points = _as_vertices(truth, "truth")
         self._unit, self.protocol = float(interocular), protocol or Protocol(depth="as_placed")
-        self._surface = Surface(self._predicted_vertices)
+        self._surface, self._start = Surface(self._predicted_vertices), start
         self._prediction_from_truth: Similarity | None = None
 
     @property
@@ -57,7 +62,7 @@ class Comparison:
             self._prediction_from_truth = register(
                 points[evenly_spaced(len(points), protocol.icp_points)],
                 self._surface,
-                self._align_fronts(),
+                self._start or self._align_fronts(),
                 unit=self._unit,
                 scale=protocol.scale,
                 max_distance=(protocol.max_correspondence or np.inf) * self._unit,
@@ -153,10 +158,12 @@ def nme(
     interocular: float,
     align: Alignment = "icp",
     protocol: Protocol | None = None,
+    landmarks: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> float:
     """Returns the normalised mean error of a predicted shape.
 
-    Distances go from the truth to the prediction unless the protocol says otherwise.
+    Distances go from the truth to the prediction unless the protocol says otherwise. If the shapes
+    do not meet and another unit, other axes or another start would explain it, a warning says so.
 
     Args:
         predicted: Mesh or (M, 3) vertices of the reconstruction.
@@ -167,14 +174,35 @@ def nme(
             without ICP.
         protocol: By default the protocol of evaluations, except that the depth of the shapes is
             measured too (``depth: as_placed``).
+        landmarks: Corresponding points (K, 3) of the prediction and of the truth, K >= 3, at which
+            ICP starts. Without them it starts with the fronts aligned and recovers rotations of
+            up to about 30 degrees.
 
     Returns:
         The error as a fraction of ``interocular``; 0.05 is 5 %.
 
     Raises:
-        ShapeError: A shape has no points, or the interocular distance is not positive.
+        ShapeError: A shape has no points, the interocular distance is not positive, or the
+            landmarks do not correspond.
+        DegenerateInputError: The landmarks of either shape lie on one line.
     """
-    return Comparison(predicted, truth, interocular, protocol).nme(align)
+    start = None
+    if landmarks is not None:
+        start = fit_similarity(landmarks[1], landmarks[0], scale=False)
+    comparison = Comparison(predicted, truth, interocular, protocol, start)
+    if align == "none":
+        return comparison.nme(align)
+    points = (_as_vertices(predicted, "predicted"), _as_vertices(truth, "truth"))
+    cause = explain_sizes(*points, interocular)
+    if cause:  # said first, because ICP may fail then
+        warnings.warn(f"the shapes cannot meet: {cause}", stacklevel=2)
+    error = comparison.nme(align)
+    if not cause:
+        after_icp = error if align == "icp" else comparison.nme("icp")
+        cause = explain_axes(*points, interocular, after_icp)
+        if cause:
+            warnings.warn(f"the shapes do not meet (NME {after_icp:.3g}): {cause}", stacklevel=2)
+    return error
 
 
 def _as_vertices(shape: Mesh | np.ndarray, name: str) -> np.ndarray:

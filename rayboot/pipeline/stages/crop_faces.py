@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
-from rayboot.data.images import decode_photo, make_thumbnail
-from rayboot.data.landmarks import read_landmarks
+from rayboot.data.images import decode_photo, make_thumbnail, read_orientation
+from rayboot.data.landmarks import UNKNOWN_KIND_REASONS, read_landmarks
 from rayboot.data.perceptual_hash import HashIndex
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.camera import gaze_angles
@@ -45,6 +45,8 @@ class CropFaces:
     Adds     content_hash, crop (6,), image (raw bytes of (S, S, 3) uint8), landmarks
              (raw bytes of (68, 2) float64, crop px; None where a detector found the face)
              num_people: number of faces that the detector found, of which the largest is cropped
+             unused_landmarks: why the detector was asked although there is a landmark file, a
+             reason of :data:`rayboot.data.landmarks.UNKNOWN_KIND_REASONS`
              reject: the reasons of :mod:`rayboot.data.images` and
              :mod:`rayboot.data.landmarks`, and ``duplicate``, ``test-picture``,
              ``not-frontal``, ``no-landmarks``, ``no-face``, ``face-too-small``
@@ -97,7 +99,9 @@ class CropFaces:
             return {**columns, **_reject_columns(error)}
         try:
             self._require_not_test_photo(columns["content_hash"], photo)
-            located = self._locate_face(files, photo)
+            landmarks, unused = self._read_landmarks(files, photo)
+            columns["unused_landmarks"] = unused and unused.reason
+            located = self._locate_face(photo, landmarks, unused)
         except FaceRejectedError as error:
             return {**columns, **_reject_columns(error), "thumbnail": make_thumbnail(photo)}
         return {
@@ -120,11 +124,36 @@ class CropFaces:
                 f"the photo shows the same image as {test_photo}, which is reserved for testing",
             )
 
-    def _locate_face(self, files: FetchedPhoto, photo: np.ndarray) -> _LocatedFace:
+    def _read_landmarks(
+        self, files: FetchedPhoto, photo: np.ndarray
+    ) -> tuple[np.ndarray | None, FaceRejectedError | None]:
+        """Returns the landmarks of a photo, or why its landmark file is not used.
+
+        Files of any content are next to photos, such as captions, or landmarks of other kinds; the
+        detector then finds the face, if it may.
+        """
         if files.landmarks is None:
-            return self._detect_face(photo)
+            return None, None
         size = (photo.shape[1], photo.shape[0])
-        landmarks = read_landmarks(files.landmarks, files.landmarks_suffix, size)
+        orientation = read_orientation(files.photo)
+        try:
+            return read_landmarks(files.landmarks, files.landmarks_suffix, size, orientation), None
+        except FaceRejectedError as error:
+            if error.reason in UNKNOWN_KIND_REASONS and self._detect_faces:
+                return None, error
+            raise
+
+    def _locate_face(
+        self, photo: np.ndarray, landmarks: np.ndarray | None, unused: FaceRejectedError | None
+    ) -> _LocatedFace:
+        if landmarks is None:
+            try:
+                return self._detect_face(photo)
+            except FaceRejectedError as error:
+                if unused is None:
+                    raise
+                message = f"{error.message}; its landmark file is not used: {unused.message}"
+                raise FaceRejectedError(error.stage, error.reason, message) from error
         try:
             affine = landmark_crop(landmarks, self._size)
             self._require_frontal(landmarks)

@@ -42,6 +42,9 @@ STAGE_SCHEMA = pa.schema(
         ("content_hash", pa.string()),
         # Number of faces that a detector found in the photo; null where landmarks mark the face.
         ("num_people", pa.int32()),
+        # Why the photo's landmark file does not say where the face is; null where it does, or where
+        # there is none.
+        ("unused_landmarks", pa.string()),
         ("crop", pa.list_(pa.float64())),
         # Raw bytes of the crop (S, S, 3) and of its landmarks (68, 2) float64, if any.
         ("image", pa.binary()),

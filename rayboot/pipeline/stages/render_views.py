@@ -30,6 +30,8 @@ from rayboot.render.surroundings import build_scene
 
 __all__ = ["RenderViews", "RenderedFace", "reject_render", "render_face_views"]
 
+_REJECT_COLUMNS = ("stage", "reason", "message", "thumbnail")
+
 
 class RenderedFace(NamedTuple):
     """A face with its rendered views, before they are encoded.
@@ -139,7 +141,7 @@ class RenderViews:
             return _as_reject(row)
         split = assign_split(row["group_id"], self._config.seed, self._config.val_fraction)
         face = {name: value for name, value in row.items() if name in PAIRS_SCHEMA.names}
-        reject_columns = dict.fromkeys(("stage", "reason", "message", "thumbnail"))
+        reject_columns = dict.fromkeys(_REJECT_COLUMNS)
         return {**face, **reject_columns, "outcome": "face", "split": split, **self._provenance}
 
 
@@ -151,7 +153,7 @@ def reject_render(photo: pa.Table, reason: str, message: str) -> pa.Table:
 
 
 def _as_reject(row: Row) -> dict[str, Any]:
-    names = ("face_id", "source_uri", "stage", "reason", "message", "thumbnail")
+    names = ("face_id", "source_uri", "unused_landmarks", *_REJECT_COLUMNS)
     return {"outcome": "reject", **{name: row[name] for name in names}}
 
 

@@ -25,6 +25,8 @@ INDEX_SCHEMA = pa.schema(
         # Number of faces that the detector found, of which the mesh shows the largest; null where
         # landmarks mark the face.
         ("num_people", pa.int32()),
+        # Why the photo's landmark file was not used and the face detected instead.
+        ("unused_landmarks", pa.string()),
         ("ply", pa.string()),
         ("glb", pa.string()),
         ("stage", pa.string()),

@@ -1,12 +1,14 @@
+import unicodedata
+
 import pytest
 
 from rayboot.data.landmarks import LANDMARK_SUFFIXES
 from rayboot.data.readers.base import (
     PHOTO_SCHEMA,
     build_photo_table,
-    find_landmarks,
     folder_and_files,
     is_photo,
+    match_landmarks,
 )
 
 
@@ -34,7 +36,38 @@ def test_columns_that_are_not_given_follow_from_the_names_or_are_null() -> None:
 def test_of_several_landmark_files_the_first_kind_is_chosen() -> None:
     for number, suffix in enumerate(LANDMARK_SUFFIXES):
         names = [f"x/a{s.upper()}" for s in LANDMARK_SUFFIXES[number:]]
-        assert find_landmarks(["x/a.jpg", "b.png", *names]) == {"x/a": f"x/a{suffix.upper()}"}
+        files = dict.fromkeys(["x/a.jpg", "b.png", *names])
+        assert match_landmarks(["x/a.jpg", "b.png"], files) == [f"x/a{suffix.upper()}", None]
+
+
+def test_landmarks_of_300w_lp_are_in_a_folder_of_their_own() -> None:
+    files = dict.fromkeys(
+        ["LP/AFW/a_0.jpg", "LP/AFW/a_0.mat", "LP/landmarks/AFW/a_0_pts.mat", "LP/AFW/b_0.mat"]
+    )
+    photos = ["LP/AFW/a_0.jpg", "LP/AFW/b_0.jpg", "AFW/a_0.jpg"]
+    assert match_landmarks(photos, files) == [
+        "LP/landmarks/AFW/a_0_pts.mat",
+        "LP/AFW/b_0.mat",
+        None,
+    ]
+    assert match_landmarks(["AFW/c.jpg"], {"landmarks/AFW/c_pts.mat": 1}) == [
+        "landmarks/AFW/c_pts.mat"
+    ]
+
+
+def test_accents_may_be_written_in_two_ways() -> None:
+    composed, decomposed = (unicodedata.normalize(f, "x/Zo\u00eb") for f in ("NFC", "NFD"))
+    assert composed != decomposed
+    for photo, marks in ((composed, decomposed), (decomposed, composed)):
+        assert match_landmarks([f"{photo}.jpg"], {f"{marks}.pts": 9}) == [f"{marks}.pts"]
+    both = {f"{composed}.pts": 9, f"{decomposed}.pts": 9}
+    assert match_landmarks([f"{decomposed}.jpg"], both) == [f"{decomposed}.pts"]
+
+
+def test_a_text_that_is_too_short_is_a_caption() -> None:
+    files = {"a.txt": 40, "b.txt": 4000, "c.txt": None, "d.pts": 40}
+    photos = [f"{stem}.jpg" for stem in "abcd"]
+    assert match_landmarks(photos, files) == [None, "b.txt", "c.txt", "d.pts"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
-"""Landmarks on a scan in menpo's format: ``.ljson``."""
+"""Landmarks in menpo's format: ``.ljson``, of photos and of scans."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from rayboot.errors import ShapeError
 
-__all__ = ["read_ljson"]
+__all__ = ["parse_ljson"]
 
 _GROUPS = {
     **{"chin": (0, 17), "jaw": (0, 17)},
@@ -20,30 +19,27 @@ _GROUPS = {
 """First point in iBUG order and number of points, by the labels that files use."""
 
 
-def read_ljson(payload: bytes) -> np.ndarray:
-    """Returns the 68 landmarks of a file in iBUG order.
+def parse_ljson(content: Any) -> np.ndarray:
+    """Returns the points of a file; those of a face in iBUG order.
 
     Some files store the eyes before the brows; where there are labels, points are reordered.
 
     Args:
-        payload: Bytes of the file, of any version of the format.
+        content: The file's JSON, of any version of the format.
 
     Returns:
-        (68, 3) float64, in the scan's frame and unit.
+        (N, D) float64 in the order of the file's axes: x, y and z of a scan, but row and column
+        of a photo. Unseen points are NaN.
 
     Raises:
-        ShapeError: The file is damaged, holds other points, or its labels omit some.
+        ShapeError: The labels do not assign each of 68 points once.
+        LookupError, TypeError, ValueError: The JSON is no landmark file.
     """
-    try:
-        group = _find_group(json.loads(payload))
-        points = np.array(group["landmarks"]["points"], np.float64)
-        order = _find_order(group)
-    except Exception as error:  # arbitrary JSON may lack any part
-        raise ShapeError(
-            f"no landmarks in the .ljson file ({type(error).__name__}: {error})"
-        ) from error
-    if points.shape != (68, 3) or not np.isfinite(points).all():
-        raise ShapeError(f"expected 68 finite points (68, 3), got {points.shape}")
+    group = _find_group(content)
+    points = np.array(group["landmarks"]["points"], np.float64)
+    if len(points) != 68:
+        return points
+    order = _find_order(group)
     if sorted(order) != list(range(68)):
         raise ShapeError(
             f"the labels assign {len(set(order))} of 68 points to the landmarks of iBUG; assign "
