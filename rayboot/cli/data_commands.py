@@ -128,6 +128,7 @@ def generate(
     from rayboot.pipeline.generate_config import GenerateConfig
     from rayboot.pipeline.generate_request import prepare_generate
     from rayboot.pipeline.generate_summary import format_summary
+    from rayboot.pipeline.outcome import require_faces
     from rayboot.pipeline.retry_rejects import remove_rejects
 
     config = load_task_config(GenerateConfig, config_path)
@@ -141,6 +142,7 @@ def generate(
         summary = generate(plan)
         print_note(format_summary(summary))
         print_unread(plan.unread)
+    require_faces(summary.num_faces, summary.rejects, f"{summary.uri.rstrip('/')}/outcome=reject")
     click.echo(config.output)
 
 

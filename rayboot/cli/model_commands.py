@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from rayboot.cli.messages import print_note, print_unread
-from rayboot.cli.options import URI, optional_config, tracking_option
+from rayboot.cli.options import URI, optional_config, single_or_tuple, tracking_option
+from rayboot.registry.model_names import BUILTIN
 
 __all__ = ["import_weights", "reconstruct", "rollback", "status", "trace"]
 
@@ -57,33 +59,59 @@ def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
 
 
 @click.command()
-@click.option("--model", required=True, metavar="M", help="A weights file, or models:/NAME@ALIAS.")
-@click.option("--input", "input_uri", required=True, type=URI, help="Photos.")
+@click.option(
+    "--model",
+    required=True,
+    metavar="M",
+    help=f"A model of the package ({', '.join(BUILTIN)}), a weights file, or models:/NAME@ALIAS.",
+)
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    required=True,
+    type=URI,
+    help="A photo, or a folder or archive of photos; may be given several times.",
+)
 @click.option("--output", "output_uri", required=True, type=URI, help="Where to write meshes.")
+@click.option(
+    "--faces",
+    type=click.Choice(["largest", "all"]),
+    default="largest",
+    show_default=True,
+    help="Which faces of a photo become meshes; the files of all are numbered.",
+)
 @optional_config("Actor pools and file formats; by default those for a laptop.")
-def reconstruct(model: str, input_uri: str, output_uri: str, config_path: Path | None) -> None:
+def reconstruct(
+    model: str,
+    inputs: tuple[str, ...],
+    output_uri: str,
+    faces: Literal["largest", "all"],
+    config_path: Path | None,
+) -> None:
     """Reconstruct meshes from photos (PLY and GLB, with colours); the same command resumes."""
     from rayboot.cli.task_config import load_task_config
-    from rayboot.cluster.session import connect
-    from rayboot.pipeline.export_meshes import export_meshes
+    from rayboot.pipeline.export_meshes import export_on_this_machine
     from rayboot.pipeline.export_request import ReconstructConfig, prepare_export
+    from rayboot.pipeline.outcome import require_faces
     from rayboot.pipeline.unused_landmarks import describe_unused_landmarks
 
     config = None if config_path is None else load_task_config(ReconstructConfig, config_path)
-    plan = prepare_export(model, input_uri, output_uri, config)
-    with connect():
-        summary = export_meshes(plan)
+    plan = prepare_export(model, single_or_tuple(inputs), output_uri, config, faces=faces)
+    summary = export_on_this_machine(plan)
     print_note(f"{summary.num_meshes} meshes")
     if summary.num_of_several:
+        remark = ", of whom the largest is reconstructed (--faces all for each)"
         print_note(
-            f"{summary.num_of_several} of them from photos of several people, of whom the largest "
-            "is reconstructed; the column num_people of index.parquet counts them"
+            f"{summary.num_of_several} of them from photos of several people"
+            f"{remark if faces == 'largest' else ''}; see the column face of index.parquet"
         )
     if summary.unused_landmarks:
         print_note(describe_unused_landmarks(summary.unused_landmarks))
     for (stage, reason), count in sorted(summary.rejects.items()):
-        print_note(f"{count} photos rejected: {stage}, {reason}")
+        print_note(f"{count} rejected: {stage}, {reason}")
     print_unread(plan.unread)
+    require_faces(summary.num_meshes, summary.rejects, f"{output_uri.rstrip('/')}/index.parquet")
     click.echo(output_uri)
 
 

@@ -11,9 +11,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from rayboot.cluster.cpu_limits import count_usable_cores
 from rayboot.errors import RaybootError, RequestError
 
-__all__ = ["WAIT_VARIABLE", "Bundle", "count_cores", "find_largest_nodes", "require_resources"]
+__all__ = [
+    "WAIT_VARIABLE",
+    "Bundle",
+    "count_cores",
+    "find_largest_nodes",
+    "has_one_core",
+    "require_resources",
+]
 
 _LOG = logging.getLogger(__name__)
 
@@ -116,7 +124,7 @@ def _alive_nodes() -> list[dict[str, Any]]:
 
 
 def count_cores() -> int:
-    """Returns the number of CPUs of all nodes, of this machine not more than it has cores."""
+    """Returns the number of CPUs of all nodes, of this machine not more than the cores to use."""
     return max(1, int(sum(_count_cpus(node) for node in _alive_nodes())))
 
 
@@ -127,7 +135,17 @@ def _count_cpus(node: Mapping[str, Any]) -> float:
     if node["NodeID"] != ray.get_runtime_context().get_node_id():
         return cpus
     # A Ray that `connect` started declares more CPUs than the machine has cores.
-    return min(cpus, len(os.sched_getaffinity(0)))
+    return min(cpus, count_usable_cores())
+
+
+def has_one_core() -> bool:
+    """Whether Ray runs on this machine alone, and may use one core of it."""
+    import ray
+
+    if "RAY_ADDRESS" in os.environ or _wait_timeout_s():
+        return False
+    nodes = [node["NodeID"] for node in _alive_nodes()]
+    return nodes == [ray.get_runtime_context().get_node_id()] and count_usable_cores() == 1
 
 
 def find_largest_nodes() -> tuple[float, float, int]:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rayboot.cluster.cpu_limits import count_usable_cores
+from rayboot.cluster.restart_notice import print_restart_notice_aside
 from rayboot.errors import ClusterError
 
 __all__ = ["LOCAL_ENVIRONMENT", "connect"]
@@ -63,8 +65,9 @@ def connect(
         address: address of a cluster; None starts Ray on this machine (or connects to the
             cluster of the job where ``RAY_ADDRESS`` is set).
         num_cpus: number of logical CPUs of a local Ray; by default three more than the
-            cores. Tasks that read, filter and write wait most of the time, and actor pools
-            that use every CPU would leave them none: the run would hang without a message.
+            cores that this process may use. Tasks that read, filter and write wait most of the
+            time, and actor pools that use every CPU would leave them none: the run would hang
+            without a message.
         object_store_memory: size of the object store of a local Ray in bytes; by default
             Ray chooses it.
 
@@ -90,7 +93,7 @@ def connect(
         _init(
             address="local",
             object_store_memory=object_store_memory,
-            num_cpus=num_cpus or len(os.sched_getaffinity(0)) + _NUM_SPARE_CPUS,
+            num_cpus=num_cpus or count_usable_cores() + _NUM_SPARE_CPUS,
             include_dashboard=False,
             runtime_env=runtime_env,
         )
@@ -100,6 +103,7 @@ def connect(
                 runtime_env["env_vars"][name] = os.environ[name]
         _init(address=address, runtime_env=runtime_env)
     try:
+        print_restart_notice_aside()
         yield
     finally:
         ray.shutdown()

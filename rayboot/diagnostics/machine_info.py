@@ -1,7 +1,6 @@
 """Parts of a support bundle about the machine: versions, packages, GPU, EGL, memory, disks."""
 
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from rayboot.cluster.cpu_limits import count_usable_cores
 from rayboot.cluster.versions import installed_versions
 
 __all__ = ["read_environment", "read_machine", "read_packages"]
@@ -49,7 +49,7 @@ def read_machine() -> Iterator[tuple[str, str]]:
         "versions": {**packages, **installed_versions(), "Python": platform.python_version()},
         "system": platform.platform(),
         "distribution": _distribution(),
-        "processors": {"usable": len(os.sched_getaffinity(0)), "kind": _processor_name()},
+        "processors": {"usable": count_usable_cores(), "kind": _processor_name()},
         "memory": {"bytes": psutil.virtual_memory()._asdict(), "limit": _read_cgroup("memory.max")},
         "disks": {
             folder: shutil.disk_usage(folder)._asdict()

@@ -10,7 +10,7 @@ from typing import TypeVar
 from rayboot.config import FrozenConfig
 from rayboot.io.storage import absolute_uri
 
-__all__ = ["absolute_model", "with_absolute_paths"]
+__all__ = ["absolute_inputs", "absolute_model", "with_absolute_paths"]
 
 ConfigT = TypeVar("ConfigT", bound=FrozenConfig)
 
@@ -27,6 +27,13 @@ def with_absolute_paths(config: ConfigT) -> ConfigT:
         RequestError: the protocol of a URI is unknown, or its package is not installed.
     """
     return config.replace_paths(absolute_uri, absolute_model)
+
+
+def absolute_inputs(inputs: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """Returns one URI or several made absolute."""
+    if isinstance(inputs, str):
+        return absolute_uri(inputs)
+    return tuple(absolute_uri(uri) for uri in inputs)
 
 
 def absolute_model(model: str) -> str:

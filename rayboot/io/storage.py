@@ -62,7 +62,7 @@ _TEMPORARY_PREFIX_CHARS = 32
 
 def join_uri(uri: str, *names: str) -> str:
     """Returns ``uri`` with further path components."""
-    return posixpath.join(uri.rstrip("/"), *names)
+    return posixpath.join(uri.rstrip("/") or uri, *names)
 
 
 def join_below(uri: str, name: str) -> str:

@@ -143,7 +143,8 @@ def _smoothed_along_depth(estimate: torch.Tensor) -> torch.Tensor:
     """
     clipped = estimate.float().clamp(-MAX_LOGIT, MAX_LOGIT)
     weights = torch.from_numpy(_depth_smoothing(clipped.shape[1])).to(clipped.device)
-    return (weights @ clipped.flatten(2)).unflatten(2, clipped.shape[2:])
+    smoothed: torch.Tensor = (weights @ clipped.flatten(2)).reshape(clipped.shape)
+    return smoothed
 
 
 @cache

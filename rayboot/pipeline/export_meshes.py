@@ -1,12 +1,14 @@
 """From photos to mesh files, with any model; resumable.
 
-Meshes are named by their photos, so a photo that is processed twice leaves one mesh.
+Meshes are named by their photos, so a photo that is processed twice leaves one mesh. A few photos
+are processed in this process, since the start of Ray would take far longer than they do.
 """
 
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,22 +20,34 @@ from rayboot.pipeline.blocks import ROWS_PER_BLOCK
 from rayboot.pipeline.checkpoint_files import finished_files
 from rayboot.pipeline.export_request import ExportPlan
 from rayboot.pipeline.graph import StageSpec, crop_stage, predict_stage
+from rayboot.pipeline.in_process_executor import InProcessExecutor
 from rayboot.pipeline.runner import Executor, Job, run_job
-from rayboot.pipeline.stages.write_meshes import INDEX_SCHEMA, WriteMeshes
+from rayboot.pipeline.stages.write_meshes import INDEX_SCHEMA, ROW_SCHEMA, WriteMeshes
 from rayboot.pipeline.unused_landmarks import count_unused_landmarks
 
-__all__ = ["ExportJob", "ExportSummary", "export_meshes"]
+__all__ = [
+    "MAX_PHOTOS_IN_PROCESS",
+    "ExportJob",
+    "ExportSummary",
+    "export_meshes",
+    "export_on_this_machine",
+    "fits_into_process",
+]
 
 _INDEX = "index.parquet"
 _ROWS = "_run/rows"
+
+MAX_PHOTOS_IN_PROCESS = 32
+"""Number of photos up to which Ray is not started: with the compact network they take some
+seconds, with one of the released size half a minute."""
 
 
 class ExportSummary(NamedTuple):
     """Result of an export.
 
     Attributes:
-        num_meshes: Number of photos that gave a mesh.
-        rejects: Number of photos that gave none, by (stage, reason).
+        num_meshes: Number of meshes.
+        rejects: Number of faces and photos that gave none, by (stage, reason).
         num_of_several: Number of meshes whose photo shows several people.
         unused_landmarks: Number of photos whose landmark file was not used, by the reason.
     """
@@ -44,15 +58,40 @@ class ExportSummary(NamedTuple):
     unused_landmarks: Mapping[str, int]
 
 
+def export_on_this_machine(plan: ExportPlan) -> ExportSummary:
+    """Writes the meshes as :func:`export_meshes`, in this process or on Ray.
+
+    Ray is started for more than :data:`MAX_PHOTOS_IN_PROCESS` photos, for networks on GPUs, and in
+    jobs of a cluster. The files are the same.
+
+    Raises:
+        BusyError, StoreError, DiskFullError, ClusterError: See :func:`export_meshes`.
+    """
+    if fits_into_process(plan):
+        return export_meshes(plan, InProcessExecutor(isolated=True))
+    from rayboot.cluster.session import connect
+
+    with connect():
+        return export_meshes(plan)
+
+
+def fits_into_process(plan: ExportPlan) -> bool:
+    """Whether a request is processed without Ray."""
+    on_gpu = plan.config.pools.reconstruct_gpus > 0
+    return (
+        plan.num_photos <= MAX_PHOTOS_IN_PROCESS and not on_gpu and "RAY_ADDRESS" not in os.environ
+    )
+
+
 def export_meshes(plan: ExportPlan, executor: Executor | None = None) -> ExportSummary:
     """Writes ``STEM.ply`` and ``STEM.glb`` for every face, named as its photo.
 
-    Photos whose names differ only in the suffix keep it (``a_jpg.ply``); see
-    :mod:`rayboot.pipeline.mesh_names`.
+    Photos whose names differ only in the suffix keep it (``a_jpg.ply``); where all faces of a photo
+    are exported, their number follows (``a-1.ply``). See :mod:`rayboot.pipeline.mesh_names`.
 
     Vertices are in the frame of the face's crop (x right, y up, z towards the viewer, px).
-    ``index.parquet``, written last, has the crop's affine, and the reason where a photo gave no
-    mesh.
+    ``index.parquet``, written last, has the crop's affine, and the reason where a face or photo
+    gave no mesh.
 
     Args:
         plan: The request, from :func:`~rayboot.pipeline.export_request.prepare_export`.
@@ -83,12 +122,13 @@ class ExportJob(Job[ExportSummary]):
         """Crop, predict, write."""
         config, pools, network = self._plan.config, self._plan.config.pools, self._plan.network
         shape = (network.slices, network.resolution, network.resolution)
+        all_faces = self._plan.faces == "all"
         return (
-            crop_stage(network, pools, None, config.detect_faces),
+            crop_stage(network, pools, None, config.detect_faces, all_faces=all_faces),
             predict_stage(self._plan.weights, config.inference, pools),
             StageSpec(
                 "mesh",
-                partial(WriteMeshes, shape, self.output, config.kinds),
+                partial(WriteMeshes, shape, self.output, config.kinds, numbered=all_faces),
                 pools.batch_size,
                 pools.num_render_actors,
                 pools.render_cpus,
@@ -100,7 +140,7 @@ class ExportJob(Job[ExportSummary]):
         return exists(join_uri(self.output, _INDEX))
 
     def count_finished(self) -> int:
-        """Number of photos with a row of the index."""
+        """Number of photos with a row."""
         return len(self._read_rows())
 
     def complete(self) -> None:
@@ -115,7 +155,7 @@ class ExportJob(Job[ExportSummary]):
                 f"{self.output}: {self.num_photos} photos were listed, but {len(rows)} are "
                 "finished; run the same command again"
             )
-        write_table(join_uri(self.output, _INDEX), rows)
+        write_table(join_uri(self.output, _INDEX), _index(rows))
 
     def summarize(self) -> ExportSummary:
         """Counts of meshes and rejects."""
@@ -133,5 +173,29 @@ class ExportJob(Job[ExportSummary]):
     def _read_rows(self) -> pa.Table:
         names = finished_files(self.output, list_files(self.output, _ROWS))
         tables = (read_table(join_uri(self.output, name)) for name in names)
-        rows = [table.select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA) for table in tables]
-        return pa.concat_tables([INDEX_SCHEMA.empty_table(), *rows])
+        return pa.concat_tables([ROW_SCHEMA.empty_table(), *map(_with_all_columns, tables)])
+
+
+def _with_all_columns(rows: pa.Table) -> pa.Table:
+    """Returns rows, perhaps of an earlier version with fewer columns, in :data:`ROW_SCHEMA`."""
+    names = set(rows.column_names)
+    columns = [
+        rows[field.name].cast(field.type)
+        if field.name in names
+        else pa.nulls(len(rows), field.type)
+        for field in ROW_SCHEMA
+    ]
+    return pa.table(columns, schema=ROW_SCHEMA)
+
+
+def _index(rows: pa.Table) -> pa.Table:
+    """Returns the index: the rows, each with several faces replaced by those of its faces."""
+    if rows["faces"].null_count == len(rows):
+        return rows.select(INDEX_SCHEMA.names)
+    return pa.Table.from_pylist(list(_expand_faces(rows)), schema=INDEX_SCHEMA)
+
+
+def _expand_faces(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in rows.to_batches():
+        for row in batch.to_pylist():
+            yield from row["faces"] or [row]

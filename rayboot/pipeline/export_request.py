@@ -7,7 +7,7 @@ import pyarrow as pa
 from rayboot.config import FrozenConfig
 from rayboot.data.fingerprint import Fingerprint
 from rayboot.data.readers.unread import unread_note
-from rayboot.io.absolute_paths import absolute_model
+from rayboot.io.absolute_paths import absolute_inputs, absolute_model
 from rayboot.io.parquet import write_table
 from rayboot.io.storage import absolute_uri, join_uri, require_writable
 from rayboot.logs import new_run_id
@@ -21,9 +21,10 @@ from rayboot.pipeline.output_layout import FINGERPRINT, FORMER_FINGERPRINT, LIST
 from rayboot.pipeline.weights_copy import copy_weights, weights_uri
 from rayboot.registry.resolve import resolve_model
 
-__all__ = ["ExportPlan", "MeshKind", "ReconstructConfig", "prepare_export"]
+__all__ = ["ExportPlan", "FaceChoice", "MeshKind", "ReconstructConfig", "prepare_export"]
 
 MeshKind = Literal["ply", "glb"]
+FaceChoice = Literal["largest", "all"]
 
 
 class ReconstructConfig(FrozenConfig):
@@ -49,6 +50,7 @@ class ExportPlan(NamedTuple):
         output: URI of the folder of the meshes.
         run_id: Identifier in log lines, shared by all runs that resume the request.
         unread: Sentence on the files that look like pictures and are not read, if there are any.
+        faces: Whether each photo gives a mesh of its largest face, or one of every face.
     """
 
     config: ReconstructConfig
@@ -58,16 +60,26 @@ class ExportPlan(NamedTuple):
     output: str
     run_id: str
     unread: str = ""
+    faces: FaceChoice = "largest"
 
 
 def prepare_export(
     model: str,
-    input_uri: str,
+    inputs: str | tuple[str, ...],
     output_uri: str,
     config: ReconstructConfig | None = None,
     tracking_uri: str | None = None,
+    faces: FaceChoice = "largest",
 ) -> ExportPlan:
     """Checks a request and lists its photos once; needs no Ray.
+
+    Args:
+        model: A weights file, the name of a built-in model, or ``models:/NAME/VERSION``.
+        inputs: URI of the photos, or several: folders, archives, or single photos.
+        output_uri: URI of the folder of the meshes.
+        config: How photos become meshes.
+        tracking_uri: URI of the registry that resolves ``models:/`` names.
+        faces: Which faces of a photo become meshes; landmarks next to it mark one of them.
 
     Raises:
         RequestError: Model or photos are missing, the output cannot be written, or another
@@ -76,17 +88,19 @@ def prepare_export(
     config = config or ReconstructConfig()
     resolved = resolve_model(absolute_model(model), tracking_uri)
     identity = {
-        "input": input_uri,
+        "input": inputs,
         "model_digest": resolved.sha256,
         "config_digest": config.replace(pools=PoolConfig()).digest(),
+        # Records of version 0.1 have no such key.
+        "faces": None if faces == "largest" else faces,
     }
-    input_uri, output_uri = absolute_uri(input_uri), absolute_uri(output_uri)
-    require_other_folder(input_uri, output_uri)
+    inputs, output_uri = absolute_inputs(inputs), absolute_uri(output_uri)
+    require_other_folder(inputs, output_uri)
     require_writable(output_uri)
     fingerprint = Fingerprint(output_uri, FINGERPRINT, identity, FORMER_FINGERPRINT)
     stored = fingerprint.load()
     if stored is None:
-        photos = mark_duplicates(list_inputs(input_uri, include_test=True))
+        photos = mark_duplicates(list_inputs(inputs, include_test=True))
         names = pa.array(assign_mesh_names(photos["face_id"].to_pylist()), pa.string())
         photos = photos.append_column("mesh_name", names)
         write_table(join_uri(output_uri, LISTING), photos, **LISTING_OPTIONS)
@@ -103,4 +117,5 @@ def prepare_export(
         output_uri,
         stored["run_id"],
         stored.get("unread", ""),
+        faces,
     )

@@ -54,6 +54,7 @@ def crop_stage(
     selection: SelectionConfig | None,
     detect_faces: bool,
     test_hashes: str | None = None,
+    all_faces: bool = False,
 ) -> StageSpec:
     """The stage that reads photos and crops their faces.
 
@@ -64,6 +65,7 @@ def crop_stage(
         detect_faces: Whether faces are detected in photos without landmarks.
         test_hashes: URI of the :class:`~rayboot.data.perceptual_hash.HashIndex` of the photos
             kept for testing; None where there are none.
+        all_faces: Whether all faces that are detected in a photo are cropped, or the largest.
     """
     make = partial(
         CropFaces,
@@ -71,6 +73,7 @@ def crop_stage(
         selection=selection,
         detect_faces=detect_faces,
         test_hashes=test_hashes,
+        all_faces=all_faces,
     )
     spec = SubprocessSpec.create(make, reject_crop, pools.photo_timeout_s)
     return StageSpec("read", spec, pools.batch_size, pools.num_readers, pools.reader_cpus)

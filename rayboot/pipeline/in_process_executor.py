@@ -1,7 +1,8 @@
 """Executes the stages of a job in this process, without Ray.
 
 The output is that of a run on Ray, checkpoint included: either executor resumes what the other
-one began. It serves tests, debuggers and machines on which Ray does not start.
+one began. It serves runs on a few photos, for which the start of Ray would take longest, tests and
+debuggers.
 """
 
 import posixpath
@@ -17,7 +18,8 @@ import pyarrow.parquet as pq
 from rayboot.io.parquet import read_table
 from rayboot.io.storage import arrow_filesystem, join_uri
 from rayboot.pipeline.checkpoint_files import finished_ids, remove_unfinished
-from rayboot.pipeline.isolation import Stage
+from rayboot.pipeline.graph import StageSpec
+from rayboot.pipeline.isolation import Stage, SubprocessSpec, SubprocessStage
 from rayboot.pipeline.output_layout import CHECKPOINT, LISTING
 from rayboot.pipeline.runner import Clock, Job
 from rayboot.pipeline.stage_usage import StageUsage
@@ -30,10 +32,12 @@ class InProcessExecutor:
 
     Args:
         clock: Clock that the stages' time is measured with.
+        isolated: Whether stages that crash or hang on a rare photo run in subprocesses, as on Ray:
+            the photo becomes a reject. Each takes some seconds to start.
     """
 
-    def __init__(self, clock: Clock = time) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock = time, *, isolated: bool = False) -> None:
+        self._clock, self._isolated = clock, isolated
 
     def execute(self, job: Job[Any], num_left: int) -> Mapping[str, StageUsage]:
         """Runs the photos without a row through the stages; see the protocol."""
@@ -41,7 +45,7 @@ class InProcessExecutor:
         listing = read_table(join_uri(job.output, LISTING))
         left = listing.filter(pc.invert(pc.is_in(listing["face_id"], finished_ids(job.output))))
         specs = job.stages()
-        stages = [(spec.name, spec.create(), spec.batch_size) for spec in specs]
+        stages = [(spec.name, self._create(spec), spec.batch_size) for spec in specs]
         usage: dict[str, StageUsage] = {}
         rows = join_uri(job.output, job.rows_below) if job.rows_below else job.output
         filesystem, path = arrow_filesystem(rows)
@@ -57,6 +61,14 @@ class InProcessExecutor:
             partitions = options.pop("partition_cols", ())
             write_block(block, filesystem, path, checkpoint, name, partitions, **options)
         return usage
+
+    def _create(self, spec: StageSpec) -> Stage:
+        if self._isolated and isinstance(spec.stage, SubprocessSpec):
+            isolated = SubprocessStage(spec.stage, spec.name)
+            # While the next stages load their networks.
+            isolated.start()
+            return isolated
+        return spec.create()
 
     def _run_stage(
         self, stage: Stage, block: pa.Table, batch_size: int

@@ -96,6 +96,10 @@ class SubprocessStage:
             parts = [self._run_or_reject(table.slice(index, 1)) for index in range(len(table))]
             return pa.concat_tables(parts)
 
+    def start(self) -> None:
+        """Starts the child process, which otherwise starts with the first batch; does not wait."""
+        self._child = self._child or _ChildProcess(self._spec.payload)
+
     def cpu_s(self) -> float:
         """Returns the processor time that child processes spent on batches.
 
@@ -167,8 +171,10 @@ class _ChildProcess:
                 pass_fds=[child_end.fileno()],
             )
         self._pipe = Connection(parent_end.detach())
-        self._pipe.send(sys.path)
-        self.request(_Request(payload), _START_TIMEOUT_S)
+        # Its imports and the stage's constructor take a while, for which nobody waits here.
+        self._is_ready = False
+        self._send(sys.path)
+        self._send(_Request(payload))
 
     def request(self, request: _Request, timeout_s: float) -> _Response:
         """Sends a request and waits for the response.
@@ -176,10 +182,19 @@ class _ChildProcess:
         Raises:
             _ChildLostError: the process ended, or did not respond within ``timeout_s``.
         """
+        if not self._is_ready:
+            self._receive(_START_TIMEOUT_S)
+            self._is_ready = True
+        self._send(request)
+        return self._receive(timeout_s)
+
+    def _send(self, message: object) -> None:
         try:
-            self._pipe.send(request)
+            self._pipe.send(message)
         except OSError:  # the process ended after the previous batch
             raise self._close("crashed") from None
+
+    def _receive(self, timeout_s: float) -> _Response:
         try:
             if not self._pipe.poll(timeout_s):
                 raise self._close("timed-out", f"no response within {timeout_s:.0f} s")

@@ -14,6 +14,7 @@ from rayboot.data.perceptual_hash import HashIndex
 from rayboot.data.readers import PHOTO_SCHEMA, list_photos
 from rayboot.data.readers.unread import unread_note, with_unread_note
 from rayboot.errors import FaceRejectedError, RequestError
+from rayboot.io.paths import escape_undecodable
 from rayboot.io.storage import is_same_place
 
 __all__ = [
@@ -32,35 +33,84 @@ def list_inputs(inputs: str | Sequence[str], *, include_test: bool = False) -> p
     """Lists the photos of one data set, or of several under the names of their folders.
 
     Args:
-        inputs: URIs of the data sets.
+        inputs: URIs of the data sets, single photos among them.
         include_test: Whether photos of LS3D-W's test subsets are included.
 
     Returns:
         A table of :data:`~rayboot.data.readers.PHOTO_SCHEMA`. With several inputs, ``face_id`` and
-        ``group_id`` begin with the name of the input, which is also the ``dataset``.
+        ``group_id`` begin with the name of the input, which is also the ``dataset``. A single
+        photo keeps its name; of photos of one name, each begins with as many of its folders as
+        distinguish them.
 
     Raises:
-        RequestError: an input contains no photo, or two inputs have the same name.
+        RequestError: an input contains no photo, two inputs have the same name, or a photo is given
+            twice.
     """
     if isinstance(inputs, str):
         return list_photos(inputs, include_test=include_test)
-    names = [posixpath.basename(uri.rstrip("/")) for uri in inputs]
-    if len(set(names)) != len(names) or not names:
-        raise RequestError(
-            "several inputs must be folders of different names, since every face_id begins with "
-            f"the name; got {', '.join(inputs) or 'no input'}"
-        )
+    if not inputs:
+        raise RequestError("expected the URI of photos as input, got none")
     listed = [list_photos(uri, include_test=include_test) for uri in inputs]
+    prefixes = _prefixes(inputs, listed)
     tables = [
-        _add_prefix(photos, name).cast(PHOTO_SCHEMA)
-        for photos, name in zip(listed, names, strict=True)
+        _add_prefix(photos, prefix).cast(PHOTO_SCHEMA)
+        for photos, prefix in zip(listed, prefixes, strict=True)
     ]
     notes = [
-        f"{name}: {note}"
-        for photos, name in zip(listed, names, strict=True)
+        f"{posixpath.basename(uri.rstrip('/'))}: {note}"
+        for uri, photos in zip(inputs, listed, strict=True)
         if (note := unread_note(photos))
     ]
-    return with_unread_note(pa.concat_tables(tables), "; ".join(notes))
+    photos = pa.concat_tables(tables)
+    if any(_is_photo(uri, table) for uri, table in zip(inputs, listed, strict=True)):
+        _require_unique(inputs, photos["face_id"])
+    return with_unread_note(photos, "; ".join(notes))
+
+
+def _prefixes(inputs: Sequence[str], listed: Sequence[pa.Table]) -> list[str]:
+    """Returns what the names of each input's photos begin with; mostly empty for single photos."""
+    parts = [uri.rstrip("/").split("/") for uri in inputs]
+    are_photos = [_is_photo(uri, photos) for uri, photos in zip(inputs, listed, strict=True)]
+    folders = [part[-1] for part, is_photo in zip(parts, are_photos, strict=True) if not is_photo]
+    if len(set(folders)) != len(folders):
+        raise RequestError(
+            "several inputs must be photos, or folders of different names, since every face_id "
+            f"begins with the name; got {', '.join(inputs)}"
+        )
+    tails = [
+        _distinct_tail(part, [other for other in parts if other != part]) if is_photo else part[-1:]
+        for part, is_photo in zip(parts, are_photos, strict=True)
+    ]
+    return [
+        "/".join(tail[:-1] if is_photo else tail)
+        for tail, is_photo in zip(tails, are_photos, strict=True)
+    ]
+
+
+def _distinct_tail(parts: list[str], others: list[list[str]]) -> list[str]:
+    """Returns the last parts of a path, as many as no other path ends in."""
+    for count in range(1, len(parts)):
+        if all(other[-count:] != parts[-count:] for other in others):
+            return parts[-count:]
+    return parts
+
+
+def _is_photo(uri: str, photos: pa.Table) -> bool:
+    """Whether an input is a single image file, and no folder or archive."""
+    (row,) = photos.slice(0, 1).to_pylist()
+    path = escape_undecodable(uri).rstrip("/")
+    return row["source_uri"] == path and row["source_offset"] is None
+
+
+def _require_unique(inputs: Sequence[str], names: pa.ChunkedArray) -> None:
+    """Raises RequestError where single photos have the name of another photo."""
+    counts = names.value_counts()
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    if len(repeated):
+        raise RequestError(
+            f"input {', '.join(inputs)}: two photos have the name {repeated[0]}; give each photo "
+            "once, and rename those of one name"
+        )
 
 
 def require_other_folder(inputs: str | Sequence[str], output: str) -> None:
@@ -78,6 +128,8 @@ def require_other_folder(inputs: str | Sequence[str], output: str) -> None:
 
 
 def _add_prefix(photos: pa.Table, name: str) -> pa.Table:
+    if not name:
+        return photos
     for column in ("face_id", "group_id"):
         values = pc.binary_join_element_wise(name, photos[column], "/")
         photos = photos.set_column(photos.schema.get_field_index(column), column, values)

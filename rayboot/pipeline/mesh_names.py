@@ -10,11 +10,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-__all__ = ["assign_mesh_names"]
+__all__ = ["assign_mesh_names", "face_mesh_name"]
 
 _MAX_COMPONENT_BYTES = 180
-"""Longest name of a folder or mesh, in UTF-8; file systems allow 255, of which the suffix and the
-names of temporary files need some."""
+"""Longest name of a folder or mesh, in UTF-8; file systems allow 255, of which the number of
+the face, the suffix and the names of temporary files need some."""
 
 _MAX_PATH_BYTES = 700
 """Longest path below the output; S3 allows keys of 1024 bytes."""
@@ -40,6 +40,18 @@ def assign_mesh_names(face_ids: Sequence[str]) -> list[str]:
             return names
         for index in repeated:
             levels[index] += 1
+
+
+def face_mesh_name(mesh_name: str, number: int) -> str:
+    """Returns the path of the mesh of one face, where all faces of a photo have a mesh.
+
+    No two are the same if every mesh of the run is named so, also those of photos of one face.
+
+    Args:
+        mesh_name: Path of the photo's mesh, from :func:`assign_mesh_names`.
+        number: Number of the face in the photo, from 1.
+    """
+    return f"{mesh_name}-{number}"
 
 
 _HASHED = 2

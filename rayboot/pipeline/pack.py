@@ -11,6 +11,7 @@ from rayboot.data.fingerprint import Fingerprint
 from rayboot.data.readers import INDEX_NAME, PACKED_SCHEMA, PHOTO_SCHEMA
 from rayboot.data.readers.unread import unread_note
 from rayboot.errors import FaceRejectedError, RaybootError
+from rayboot.io.absolute_paths import absolute_inputs
 from rayboot.io.parquet import count_rows, read_table, write_table
 from rayboot.io.storage import absolute_uri, exists, join_uri, list_files, require_writable
 from rayboot.logs import new_run_id
@@ -54,8 +55,8 @@ def prepare_pack(inputs: str | tuple[str, ...], output: str) -> PackPlan:
     """
     sources = [inputs] if isinstance(inputs, str) else list(inputs)
     output = absolute_uri(output)
-    absolute = tuple(absolute_uri(uri) for uri in sources)
-    require_other_folder(absolute, output)
+    inputs = absolute_inputs(inputs)
+    require_other_folder(inputs, output)
     require_writable(output)
     fingerprint = Fingerprint(output, FINGERPRINT, {"input": sources})
     stored = fingerprint.load()
@@ -64,9 +65,7 @@ def prepare_pack(inputs: str | tuple[str, ...], output: str) -> PackPlan:
         unread = ""
         # Version 0.1 recorded the listing alone.
         if not exists(listing):
-            photos = list_inputs(
-                absolute[0] if isinstance(inputs, str) else absolute, include_test=True
-            )
+            photos = list_inputs(inputs, include_test=True)
             unread = unread_note(photos)
             write_table(listing, photos, store_schema=False)
         stored = fingerprint.save(

@@ -5,7 +5,7 @@ rest.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import ray
@@ -15,13 +15,13 @@ from ray.data import Dataset
 from rayboot.cluster.failures import translate_ray_errors
 from rayboot.cluster.progress import spawn_on_driver_node
 from rayboot.cluster.progress_bar import show_progress
-from rayboot.cluster.resources import require_resources
 from rayboot.io.retry import translate_storage_errors
 from rayboot.io.storage import arrow_filesystem, join_uri
 from rayboot.pipeline.actor import StageStats, read_progress, read_snapshot
+from rayboot.pipeline.actor_limits import require_actors
 from rayboot.pipeline.blocks import WRITE_CPUS, cut_into_blocks
 from rayboot.pipeline.checkpoint import checkpointed
-from rayboot.pipeline.graph import StageSpec, build_graph
+from rayboot.pipeline.graph import build_graph
 from rayboot.pipeline.output_layout import CHECKPOINT, LISTING
 from rayboot.pipeline.runner import Job
 from rayboot.pipeline.stage_usage import StageUsage
@@ -46,8 +46,7 @@ class RayExecutor:
             ClusterError: Machines or processes were lost more often than they are restarted.
         """
         filesystem, path = arrow_filesystem(job.output)
-        stages = job.stages()
-        require_resources(_bundles(stages))
+        stages = require_actors(job.stages())
         stats = spawn_on_driver_node(StageStats)
         last_stage = stages[-1].name
         with (
@@ -66,12 +65,6 @@ class RayExecutor:
         snapshot = read_snapshot(stats)
         ray.kill(stats)
         return snapshot.usage
-
-
-def _bundles(stages: Sequence[StageSpec]) -> list[dict[str, float]]:
-    """Resources of every actor, those with GPUs first."""
-    bundles = [stage.bundle() for stage in stages for _ in range(stage.num_actors)]
-    return sorted(bundles, key=lambda bundle: -bundle.get("GPU", 0.0))
 
 
 def _read_listing(job: Job[Any], path: str, filesystem: Any) -> Dataset:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import rayboot
+from rayboot.cluster.cpu_limits import count_usable_cores
 from rayboot.cluster.failures import translate_ray_errors
 from rayboot.cluster.progress_bar import Progress, show_progress
 from rayboot.cluster.resources import count_cores, require_resources
@@ -154,7 +155,7 @@ def _missing_parts(plan: SynthesisPlan) -> dict[int, range]:
 def _uses_ray(config: SynthesisConfig, num_left: int) -> bool:
     if config.num_workers is not None:
         return config.num_workers > 1 and num_left > 0
-    is_alone = "RAY_ADDRESS" not in os.environ and len(os.sched_getaffinity(0)) == 1
+    is_alone = "RAY_ADDRESS" not in os.environ and count_usable_cores() == 1
     return num_left >= _MIN_PHOTOS_ON_RAY and not is_alone
 
 

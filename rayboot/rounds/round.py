@@ -18,12 +18,13 @@ from rayboot.evaluate.metrics.bands import BandRow, tabulate_bands
 from rayboot.evaluate.results import FaceError
 from rayboot.evaluate.run import Evaluation, record_evaluation
 from rayboot.io.absolute_paths import absolute_model
-from rayboot.io.storage import require_writable
+from rayboot.io.storage import join_uri, require_writable
 from rayboot.logs import logged_run
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_request import GeneratePlan
 from rayboot.pipeline.generate_summary import GenerateSummary
 from rayboot.pipeline.listing import require_other_folder
+from rayboot.pipeline.outcome import require_faces
 from rayboot.registry.promotion import champion_version, promote, record_refusal
 from rayboot.registry.resolve import ResolvedModel, resolve_model
 from rayboot.registry.runs import Run, open_run, resume_run
@@ -145,6 +146,8 @@ def run_prepared_round(plan: RoundPlan) -> RoundResult:
     with run.closing(), logged_run(run.run_id), connect(num_cpus=config.num_cpus):
         with steps.timed("generate"):
             summary = generate(plan.pairs)
+            rejects = join_uri(summary.uri, "outcome=reject")
+            require_faces(summary.num_faces, summary.rejects, rejects)
         with steps.timed("finetune"):
             candidate = finetune_candidate(config, model, run)
         with steps.timed("evaluate"):

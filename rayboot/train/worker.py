@@ -1,6 +1,5 @@
 """The function that Ray Train runs on each worker: read the worker's samples, then train."""
 
-import os
 import platform
 import tempfile
 import time
@@ -12,6 +11,7 @@ import ray.train
 import ray.train.torch
 import torch
 
+from rayboot.cluster.cpu_limits import count_usable_cores
 from rayboot.cluster.progress_bar import Progress
 from rayboot.logs import adopt_context
 from rayboot.models import Reconstructor, load_network, save_network
@@ -60,7 +60,7 @@ def _train(task: TrainingTask, progress: Any, metric_logger: AsyncMetricLogger |
     rank, num_workers = context.get_world_rank(), context.get_world_size()
     torch.manual_seed(config.optimizer.seed)
     if not config.use_gpu:
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // num_workers))
+        torch.set_num_threads(max(1, count_usable_cores() // num_workers))
     network = task.make_network()
     train, val = task.read_samples(network, rank, num_workers)
     # prepare_model() also moves the network to the worker's device.

@@ -8,10 +8,18 @@ import pytest
 import trimesh
 
 from rayboot.errors import RequestError
-from rayboot.pipeline.export_meshes import ExportJob, export_meshes
+from rayboot.pipeline.export_meshes import (
+    ExportJob,
+    export_meshes,
+    export_on_this_machine,
+    fits_into_process,
+)
 from rayboot.pipeline.export_request import ReconstructConfig, prepare_export
+from rayboot.pipeline.generate_config import PoolConfig
 from rayboot.pipeline.in_process_executor import InProcessExecutor
 from tests.pipeline.photos import BAD, mixed_folder
+
+MESHES = (".ply", ".glb")
 
 
 def test_photos_become_meshes_and_bad_ones_reasons(
@@ -32,6 +40,35 @@ def test_photos_become_meshes_and_bad_ones_reasons(
             mesh = trimesh.load(output / row[kind], force="mesh", process=False)
             assert len(mesh.vertices) > 1000
             assert np.abs(mesh.vertices[:, :2]).max() <= 48
+    # The same in this process, to the last byte.
+    alone = tmp_path / "alone"
+    plan = prepare_export("builtin:compact", str(folder), str(alone))
+    assert export_on_this_machine(plan) == summary
+    names = [path.relative_to(output) for path in output.rglob("*") if path.suffix in MESHES]
+    assert len(names) == 8
+    assert all((alone / name).read_bytes() == (output / name).read_bytes() for name in names)
+    assert pq.read_table(alone / "index.parquet") == pq.read_table(output / "index.parquet")
+
+
+@pytest.mark.parametrize(
+    ("num_photos", "gpus", "address", "in_process"),
+    [(32, 0, None, True), (33, 0, None, False), (1, 1, None, False), (1, 0, "auto", False)],
+)
+def test_ray_is_started_for_many_photos_gpus_and_jobs(
+    synthetic_set: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    num_photos: int,
+    gpus: int,
+    address: str | None,
+    in_process: bool,
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    config = ReconstructConfig(pools=PoolConfig(reconstruct_gpus=gpus))
+    plan = prepare_export("builtin:compact", synthetic_set, str(tmp_path), config)
+    assert fits_into_process(plan._replace(num_photos=num_photos)) == in_process
 
 
 def test_a_name_that_leads_out_is_rejected(synthetic_set: str, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from rayboot.pipeline.stages.crop_faces import CropFaces, reject_crop
 from rayboot.pipeline.stages.predict_volume import PredictVolume
 from rayboot.pipeline.stages.records import STAGE_SCHEMA, Solid, decode_solid
 from rayboot.pipeline.stages.render_views import RenderViews, reject_render
-from rayboot.pipeline.stages.write_meshes import INDEX_SCHEMA, WriteMeshes
+from rayboot.pipeline.stages.write_meshes import ROW_SCHEMA, WriteMeshes
 from rayboot.registry.resolve import resolve_model
 from tests.pipeline.photos import BAD, mixed_folder
 
@@ -226,7 +226,7 @@ def test_meshes_are_written_below_the_output(tmp_path: Path, cropped: pa.Table) 
     rows = [{**row, "face_id": f"{name}.jpg", "mesh_name": name} for name in ("a/b", "../b")]
     write = WriteMeshes(SHAPE, str(tmp_path), ("ply", "glb"))
     index = write(pa.Table.from_pylist(rows, schema=STAGE_SCHEMA))
-    assert index.schema == INDEX_SCHEMA
+    assert index.schema == ROW_SCHEMA
     written, rejected = index.to_pylist()
     assert (written["ply"], written["glb"]) == ("a/b.ply", "a/b.glb")
     assert all((tmp_path / written[kind]).stat().st_size > 1000 for kind in ("ply", "glb"))

@@ -47,6 +47,32 @@ def test_names_of_several_inputs_begin_with_their_folders(tmp_path: Path) -> Non
         list_inputs((str(tmp_path / "one"), str(tmp_path / "deep/one")))
 
 
+def test_single_photos_are_inputs_beside_folders(tmp_path: Path) -> None:
+    for name in ("one/x.jpg", "two/x.jpg", "two/y.jpg", "set/x.jpg"):
+        write(tmp_path, name, name.encode())
+    write(tmp_path, "one/x.pts", b"points")
+    one, two, other, folder = (
+        str(tmp_path / name) for name in ("one/x.jpg", "two/x.jpg", "two/y.jpg", "set")
+    )
+    alone = list_inputs(one)
+    assert alone["face_id"].to_pylist() == ["x.jpg"]
+    # All of its row is that of the folder's listing, landmarks included.
+    assert alone.to_pylist() == list_inputs(str(tmp_path / "one")).to_pylist()
+    assert list_inputs((one, other))["face_id"].to_pylist() == ["x.jpg", "y.jpg"]
+    assert list_inputs((one, two))["face_id"].to_pylist() == ["one/x.jpg", "two/x.jpg"]
+    mixed = list_inputs((folder, other))
+    assert mixed["face_id"].to_pylist() == ["set/x.jpg", "y.jpg"]
+    for twice in ((one, one), (folder, f"{folder}/x.jpg", one)):
+        with pytest.raises(RequestError, match="two photos have the name"):
+            list_inputs(twice)
+
+
+def test_a_file_that_is_no_photo_is_refused_by_its_name(tmp_path: Path) -> None:
+    write(tmp_path, "a.psd", b"8BPS")
+    with pytest.raises(RequestError, match=r"no photo found.*1 files.*\.psd"):
+        list_inputs(str(tmp_path / "a.psd"))
+
+
 def test_tags_mark_duplicates_across_the_chunks_of_a_listing() -> None:
     names = [f"{letter}.jpg" for letter in "abcdef"]
     tags = ["x", "y", None, "x", "y", "x"]

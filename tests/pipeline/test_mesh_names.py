@@ -2,7 +2,7 @@ import posixpath
 
 import pytest
 
-from rayboot.pipeline.mesh_names import assign_mesh_names
+from rayboot.pipeline.mesh_names import assign_mesh_names, face_mesh_name
 
 
 def test_a_mesh_is_named_as_its_photo() -> None:
@@ -54,3 +54,10 @@ def test_a_long_path_fits_into_a_key() -> None:
     face_id = "/".join(["folder" * 10] * 30) + "/photo.jpg"
     (name,) = assign_mesh_names([face_id])
     assert len(name.encode()) < 200 and name.startswith("photo-")
+
+
+def test_numbered_faces_have_names_of_their_own() -> None:
+    photos = ["a.jpg", "a-1.jpg", "a-1-1.jpg", "A.png", "a-2/b.jpg", "x" * 300 + ".jpg"]
+    names = [face_mesh_name(name, k) for name in assign_mesh_names(photos) for k in (1, 2, 11)]
+    assert len({name.casefold() for name in names}) == len(names)
+    assert max(len(name.encode()) for name in names) < 190

@@ -16,6 +16,7 @@ from rayboot.data.readers.base import (
     FetchedPhoto,
     PhotoReader,
     build_photo_table,
+    folder_and_files,
     is_photo,
     match_landmarks,
 )
@@ -63,8 +64,8 @@ def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
     """Lists the photos of a data set, sorted by ``face_id``, without decoding any.
 
     Args:
-        uri: URI of the data set, in any layout of :data:`READERS`: a folder, or a single file
-            that contains many photos.
+        uri: URI of the data set, in any layout of :data:`READERS`: a folder, a photo, or a
+            single file that contains many photos.
         include_test: Whether photos of LS3D-W's test subsets are included.
 
     Returns:
@@ -88,7 +89,7 @@ def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
         raise RequestError(f"input {uri}: cannot be listed ({error})") from error
     if not include_test:
         photos = photos.filter(pc.invert(photos["is_test"]))
-    unread = describe_unread(entries)
+    unread = describe_unread(folder_and_files(uri, entries)[1])
     if len(photos) == 0:
         layouts = "; or ".join(reader.description for reader in READERS)
         raise RequestError(

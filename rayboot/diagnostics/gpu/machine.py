@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 import rayboot
+from rayboot.cluster.cpu_limits import count_usable_cores
 from rayboot.diagnostics.gpu.part import Workload
 from rayboot.models.compilation import explain_no_compiler
 from rayboot.models.precision import resolve_precision
@@ -39,7 +40,7 @@ def describe_gpu_machine(workload: Workload) -> dict[str, Any]:
         "gpus": [_describe_gpu(index) for index in range(torch.cuda.device_count())],
         "precision": str(resolve_precision(device, "auto")).removeprefix("torch."),
         "no_compiler": explain_no_compiler(),
-        "cpus": len(os.sched_getaffinity(0)),
+        "cpus": count_usable_cores(),
         "egl_devices": {name: _list_egl_devices(value) for name, value in visible.items()},
     }
 

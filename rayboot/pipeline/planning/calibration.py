@@ -15,7 +15,7 @@ from ray.data import Dataset
 
 from rayboot.cluster.progress import spawn_on_driver_node
 from rayboot.cluster.progress_bar import show_progress
-from rayboot.cluster.resources import find_largest_nodes, require_resources
+from rayboot.cluster.resources import find_largest_nodes
 from rayboot.cluster.session import connect
 from rayboot.data.subsets import evenly_spaced
 from rayboot.errors import RequestError
@@ -33,6 +33,7 @@ from rayboot.pipeline.actor import (
     read_progress,
     read_snapshot,
 )
+from rayboot.pipeline.actor_limits import require_actors
 from rayboot.pipeline.blocks import ROWS_PER_BLOCK, cut_into_blocks
 from rayboot.pipeline.checkpoint import without_progress_bars
 from rayboot.pipeline.generate import generate_stages
@@ -76,7 +77,7 @@ def calibrate_input(config: GenerateConfig) -> CalibratedInput:
         with connect():
             # Waits for the nodes of a cluster that starts them on demand: until then there is
             # none to measure.
-            require_resources(config.pools.bundles())
+            require_actors(generate_stages(plan))
             cpus, gpus, num_nodes = find_largest_nodes()
             node = Node(cpus, gpus)
             calibration = calibrate(plan, node, num_nodes)
@@ -120,10 +121,9 @@ def calibrate(
 def _measure(plan: GeneratePlan, num_photos: int) -> tuple[Calibration, pa.Table]:
     """Returns the cost of the stages, and one block of their output."""
     pools = plan.config.pools
-    require_resources(pools.bundles())
+    stages = require_actors(generate_stages(plan))
     photos = _sample_photos(plan, num_photos)
     stats: ActorHandle[StageStats] = spawn_on_driver_node(StageStats)
-    stages = generate_stages(plan)
     last_stage = stages[-1].name
     listing = cut_into_blocks(ray.data.from_arrow(photos), ROWS_PER_BLOCK, pools.reader_cpus)
     with (

@@ -1,7 +1,7 @@
 """Reading stage: bytes and landmarks of a photo to the crop that the network receives."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,17 +25,19 @@ __all__ = ["CropFaces", "reject_crop"]
 
 
 class _LocatedFace(NamedTuple):
-    """The face of a photo that is cropped.
+    """The face of a photo that is cropped, and the others.
 
     Attributes:
         affine: (2, 3) from photo px to crop px.
         landmarks: (68, 2) in crop px; None where a detector found the face.
         num_people: Number of faces that the detector found; None where landmarks mark the face.
+        others: Affines of the smaller faces that the detector found.
     """
 
     affine: np.ndarray
     landmarks: np.ndarray | None
     num_people: int | None
+    others: Sequence[np.ndarray] = ()
 
 
 class CropFaces:
@@ -47,6 +49,8 @@ class CropFaces:
              num_people: number of faces that the detector found, of which the largest is cropped
              unused_landmarks: why the detector was asked although there is a landmark file, a
              reason of :data:`rayboot.data.landmarks.UNKNOWN_KIND_REASONS`
+             faces: crop and image of every face, the largest first, if ``all_faces`` is set and
+             a detector found them; crop and image are then None
              reject: the reasons of :mod:`rayboot.data.images` and
              :mod:`rayboot.data.landmarks`, and ``duplicate``, ``test-picture``,
              ``not-frontal``, ``no-landmarks``, ``no-face``, ``face-too-small``
@@ -57,6 +61,7 @@ class CropFaces:
         detect_faces: whether a face is detected in photos without landmarks.
         test_hashes: URI of the :class:`rayboot.data.perceptual_hash.HashIndex` of the test
             photos; a photo that shows one of them, under whatever name, is rejected.
+        all_faces: whether every face that a detector finds is cropped, instead of the largest.
     """
 
     def __init__(
@@ -65,9 +70,10 @@ class CropFaces:
         selection: SelectionConfig | None,
         detect_faces: bool,
         test_hashes: str | None = None,
+        all_faces: bool = False,
     ) -> None:
         self._size, self._selection = size, selection
-        self._detect_faces = detect_faces
+        self._detect_faces, self._all_faces = detect_faces, all_faces
         self._detector: FaceDetector | None = None
         self._fetcher = PhotoFetcher()
         self._test_hashes = HashIndex.load(test_hashes) if test_hashes else None
@@ -104,14 +110,26 @@ class CropFaces:
             located = self._locate_face(photo, landmarks, unused)
         except FaceRejectedError as error:
             return {**columns, **_reject_columns(error), "thumbnail": make_thumbnail(photo)}
+        columns.update(self._crop_faces(photo, located))
         return {
             **columns,
             "num_people": located.num_people,
-            "crop": located.affine.ravel().tolist(),
-            "image": warp_photo(photo, located.affine, self._size).tobytes(),
             "landmarks": None if located.landmarks is None else located.landmarks.tobytes(),
             "thumbnail": make_thumbnail(photo),
         }
+
+    def _crop_faces(self, photo: np.ndarray, located: _LocatedFace) -> Row:
+        """Returns the columns of the crop, or of the crops of all faces."""
+        affines = [located.affine, *located.others]
+        faces = [
+            {
+                "crop": affine.ravel().tolist(),
+                "image": warp_photo(photo, affine, self._size).tobytes(),
+            }
+            for affine in (affines if self._all_faces else affines[:1])
+        ]
+        several = self._all_faces and located.num_people is not None
+        return {"faces": faces} if several else faces[0]
 
     def _require_not_test_photo(self, content_hash: str, photo: np.ndarray) -> None:
         if self._test_hashes is None:
@@ -186,7 +204,8 @@ class CropFaces:
 
         self._detector = self._detector or FaceDetector()
         faces = self._detector.detect(photo)
-        return _LocatedFace(crop_from_detection(faces[0], self._size), None, len(faces))
+        largest, *others = (crop_from_detection(face, self._size) for face in faces)
+        return _LocatedFace(largest, None, len(faces), others)
 
 
 def reject_crop(photo: pa.Table, reason: str, message: str) -> pa.Table:

@@ -20,7 +20,8 @@ move the isosurface."""
 class PredictVolume:
     """Face crop to occupancy volume, one network per actor.
 
-    Reads    image      raw bytes (S, S, 3) uint8 RGB
+    Reads    image      raw bytes (S, S, 3) uint8 RGB; or those of each of ``faces``, which then
+                        receive the volumes and rejects
     Adds     occupancy  raw bytes, the packed bits of the volume
              cells      raw bytes, the soft volume in cubes of ``cell`` px, inside ``box``
              box        (6,) start and stop of the cells' slices, rows and columns
@@ -58,7 +59,8 @@ class PredictVolume:
     def __call__(self, table: pa.Table) -> pa.Table:
         """Reconstructs one batch; rejects pass through."""
         rows = table_to_rows(table)
-        accepted = [row for row in rows if not row["reason"]]
+        # The faces of a row are dictionaries like the row itself, and changed in their place.
+        accepted = [face for row in rows if not row["reason"] for face in row["faces"] or [row]]
         if accepted:
             shape = (self._size, self._size, 3)
             images = np.stack(

@@ -19,6 +19,7 @@ from rayboot.errors import FaceRejectedError
 from rayboot.geometry.volume import coarsen_mask, find_small_components, voxels_per_cell
 
 __all__ = [
+    "FACE_TYPE",
     "STAGE_SCHEMA",
     "Row",
     "Solid",
@@ -29,6 +30,20 @@ __all__ = [
 ]
 
 Row = dict[str, Any]
+
+FACE_TYPE = pa.struct(
+    [
+        ("crop", pa.list_(pa.float64())),
+        ("image", pa.binary()),
+        ("occupancy", pa.binary()),
+        ("cells", pa.binary()),
+        ("box", pa.list_(pa.int32())),
+        ("stage", pa.string()),
+        ("reason", pa.string()),
+        ("message", pa.string()),
+    ]
+)
+"""One of several faces of a row; its fields mean what the columns of :data:`STAGE_SCHEMA` do."""
 
 STAGE_SCHEMA = pa.schema(
     [
@@ -49,6 +64,9 @@ STAGE_SCHEMA = pa.schema(
         # Raw bytes of the crop (S, S, 3) and of its landmarks (68, 2) float64, if any.
         ("image", pa.binary()),
         ("landmarks", pa.binary()),
+        # The faces of a photo of which all are exported, the largest first: each with its own
+        # crop, volume and reject, which the row itself then lacks; null where one is exported.
+        ("faces", pa.list_(FACE_TYPE)),
         # The packed bits of the volume, and its soft values as bytes inside their bounding box.
         ("occupancy", pa.binary()),
         ("cells", pa.binary()),

@@ -11,10 +11,11 @@ from rayboot.geometry.isosurface import extract_coarse_surface
 from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_below, write_bytes
 from rayboot.pipeline.export_request import MeshKind
+from rayboot.pipeline.mesh_names import face_mesh_name
 from rayboot.pipeline.stages.records import Row, decode_solid, map_rows, table_to_rows
 from rayboot.render.texturing import color_vertices
 
-__all__ = ["INDEX_SCHEMA", "WriteMeshes"]
+__all__ = ["INDEX_SCHEMA", "ROW_SCHEMA", "WriteMeshes"]
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -22,11 +23,12 @@ INDEX_SCHEMA = pa.schema(
         ("source_uri", pa.string()),
         # (2, 3) row-major affine from source px to crop px: the place of the mesh in the photo.
         ("crop", pa.list_(pa.float64())),
-        # Number of faces that the detector found, of which the mesh shows the largest; null where
-        # landmarks mark the face.
+        # Number of faces that the detector found; null where landmarks mark the face.
         ("num_people", pa.int32()),
         # Why the photo's landmark file was not used and the face detected instead.
         ("unused_landmarks", pa.string()),
+        # The one that the mesh shows, as "1 of 2", the largest first; null likewise.
+        ("face", pa.string()),
         ("ply", pa.string()),
         ("glb", pa.string()),
         ("stage", pa.string()),
@@ -34,31 +36,63 @@ INDEX_SCHEMA = pa.schema(
         ("message", pa.string()),
     ]
 )
+"""Columns of the index, which has one row for each face and for each photo without any."""
+
+ROW_SCHEMA = INDEX_SCHEMA.append(
+    # The rows of the index that a photo has if all its faces are exported; null for one row.
+    pa.field("faces", pa.list_(pa.struct(list(INDEX_SCHEMA))))
+)
+"""Columns of the rows that the stage gives, one for each photo."""
 
 
 class WriteMeshes:
     """Occupancy volume to a mesh with coloured vertices, written in one file per format.
 
-    Reads    mesh_name, image, occupancy, cells, box
-    Gives    rows of :data:`INDEX_SCHEMA`: the names of the files, or the reason of a reject
+    Reads    mesh_name, image, occupancy, cells, box; or faces, each with these but the name
+    Gives    rows of :data:`ROW_SCHEMA`: the names of the files, or the reason of a reject
 
     Args:
         shape: (D, H, W) of the network's volume.
         output: URI of the folder that receives the files.
         kinds: file formats of the meshes, each also the suffix of its files.
+        numbered: whether the names of meshes end in the number of the face in its photo.
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], output: str, kinds: tuple[MeshKind, ...]
+        self,
+        shape: tuple[int, int, int],
+        output: str,
+        kinds: tuple[MeshKind, ...],
+        numbered: bool = False,
     ) -> None:
         self._shape, self._output, self._kinds = shape, output, kinds
+        self._numbered = numbered
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Writes the meshes of one batch of reconstructed faces."""
-        rows = map_rows(table_to_rows(table), self._process)
-        names = INDEX_SCHEMA.names
-        index_rows = [{name: row.get(name) for name in names} for row in rows]
-        return pa.Table.from_pylist(index_rows, schema=INDEX_SCHEMA)
+        rows = [self._write_photo(row) for row in table_to_rows(table)]
+        return pa.Table.from_pylist(rows, schema=ROW_SCHEMA)
+
+    def _write_photo(self, row: Row) -> Row:
+        """Returns the row of one photo."""
+        if row["reason"] or row["faces"] is None:
+            return self._write_face(row, 1)
+        fields = {name: row[name] for name in ("face_id", "source_uri", "num_people", "mesh_name")}
+        faces = [
+            self._write_face({**fields, **face}, number)
+            for number, face in enumerate(row["faces"], 1)
+        ]
+        return {**{name: row.get(name) for name in INDEX_SCHEMA.names}, "faces": faces}
+
+    def _write_face(self, row: Row, number: int) -> Row:
+        """Returns the row of one face in the index."""
+        if self._numbered:
+            row = {**row, "mesh_name": face_mesh_name(row["mesh_name"], number)}
+        (written,) = map_rows([row], self._process)
+        index_row = {name: written.get(name) for name in INDEX_SCHEMA.names}
+        if row["num_people"] is not None:
+            index_row["face"] = f"{number} of {row['num_people']}"
+        return index_row
 
     def _process(self, row: Row) -> Row:
         file_names = self._file_names(row)

@@ -66,9 +66,11 @@ def test_a_data_set_without_photos_is_refused(make_dataset: MakeDataset, names: 
         list_photos(make_dataset(*names))
 
 
-def test_a_single_photo_is_no_data_set(make_dataset: MakeDataset) -> None:
-    with pytest.raises(RequestError, match="expected a folder"):
-        list_photos(make_dataset("a.jpg") + "/a.jpg")
+def test_a_single_photo_is_listed_as_in_its_folder(make_dataset: MakeDataset) -> None:
+    folder = make_dataset("a.jpg", "a.t7", "b.jpg")
+    first, _ = list_photos(folder).to_pylist()
+    assert list_photos(f"{folder}/a.jpg").to_pylist() == [first]
+    assert first["landmarks_uri"].endswith("a.t7")
 
 
 def test_an_unknown_store_is_refused() -> None:

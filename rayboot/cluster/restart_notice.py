@@ -1,0 +1,52 @@
+"""Keeps Ray's notice "the actor restart will fail" from the terminal.
+
+Ray prints it, once in each process, for the first actor that has arguments in the object store and
+may be restarted. Every actor of Ray Data is one, and no option changes that. The arguments would be
+lost with the process that owns them only, which is the driver: then there is no run to restart.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["print_restart_notice_aside"]
+
+_NOTICE = b"actor restart will fail"
+
+
+def print_restart_notice_aside() -> None:
+    """Makes Ray print the notice now, where nobody sees it; Ray must be initialised."""
+    import ray
+
+    # It needs no CPU, and ends before its process has started.
+    actor: Any = ray.remote(num_cpus=0, max_restarts=1)(_Nothing)
+    argument = ray.put(None)
+    with _without_notice():
+        handle = actor.remote(argument)
+    ray.kill(handle)
+
+
+class _Nothing:
+    def __init__(self, argument: None) -> None:
+        pass
+
+
+@contextmanager
+def _without_notice() -> Iterator[None]:
+    """Holds back what a ``with`` block writes to stderr, and writes all but the notice after it."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            file.seek(0)
+            for line in file:
+                if _NOTICE not in line:
+                    os.write(2, line)
