@@ -43,9 +43,9 @@ def resolve_model(model: str | ResolvedModel, tracking_uri: str | None = None) -
     is downloaded once per process.
 
     Args:
-        model: a file (.safetensors, .t7, .pth), ``builtin:compact``, ``builtin:head``,
-            ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``. A resolved model is returned
-            as it is.
+        model: a file (.safetensors, .t7, .pth), ``builtin:base`` or another built-in name,
+            ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``. A resolved model is returned as it
+            is.
         tracking_uri: URI of the MLflow store; by default MLflow's own setting.
 
     Raises:
