@@ -20,7 +20,7 @@ from rayboot.evaluate.results import FaceError
 from rayboot.models import load_network
 from rayboot.pipeline.preview import preview_photos
 from rayboot.pipeline.synthesize import synthesize
-from rayboot.registry.model_names import BUILTIN_COMPACT
+from rayboot.registry.model_names import BUILTIN_BASE
 from rayboot.registry.resolve import resolve_model
 from rayboot.rounds.demo import demo_config
 from rayboot.synthesis import SynthesisConfig
@@ -34,13 +34,13 @@ FRONTAL = SynthesisConfig(
 )
 TURNED = SynthesisConfig(
     num_identities=10,
-    yaw={"kind": "steps", "steps_deg": (0, 10, 20, 25, 30)},
+    yaw={"kind": "steps", "steps_deg": (0, 10, 25, 40, 55)},
     first_identity=600_000,
     seed=4,
 )
 """Identities that no network was trained on."""
 
-NAME = "compact"
+NAME = "base"
 
 
 def draw_views(folder: Path) -> bytes:
@@ -53,7 +53,7 @@ def draw_views(folder: Path) -> bytes:
 def draw_shapes(folder: Path) -> bytes:
     """Returns panels (PNG) of five photos: shapes from several sides, and their errors."""
     synthesize(TURNED, str(folder), num_workers=1)
-    dataset, weights = SyntheticDataset(data=str(folder)), resolve_model(BUILTIN_COMPACT).path
+    dataset, weights = SyntheticDataset(data=str(folder)), resolve_model(BUILTIN_BASE).path
     measure = MeasureFaces(
         {NAME: load_network(weights)}, MeasureConfig(datasets={NAME: dataset}), NAME
     )
