@@ -19,6 +19,10 @@ BAD = {
 }
 """Stage and reason of the reject that each bad file becomes; None accepts any reason."""
 
+LEFT_TO_DETECTOR = {"wrong-size.jpg", "no-tensor.jpg"}
+"""Those of the bad files that become faces if a detector is asked: their landmarks are of an
+unknown kind."""
+
 
 def mixed_folder(folder: Path, synthetic_set: str, num_good: int = 8) -> Path:
     """Writes photos of a synthetic data set, near-frontal and profile, and every kind of bad file.

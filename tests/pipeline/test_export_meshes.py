@@ -17,7 +17,7 @@ from rayboot.pipeline.export_meshes import (
 from rayboot.pipeline.export_request import ReconstructConfig, prepare_export
 from rayboot.pipeline.generate_config import PoolConfig
 from rayboot.pipeline.in_process_executor import InProcessExecutor
-from tests.pipeline.photos import BAD, mixed_folder
+from tests.pipeline.photos import BAD, LEFT_TO_DETECTOR, mixed_folder
 
 MESHES = (".ply", ".glb")
 
@@ -30,11 +30,14 @@ def test_photos_become_meshes_and_bad_ones_reasons(
     summary = export_meshes(prepare_export("builtin:compact", str(folder), str(output)))
     rows = {row["face_id"]: row for row in pq.read_table(output / "index.parquet").to_pylist()}
     assert len(rows) == 4 + len(BAD)
-    assert summary.num_meshes == 4
-    assert sum(summary.rejects.values()) == len(BAD)
+    assert summary.num_meshes == 4 + len(LEFT_TO_DETECTOR)
+    rejected = {name for name, row in rows.items() if row["reason"]}
+    assert rejected == set(BAD) - LEFT_TO_DETECTOR
+    assert sum(summary.rejects.values()) == len(rejected)
+    assert sum(summary.unused_landmarks.values()) == len(LEFT_TO_DETECTOR)
     for name, row in rows.items():
-        if row["reason"]:
-            assert name in BAD and row["ply"] is None
+        if name in rejected:
+            assert row["ply"] is None
             continue
         for kind in ("ply", "glb"):
             mesh = trimesh.load(output / row[kind], force="mesh", process=False)
@@ -45,7 +48,7 @@ def test_photos_become_meshes_and_bad_ones_reasons(
     plan = prepare_export("builtin:compact", str(folder), str(alone))
     assert export_on_this_machine(plan) == summary
     names = [path.relative_to(output) for path in output.rglob("*") if path.suffix in MESHES]
-    assert len(names) == 8
+    assert len(names) == 2 * summary.num_meshes
     assert all((alone / name).read_bytes() == (output / name).read_bytes() for name in names)
     assert pq.read_table(alone / "index.parquet") == pq.read_table(output / "index.parquet")
 
