@@ -299,3 +299,16 @@ def test_everything_is_in_one_namespace(folder: str) -> None:
         assert where["name" if manifest["kind"] == "Namespace" else "namespace"] == "rayboot"
     for namespace in of_kind(folder, "Namespace"):
         assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_the_images_that_docs_build_are_those_of_the_manifests() -> None:
+    text = (ROOT / "docs/clusters.md").read_text("utf-8")
+    built = set(re.findall(r'(?:-t|docker tag \S+) "\$registry/([\w.:-]+)"', text))
+    used = {
+        container["image"].rpartition("/")[2]
+        for folder in FOLDERS
+        for pod in pods(folder)
+        for container in containers(pod)
+        if "/rayboot-" in container["image"]
+    }
+    assert built == used == {f"rayboot-{name}:{__version__}" for name in ("gpu", "cpu", "mlflow")}

@@ -60,7 +60,12 @@ def test_hidden_files_and_other_kinds_are_left_out(make_dataset: MakeDataset) ->
     assert list_photos(uri)["face_id"].to_pylist() == ["a.jpg"]
 
 
-@pytest.mark.parametrize("names", [[], ["readme.txt"], [f"{TEST_SUBSETS[0]}/indoor_001.png"]])
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no photo found"):
+        list_photos(str(tmp_path))
+
+
+@pytest.mark.parametrize("names", [["readme.txt"], [f"{TEST_SUBSETS[0]}/indoor_001.png"]])
 def test_a_data_set_without_photos_is_refused(make_dataset: MakeDataset, names: list[str]) -> None:
     with pytest.raises(RequestError, match=r"no photo found.*\.jpg.*rayboot pack.*\.tar"):
         list_photos(make_dataset(*names))
