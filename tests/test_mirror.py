@@ -95,6 +95,7 @@ TESTED_IN = {
     "rounds/round_page": "rounds/test_round",
     "rounds/steps": "rounds/test_round",
     "serving/faces": "compatibility/test_registered_version",
+    "diagnostics/config_checks": "field/test_doctor",
     "submission/tasks": "field/test_commands",
     "synthesis/appearance": "pipeline/test_synthesize",
     "synthesis/photo": "pipeline/test_synthesize",

@@ -47,9 +47,17 @@ def doctor(
         _check_gpu(minutes, parts, inputs, out)
         return
     from rayboot.diagnostics.doctor import diagnose, format_check, read_requirements
+    from rayboot.rounds.round_config import RoundConfig
+    from rayboot.submission.tasks import load_any_config
 
     num_failed = 0
-    for check in diagnose(read_requirements(config_path)):
+    requirements = read_requirements(config_path)
+    config = None if config_path is None else load_any_config(config_path)
+    if isinstance(config, RoundConfig):
+        # A round has a store of its own by default.
+        tracking_uri = config.with_absolute_paths().tracking_uri
+        requirements = requirements._replace(tracking_uri=tracking_uri or requirements.tracking_uri)
+    for check in diagnose(requirements, config):
         click.echo(format_check(check))
         num_failed += check.status == "FAIL"
     if num_failed:

@@ -7,7 +7,9 @@ could crash or block the process runs in a child process.
 from collections.abc import Iterator
 from pathlib import Path
 
+from rayboot.config import FrozenConfig
 from rayboot.diagnostics.check import Check, format_check
+from rayboot.diagnostics.config_checks import check_config
 from rayboot.diagnostics.machine_checks import (
     check_compiler,
     check_disk,
@@ -22,10 +24,18 @@ from rayboot.diagnostics.service_checks import check_mlflow, check_ray, check_st
 __all__ = ["Check", "RunRequirements", "diagnose", "format_check", "read_requirements"]
 
 
-def diagnose(requirements: RunRequirements) -> Iterator[Check]:
-    """Runs every check that a run with these requirements needs, one after the other."""
+def diagnose(requirements: RunRequirements, config: FrozenConfig | None = None) -> Iterator[Check]:
+    """Runs every check that a run with these requirements needs, one after the other.
+
+    Args:
+        requirements: what the run requires of machine and services.
+        config: config of the run, whose paths and models are checked; None checks none.
+    """
+    if config is not None:
+        yield from check_config(config)
     yield check_egl()
-    yield check_gpu(required=requirements.gpu)
+    # On a cluster the GPUs are those of its nodes, which may start only when a run needs them.
+    yield check_gpu(required=requirements.gpu and requirements.ray_address is None)
     if requirements.compilation:
         yield check_compiler()
     yield check_ray(requirements.ray_address)

@@ -10,9 +10,9 @@ import yaml
 from rayboot.credentials import explain_url_credentials, find_credentialed_url
 from rayboot.errors import RequestError
 
-__all__ = ["RunRequirements", "read_requirements"]
+__all__ = ["WRITTEN_KEYS", "RunRequirements", "iterate_entries", "read_requirements"]
 
-_WRITTEN_KEYS = ("output", "storage")
+WRITTEN_KEYS = ("output", "storage")
 """Config keys whose URIs a run writes to."""
 
 _DEFAULT_TRACKING = "sqlite:///mlflow.db"
@@ -67,7 +67,7 @@ def read_requirements(
         url := find_credentialed_url([values, environment.get("MLFLOW_TRACKING_URI", "")])
     ) is not None:
         raise RequestError(explain_url_credentials(url))
-    entries = list(_iterate_entries(values))
+    entries = list(iterate_entries(values))
     named = {key: value for key, value in entries if isinstance(value, str)}
     stores = [
         (key, uri) for key, uri in entries if isinstance(uri, str) and uri.startswith("s3://")
@@ -79,19 +79,19 @@ def read_requirements(
         or environment.get("MLFLOW_TRACKING_URI")
         or _DEFAULT_TRACKING,
         ray_address=named.get("ray_address") or environment.get("RAY_ADDRESS") or None,
-        written_uris=tuple(sorted({uri for key, uri in stores if key in _WRITTEN_KEYS})),
+        written_uris=tuple(sorted({uri for key, uri in stores if key in WRITTEN_KEYS})),
         compilation=any(key == "compile" and value is True for key, value in entries),
     )
 
 
-def _iterate_entries(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def iterate_entries(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """Yields each leaf of nested mappings and lists with the key of its innermost mapping."""
     if isinstance(values, dict):
         for name, value in values.items():
-            yield from _iterate_entries(value, str(name))
+            yield from iterate_entries(value, str(name))
     elif isinstance(values, list):
         for value in values:
-            yield from _iterate_entries(value, key)
+            yield from iterate_entries(value, key)
     else:
         yield key, values
 

@@ -61,7 +61,8 @@ def _join_ray(address: str) -> None:
     # A local start sets the variable to the mode that it chose.
     mode = os.environ.get("RAY_AUTH_MODE") or "token if there is one"
     ray.shutdown()
-    scope = "" if address == "local" else f", {cpus:.0f} CPUs"
+    gpus = resources.get("GPU", 0)
+    scope = "" if address == "local" else f", {cpus:.0f} CPUs and {gpus:.0f} GPUs"
     print(f"Ray {ray.__version__}{scope}, authentication: {mode}")
 
 

@@ -16,7 +16,7 @@ from rayboot.rounds.round_config import RoundConfig
 from rayboot.synthesis import SynthesisConfig
 from rayboot.train.training_config import FinetuneConfig, PretrainConfig
 
-__all__ = ["TASKS", "Task", "find_commands", "load_task_config"]
+__all__ = ["TASKS", "Task", "find_commands", "load_any_config", "load_task_config"]
 
 ConfigT = TypeVar("ConfigT", bound=FrozenConfig)
 
@@ -65,6 +65,26 @@ def load_task_config(config_type: type[ConfigT], path: str | Path) -> ConfigT:
             raise
         names = " or ".join(f"`rayboot {command} --config {path}`" for command in commands)
         raise RequestError(f"config {path}: is a config of another command; run {names}") from error
+
+
+def load_any_config(path: str | Path) -> FrozenConfig | None:
+    """Returns the config of whichever command has its keys; None if no command has.
+
+    Raises:
+        RequestError: by its keys the config belongs to a command, and a value is invalid.
+    """
+    errors = []
+    for command in find_commands(FrozenConfig, path):
+        kind = TASKS[command].config_type if command in TASKS else RobustnessConfig
+        if kind is None:
+            continue
+        try:
+            return load_config(kind, path)
+        except RequestError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return None
 
 
 def find_commands(config_type: type[FrozenConfig], path: str | Path) -> list[str]:

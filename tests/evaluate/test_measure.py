@@ -87,14 +87,16 @@ def test_a_folder_of_another_evaluation_is_refused(synthetic_set: str, tmp_path:
         measure_models({}, config, tmp_path, {"a": "0"})
 
 
-def test_a_dataset_without_a_measurable_face_gives_the_most_frequent_reason(tmp_path: Path) -> None:
-    class AllExcluded(SyntheticDataset):
-        def list_faces(self) -> DatasetListing:
-            rows = pa.table({"face_id": pa.array([], pa.string())})
-            reasons = {"a": "no scan", "b": "no video", "c": "no video"}
-            return DatasetListing(rows, [ExcludedFace(*item) for item in reasons.items()])
+def test_a_dataset_without_a_measurable_face_gives_the_most_frequent_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def list_no_face(dataset: SyntheticDataset) -> DatasetListing:
+        rows = pa.table({"face_id": pa.array([], pa.string())})
+        reasons = {"a": "no scan", "b": "no video", "c": "no video"}
+        return DatasetListing(rows, [ExcludedFace(*item) for item in reasons.items()])
 
-    config = MeasureConfig.model_construct(datasets={"empty": AllExcluded(data="-")})
+    monkeypatch.setattr(SyntheticDataset, "list_faces", list_no_face)
+    config = MeasureConfig(datasets={"empty": SyntheticDataset(data="-")})
     with pytest.raises(
         RequestError, match=r"all 3 are excluded.* of 2 \(b, for example\): no video"
     ):

@@ -1,0 +1,76 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rayboot.cli import main
+from rayboot.config import FrozenConfig
+from rayboot.diagnostics import doctor
+from rayboot.diagnostics.config_checks import check_config
+from rayboot.diagnostics.doctor import Check, RunRequirements
+from rayboot.errors import RequestError
+from rayboot.submission.tasks import load_any_config
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def outcomes(path: Path) -> dict[str, str]:
+    config = load_any_config(path)
+    assert config is not None
+    return {check.detail.partition(":")[0]: check.status for check in check_config(config)}
+
+
+def test_what_a_round_reads_is_missing_until_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = CONFIGS / "round-photos.yaml"
+    missing = {"data/photos": "FAIL", "data/test-faces": "FAIL"}
+    assert outcomes(path).items() >= missing.items()
+    for name in missing:
+        (tmp_path / name).mkdir(parents=True)
+    assert set(outcomes(path).values()) == {"ok"}
+
+
+def test_weights_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "run.yaml"
+    path.write_text("{data: pairs, model: none.safetensors}")
+    assert outcomes(path) == {"pairs": "FAIL", "model none.safetensors": "FAIL"}
+    path.write_text("{data: pairs, model: 'builtin:base'}")
+    assert outcomes(path)["builtin"] == "ok"
+
+
+def test_folders_that_a_run_writes_and_stores_are_not_looked_for(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("{input: 's3://bucket/photos', output: new}")
+    config = load_any_config(path)
+    assert config is not None
+    assert [check.name for check in check_config(config)] == ["model", "face detector"]
+
+
+def test_configs_of_no_command_and_with_invalid_values(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("ray_address: http://head:8265")
+    assert load_any_config(path) is None
+    path.write_text("{data: pairs, model: m, use_gpu: perhaps}")
+    with pytest.raises(RequestError, match="use_gpu"):
+        load_any_config(path)
+
+
+def test_the_store_is_that_of_the_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    checked = []
+
+    def record(requirements: RunRequirements, config: FrozenConfig | None) -> Iterator[Check]:
+        checked.append(requirements)
+        return iter(())
+
+    monkeypatch.setattr(doctor, "diagnose", record)
+    path = CONFIGS / "round-photos.yaml"
+    result = CliRunner().invoke(main, ["doctor", "--config", str(path)])
+    assert result.exit_code == 0, result.output
+    (requirements,) = checked
+    assert requirements.tracking_uri == f"sqlite:///{tmp_path / 'runs/photos/mlflow.db'}"
