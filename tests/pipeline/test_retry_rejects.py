@@ -85,7 +85,7 @@ def test_cut_off_anywhere_it_is_finished_later(
         return counted
 
     gone = ("truncated", "empty", "undecodable", "duplicate", "not-frontal")
-    gone += ("unreadable", "wrong-shape", "outside-image")
+    gone += ("unreadable", "wrong-shape", "unseen", "outside-image")
     expected = {name: why for name, why in table_to_rows(copy).items() if why not in gone}
     with monkeypatch.context() as patch:
         patch.setattr(retry, "write_bytes", step(write_bytes))
