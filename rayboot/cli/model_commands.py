@@ -8,7 +8,7 @@ import click
 
 from rayboot.cli.messages import print_note, print_unread
 from rayboot.cli.options import URI, optional_config, single_or_tuple, tracking_option
-from rayboot.registry.model_names import BUILTIN
+from rayboot.registry.model_names import BUILTIN, BUILTIN_BASE
 
 __all__ = ["import_weights", "reconstruct", "rollback", "status", "trace"]
 
@@ -61,7 +61,8 @@ def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
 @click.command()
 @click.option(
     "--model",
-    required=True,
+    default=BUILTIN_BASE,
+    show_default=True,
     metavar="M",
     help=f"A model of the package ({', '.join(BUILTIN)}), a weights file, or models:/NAME@ALIAS.",
 )

@@ -14,7 +14,7 @@ from rayboot.cli import main
 from rayboot.data.images import encode_image
 from rayboot.data.readers import list_photos
 
-RECONSTRUCT = ("reconstruct", "--model", "builtin:compact")
+RECONSTRUCT = ("reconstruct",)
 
 
 @pytest.fixture
