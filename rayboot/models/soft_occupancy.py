@@ -7,7 +7,7 @@ from torch.nn import functional
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.camera import SLICES_PER_PIXEL
 from rayboot.models.device_transfer import to_device_async
-from rayboot.models.upsampling import upsample_cubic
+from rayboot.models.volume_filters import upsample_cubic
 
 __all__ = ["measure_columns", "soft_occupancy"]
 

@@ -11,7 +11,6 @@ Source:
 """
 
 import itertools
-from functools import cache
 from typing import ClassVar, Self
 
 import numpy as np
@@ -23,7 +22,7 @@ from rayboot.geometry.surface_depth import unpack_surface_depth
 from rayboot.models.network_config import UNetConfig
 from rayboot.models.reconstructor import require_images
 from rayboot.models.soft_occupancy import soft_occupancy
-from rayboot.models.upsampling import upsample_cubic
+from rayboot.models.volume_filters import smooth_depth, upsample_cubic
 from rayboot.models.volumetric import VolumetricReconstructor
 
 __all__ = ["MAX_LOGIT", "VolumetricUNet"]
@@ -141,18 +140,7 @@ def _smoothed_along_depth(estimate: torch.Tensor) -> torch.Tensor:
     Every slice is a channel of its own, so the zero crossings of neighbouring columns differ by
     fractions of a slice, which shows as ridges. Across columns nothing is smoothed: details stay.
     """
-    clipped = estimate.float().clamp(-MAX_LOGIT, MAX_LOGIT)
-    weights = torch.from_numpy(_depth_smoothing(clipped.shape[1])).to(clipped.device)
-    smoothed: torch.Tensor = (weights @ clipped.flatten(2)).reshape(clipped.shape)
-    return smoothed
-
-
-@cache
-def _depth_smoothing(slices: int) -> np.ndarray:
-    """Returns the weights (D, D) float32 of a Gaussian along the depth axis; rows sum to 1."""
-    order = np.arange(slices)
-    weights = np.exp(-0.5 * np.square((order - order[:, None]) / _DEPTH_SIGMA))
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
+    return smooth_depth(estimate.float().clamp(-MAX_LOGIT, MAX_LOGIT), _DEPTH_SIGMA)
 
 
 class _Block(nn.Module):
