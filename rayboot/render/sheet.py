@@ -3,9 +3,14 @@
 A photo on a plane leaves a face that floats before its own hair. Here what surrounds
 the face lies on a surface: that of the mean head, placed by the pose, inside the
 head's outline; beyond it the surface falls back to the plane, except below the
-chin, where shoulders stay at the depth of the neck. Next to the face the surface
-passes into the reconstructed one. Seen from the camera of the photo it shows the
-photo, because its texture is projected along the camera's axis.
+chin, where shoulders stay at the depth of the neck. Seen from the camera of the
+photo it shows the photo, because its texture is projected along the camera's axis.
+
+The sides of a face, from the cheeks to the ears and from the chin to the neck, are
+hardly visible in a frontal photo. They are walls of the reconstructed solid, in the
+colours next to them, and the sheet begins behind them: otherwise hair and ears
+would follow the cheeks at once, and a network that learns from such renders makes
+every face too wide.
 """
 
 from functools import cache
@@ -39,11 +44,19 @@ _EXTENT, _GRID_SIZE = 4.0, 160
 """Half the width of the height map, in the mean head's unit, and its number of cells."""
 
 _RIM_CELLS = 1.5
-"""Width of the rim of the face (cells of about 1/96 crop) that belongs to the sheet: there the
-reconstructed surface bends back, and the photo may show the background."""
+"""Width of the rim of the face (cells of about 1/96 crop) whose front is not used as a depth: there
+the reconstructed surface bends back."""
 
-_OBLIQUE_CELLS = 4.0
-"""Distance from the outline up to which hidden vertices belong to the sheet as well."""
+_SIDE_REACH, _NUM_DIRECTIONS = 0.15, 12
+"""Radius around a point of the face's outline within which the mean head's surface is searched for
+what follows the side of the face, such as the ear; and the number of directions."""
+
+_SIDE_DEPTH = -0.7
+"""z in the mean head's frame at which the sides of a face end, just before the ears."""
+
+_WALL_CELLS = 1.5
+"""How far the walls of the solid reach behind the beginning of the sheet, so that nothing shows
+between them."""
 
 _HIDDEN_CELLS = 7.0
 """Distance from the outline at which the sheet, hidden by the face from every side, ends."""
@@ -51,14 +64,8 @@ _HIDDEN_CELLS = 7.0
 _SINK_CELLS = 0.7
 """Depth of the sheet behind the face, which hides it."""
 
-_FADE = 0.5
-"""Distance over which the step between the reconstructed face and the mean head fades."""
-
 _NUM_NEIGHBOURS = 8
-"""Points of the face's outline whose step is averaged at a point of the sheet."""
-
-_MIN_FACING = 0.15
-"""Smallest cosine between a triangle of the face and the gaze; others are walls and back."""
+"""Points of the face's outline whose depth is averaged at a point of the sheet."""
 
 _SPACING_CELLS = 3.0
 """Distance between the sheet's vertices within the photo."""
@@ -77,9 +84,7 @@ def surround_with_sheet(
     gaze: np.ndarray,
     mean_face: Similarity,
 ) -> tuple[TexturedMesh, TexturedSurface]:
-    """Returns the part of a face that the sheet does not replace, and the sheet around it.
-
-    The face's rim, its walls and its back belong to the sheet.
+    """Returns the face without the part of the solid behind the sheet, and the sheet around it.
 
     Args:
         face: the textured solid, in the frame of the crop.
@@ -91,22 +96,26 @@ def surround_with_sheet(
     Raises:
         DegenerateInputError: the face covers next to nothing of the crop.
     """
-    front = _Front(visibility)
-    places, source = face.vertices[:, :2], face.source_vertices
-    kept = front.contains(places, _RIM_CELLS)
-    kept &= visibility.normals[source] @ gaze > _MIN_FACING
-    # Near the outline hidden vertices have colours of elsewhere; the sheet has the photo's.
-    kept &= visibility.visible[source] | front.contains(places, _OBLIQUE_CELLS)
-    cut = face._replace(faces=face.faces[kept[face.faces].all(axis=1)])
     size = len(visibility.outline_distance)
+    cell = cell_size(size)
+    front = _Front(visibility)
+    start = _SheetStart(front, face.vertices, gaze, mean_face, cell)
+    kept = face.vertices[:, 2] > start.depth(face.vertices[:, :2]) - _WALL_CELLS * cell
+    cut = face._replace(faces=face.faces[kept[face.faces].all(axis=1)])
     axis = _vertex_positions(size)
     x, y = np.meshgrid(axis, axis)
     points = np.column_stack([x.ravel(), y.ravel()])
-    z = _sheet_depth(points, front, mean_face, cell_size(size))
+    z = start.depth(points)
+    around = ~front.contains(points, 0)
+    z[around] = np.minimum(
+        _depth_on_head(points[around], z[around], mean_face),
+        # The sheet may return to the head's surface within a short distance, as to a hat.
+        z[around] + start.distance(points[around]),
+    )
     faces = _grid_faces(len(axis))
     hidden = front.contains(points, _HIDDEN_CELLS)
     sheet = TexturedSurface(
-        np.column_stack([points, z]),
+        np.column_stack([points, z - _SINK_CELLS * cell]),
         faces[~hidden[faces].all(axis=1)],
         texture,
         points / len(texture) + 0.5,
@@ -114,21 +123,45 @@ def surround_with_sheet(
     return cut, sheet
 
 
-def _sheet_depth(
-    points: np.ndarray, front: "_Front", mean_face: Similarity, cell: int
-) -> np.ndarray:
-    """Returns z (N,) of the sheet at x and y (N, 2): just behind the face, and around it."""
-    outline, outline_z = front.outline()
-    distance, nearest = cKDTree(outline).query(points, k=min(_NUM_NEIGHBOURS, len(outline)))
-    weights = 1 / (distance + cell)
-    weights /= weights.sum(axis=1, keepdims=True)
-    step = outline_z - _depth_on_head(outline, outline_z, mean_face)
-    start = (outline_z[nearest] * weights).sum(axis=1)
-    fade = np.exp(-distance[:, 0] / (_FADE * mean_face.scale))
-    z = _depth_on_head(points, start, mean_face) + fade * (step[nearest] * weights).sum(axis=1)
-    inside = front.contains(points, _RIM_CELLS)
-    z[inside] = front.depth(points[inside])
-    return np.asarray(z - _SINK_CELLS * cell)
+class _SheetStart:
+    """Depth at which the sheet begins behind the sides of a face.
+
+    It is the depth of what is next to the face on the mean head, but not behind the front of the
+    ears, nor behind the solid's own back, since its walls do not reach farther.
+    """
+
+    def __init__(
+        self,
+        front: "_Front",
+        vertices: np.ndarray,
+        gaze: np.ndarray,
+        mean_face: Similarity,
+        cell: int,
+    ) -> None:
+        outline, outline_z = front.outline()
+        angles = np.linspace(0, 2 * np.pi, _NUM_DIRECTIONS, endpoint=False)
+        radius = _SIDE_REACH * mean_face.scale
+        behind = outline_z
+        for step in radius * np.column_stack([np.cos(angles), np.sin(angles)]):
+            behind = np.minimum(behind, _depth_on_head(outline + step, outline_z, mean_face))
+        back = ((vertices @ gaze).min() - outline @ gaze[:2]) / gaze[2] + _WALL_CELLS * cell
+        axis, origin = mean_face.rotation[:, 2], mean_face.translation
+        side = _SIDE_DEPTH * mean_face.scale - (outline - origin[:2]) @ axis[:2]
+        side = origin[2] + side / max(axis[2], 0.3)
+        self._z = np.minimum(np.maximum.reduce([behind, back, side]), outline_z)
+        self._tree, self._cell = cKDTree(outline), cell
+        self._num_neighbours = min(_NUM_NEIGHBOURS, len(outline))
+
+    def depth(self, points: np.ndarray) -> np.ndarray:
+        """Returns z (N,) at x and y (N, 2), from the nearest points of the outline."""
+        distance, nearest = self._tree.query(points, k=[*range(1, self._num_neighbours + 1)])
+        weights = 1 / (distance + self._cell)
+        weights /= weights.sum(axis=1, keepdims=True)
+        return np.asarray((self._z[nearest] * weights).sum(axis=1))
+
+    def distance(self, points: np.ndarray) -> np.ndarray:
+        """Returns the distance (N,) of x and y (N, 2) from the outline, px."""
+        return np.asarray(self._tree.query(points)[0])
 
 
 class _Front:
@@ -157,13 +190,6 @@ class _Front:
         middle = (len(rim) - 1) / 2
         positions = np.column_stack([columns - middle, middle - rows]) * self._cell
         return positions, self._z[rim]
-
-    def depth(self, points: np.ndarray) -> np.ndarray:
-        """Returns z (N,) at x and y (N, 2)."""
-        depth: np.ndarray = ndimage.map_coordinates(
-            self._z, self._cells(points), order=1, mode="nearest"
-        )
-        return depth
 
     def contains(self, points: np.ndarray, distance: float) -> np.ndarray:
         """Returns which points (N, 2) are farther inside the outline than ``distance``, cells."""

@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 
 from rayboot.errors import DegenerateInputError
+from rayboot.geometry.alignment import Similarity
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose
 from rayboot.render.inpaint import inpaint
 from rayboot.render.scene import Scene, TexturedSurface, textured_square
 from rayboot.render.sheet import BACK, surround_with_sheet
-from rayboot.render.texturing import ColorMode, texture_mesh
+from rayboot.render.texturing import ColorMode, Rim, texture_mesh
 from rayboot.render.visibility import compute_visibility, silhouette_mask
 
 __all__ = ["SurroundingsMode", "build_scene"]
@@ -28,6 +29,14 @@ SurroundingsMode = Literal["sheet", "plane", "photo", "none"]
 
 _GAP = 2.0
 """Distance between the rearmost vertex, or the sheet, and the plane, px."""
+
+_TEMPLE_RIM, _JAW_RIM = 1.5, 3.0
+"""Width of the rim of the face (px of a 96 px crop) whose pixels do not colour the sides of the
+head: narrow at the temples, where the rim shows the hair that covers the sides, and wider at the
+jaw, where it may show the background."""
+
+_CHEEK_HEIGHT = -0.3
+"""Height of the cheekbones in the mean head's frame, above which the temples begin."""
 
 _HALF_WIDTH = 8.0
 """Half the plane's width in crops; this covers the image up to rotations of 80 degrees."""
@@ -67,13 +76,23 @@ def build_scene(
             "method='refined' or choose other surroundings than 'sheet'"
         )
     visibility = compute_visibility(mesh, photo.shape[0])
-    textured = texture_mesh(mesh, photo, pose, colors, visibility, clean_rim=False)
+    rim = Rim(_rim_width(photo.shape[0], pose.mean_face), outer_width=0)
+    textured = texture_mesh(mesh, photo, pose, colors, visibility, rim)
     canvas = _extend(photo)
     behind = pose.mean_face.apply(np.array([[0.0, 0.0, BACK]]))[0]
     depth = float((behind - pose.centroid) @ pose.gaze)
     plane = _textured_plane(canvas, depth - _GAP, pose, _HALF_WIDTH, _CANVAS_SIZE)
     face, sheet = surround_with_sheet(textured, canvas, visibility, pose.gaze, pose.mean_face)
     return Scene(face, (sheet, plane))
+
+
+def _rim_width(size: int, mean_face: Similarity) -> np.ndarray:
+    """Returns the width (S, S) of the rim at each pixel of the photo, px of a 96 px crop."""
+    axis = np.arange(size) - (size - 1) / 2
+    x, y = np.meshgrid(axis - mean_face.translation[0], -axis - mean_face.translation[1])
+    up = mean_face.rotation[:, 1]
+    height = (x * up[0] + y * up[1]) / mean_face.scale
+    return np.where(height > _CHEEK_HEIGHT, _TEMPLE_RIM, _JAW_RIM)
 
 
 def _build_backplane(

@@ -24,21 +24,18 @@ from rayboot.render.light_transfer import estimate_light_ratios
 from rayboot.render.scene import TexturedMesh
 from rayboot.render.visibility import Visibility, compute_visibility
 
-__all__ = ["ColorMode", "color_vertices", "texture_mesh"]
+__all__ = ["ColorMode", "Rim", "color_vertices", "texture_mesh"]
 
 ColorMode = Literal["mirrored", "projected"]
 """``mirrored``: hidden surfaces get their mirror image's colours; ``projected``: every vertex
 gets the pixel that it projects to, as in the paper."""
 
+_MIRROR_RIM = 6.0
+"""Distance from the outline, px of a 96 px crop, within which a mirror image gives no colour: it is
+seen so obliquely there that its colours vary from vertex to vertex."""
+
 _MIRROR_TOLERANCE = 2.5
 """Largest distance of a mirror image from the visible front, px of a 96 px crop."""
-
-_RIM_WIDTH = 3.0
-"""Width of the rim along the outline (px of a 96 px crop) whose pixels may show the background
-if the predicted solid is too wide. Other surfaces get no colour from there."""
-
-_OUTER_RIM_WIDTH = 1.0
-"""Width of the part of the rim whose pixels are always partly background."""
 
 _MAX_RIM_DIFFERENCE = 36
 """Largest difference (of 255, in any channel) between a pixel of the rim and the face next to
@@ -56,6 +53,21 @@ _MIN_DONOR_PIXELS = 64
 
 _DIRECT, _MIRRORED, _BLENDED = range(3)
 """Sources of a vertex's colour: its own pixel, its mirror image's, or a blend of visible ones."""
+
+
+class Rim(NamedTuple):
+    """The pixels along a face's outline, which may show the background if the solid is too wide.
+
+    Attributes:
+        width: distance from the outline, px of a 96 px crop, within which pixels colour no hidden
+            surface and are replaced where they differ from the face; one number, or (S, S) for
+            each pixel of the photo.
+        outer_width: distance within which pixels are replaced whatever they show. It is 0 where
+            surroundings continue the face, so that both show the photo.
+    """
+
+    width: float | np.ndarray = 3.0
+    outer_width: float = 1.0
 
 
 class _Colors(NamedTuple):
@@ -86,7 +98,7 @@ def color_vertices(mesh: Mesh, photo: np.ndarray, pose: FacePose | None, mode: C
             the nearest visible colours.
         mode: ``mirrored``, or the paper's ``projected``.
     """
-    colors = _compute_colors(mesh, photo, pose, mode, None, clean_rim=True).values
+    colors = _compute_colors(mesh, photo, pose, mode, None, Rim()).values
     return mesh._replace(colors=np.rint(np.clip(colors, 0, 255)).astype(np.uint8))
 
 
@@ -96,20 +108,18 @@ def texture_mesh(
     pose: FacePose | None,
     mode: ColorMode,
     visibility: Visibility | None = None,
-    *,
-    clean_rim: bool = True,
+    rim: Rim | None = None,
 ) -> TexturedMesh:
     """Returns the mesh with the photo as its texture; arguments as in :func:`color_vertices`.
 
-    The visibility of the mesh to the crop's camera is computed where it is not given. With
-    ``clean_rim`` pixels of the rim that show the background are replaced; without, the mesh
-    continues into surroundings that show the same photo.
+    The visibility of the mesh to the crop's camera is computed where it is not given; without
+    ``rim`` that of a mesh without surroundings is used.
 
     Triangles are textured if all their corners use their own pixel, or all their mirror
     image's. The triangles in between, and those that are hidden on both sides, have vertex
     colours.
     """
-    colors = _compute_colors(mesh, photo, pose, mode, visibility, clean_rim)
+    colors = _compute_colors(mesh, photo, pose, mode, visibility, rim or Rim())
     corner_sources = colors.source[mesh.faces]
     same_source = (corner_sources == corner_sources[:, :1]).all(axis=1)
     layer = np.where(same_source, corner_sources[:, 0], _BLENDED)
@@ -143,14 +153,14 @@ def _compute_colors(
     pose: FacePose | None,
     mode: ColorMode,
     visibility: Visibility | None,
-    clean_rim: bool,
+    rim: Rim,
 ) -> _Colors:
     match mode:
         case "projected":
             return _project_photo(mesh, photo)
         case "mirrored":
             seen = visibility or compute_visibility(mesh, photo.shape[0])
-            return _fill_hidden(mesh, photo, pose, seen, clean_rim)
+            return _fill_hidden(mesh, photo, pose, seen, rim)
         case _:
             assert_never(mode)
 
@@ -168,22 +178,24 @@ def _fill_hidden(
     photo: np.ndarray,
     pose: FacePose | None,
     visibility: Visibility,
-    clean_rim: bool,
+    rim: Rim,
 ) -> _Colors:
     """Gives visible vertices their own pixel, and hidden ones colours from elsewhere."""
     size, count = photo.shape[0], len(mesh.vertices)
     pixels = pixel_from_crop(mesh.vertices, size, size)
-    donors = visibility.visible_pixels & (visibility.outline_distance > _RIM_WIDTH)
+    donors = visibility.visible_pixels & (visibility.outline_distance > rim.width)
     if donors.sum() < _MIN_DONOR_PIXELS:
         return _project_photo(mesh, photo)
     filled = fill_nearest(photo, donors)
-    texture = _remove_background(photo, filled, visibility) if clean_rim else photo
+    texture = _remove_background(photo, filled, visibility, rim)
     factors = np.ones((count, 3), np.float32)
     # Neighbours of visible vertices keep their own pixel as well: single steep vertices in a
     # visible region would otherwise stand out as speckles of the other side's light.
     direct = _add_neighbours(mesh.faces, visibility.visible)
+    # Not on the rim, where steep vertices are beside the pixels of the face.
+    direct &= visibility.visible | _at_pixels(donors, pixels)
     back = ~direct & (visibility.depth_behind_front(mesh.vertices) > _BACK_DEPTH)
-    ring = fill_nearest(photo, donors & (visibility.outline_distance <= _RIM_WIDTH + _RING_WIDTH))
+    ring = fill_nearest(photo, donors & (visibility.outline_distance <= rim.width + _RING_WIDTH))
     source = np.where(direct, _DIRECT, _BLENDED)
     values = sample_bilinear(filled, pixels)
     values[direct] = sample_bilinear(texture, pixels[direct])
@@ -217,6 +229,12 @@ def _mirror_hidden(
     )
 
 
+def _at_pixels(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Returns the values (N,) of an image (S, S) at columns and rows (N, 2)."""
+    column, row = np.clip(np.rint(pixels).astype(int), 0, len(image) - 1).T
+    return np.asarray(image[row, column])
+
+
 def _add_neighbours(faces: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Returns the chosen vertices (N,) bool and those that share a triangle with one."""
     grown = np.zeros(len(chosen), bool)
@@ -224,11 +242,13 @@ def _add_neighbours(faces: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return grown
 
 
-def _remove_background(photo: np.ndarray, filled: np.ndarray, visibility: Visibility) -> np.ndarray:
+def _remove_background(
+    photo: np.ndarray, filled: np.ndarray, visibility: Visibility, rim: Rim
+) -> np.ndarray:
     """Returns the photo with background pixels of the rim replaced by the face next to them."""
     differs = (cv2.absdiff(photo, filled) > _MAX_RIM_DIFFERENCE).any(axis=-1)
     distance = visibility.outline_distance
-    kept = (distance > _RIM_WIDTH) | ((distance > _OUTER_RIM_WIDTH) & ~differs)
+    kept = (distance > rim.width) | ((distance > rim.outer_width) & ~differs)
     return np.where(kept[..., None], photo, filled)
 
 
@@ -241,6 +261,6 @@ def _mirror_images(
     mirrored_normals = visibility.normals - 2 * np.outer(visibility.normals @ normal, normal)
     visible = visibility.is_visible(images, mirrored_normals, _MIRROR_TOLERANCE)
     size = len(visibility.outline_distance)
-    column, row = np.rint(pixel_from_crop(images[visible], size, size)).astype(int).T
-    visible[visible] = visibility.outline_distance[row, column] > _RIM_WIDTH
+    pixels = pixel_from_crop(images[visible], size, size)
+    visible[visible] = _at_pixels(visibility.outline_distance, pixels) > _MIRROR_RIM
     return images, visible

@@ -13,6 +13,7 @@ from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose, estimate_pose
 from rayboot.render import Renderer, Scene
 from rayboot.render.surroundings import build_scene
+from rayboot.render.visibility import silhouette_mask
 from tests.render.solids import SIZE, smooth_photo
 
 MODEL = load_head_model()
@@ -25,11 +26,11 @@ def face() -> tuple[Mesh, FacePose, np.ndarray]:
     """A face that looks at the camera, its pose, and the transform (3, 4) from the mean head."""
     landmarks = mean_landmarks()
     scale = landmark_crop(landmarks[:, :2] * (1, -1), SIZE)[0, 0]
-    solid = build_face_solid(MEAN, MODEL.faces, landmarks[:17], 30 / scale)
+    solid = build_face_solid(MEAN, MODEL.faces, landmarks[:17], 42 / scale)
     shift = np.append(-scale * landmarks[:, :2].mean(axis=0), 0.0)
     transform = np.column_stack([scale * np.eye(3), shift])
     transform[2, 3] = -solid_bounds(solid, transform)[:, 2].mean()
-    mesh = extract_surface(fill_soft_volume(solid, transform, (100, SIZE, SIZE)), cell=1)
+    mesh = extract_surface(fill_soft_volume(solid, transform, (112, SIZE, SIZE)), cell=1)
     return mesh, estimate_pose(mesh.vertices), transform
 
 
@@ -94,6 +95,26 @@ def test_an_ear_turns_with_the_head(
         transform_points(turned(pose, yaw_deg), place[None])[:, :2], SIZE, SIZE
     )[0]
     assert np.abs(seen - expected).max() < 0.06 * SIZE
+
+
+@pytest.mark.egl
+@pytest.mark.parametrize("yaw_deg", [-60, -40, 40, 60])
+def test_skin_reaches_to_the_ears(
+    face: tuple[Mesh, FacePose, np.ndarray], renderer: Renderer, yaw_deg: float
+) -> None:
+    """The sides, which the photo hardly shows, have the colour of the cheeks next to them."""
+    mesh, pose, transform = face
+    photo = np.full((SIZE, SIZE, 3), (30, 60, 200), np.uint8)
+    photo[silhouette_mask(mesh.vertices, SIZE)] = (200, 140, 110)
+    view = turned(pose, yaw_deg)
+    (image,) = renderer.render(scene(face, photo), [view])
+    # The contour in front of the ear that comes into view, from the eyes to the jaw's angle.
+    contour = mean_landmarks()[1:5] if yaw_deg > 0 else mean_landmarks()[12:16]
+    # A little before it, since the border is soft.
+    contour = contour - (0, 0, -0.1)
+    places = transform_points(view, transform_points(transform, contour))
+    column, row = np.rint(pixel_from_crop(places, SIZE, SIZE)).astype(int).T
+    assert (image[row, column, 0] > 150).all()
 
 
 @pytest.mark.egl
