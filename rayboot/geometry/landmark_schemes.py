@@ -7,11 +7,11 @@ import numpy as np
 
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.head_model import mean_landmarks
+from rayboot.geometry.landmarks68 import NUM_JAW
 from rayboot.geometry.orthographic_camera import fit_orthographic
 
 __all__ = ["KNOWN_COUNTS", "MIRRORED_ORDER", "complete_landmarks", "to_ibug68"]
 
-_NUM_JAW = 17
 
 _IBUG68_IN_WFLW98 = np.array(
     [
@@ -67,7 +67,7 @@ def to_ibug68(points: np.ndarray) -> np.ndarray:
             f"{points.shape}"
         )
     if len(points) == 51:
-        return np.concatenate([np.full((_NUM_JAW, 2), np.nan), points])
+        return np.concatenate([np.full((NUM_JAW, 2), np.nan), points])
     if len(points) == 98:
         return np.asarray(points[_IBUG68_IN_WFLW98])
     if len(points) == 106:
@@ -122,8 +122,8 @@ def complete_landmarks(landmarks: np.ndarray) -> np.ndarray:
             "stored as not seen"
         )
     model = mean_landmarks()
-    middle = model[_NUM_JAW:].mean(axis=0)
-    model[:_NUM_JAW] = middle + _JAW_SCALE * (model[:_NUM_JAW] - middle)
+    middle = model[NUM_JAW:].mean(axis=0)
+    model[:NUM_JAW] = middle + _JAW_SCALE * (model[:NUM_JAW] - middle)
     camera = fit_orthographic(model[seen], landmarks[seen] * (1.0, -1.0))
     completed = camera.project(model) * (1.0, -1.0)
     completed[seen] = landmarks[seen]

@@ -13,6 +13,7 @@ from rayboot.geometry.head_model import mean_landmarks
 
 __all__ = [
     "FEATURE_DEPTH",
+    "NUM_JAW",
     "OUTER_EYE_CORNERS",
     "depth_of_features",
     "interocular_distance",
@@ -20,7 +21,8 @@ __all__ = [
     "rotation_from_landmarks",
 ]
 
-_JAW_END = 17
+NUM_JAW = 17
+"""Number of landmarks of the jaw, which are the first."""
 
 FEATURE_DEPTH = 1 / 8
 """Depth at which the features of a face lie in true and in rotated volumes, as a fraction of the
@@ -50,7 +52,7 @@ def depth_of_features(landmarks: np.ndarray) -> float:
     Args:
         landmarks: (68, 3).
     """
-    return float(landmarks[_JAW_END:, 2].mean())
+    return float(landmarks[NUM_JAW:, 2].mean())
 
 
 def lift_landmarks(landmarks: np.ndarray, occupied: np.ndarray) -> np.ndarray:

@@ -6,13 +6,13 @@ from rayboot.data.landmark_files import FORMATS, parse_landmark_file
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.head_model import mean_landmarks
+from rayboot.geometry.landmarks68 import NUM_JAW
 
 __all__ = ["SCAN_LANDMARK_SUFFIXES", "read_scan_landmarks"]
 
 SCAN_LANDMARK_SUFFIXES = tuple(FORMATS)
 """Suffixes of landmark files; the formats are those of photos' landmarks."""
 
-_NUM_JAW = 17
 _ALIGNED = slice(17, 48)
 """Brows, nose and eyes, which do not move when the mouth opens."""
 
@@ -55,9 +55,9 @@ def read_scan_landmarks(payload: bytes, suffix: str) -> np.ndarray:
 def _add_jaw(points: np.ndarray) -> np.ndarray:
     """Returns 68 landmarks of 51: the mean face's jaw comes first."""
     mean = mean_landmarks()
-    upper = slice(_ALIGNED.start - _NUM_JAW, _ALIGNED.stop - _NUM_JAW)
+    upper = slice(_ALIGNED.start - NUM_JAW, _ALIGNED.stop - NUM_JAW)
     try:
         scan_from_mean = fit_similarity(mean[_ALIGNED], points[upper])
     except DegenerateInputError as error:
         raise ShapeError(f"the 51 landmarks are no face ({error})") from error
-    return np.concatenate([scan_from_mean.apply(mean[:_NUM_JAW]), points])
+    return np.concatenate([scan_from_mean.apply(mean[:NUM_JAW]), points])

@@ -19,14 +19,12 @@ from rayboot.geometry.alignment import fit_similarity
 from rayboot.geometry.camera import crop_from_pixel, gaze_angles
 from rayboot.geometry.crop import apply_affine, landmark_crop, warp_photo
 from rayboot.geometry.head_model import mean_landmarks
-from rayboot.geometry.landmarks68 import interocular_distance
+from rayboot.geometry.landmarks68 import NUM_JAW, interocular_distance
 from rayboot.geometry.mesh import Mesh, extract_submesh
 from rayboot.geometry.orthographic_camera import fit_orthographic
 
 __all__ = ["Scan", "cut_scan", "make_true_face", "require_detector"]
 
-_NUM_JAW_LANDMARKS = 17
-"""Number of jaw landmarks, which come first. They slide along the jaw's contour and are ignored."""
 
 _UPPER_LANDMARKS = slice(17, 48)
 """Brows, nose and eyes, which do not move when the mouth opens."""
@@ -189,9 +187,8 @@ def _aligned_face(
     face_id: str, image: np.ndarray, scan: Scan, crop_landmarks: np.ndarray, yaw_deg: float | None
 ) -> GroundTruthFace:
     """Aligns a scan with its landmarks (68, 2) in the frame of the crop."""
-    camera = fit_orthographic(
-        scan.landmarks[_NUM_JAW_LANDMARKS:], crop_landmarks[_NUM_JAW_LANDMARKS:]
-    )
+    # The jaw landmarks slide along its contour.
+    camera = fit_orthographic(scan.landmarks[NUM_JAW:], crop_landmarks[NUM_JAW:])
     vertices = camera.transform(scan.vertices)
     # A photo leaves the distance of a face unknown, so its depth is centred.
     vertices[:, 2] -= vertices[:, 2].mean()

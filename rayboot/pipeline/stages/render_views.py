@@ -12,7 +12,7 @@ from rayboot.data.splits import assign_split
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.camera import gaze_angles
 from rayboot.geometry.isosurface import extract_coarse_surface, vertex_normals
-from rayboot.geometry.landmarks68 import lift_landmarks
+from rayboot.geometry.landmarks68 import NUM_JAW, lift_landmarks
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose, estimate_pose, landmarks_from_pose
 from rayboot.geometry.surface_depth import (
@@ -184,10 +184,7 @@ def render_face_views(
     mesh = extract_coarse_surface(solid.cells, solid.occupied.shape, solid.cell, config.isovalue)
     pose = estimate_pose(mesh.vertices, landmarks=landmarks)
     _require_frontal(pose, config)
-    if landmarks is None:
-        landmarks_3d = landmarks_from_pose(pose)
-    else:
-        landmarks_3d = lift_landmarks(landmarks, solid.occupied)
+    landmarks_3d = _place_landmarks(landmarks, solid.occupied, pose)
     planned = _draw_lights(plan_views(pose.gaze, config.views), config, key)
     accepted = _filter_clipped(planned, solid, mesh, landmarks_3d, pose, config)
     if not accepted:
@@ -206,6 +203,23 @@ def render_face_views(
     return RenderedFace(
         solid.occupied, mesh, pose, views, transforms, clipped, images, num_views_left_out
     )
+
+
+def _place_landmarks(
+    landmarks: np.ndarray | None, occupied: np.ndarray, pose: FacePose
+) -> np.ndarray:
+    """Returns the landmarks (68, 3) on the shape, px, by which the turned face is cropped.
+
+    The jaw gets the depth of the mean face. In the photo it coincides with the silhouette, where
+    the front of the shape is before the jaw: lifted there, it would turn into a narrower box, and
+    the face would be cropped 5 % too large at 40 degrees and 6.5 % at 60.
+    """
+    mean = landmarks_from_pose(pose)
+    if landmarks is None:
+        return mean
+    lifted = lift_landmarks(landmarks, occupied)
+    lifted[:NUM_JAW, 2] = mean[:NUM_JAW, 2]
+    return lifted
 
 
 def _measure_surface(columns: bytes | None, occupied: np.ndarray, is_complete: bool) -> np.ndarray:
