@@ -21,7 +21,7 @@ from rayboot.models.device_transfer import to_device_async
 from rayboot.models.network_config import HeadConfig
 from rayboot.models.reconstructor import Reconstructor, require_images
 
-__all__ = ["HeadRegressor", "pack_head"]
+__all__ = ["HeadRegressor", "head_landmarks", "pack_head"]
 
 _MAX_COEFFICIENT = 4.0
 """Bound of the coefficients, in standard deviations or strengths; shapes beyond are not heads."""
@@ -183,6 +183,19 @@ class _Block(nn.Module):
 def pack_head(parameters: np.ndarray) -> bytes:
     """Returns parameters (I + E + 12,) as the bytes that a pairs data set stores."""
     return np.asarray(parameters, "<f4").tobytes()
+
+
+def head_landmarks(payload: bytes) -> np.ndarray:
+    """Returns the 68 landmarks (68, 3) float32 of a head, px, frame of the crop.
+
+    Args:
+        payload: the head's parameters, as :func:`pack_head` returns them.
+    """
+    parameters = np.frombuffer(payload, "<f4")
+    num_identity, _ = _num_coefficients()
+    model, affine = load_head_model(), parameters[-12:].reshape(3, 4)
+    head = model.vertices(parameters[:num_identity], parameters[num_identity:-12])
+    return np.asarray(head[model.landmarks] @ affine[:, :3].T + affine[:, 3], np.float32)
 
 
 def _num_coefficients() -> tuple[int, int]:
