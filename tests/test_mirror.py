@@ -25,6 +25,7 @@ TESTED_IN = {
     "data/landmark_files": "field/test_landmarks",
     "data/ljson": "evaluate/datasets/test_scan_landmarks",
     "data/readers/unread": "field/test_formats",
+    "data/pair_targets": "data/test_pairs_dataset",
     "data/row_index": "data/test_pair_index",
     "data/schema": "data/test_pairs",
     "data/tiff_samples": "field/test_formats",
