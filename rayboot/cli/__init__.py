@@ -55,6 +55,7 @@ for _command in (
     data_commands.plan,
     data_commands.generate,
     data_commands.preview,
+    data_commands.export_pairs,
     training_commands.pretrain,
     training_commands.finetune,
     training_commands.evaluate,

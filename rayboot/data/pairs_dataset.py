@@ -122,7 +122,8 @@ class PairsDataset(Dataset[Any]):
             self._spread(index["views"], name) for name in ("yaw_deg", "pitch_deg")
         )
         """(N,) float32, rotation of each sample, which a sampler can weigh by."""
-        self._face_ids = index["face_id"]
+        self.splits = frozenset(index["split"].to_pylist())
+        """Splits that the samples are of."""
         self._cache = _FileCache(partial(_read_file, uri, self._columns()), cache_bytes)
 
     def _require_target(self, index: pa.Table) -> None:
@@ -161,9 +162,14 @@ class PairsDataset(Dataset[Any]):
             "is_source": is_source,
             "face_id": view.face["face_id"],
         }
-        if self._maker is not None:
-            sample["target"] = self._maker.make(view.face, view.transform)
+        target = self.make_target(view)
+        if target is not None:
+            sample["target"] = target
         return sample if self._transform is None else self._transform(sample)
+
+    def make_target(self, view: View) -> torch.Tensor | None:
+        """Returns the target of a view; None where the data set makes none."""
+        return None if self._maker is None else self._maker.make(view.face, view.transform)
 
     def read_view(self, number: int) -> View:
         """Returns a view with its image still encoded, for those who copy the data set.
