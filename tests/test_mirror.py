@@ -64,6 +64,7 @@ TESTED_IN = {
     "geometry/landmark_schemes": "field/test_landmarks",
     "models/head_regressor": "models/test_reconstructor",
     "models/network_config": "models/test_vrn",
+    "models/onnx_check": "models/test_onnx_export",
     "models/volumetric": "models/test_reconstructor",
     "pipeline/checkpoint": "pipeline/test_generate",
     "pipeline/checkpoint_files": "pipeline/test_generate",

@@ -67,5 +67,6 @@ for _command in (
     cluster_commands.submit,
     cluster_commands.support_bundle,
     model_commands.import_weights,
+    model_commands.export_onnx,
 ):
     main.add_command(_command)

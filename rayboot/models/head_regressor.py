@@ -21,7 +21,14 @@ from rayboot.models.device_transfer import to_device_async
 from rayboot.models.network_config import HeadConfig
 from rayboot.models.reconstructor import Reconstructor, require_images
 
-__all__ = ["HeadRegressor", "head_landmarks", "pack_head", "transform_heads", "unpack_head"]
+__all__ = [
+    "HeadPoints",
+    "HeadRegressor",
+    "head_landmarks",
+    "pack_head",
+    "transform_heads",
+    "unpack_head",
+]
 
 _MAX_COEFFICIENT = 4.0
 """Bound of the coefficients, in standard deviations or strengths; shapes beyond are not heads."""
@@ -173,6 +180,26 @@ class _Block(nn.Module):
 def pack_head(parameters: np.ndarray) -> bytes:
     """Returns parameters (I + E + 12,) as the bytes that a pairs data set stores."""
     return np.asarray(parameters, "<f4").tobytes()
+
+
+class HeadPoints(nn.Module):
+    """The points of heads, as tensor operations alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        model = load_head_model()
+        offsets = np.concatenate([model.identity, model.expression])
+        for name, chosen in (("vertices", model.front), ("landmarks", model.landmarks)):
+            mean = torch.from_numpy(model.mean[chosen].astype(np.float32))
+            basis = offsets[:, chosen].astype(np.float32).reshape(len(offsets), -1)
+            self.register_buffer(f"{name}_mean", mean)
+            self.register_buffer(f"{name}_basis", torch.from_numpy(basis))
+
+    def forward(self, parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the vertices (B, T, 3) of the face region and the landmarks (B, 68, 3), px."""
+        vertices = _Region(self.vertices_mean, self.vertices_basis)  # type: ignore[arg-type]
+        landmarks = _Region(self.landmarks_mean, self.landmarks_basis)  # type: ignore[arg-type]
+        return _vertices(parameters, vertices), _vertices(parameters, landmarks)
 
 
 def unpack_head(payload: bytes) -> np.ndarray:

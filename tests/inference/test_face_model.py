@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,35 @@ def test_models_are_named_in_every_way_and_loaded_once(tmp_path: Path) -> None:
     for arguments in ({"faces": "both"}, {"errors": "ignore"}):
         with pytest.raises(RequestError, match="must be one of"):
             compact.reconstruct([], **arguments)  # type: ignore[arg-type]
+
+
+def test_registered_versions_are_loaded_by_number_and_alias(
+    tmp_path: Path, create_mlflow_store: Callable[[Path], str]
+) -> None:
+    import mlflow
+
+    from rayboot.registry.registration import InputExamples, register_weights
+    from rayboot.registry.runs import open_run
+
+    uri = create_mlflow_store(tmp_path)
+    run = open_run(uri, "tests", "run", (tmp_path / "files").as_uri())
+    code = ROOT / "rayboot/inference/mlflow_model.py"
+    examples = InputExamples(
+        np.zeros((1, 32, 32, 3), np.uint8), np.zeros((1, 8, 32, 32), np.float32)
+    )
+    config = UNetConfig(resolution=32, slices=8, channels=(16, 16))
+    for _ in range(2):
+        save_network(make_network(config), tmp_path / "own.safetensors")
+        register_weights(run, "faces", tmp_path / "own.safetensors", code, examples, {})
+    client = mlflow.MlflowClient(uri)
+    client.set_registered_model_alias("faces", "champion", "1")
+    first = rayboot.load("models:/faces/1", tracking_uri=uri)
+    champion = rayboot.load("models:/faces@champion", tracking_uri=uri)
+    assert champion is first and champion.name == "models:/faces/1"
+    # A promotion is seen at the next call.
+    client.set_registered_model_alias("faces", "champion", "2")
+    promoted = rayboot.load("models:/faces@champion", tracking_uri=uri)
+    assert promoted.name == "models:/faces/2"
 
 
 def test_a_replaced_file_is_loaded_again(tmp_path: Path) -> None:
