@@ -146,10 +146,10 @@ def _write_record(output: str, name: str, record: dict[str, Any]) -> None:
 
 
 def _summarize(shards: list[dict[str, Any]]) -> ShardsSummary:
-    counts = dict.fromkeys(_SPLITS, 0)
+    counts: dict[str, int] = dict.fromkeys(_SPLITS, 0)
     for shard in shards:
         counts[shard["split"]] += shard["num_samples"]
-    return ShardsSummary(dict(counts), len(shards), sum(shard["num_bytes"] for shard in shards))
+    return ShardsSummary(counts, len(shards), sum(shard["num_bytes"] for shard in shards))
 
 
 def _open_split(
@@ -214,14 +214,13 @@ def _describe(dataset: PairsDataset, view: View) -> bytes:
 
 def _encode_target(kind: PairTarget, target: torch.Tensor) -> bytes:
     """Returns the target as the only array of an .npz file, which needs no pickle to be read."""
-    # Soft values in 8 bits: a step is 1/255 px in depth.
-    array = (
-        np.rint(target.numpy() * 255).astype(np.uint8)
-        if kind == "soft_occupancy"
-        else (target.numpy())
-    )
+    array = target.numpy()
+    if kind == "soft_occupancy":
+        # In 8 bits, whose steps move the surface by a 500th of a pixel at most.
+        array = np.rint(array * 255).astype(np.uint8)
+    arrays: dict[str, Any] = {kind: array}
     with io.BytesIO() as buffer:
-        np.savez_compressed(buffer, **{kind: array})
+        np.savez_compressed(buffer, **arrays)
         return buffer.getvalue()
 
 
