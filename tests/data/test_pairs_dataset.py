@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from rayboot.data import PairsDataset
+from rayboot.data.pair_shards import export_pairs
 from rayboot.errors import RequestError, UnfinishedDataError
 from rayboot.geometry.volume import transform_volume
 from tests.data.pair_sets import (
@@ -23,6 +24,7 @@ from tests.data.pair_sets import (
     transform_of,
     write_pairs,
 )
+from tests.s3 import S3Server
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -176,6 +178,25 @@ def test_workers_of_a_data_loader_read_it(pairs: str, start_method: str) -> None
         assert batch["target"].shape == (len(batch["image"]), *SHAPE)
         seen += zip(batch["face_id"], batch["yaw_deg"].tolist(), strict=True)
     assert len(seen) == len(set(seen)) == len(dataset)
+
+
+@pytest.mark.s3
+def test_forked_workers_read_and_write_a_store(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    local = write_pairs(tmp_path / "set", [face(index) for index in range(3)])
+    filesystem = s3_server.filesystem()
+    filesystem.call_s3("create_bucket", Bucket="pairs-dataset")
+    filesystem.put(local, "pairs-dataset/set", recursive=True)
+    dataset = PairsDataset("s3://pairs-dataset/set")
+    dataset[0]  # the client of this process has threads, which a fork does not copy
+    loader = DataLoader(dataset, batch_size=4, num_workers=2, multiprocessing_context="fork")
+    ids = [name for batch in loader for name in batch["face_id"]]
+    assert len(ids) == 3 * len(YAWS)
+    summary = export_pairs("s3://pairs-dataset/set", "s3://pairs-dataset/shards")
+    assert filesystem.exists("pairs-dataset/shards/manifest.json") and summary.num_shards == 2
 
 
 def test_a_transform_makes_the_sample(pairs: str) -> None:
