@@ -55,6 +55,7 @@ for _command in (
     data_commands.plan,
     data_commands.generate,
     data_commands.preview,
+    data_commands.export_pairs,
     training_commands.pretrain,
     training_commands.finetune,
     training_commands.evaluate,
@@ -66,5 +67,6 @@ for _command in (
     cluster_commands.submit,
     cluster_commands.support_bundle,
     model_commands.import_weights,
+    model_commands.export_onnx,
 ):
     main.add_command(_command)

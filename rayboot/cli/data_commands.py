@@ -1,6 +1,7 @@
 """Commands that make data sets: synthetic faces, packed photos, pairs."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -15,7 +16,7 @@ from rayboot.cli.options import (
 )
 from rayboot.errors import REJECT_STAGES
 
-__all__ = ["generate", "pack", "plan", "preview", "synthesize"]
+__all__ = ["export_pairs", "generate", "pack", "plan", "preview", "synthesize"]
 
 
 @click.command()
@@ -166,3 +167,38 @@ def preview(uri: str, out: Path, config_path: Path | None) -> None:
         click.echo(write_preview(uri, out))
     else:
         click.echo(preview_photos(load_task_config(GenerateConfig, config_path), uri, out))
+
+
+@click.command("export-pairs")
+@click.option("--input", "input_uri", required=True, type=URI, help="A finished pairs data set.")
+@click.option("--output", "output_uri", required=True, type=URI, help="Where to write the shards.")
+@click.option(
+    "--format",
+    "shard_format",
+    type=click.Choice(["webdataset"]),
+    default="webdataset",
+    show_default=True,
+    help="Tar files that the package webdataset, and any tar reader, can read.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(["occupancy", "soft_occupancy", "surface_depth", "head", "none"]),
+    default="occupancy",
+    show_default=True,
+    help="Kind of the target of each view; see docs/python.md.",
+)
+@click.option("--include-source", is_flag=True, help="Export the unrotated photos as well.")
+def export_pairs(
+    input_uri: str,
+    output_uri: str,
+    shard_format: str,
+    target: Literal["occupancy", "soft_occupancy", "surface_depth", "head", "none"],
+    include_source: bool,
+) -> None:
+    """Export pairs for other training loops; the same command resumes."""
+    from rayboot.data.pair_shards import export_pairs
+
+    summary = export_pairs(input_uri, output_uri, target, include_source=include_source)
+    counts = ", ".join(f"{count} {split}" for split, count in summary.num_samples.items())
+    print_note(f"{counts} samples in {summary.num_shards} shards, {summary.num_bytes / 1e6:.1f} MB")
+    click.echo(output_uri)

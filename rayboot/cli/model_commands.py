@@ -10,7 +10,7 @@ from rayboot.cli.messages import print_note, print_unread
 from rayboot.cli.options import URI, optional_config, single_or_tuple, tracking_option
 from rayboot.registry.model_names import BUILTIN, BUILTIN_BASE
 
-__all__ = ["import_weights", "reconstruct", "rollback", "status", "trace"]
+__all__ = ["export_onnx", "import_weights", "reconstruct", "rollback", "status", "trace"]
 
 
 @click.command()
@@ -125,3 +125,30 @@ def import_weights(src: Path, dst: Path) -> None:
 
     import_weights(src, dst)
     click.echo(dst)
+
+
+@click.command("export-onnx")
+@click.option(
+    "--model",
+    default=BUILTIN_BASE,
+    show_default=True,
+    metavar="M",
+    help=f"A model of the package ({', '.join(BUILTIN)}), a weights file, or models:/NAME@ALIAS.",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File to write; its name ends in .onnx.",
+)
+@tracking_option
+def export_onnx(model: str, output: Path, tracking_uri: str | None) -> None:
+    """Export a network as ONNX, and check it against PyTorch with ONNX Runtime."""
+    from rayboot.registry.onnx_file import write_onnx
+
+    difference = write_onnx(model, output, tracking_uri)
+    print_note(
+        f"with ONNX Runtime the surface differs by up to {difference.surface_px:.2g} px of the crop"
+    )
+    click.echo(output)

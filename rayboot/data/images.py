@@ -19,7 +19,14 @@ from rayboot.data.image_formats import (
 from rayboot.data.tiff_samples import decode_tiff, is_tiff, read_tiff_size
 from rayboot.errors import FaceRejectedError
 
-__all__ = ["MAX_PIXELS", "decode_photo", "encode_image", "make_thumbnail", "read_orientation"]
+__all__ = [
+    "MAX_PIXELS",
+    "convert_image",
+    "decode_photo",
+    "encode_image",
+    "make_thumbnail",
+    "read_orientation",
+]
 
 MAX_PIXELS = 120_000_000
 """Largest number of pixels of a photo; more would need gigabytes of memory to decode."""
@@ -68,6 +75,22 @@ def decode_photo(payload: bytes) -> np.ndarray:
         raise FaceRejectedError(
             "read", "undecodable", f"expected an image file, got {describe_format(payload)}"
         ) from error
+
+
+def convert_image(image: PIL.Image.Image) -> np.ndarray:
+    """Returns an image of Pillow as :func:`decode_photo` returns the photo of a file.
+
+    Raises:
+        FaceRejectedError: stage ``read``; reason ``truncated``, ``too-small``, ``too-large``, or
+            ``undecodable``.
+    """
+    _require_size(*image.size)
+    try:
+        image.load()
+    except Exception as error:  # as in _decode; an image that was opened is read only now
+        message = f"the image is truncated or damaged: {error}"
+        raise FaceRejectedError("read", "truncated", message) from error
+    return _to_rgb(convert_to_srgb(_apply_exif_rotation(image)))
 
 
 def _decode(payload: bytes) -> np.ndarray:

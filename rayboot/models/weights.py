@@ -189,8 +189,12 @@ def load_network(path: str | Path, device: str = "cpu") -> Reconstructor:
         network = make_network(config)
     try:
         tensors = _read_tensors(path, network)
-        _require_fit(tensors, network.state_dict())
-        network.to_empty(device="cpu").load_state_dict(tensors)
+        expected = network.state_dict()
+        _require_fit(tensors, expected)
+        # Moving a network off the meta device would load SymPy, which takes half a second. The
+        # tensors are copied because they may map the file, which another process may replace.
+        copies = {key: value.to(expected[key].dtype, copy=True) for key, value in tensors.items()}
+        network.load_state_dict(copies, assign=True)
     except (WeightsError, Torch7Error) as error:
         raise WeightsError(f"{path}: {error}") from error
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
