@@ -4,7 +4,7 @@
 (() => {
   const byId = (id) => document.getElementById(id);
   const plot = byId("plot"), secondPlot = byId("second-plot");
-  const TEXTURE_SIZE = 1024, HALF_WIDTH_OF_CROP = 0.5;
+  const TEXTURE_SIZE = 1024;
   const PHOTO_LIGHT = [0.86, 0.16];
   const WORDS = {
     "no-face": "No face was found in this photo. Try one in which the face is larger, sharper or less turned away.",
@@ -153,15 +153,47 @@
     return viewers;
   }
 
-  function showMesh(viewer, mesh) {
-    const part = { positions: mesh.positions, indices: mesh.indices };
+  // Centre of a mesh, and half the width of the cube that it fills as it turns.
+  function measure({ positions }) {
+    const low = [Infinity, Infinity, Infinity], high = [-Infinity, -Infinity, -Infinity];
+    positions.forEach((value, i) => {
+      low[i % 3] = Math.min(low[i % 3], value);
+      high[i % 3] = Math.max(high[i % 3], value);
+    });
+    const centre = low.map((value, axis) => (value + high[axis]) / 2);
+    const half = low.map((value, axis) => (high[axis] - value) / 2);
+    return { centre, halfWidth: 1.05 * Math.max(half[1], Math.hypot(half[0], half[2])) };
+  }
+
+  // Two versions of a face are shown about the same centre, in the same size.
+  function showMesh(viewer, mesh, { centre, halfWidth }) {
+    const positions = mesh.positions.map((value, i) => value - centre[i % 3]);
+    const part = { positions, indices: mesh.indices };
     if (byId("texture").checked) {
       part.colors = mesh.colors;
       part.light = PHOTO_LIGHT;
       const texture = makeTexture(mesh, current.image);
       if (texture) part.texture = texture;
     }
-    viewer.show([part], HALF_WIDTH_OF_CROP * mesh.crop_size);
+    viewer.show([part], halfWidth);
+  }
+
+  // Shows that a new face can be turned: it swings once to both sides, until somebody turns it.
+  function present(viewer) {
+    viewer.viewFrom(0);
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    const start = performance.now(), mark = (viewer.presentation = {});
+    let expected = 0;
+    const step = (now) => {
+      const phase = Math.min(1, Math.max(0, now - start) / 2200);
+      if (viewer.presentation !== mark || viewer.view.azimuth !== expected) return;
+      expected = 28 * Math.sin(2 * Math.PI * phase) * (1 - phase);
+      viewer.view.azimuth = expected;
+      viewer.rotate(0, 0);
+      expected = viewer.view.azimuth;
+      if (phase < 1) requestAnimationFrame(step);
+    };
+    requestAnimationFrame(step);
   }
 
   async function showFace(face, isNew = false) {
@@ -177,13 +209,14 @@
       document.body.classList.add("has-result");
       byId("second-view").hidden = !second;
       const [one, other] = getViewers();
-      showMesh(one, mesh);
+      const extent = measure(mesh);
+      showMesh(one, mesh, extent);
       byId("plot-caption").textContent = mesh.model;
       if (second) {
-        showMesh(other, second);
+        showMesh(other, second, extent);
         byId("second-caption").textContent = second.model;
       }
-      if (isNew) one.viewFrom(0);
+      if (isNew) present(one);
       showBoxes(mesh.detections, face);
       showFacts(mesh);
     } catch (error) {

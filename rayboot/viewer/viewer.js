@@ -242,7 +242,7 @@ const MeshViewer = (() => {
 
     projectionMatrix(aspect) {
       const near = 0.05 * this.cameraDistance(), far = 6 * this.cameraDistance();
-      // The narrower side has the field of view.
+      // The shorter side has the field of view.
       const f = 1 / Math.tan(FIELD_OF_VIEW_DEG * Math.PI / 360) * Math.min(1, aspect);
       return new Float32Array([
         f / aspect, 0, 0, 0, 0, f, 0, 0,
