@@ -49,7 +49,7 @@ class AccessRules:
             Problem: status 403 or 401.
         """
         host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or "" if host.isascii() else ""
+        name = _host_name(host)
         if self._is_local and not is_loopback(name) and name not in self._hosts:
             raise Problem(
                 403,
@@ -81,6 +81,14 @@ class AccessRules:
                 "no-token",
                 f"send the service's token ({TOKEN_VARIABLE}) as `Authorization: Bearer TOKEN`",
             )
+
+
+def _host_name(host: str) -> str:
+    """Returns the name in a header ``Host``, without the port; empty where it is malformed."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_own(origin: str, host: str) -> bool:

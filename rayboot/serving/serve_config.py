@@ -1,5 +1,7 @@
 """What `rayboot serve` serves, on which resources, and within which limits."""
 
+import ipaddress
+
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from rayboot.config import FrozenConfig, ModelName
@@ -9,8 +11,6 @@ __all__ = ["TOKEN_VARIABLE", "Autoscaling", "ServeConfig", "is_loopback"]
 
 TOKEN_VARIABLE = "RAYBOOT_SERVE_TOKEN"  # noqa: S105 - the name of a variable
 """Environment variable with the bearer token; required unless the service is bound to loopback."""
-
-_LOOPBACK = ("localhost", "::1")
 
 
 class Autoscaling(FrozenConfig):
@@ -88,4 +88,8 @@ class ServeConfig(FrozenConfig):
 
 def is_loopback(host: str) -> bool:
     """Whether an address can be reached from this machine only."""
-    return host.strip("[]").lower() in _LOOPBACK or host.startswith("127.")
+    name = host.strip("[]").lower()
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:  # a name, which may begin with 127
+        return name == "localhost"
