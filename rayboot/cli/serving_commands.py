@@ -25,9 +25,7 @@ __all__ = ["serve"]
 )
 @click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="Port; by default 8000.")
 @optional_config("Replicas, resources and limits; by default those for a laptop.")
-def serve(
-    model: str | None, host: str | None, port: int | None, config_path: Path | None
-) -> None:
+def serve(model: str | None, host: str | None, port: int | None, config_path: Path | None) -> None:
     """Serve a page and an HTTP API that reconstruct photos, on Ray Serve; ends with Ctrl-C."""
     from rayboot.cli.task_config import load_task_config
     from rayboot.serving.run import run_service

@@ -247,4 +247,3 @@ def _add_service_pages(
     @app.get("/metrics", summary="Metrics for Prometheus")
     async def show_metrics() -> Response:
         return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
-

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from ray import serve
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
-from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
 from rayboot.serving.app import make_app
@@ -54,9 +53,7 @@ class _Replica:
         """Reconstructs a photo."""
         loop = asyncio.get_running_loop()
         prepared = await loop.run_in_executor(self._photos, self._engine.prepare, request)
-        predictions = [
-            self._predict((prepared.model, face.crop)) for face in prepared.found.chosen
-        ]
+        predictions = [self._predict((prepared.model, face.crop)) for face in prepared.found.chosen]
         volumes = list(await asyncio.gather(*predictions))
         return await loop.run_in_executor(self._photos, self._engine.finish, prepared, volumes)
 
@@ -76,15 +73,17 @@ class _ReplicaBackend:
     """The replicas, as the app calls them."""
 
     def __init__(self) -> None:
-        self._handle: DeploymentHandle = serve.get_deployment_handle(_REPLICAS, APP_NAME)
+        self._handle: Any = serve.get_deployment_handle(_REPLICAS, APP_NAME)
 
     async def reconstruct(self, request: ReconstructionRequest) -> Reply:
         """Reconstructs a photo in any replica."""
-        return await _await_reply(self._handle.reconstruct.remote(request))
+        reply: Reply = await _await_reply(self._handle.reconstruct.remote(request))
+        return reply
 
     async def models(self) -> dict[Which, str]:
         """Asks any replica for its models."""
-        return await _await_reply(self._handle.models.remote())
+        models: dict[Which, str] = await _await_reply(self._handle.models.remote())
+        return models
 
 
 async def _await_reply(response: Any) -> Any:
@@ -110,7 +109,9 @@ def build_service(
         comparison: the model to compare with, if there is one.
         token_digest: digest of the token; None requires none.
     """
-    replicas = serve.deployment(
+    # Ray declares that a deployment of a class is a function.
+    make_deployment: Any = serve.deployment
+    replicas = make_deployment(
         _Replica,
         name=_REPLICAS,
         ray_actor_options={"num_cpus": config.num_cpus, "num_gpus": config.num_gpus},
@@ -119,7 +120,7 @@ def build_service(
         graceful_shutdown_timeout_s=config.timeout_s,
         **_replica_options(config),
     ).bind(config, served, comparison)
-    gateway = serve.deployment(
+    gateway = make_deployment(
         serve.ingress(_gateway_builder(config, token_digest))(_Gateway),
         name="Gateway",
         num_replicas=1,
@@ -134,7 +135,7 @@ def build_service(
 class _Gateway:
     """The process in which the app runs."""
 
-    def __init__(self, replicas: DeploymentHandle) -> None:
+    def __init__(self, replicas: Any) -> None:
         # The app gets its own handle by name, because it is built before this constructor runs.
         del replicas
 

@@ -96,7 +96,7 @@ async def read_body(receive: Receive, content_length: str | None, max_bytes: int
         Problem: status 413: the body is larger; it has been read, as far as that is sensible.
         ConnectionError: the client went away.
     """
-    announced = int(content_length) if (content_length or "").isdecimal() else 0
+    announced = int(content_length) if content_length and content_length.isdecimal() else 0
     parts: list[bytes] = []
     length, too_large = 0, announced > max_bytes
     more = announced <= _DRAIN_FACTOR * max_bytes

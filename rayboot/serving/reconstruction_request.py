@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-__all__ = ["MeshFormat", "Output", "Reply", "ReconstructionRequest", "Which"]
+__all__ = ["MeshFormat", "Output", "ReconstructionRequest", "Reply", "Which"]
 
 Output = Literal["glb", "ply", "obj", "volume", "json"]
 """``glb``, ``ply``: a mesh with coloured vertices. ``obj``: the same, in a ZIP archive. ``volume``:

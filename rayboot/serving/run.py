@@ -10,7 +10,7 @@ from typing import Any
 
 from rayboot.cluster.session import connect
 from rayboot.errors import RequestError
-from rayboot.io.absolute_paths import absolute_model
+from rayboot.io.absolute_paths import with_absolute_paths
 from rayboot.serving.access import digest_token
 from rayboot.serving.model_choice import choose_comparison, choose_model
 from rayboot.serving.serve_config import TOKEN_VARIABLE, ServeConfig, is_loopback
@@ -83,7 +83,7 @@ def prepare_service(config: ServeConfig) -> ServeConfig:
             f"serving requires packages that are not installed ({error}); run "
             '`pip install "rayboot[serve]"`'
         ) from error
-    return config.replace_paths(str, absolute_model)
+    return with_absolute_paths(config)
 
 
 def require_token(config: ServeConfig) -> str | None:

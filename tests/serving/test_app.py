@@ -16,6 +16,7 @@ import pytest
 import trimesh
 from starlette.testclient import TestClient
 
+from benchmarks.serve_load import mutate
 from rayboot.data.images import decode_photo, encode_image
 from rayboot.data.mesh_files import decode_mesh
 from rayboot.errors import BusyError, DegenerateInputError, FaceRejectedError, RequestError
@@ -349,24 +350,6 @@ def test_the_page_allows_no_scripts_but_its_own(client: TestClient) -> None:
     assert policy.count("'sha256-") == response.text.count("<script>") == 3
     assert len(response.content) < 200_000
     assert "http:" not in response.text and "https:" not in response.text
-
-
-def mutate(rng: np.random.Generator, body: bytes) -> bytes:
-    """Returns a request body with some bytes changed, removed or repeated."""
-    changed = bytearray(body)
-    for _ in range(int(rng.integers(1, 12))):
-        start = int(rng.integers(len(changed)))
-        length = int(min(rng.geometric(0.02), len(changed) - start))
-        match rng.integers(4):
-            case 0:
-                changed[start : start + length] = rng.bytes(length)
-            case 1 if len(changed) > length + 1:
-                del changed[start : start + length]
-            case 2:
-                changed[start:start] = changed[start : start + length]
-            case _:
-                changed[start] ^= 1 << int(rng.integers(8))
-    return bytes(changed)
 
 
 # Starlette leaves the parts of a damaged form, which are in memory, to the garbage collector.

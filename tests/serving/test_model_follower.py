@@ -48,9 +48,7 @@ def test_a_first_champion_replaces_the_shipped_network(registry: str) -> None:
 def test_a_registry_that_is_gone_changes_nothing(
     registry: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = ServeConfig(
-        tracking_uri=registry, model=f"models:/{NAME}@champion", model_poll_s=3600
-    )
+    config = ServeConfig(tracking_uri=registry, model=f"models:/{NAME}@champion", model_poll_s=3600)
     follower = ModelFollower(choose_model(config), config)
     (tmp_path / "mlflow.db").rename(tmp_path / "away.db")
     assert not follower.refresh()
@@ -70,9 +68,7 @@ def test_requests_in_flight_finish_on_the_old_version(registry: str, portrait: b
     after = engine.reconstruct(request)
     # Both in one batch, each by the model that it began with.
     late = engine.prepare(request)
-    old, new = engine.predict(
-        [(item.model, item.found.chosen[0].crop) for item in (begun, late)]
-    )
+    old, new = engine.predict([(item.model, item.found.chosen[0].crop) for item in (begun, late)])
     assert engine.finish(begun, [old]) == before
     assert engine.finish(late, [new]) == after
     assert (before.model, after.model) == (f"models:/{NAME}/1", f"models:/{NAME}/2")

@@ -118,7 +118,8 @@ def choose(page: Any, photo: Path) -> None:
 def show(page: Any, photo: Path) -> None:
     choose(page, photo)
     wait_until(page, lambda: find(page, "result").is_displayed())
-    wait_until(page, lambda: "busy" not in page.find_element(By.TAG_NAME, "body").get_attribute("class"))
+    is_busy = "return document.body.classList.contains('busy')"
+    wait_until(page, lambda: not page.execute_script(is_busy))
 
 
 def still_view(page: Any, name: str = "plot") -> np.ndarray:

@@ -44,7 +44,8 @@ send('pointerup', distance, 0);
 def page(browser: Any, report_outputs: tuple[Path, list[Path]]) -> Any:
     browser.get_log("performance")
     browser.get(report_outputs[0].as_uri())
-    wait_until(browser, lambda: browser.execute_script("return Boolean(document.getElementById('plot').viewer)"))
+    is_ready = "return Boolean(document.getElementById('plot').viewer)"
+    wait_until(browser, lambda: browser.execute_script(is_ready))
     wait_for_still_view(browser)
     return browser
 
