@@ -40,7 +40,8 @@ def run_service(config: ServeConfig, announce: Callable[[str], None]) -> None:
     config = prepare_service(config)
     token_digest = require_token(config)
     served, comparison = choose_model(config), choose_comparison(config)
-    if "RAY_ADDRESS" not in os.environ:
+    on_cluster = "RAY_ADDRESS" in os.environ
+    if not on_cluster:
         _require_free_port(config.host, config.port)
     with _interruptible() as set_signals, connect():
         # Ray has set handlers of its own.
@@ -64,7 +65,11 @@ def run_service(config: ServeConfig, announce: Callable[[str], None]) -> None:
         finally:
             # A second Ctrl-C would leave processes behind.
             set_signals(signal.SIG_IGN)
-            serve.shutdown()
+            if on_cluster:
+                # Others may serve there too.
+                serve.delete(APP_NAME)
+            else:
+                serve.shutdown()
 
 
 def prepare_service(config: ServeConfig) -> ServeConfig:

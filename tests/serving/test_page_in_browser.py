@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 import uvicorn
 from selenium.webdriver.common.action_chains import ActionChains
@@ -229,6 +230,21 @@ def test_the_texture_lies_where_the_photo_shows_the_face(
     assert (
         np.abs(textured - vertices)[inner].mean() < 0.8 * np.abs(textured - shifted)[inner].mean()
     )
+
+
+def test_a_photo_that_its_exif_turns_has_its_texture(
+    page: Any, photos: dict[str, Path], tmp_path: Path
+) -> None:
+    image = PIL.Image.open(photos["portrait"]).rotate(90, expand=True).crop((0, 0, 144, 140))
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    show(page, tmp_path / "turned.jpg")
+    weights = "return document.getElementById('plot').viewer.scene[0].texture.weights.length"
+    assert page.execute_script(weights) > 5000
+    box = page.find_element(By.CSS_SELECTOR, "#boxes button").rect
+    photo = find(page, "photo").rect
+    assert box["y"] > photo["y"] and box["y"] + box["height"] < photo["y"] + photo["height"]
 
 
 def test_faces_of_a_photo_are_chosen_in_it(page: Any, photos: dict[str, Path]) -> None:
