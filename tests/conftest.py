@@ -49,6 +49,7 @@ LONG_FILES = (
     "infra/test_mlflow_login",
     "integration/test_tracking_server",
     "evaluate/report/test_page_in_browser",
+    "serving/test_page_in_browser",
     "registry/test_registration",
     "infra/test_audit",
     "infra/test_kubernetes",
