@@ -12,6 +12,7 @@ from typing import Any
 from rayboot.cluster.cpu_limits import count_usable_cores
 from rayboot.cluster.restart_notice import print_restart_notice_aside
 from rayboot.errors import ClusterError
+from rayboot.io.s3_access import ANONYMOUS_VARIABLE, anonymous_setting
 
 __all__ = ["LOCAL_ENVIRONMENT", "connect"]
 
@@ -85,6 +86,8 @@ def connect(
         yield
         return
     runtime_env = {"env_vars": dict(_WORKER_ENVIRONMENT)}
+    if (setting := anonymous_setting()) is not None:
+        runtime_env["env_vars"][ANONYMOUS_VARIABLE] = setting
     address = address or os.environ.get("RAY_ADDRESS")
     if address is None:
         for name, value in LOCAL_ENVIRONMENT.items():

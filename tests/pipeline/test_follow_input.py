@@ -19,6 +19,7 @@ from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig, Selecti
 from rayboot.pipeline.generate_request import GeneratePlan, prepare_generate
 from rayboot.pipeline.in_process_executor import InProcessExecutor
 from rayboot.registry.model_names import BUILTIN_COMPACT
+from tests.s3 import S3Server
 
 pytestmark = pytest.mark.egl
 
@@ -286,3 +287,41 @@ def test_meshes_follow_the_input(photos: Photos, tmp_path: Path, frontal: list[i
     assert not (output / "a.glb").exists()
     index = pq.read_table(output / "index.parquet")
     assert index["face_id"].to_pylist() == ["A.jpg", "b-old.jpg", "b.jpg"]
+
+
+def test_buckets_follow_their_input(
+    photos: Photos,
+    s3_server: S3Server,
+    frontal: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A store has tags, by which a photo of the same size is known to be another one."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    filesystem = s3_server.filesystem()
+    filesystem.mkdir("growing")
+    filesystem.put(f"{photos.folder}/", "growing/photos/", recursive=True)
+    local = request(photos, Path("unused"))
+    output = "s3://growing/pairs"
+    config = local.replace(input="s3://growing/photos", output=output)
+    run(config)
+    before = filesystem.find("growing/pairs", detail=True)
+    run(config)
+    assert tags(filesystem.find("growing/pairs", detail=True)) == tags(before)
+    # One byte of the file's end differs, which decoders ignore.
+    payload = filesystem.cat_file("growing/photos/a.jpg")
+    filesystem.pipe_file("growing/photos/a.jpg", payload + b"1")
+    run(config)
+    filesystem.pipe_file("growing/photos/a.jpg", payload + b"2")
+    filesystem.pipe_file("growing/photos/b.jpg", filesystem.cat_file("growing/photos/a.jpg"))
+    plan = run(config)
+    assert (plan.changes.num_new, plan.changes.num_changed) == (0, 2)
+    filesystem.rm_file("growing/photos/b.jpg")
+    run(config, prune=True)
+    manifest = require_finished(output)
+    assert (manifest.number, manifest.counts["faces"], manifest.counts["rejects"]) == (4, 1, 0)
+    assert [row.number for row in list_manifests(output)] == [1, 2, 3, 4]
+
+
+def tags(files: dict[str, dict]) -> dict[str, str]:
+    return {name: info["ETag"] for name, info in files.items()}
