@@ -71,6 +71,7 @@ TESTED_IN = {
     "pipeline/generate_config": "pipeline/test_generate",
     "pipeline/generate_request": "pipeline/test_generate",
     "pipeline/in_process_executor": "pipeline/test_generate",
+    "io/s3_access": "field/test_stores",
     "pipeline/output_change": "pipeline/test_follow_input",
     "pipeline/output_layout": "pipeline/test_generate",
     "pipeline/planning/limits": "pipeline/planning/test_scaling",

@@ -27,7 +27,8 @@ def status(folder: Path, tracking_uri: str | None) -> None:
     from rayboot.rounds.status import describe_registry, describe_rounds
 
     click.echo(describe_rounds(folder))
-    tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    tracking_uri = tracking_uri or next(filter(None, map(os.environ.get, names)), None)
     if tracking_uri is not None:
         click.echo(describe_registry(tracking_uri))
 

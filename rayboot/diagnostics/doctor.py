@@ -42,6 +42,8 @@ def diagnose(requirements: RunRequirements, config: FrozenConfig | None = None) 
     for uri in requirements.storage_uris:
         yield check_storage(uri, written=uri in requirements.written_uris)
     yield check_mlflow(requirements.tracking_uri)
+    if requirements.registry_uri is not None:
+        yield check_mlflow(requirements.registry_uri)._replace(name="MLflow registry")
     yield check_memory()
     yield check_shared_memory()
     yield check_disk(Path.cwd())

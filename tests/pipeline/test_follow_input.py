@@ -1,4 +1,4 @@
-"""The same command on an input that has grown, shrunk or changed."""
+"""Runs on an input that has grown, shrunk or changed since the last one."""
 
 import shutil
 from pathlib import Path

@@ -130,8 +130,8 @@ def _require_bytes(uri: str, kind: pa.DataType) -> None:
         kind = kind.field("bytes").type if "bytes" in names else kind
     if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
         raise RequestError(
-            f"{uri}: expected a column `image` with the bytes of photos, or with structs of `bytes` "
-            f"and `path`, got {kind}; store the content of image files"
+            f"{uri}: expected a column `image` with the bytes of photos, or with structs of "
+            f"`bytes` and `path`, got {kind}; store the content of image files"
         )
 
 
