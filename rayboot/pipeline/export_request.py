@@ -17,6 +17,7 @@ from rayboot.models import NetworkConfig
 from rayboot.models.network_config import InferenceConfig
 from rayboot.pipeline.follow_input import OutputFiles, complete_pending_change, follow_input
 from rayboot.pipeline.generate_config import PoolConfig
+from rayboot.pipeline.generate_request import require_detector
 from rayboot.pipeline.input_changes import InputChanges, ListingUpdate
 from rayboot.pipeline.listing import list_inputs, mark_duplicates, require_other_folder
 from rayboot.pipeline.mesh_names import assign_mesh_names
@@ -135,7 +136,9 @@ def prepare_export(
     is_resumed = stored is not None and not is_finished
     update: ListingUpdate | None = None
     if stored is None:
-        photos = mark_duplicates(list_inputs(inputs, include_test=True))
+        photos = list_inputs(inputs, include_test=True)
+        require_detector(config.detect_faces, photos["landmarks_uri"].null_count)
+        photos = mark_duplicates(photos)
         names = pa.array(assign_mesh_names(photos["face_id"].to_pylist()), pa.string())
         photos = photos.append_column("mesh_name", names)
         write_table(join_uri(output_uri, LISTING), photos, **LISTING_OPTIONS)
@@ -145,7 +148,7 @@ def prepare_export(
             num_photos=len(photos), run_id=new_run_id(), unread=unread_note(photos)
         )
     elif prune or is_finished:
-        stored, update = _follow_input(inputs, output_uri, stored, faces, prune)
+        stored, update = _follow_input(inputs, output_uri, stored, config.detect_faces, prune)
     return ExportPlan(
         config,
         weights_uri(resolved.path, output_uri),
@@ -171,7 +174,7 @@ def _follow_input(
     inputs: str | tuple[str, ...],
     output: str,
     stored: dict[str, Any],
-    faces: FaceChoice,
+    detect_faces: bool,
     prune: bool,
 ) -> tuple[dict[str, Any], ListingUpdate]:
     """Adds photos to the listing; returns the record of the request, and the update."""
@@ -179,6 +182,7 @@ def _follow_input(
     unread = unread_note(photos)
 
     def record(update: ListingUpdate) -> dict[str, Any]:
+        require_detector(detect_faces, update.listing["landmarks_uri"].null_count)
         return {**stored, "num_photos": len(update.listing), "unread": unread}
 
     files = OutputFiles((MESH_ROWS,), (MESH_INDEX,), leftovers=_meshes_of)

@@ -85,13 +85,13 @@ def follow_input(
     update = compare_listings(stored, present, taking_part, prune)
     if not update.num_to_do and not update.taken_out:
         return update, None
+    written = record(update)
     with hold_lease(join_uri(output, LEASE)):
         listings = {LISTING: complete(update.listing)}
         if tested is not None:
             listings[TEST_PHOTOS] = tested
         for name, table in listings.items():
             write_table(join_uri(output, f"{name}{NEXT_SUFFIX}"), table, **LISTING_OPTIONS)
-        written = record(update)
         make_change(
             output,
             OutputChange(

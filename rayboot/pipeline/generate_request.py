@@ -42,7 +42,7 @@ from rayboot.pipeline.render_device import resolve_render_device
 from rayboot.pipeline.weights_copy import copy_weights, weights_uri
 from rayboot.registry.resolve import resolve_model
 
-__all__ = ["GeneratePlan", "prepare_generate", "write_listing"]
+__all__ = ["GeneratePlan", "prepare_generate", "require_detector", "write_listing"]
 
 
 class GeneratePlan(NamedTuple):
@@ -124,14 +124,15 @@ def prepare_generate(
     if stored is None:
         if manifest is not None:
             _require_as_many(config.input, config, manifest)
-        listed = write_listing(config.input, config.frame_step, config.output)
+        listed = write_listing(
+            config.input, config.frame_step, config.output, config.selection.detect_faces
+        )
         copy_weights(model.path, config.output)
         # Written last: an output with a fingerprint has a complete listing.
         stored = fingerprint.save(run_id=new_run_id(), **listed)
     elif prune or (follow and manifest is not None):
         stored, changes = _follow_input(config.input, config, stored, prune)
-    if config.selection.detect_faces and stored["num_without_landmarks"]:
-        FaceDetector()  # refuses where the extra is not installed, before Ray starts
+    require_detector(config.selection.detect_faces, stored["num_without_landmarks"])
     return GeneratePlan(
         config,
         config.output,
@@ -166,7 +167,19 @@ def _require_as_many(
         )
 
 
-def write_listing(inputs: str | tuple[str, ...], frame_step: int, output: str) -> dict[str, Any]:
+def require_detector(detect_faces: bool, num_without_landmarks: int) -> None:
+    """Refuses photos without landmarks where the face detector is not installed.
+
+    Raises:
+        RequestError: The extra ``detect`` is missing.
+    """
+    if detect_faces and num_without_landmarks:
+        FaceDetector()
+
+
+def write_listing(
+    inputs: str | tuple[str, ...], frame_step: int, output: str, detect_faces: bool = False
+) -> dict[str, Any]:
     """Lists the photos that take part, for this run and all that resume it.
 
     Args:
@@ -174,15 +187,17 @@ def write_listing(inputs: str | tuple[str, ...], frame_step: int, output: str) -
         frame_step: Step through the frames of a video, see
             :class:`~rayboot.pipeline.generate_config.GenerateConfig`.
         output: URI of the pairs data set.
+        detect_faces: Whether faces will be detected in photos without landmarks.
 
     Returns:
         ``num_photos``, ``num_without_landmarks``, the numbers ``left_out`` by reason, and the
         sentence on pictures that are ``unread``.
 
     Raises:
-        RequestError: No photo takes part.
+        RequestError: No photo takes part, or the face detector is not installed.
     """
     photos = _list_parts(inputs, frame_step)
+    require_detector(detect_faces, photos.kept["landmarks_uri"].null_count)
     write_table(join_uri(output, LISTING), mark_duplicates(photos.kept), **LISTING_OPTIONS)
     write_table(join_uri(output, TEST_PHOTOS), photos.tested, **LISTING_OPTIONS)
     return _describe_listing(photos, photos.kept)
@@ -236,6 +251,8 @@ def _follow_input(
     assert config.output is not None
 
     def record(update: ListingUpdate) -> dict[str, Any]:
+        num_without_landmarks = update.listing["landmarks_uri"].null_count
+        require_detector(config.selection.detect_faces, num_without_landmarks)
         return {**stored, **_describe_listing(photos, update.listing)}
 
     update, written = follow_input(

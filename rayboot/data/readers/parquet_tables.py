@@ -171,7 +171,7 @@ class _RowGroupCache:
             with open_file(uri) as file:
                 parquet = pq.ParquetFile(file, metadata=metadata, pre_buffer=True)
                 available = parquet.schema_arrow.names
-                names = ("image", "landmarks", "landmarks_suffix")
+                names = ("image", "landmarks", "landmarks_suffix", "reject")
                 columns = [name for name in names if name in available]
                 for group in missing:
                     self._groups[group] = parquet.read_row_group(group, columns=columns)
@@ -180,6 +180,8 @@ class _RowGroupCache:
 
 def _to_photo(row: Row) -> FetchedPhoto | FaceRejectedError:
     """Converts a row of a Parquet file; a null image becomes an empty file, rejected later."""
+    if (reject := row.get("reject")) is not None:  # of a photo that could not be packed
+        return FaceRejectedError(reject["stage"], reject["reason"], reject["message"])
     photo, landmarks = row["image"] or b"", row.get("landmarks")
     if isinstance(photo, dict):
         if photo["bytes"] is None and photo.get("path"):
