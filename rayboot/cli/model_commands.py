@@ -89,6 +89,11 @@ def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
     show_default=True,
     help="Which faces of a photo become meshes; the files of all are numbered.",
 )
+@click.option(
+    "--unit",
+    type=click.Choice(["metre", "pixel"]),
+    help="Unit of the meshes, instead of the config's; metre is by the size of people on average.",
+)
 @prune_option
 @optional_config("Actor pools and file formats; by default those for a laptop.")
 def reconstruct(
@@ -96,6 +101,7 @@ def reconstruct(
     inputs: tuple[str, ...],
     output_uri: str,
     faces: Literal["largest", "all"],
+    unit: Literal["metre", "pixel"] | None,
     prune: bool,
     config_path: Path | None,
 ) -> None:
@@ -107,6 +113,8 @@ def reconstruct(
     from rayboot.pipeline.unused_landmarks import describe_unused_landmarks
 
     config = None if config_path is None else load_task_config(ReconstructConfig, config_path)
+    if unit is not None:
+        config = (config or ReconstructConfig()).replace(unit=unit)
     photos = single_or_tuple(inputs)
     plan = prepare_export(model, photos, output_uri, config, faces=faces, prune=prune)
     print_changes(plan.changes)

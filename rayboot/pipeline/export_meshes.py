@@ -88,7 +88,8 @@ def export_meshes(plan: ExportPlan, executor: Executor | None = None) -> ExportS
     Photos whose names differ only in the suffix keep it (``a_jpg.ply``); where all faces of a photo
     are exported, their number follows (``a-1.ply``). See :mod:`rayboot.pipeline.mesh_names`.
 
-    Vertices are in the frame of the face's crop (x right, y up, z towards the viewer, px).
+    Vertices are in the frame of the face's crop (x right, y up, z towards the viewer, origin at its
+    centre), in the unit of the config, which files and index name.
     ``index.parquet``, written last, has the crop's affine, and the reason where a face or photo
     gave no mesh.
 
@@ -127,7 +128,7 @@ class ExportJob(Job[ExportSummary]):
             predict_stage(self._plan.weights, config.inference, pools),
             StageSpec(
                 "mesh",
-                partial(WriteMeshes, shape, self.output, config.kinds, numbered=all_faces),
+                partial(WriteMeshes, shape, self.output, config.kinds, all_faces, config.unit),
                 pools.batch_size,
                 pools.num_render_actors,
                 pools.render_cpus,

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from rayboot.config import FrozenConfig
 from rayboot.data.fingerprint import Fingerprint
+from rayboot.data.mesh_units import MeshUnit
 from rayboot.data.readers.unread import unread_note
 from rayboot.io.absolute_paths import absolute_inputs, absolute_model
 from rayboot.io.parquet import read_table, write_table
@@ -50,6 +51,8 @@ class ReconstructConfig(FrozenConfig):
 
     kinds: tuple[MeshKind, ...] = ("ply", "glb")
     """Files that are written for each face."""
+    unit: MeshUnit = "metre"
+    """Unit of the vertices: ``metre``, by people's mean size, or ``pixel`` of the crop."""
     detect_faces: bool = True
     """Whether faces are detected in photos without landmarks (extra ``detect``)."""
     inference: InferenceConfig = InferenceConfig()
