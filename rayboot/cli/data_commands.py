@@ -5,13 +5,14 @@ from typing import Literal
 
 import click
 
-from rayboot.cli.messages import print_note, print_unread
+from rayboot.cli.messages import print_changes, print_note, print_unread
 from rayboot.cli.options import (
     COUNTS,
     URI,
     config_option,
     input_option,
     optional_config,
+    prune_option,
     single_or_tuple,
 )
 from rayboot.errors import REJECT_STAGES
@@ -118,10 +119,15 @@ def plan(
     type=click.Choice(REJECT_STAGES),
     help="Process the photos again that this stage rejected.",
 )
+@prune_option
 def generate(
-    config_path: Path, inputs: tuple[str, ...], output_uri: str | None, retried_stage: str | None
+    config_path: Path,
+    inputs: tuple[str, ...],
+    output_uri: str | None,
+    retried_stage: str | None,
+    prune: bool,
 ) -> None:
-    """Generate bootstrap pairs from photos; the same command again resumes."""
+    """Generate bootstrap pairs; the same command resumes, and adds photos that are new."""
     from rayboot.cli.task_config import load_task_config
     from rayboot.cluster.session import connect
     from rayboot.logs import logged_run
@@ -135,12 +141,17 @@ def generate(
     config = load_task_config(GenerateConfig, config_path)
     changes = {"input": single_or_tuple(inputs), "output": output_uri}
     config = config.replace(**{key: uri for key, uri in changes.items() if uri})
-    plan = prepare_generate(config)
+    plan = prepare_generate(config, prune=prune)
+    print_changes(plan.changes)
     if retried_stage is not None:
         count = remove_rejects(plan.output, retried_stage)
         print_note(f"{count} photos that stage {retried_stage} rejected are processed again")
     with logged_run(plan.run_id), connect():
         summary = generate(plan)
+        if plan.is_resumed:  # its listing may be older than the input
+            plan = prepare_generate(config)
+            print_changes(plan.changes)
+            summary = generate(plan)
         print_note(format_summary(summary))
         print_unread(plan.unread)
     require_faces(summary.num_faces, summary.rejects, f"{summary.uri.rstrip('/')}/outcome=reject")

@@ -235,8 +235,8 @@ def import_weights(source: str | Path, destination: str | Path) -> NetworkConfig
         The config of the network.
 
     Raises:
-        RequestError: the source does not exist, or the destination is not writable.
-        WeightsError: as in :func:`load_network`.
+        RequestError: the source does not exist or contains no such weights, or the destination is
+            not writable.
     """
     destination = Path(destination)
     if destination.suffix != ".safetensors":
@@ -245,7 +245,10 @@ def import_weights(source: str | Path, destination: str | Path) -> NetworkConfig
         )
     if destination.is_dir() or not destination.parent.is_dir():
         raise RequestError(f"{destination}: must be a file in a folder that exists")
-    network = load_network(source)
+    try:
+        network = load_network(source)
+    except WeightsError as error:
+        raise RequestError(f"weights {error}") from error
     save_network(network, destination)
     return network.config
 
