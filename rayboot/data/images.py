@@ -40,7 +40,7 @@ _THUMBNAIL_SIDE = 64
 """Longer side of a thumbnail, px."""
 
 
-def decode_photo(payload: bytes) -> np.ndarray:
+def decode_photo(payload: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes a photo: rotated as its EXIF says, in sRGB, on white where transparent, in 8 bits.
 
     A truncated photo is rejected: its lower part would be grey, and a face there incomplete.
@@ -48,6 +48,7 @@ def decode_photo(payload: bytes) -> np.ndarray:
     Args:
         payload: Content of the file, in any format that Pillow reads, or HEIC with the extra
             ``heic``; of an animation, the first frame is decoded.
+        max_pixels: Largest number of pixels; memory is allocated only for photos within it.
 
     Returns:
         (H, W, 3) uint8 sRGB; photos without a colour profile are taken for sRGB.
@@ -67,10 +68,10 @@ def decode_photo(payload: bytes) -> np.ndarray:
             "--retry-rejects read",
         )
     try:
-        return _decode(payload)
+        return _decode(payload, max_pixels)
     except PIL.UnidentifiedImageError as error:
         if is_tiff(payload) and (size := read_tiff_size(payload)) is not None:
-            _require_size(*size)
+            _require_size(*size, max_pixels)
             return decode_tiff(payload)
         raise FaceRejectedError(
             "read", "undecodable", f"expected an image file, got {describe_format(payload)}"
@@ -93,7 +94,7 @@ def convert_image(image: PIL.Image.Image) -> np.ndarray:
     return _to_rgb(convert_to_srgb(_apply_exif_rotation(image)))
 
 
-def _decode(payload: bytes) -> np.ndarray:
+def _decode(payload: bytes, max_pixels: int) -> np.ndarray:
     """Decodes a photo with Pillow.
 
     Raises:
@@ -102,12 +103,12 @@ def _decode(payload: bytes) -> np.ndarray:
     """
     try:
         try:
-            image = _load(payload)
+            image = _load(payload, max_pixels)
         except ValueError:
             without_text = strip_png_text(payload)
             if without_text is None:
                 raise
-            image = _load(without_text)
+            image = _load(without_text, max_pixels)
     except (FaceRejectedError, MemoryError, PIL.UnidentifiedImageError):
         raise
     except PIL.Image.DecompressionBombError as error:
@@ -119,28 +120,28 @@ def _decode(payload: bytes) -> np.ndarray:
     return _to_rgb(convert_to_srgb(_apply_exif_rotation(image)))
 
 
-def _load(payload: bytes) -> PIL.Image.Image:
+def _load(payload: bytes, max_pixels: int) -> PIL.Image.Image:
     with warnings.catch_warnings():
         # Pillow warns at its own limit; ours is checked below.
         warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
         image = PIL.Image.open(io.BytesIO(payload))
-        _require_size(*image.size)
+        _require_size(*image.size, max_pixels)
         image.load()
     return image
 
 
-def _require_size(width: int, height: int) -> None:
+def _require_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
     if min(width, height) < _MIN_SIDE:
         raise FaceRejectedError(
             "read",
             "too-small",
             f"expected a photo of {_MIN_SIDE} px a side or more, got {width} x {height} px",
         )
-    if width * height > MAX_PIXELS:
+    if width * height > max_pixels:
         raise FaceRejectedError(
             "read",
             "too-large",
-            f"expected a photo of up to {MAX_PIXELS // 10**6} megapixels, got {width} x {height} "
+            f"expected a photo of up to {max_pixels / 1e6:g} megapixels, got {width} x {height} "
             "px; resize the photo",
         )
 

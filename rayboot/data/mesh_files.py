@@ -12,8 +12,9 @@ from rayboot.data.ply_files import parse_ply
 from rayboot.data.polygons import split_polygons
 from rayboot.errors import ShapeError
 from rayboot.geometry.mesh import Mesh
+from rayboot.geometry.physical_size import MeshUnit, units_per_pixel
 
-__all__ = ["MESH_SUFFIXES", "MeshFileKind", "decode_mesh", "encode_mesh"]
+__all__ = ["MESH_SUFFIXES", "MeshFileKind", "decode_mesh", "encode_face_mesh", "encode_mesh"]
 
 MeshFileKind = Literal["ply", "glb", "obj"]
 """Kind of a mesh file, which is also the suffix of its name."""
@@ -22,29 +23,56 @@ MESH_SUFFIXES = (".obj", ".ply", ".glb")
 """Suffixes of the mesh files that :func:`decode_mesh` reads."""
 
 
-def encode_mesh(mesh: Mesh, kind: MeshFileKind) -> bytes:
+def encode_mesh(mesh: Mesh, kind: MeshFileKind, unit: MeshUnit | None = None) -> bytes:
     """Encodes a mesh as a file, with the colours of its vertices where it has any.
 
     Colours are sRGB in a PLY and an OBJ, where viewers expect that, and linear in a GLB.
+
+    Args:
+        mesh: the mesh.
+        kind: kind of the file.
+        unit: unit of its vertices, which the file then names: in a comment of a PLY or OBJ, in
+            ``asset.extras`` of a GLB.
     """
     match kind:
         case "glb":
-            return encode_glb(mesh)
+            return encode_glb(mesh, unit)
         case "ply":
-            payload: Any = mesh.to_trimesh().export(file_type=kind)
-            return bytes(payload)
+            return _encode_ply(mesh, unit)
         case "obj":
-            return _encode_obj(mesh)
+            return _encode_obj(mesh, unit)
         case _:
             assert_never(kind)
 
 
-def _encode_obj(mesh: Mesh) -> bytes:
+def encode_face_mesh(mesh: Mesh, kind: MeshFileKind, resolution: int, unit: MeshUnit) -> bytes:
+    """Encodes the mesh of a face as a file in a unit, which the file names.
+
+    Args:
+        mesh: mesh in the frame of its crop, px.
+        kind: kind of the file.
+        resolution: width and height of the crop, px.
+        unit: unit of the file's vertices.
+    """
+    scaled = np.asarray(mesh.vertices * units_per_pixel(unit, resolution), np.float32)
+    return encode_mesh(mesh._replace(vertices=scaled), kind, unit)
+
+
+def _encode_ply(mesh: Mesh, unit: MeshUnit | None) -> bytes:
+    payload: Any = mesh.to_trimesh().export(file_type="ply")
+    if unit is None:
+        return bytes(payload)
+    before, element, after = bytes(payload).partition(b"\nelement ")
+    return before + f"\ncomment unit {unit}".encode() + element + after
+
+
+def _encode_obj(mesh: Mesh, unit: MeshUnit | None) -> bytes:
     """Encodes a mesh as OBJ, its colours as three further numbers of each vertex.
 
     MeshLab, Blender, CloudCompare and three.js read them; other viewers show the shape in grey.
     """
-    points = [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in mesh.vertices.tolist()]
+    header = ["# rayboot", *([] if unit is None else [f"# unit {unit}"])]
+    points = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in mesh.vertices.tolist()]
     if mesh.colors is not None:
         colors = (mesh.colors / 255).tolist()
         points = [
@@ -52,7 +80,7 @@ def _encode_obj(mesh: Mesh) -> bytes:
             for point, (red, green, blue) in zip(points, colors, strict=True)
         ]
     triangles = [f"f {a} {b} {c}" for a, b, c in (mesh.faces + 1).tolist()]
-    return "\n".join(["# rayboot", *points, *triangles, ""]).encode("ascii")
+    return "\n".join([*header, *points, *triangles, ""]).encode("ascii")
 
 
 def decode_mesh(payload: bytes, suffix: str) -> Mesh:

@@ -4,7 +4,12 @@ A photo leaves the size of a face open. The crop makes faces equally large, so t
 crop is as long in every photo, on average over people and poses.
 """
 
-__all__ = ["MEAN_OUTER_EYE_DISTANCE_M", "metres_per_pixel"]
+from typing import Literal
+
+__all__ = ["MEAN_OUTER_EYE_DISTANCE_M", "MeshUnit", "metres_per_pixel", "units_per_pixel"]
+
+MeshUnit = Literal["metre", "pixel"]
+"""Unit of a mesh: metres by the mean size of people, or pixels of the crop."""
 
 MEAN_OUTER_EYE_DISTANCE_M = 0.0907
 """Mean distance between the outer eye corners of adults: that of men (93.0 mm) and women (88.4 mm).
@@ -25,3 +30,13 @@ def metres_per_pixel(resolution: int) -> float:
         resolution: width and height of the crop, px.
     """
     return MEAN_OUTER_EYE_DISTANCE_M / (_OUTER_EYE_FRACTION * resolution)
+
+
+def units_per_pixel(unit: MeshUnit, resolution: int) -> float:
+    """Returns the length of a pixel of a face crop in a unit.
+
+    Args:
+        unit: the unit.
+        resolution: width and height of the crop, px.
+    """
+    return metres_per_pixel(resolution) if unit == "metre" else 1.0

@@ -11,7 +11,7 @@ import numpy as np
 
 from rayboot.data.detector import FaceDetector, crop_from_detection
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError
-from rayboot.geometry.crop import warp_photo
+from rayboot.geometry.crop import resize_crop, warp_photo
 from rayboot.inference.photos import NamedPhoto, Photo, decode_named, name_photos
 from rayboot.inference.reconstruction import Reconstruction
 from rayboot.models import HeadRegressor, InferenceConfig, NetworkConfig, load_network
@@ -31,6 +31,9 @@ _GPU_BATCH_SIZE = 16
 
 _MAX_LOADED_MODELS = 4
 
+_MAX_CLOSEUP = 512
+"""Largest width of what a viewer shows of the photo, px."""
+
 
 class _Crop(NamedTuple):
     """A face of a photo.
@@ -38,10 +41,12 @@ class _Crop(NamedTuple):
     Attributes:
         image: (S, S, 3) uint8.
         crop_from_photo: (2, 3) float64.
+        closeup: (T, T, 3) uint8, the same in the photo's resolution; None if that is no finer.
     """
 
     image: np.ndarray
     crop_from_photo: np.ndarray
+    closeup: np.ndarray | None = None
 
 
 class FaceModel:
@@ -164,7 +169,10 @@ class FaceModel:
                 raise _name_rejection(error, named.name) from error
         chosen = detections if faces == "all" else detections[:1]
         affines = [crop_from_detection(detection, size) for detection in chosen]
-        return [_Crop(warp_photo(photo, affine, size), affine) for affine in affines]
+        return [
+            _Crop(warp_photo(photo, affine, size), affine, _make_closeup(photo, affine, size))
+            for affine in affines
+        ]
 
     def _reconstruct_crops(self, name: str, crops: list[_Crop]) -> list[Reconstruction]:
         images = np.stack([crop.image for crop in crops])
@@ -178,10 +186,16 @@ class FaceModel:
             landmarks = head_landmarks(target) if self._is_head and target is not None else None
             # A view of the batch would keep the volumes of all faces in memory.
             own = volume if len(crops) == 1 else volume.copy()
-            results.append(
-                Reconstruction(name, self.name, crop.image, crop.crop_from_photo, own, landmarks)
-            )
+            image, affine, closeup = crop
+            results.append(Reconstruction(name, self.name, image, affine, own, landmarks, closeup))
         return results
+
+
+def _make_closeup(photo: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray | None:
+    """Returns the crop in the photo's resolution, as far as a viewer needs it."""
+    scale = np.sqrt(abs(np.linalg.det(affine[:, :2])))
+    fine = min(_MAX_CLOSEUP, round(size / scale))
+    return warp_photo(photo, resize_crop(affine, size, fine), fine) if fine > size else None
 
 
 def _name_rejection(error: FaceRejectedError, name: str) -> FaceRejectedError:

@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 
 from rayboot.config import FrozenConfig
 from rayboot.data.fingerprint import Fingerprint
-from rayboot.data.mesh_units import MeshUnit
 from rayboot.data.readers.unread import unread_note
+from rayboot.geometry.physical_size import MeshUnit
 from rayboot.io.absolute_paths import absolute_inputs, absolute_model
 from rayboot.io.parquet import read_table, write_table
 from rayboot.io.storage import absolute_uri, exists, join_uri, require_writable

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from rayboot import __version__
 from rayboot.cluster.failures import find_rayboot_error
+from rayboot.geometry.physical_size import MeshUnit
 from rayboot.serving.access import AccessRules
 from rayboot.serving.engine import ReconstructionEngine
 from rayboot.serving.gate import RECONSTRUCT_PATH, Gate
@@ -185,8 +186,13 @@ def _add_reconstruction(app: FastAPI, backend: Backend, metrics: ServiceMetrics)
         model: Annotated[
             Which, Query(description="The served model, or the one to compare with.")
         ] = "served",
+        unit: Annotated[
+            MeshUnit,
+            Query(description="Unit of meshes: `metre`, by the mean size of people's faces, or "
+                  "`pixel` of the crop."),
+        ] = "metre",
     ) -> Response:  # fmt: skip
-        request = ReconstructionRequest(await photo.read(), faces, output, mesh, model)
+        request = ReconstructionRequest(await photo.read(), faces, output, mesh, model, unit)
         reply = await _translate_errors(backend.reconstruct(request))
         metrics.count_reply(reply.model)
         headers = {

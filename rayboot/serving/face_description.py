@@ -6,11 +6,9 @@ import numpy as np
 
 from rayboot.data.detector import Detection
 from rayboot.errors import DegenerateInputError
-from rayboot.geometry.camera import gaze_angles, pixel_from_crop
-from rayboot.geometry.crop import apply_affine, invert_affine
-from rayboot.geometry.mesh import Mesh
-from rayboot.geometry.pose import FacePose, estimate_pose, landmarks_from_pose
-from rayboot.serving.face_finder import CroppedFace
+from rayboot.geometry.physical_size import MeshUnit, units_per_pixel
+from rayboot.geometry.pose import FacePose
+from rayboot.inference.reconstruction import Reconstruction
 
 __all__ = ["describe_detection", "describe_face"]
 
@@ -24,47 +22,48 @@ def describe_detection(number: int, detection: Detection) -> dict[str, Any]:
     }
 
 
-def describe_face(face: CroppedFace, mesh: Mesh) -> dict[str, Any]:
+def describe_face(number: int, face: Reconstruction, unit: MeshUnit) -> dict[str, Any]:
     """Returns crop, landmarks and pose of a face as JSON values.
 
-    Landmarks are those of the mean face in the pose of the shape: the network predicts none. Both
-    are null where the shape is too degenerate for a pose.
+    Landmarks are null where the pose is uncertain, both where the shape is too degenerate for one.
 
     Args:
-        face: the crop that the mesh was reconstructed from.
-        mesh: its mesh, in the frame of :mod:`rayboot.geometry.camera`.
+        number: number of the face, the largest of the photo being 1.
+        face: the face.
+        unit: unit of the landmarks on the mesh.
     """
-    pose = _estimate_pose(mesh)
+    size = face.crop.shape[0]
+    scale = units_per_pixel(unit, size)
+    pose = _find_pose(face)
     return {
-        "face": face.number,
-        "crop_size": face.crop.shape[0],
+        "face": number,
+        "crop_size": size,
         "crop_from_photo": _round(face.crop_from_photo, 6),
-        "landmarks": None if pose is None else _describe_landmarks(face, pose),
+        "units_per_pixel": scale,
+        "landmarks": None if pose is None else _describe_landmarks(face, scale),
         "pose": None if pose is None else _describe_pose(pose),
     }
 
 
-def _estimate_pose(mesh: Mesh) -> FacePose | None:
+def _find_pose(face: Reconstruction) -> FacePose | None:
     try:
-        return estimate_pose(mesh.vertices)
+        return face.pose
     except (DegenerateInputError, ValueError):
         return None
 
 
-def _describe_landmarks(face: CroppedFace, pose: FacePose) -> dict[str, Any]:
-    points = landmarks_from_pose(pose)
-    size = face.crop.shape[0]
-    pixels = pixel_from_crop(points, size, size)
-    in_photo = apply_affine(invert_affine(face.crop_from_photo), pixels)
-    return {"mesh": _round(points, 3), "photo": _round(in_photo, 2)}
+def _describe_landmarks(face: Reconstruction, scale: float) -> dict[str, Any] | None:
+    points = face.landmarks
+    if points is None:
+        return None
+    return {"mesh": _round(scale * points, 6), "photo": _round(face.to_photo(points), 2)}
 
 
 def _describe_pose(pose: FacePose) -> dict[str, Any]:
-    yaw, pitch = gaze_angles(pose.gaze)
     roll = np.arctan2(-pose.up[0], pose.up[1])
     return {
-        "yaw_deg": round(float(np.degrees(yaw)), 2),
-        "pitch_deg": round(float(np.degrees(pitch)), 2),
+        "yaw_deg": round(pose.yaw_deg, 2),
+        "pitch_deg": round(pose.pitch_deg, 2),
         "roll_deg": round(float(np.degrees(roll)), 2),
         "gaze": _round(pose.gaze, 5),
         "up": _round(pose.up, 5),

@@ -1,13 +1,9 @@
 """From the bytes of a photo to the crops of its faces."""
 
-import contextlib
-import io
 import threading
-import warnings
 from typing import NamedTuple
 
 import numpy as np
-import PIL.Image
 
 from rayboot.data.detector import Detection, FaceDetector, crop_from_detection
 from rayboot.data.images import decode_photo
@@ -59,7 +55,7 @@ class FaceFinder:
     """
 
     def __init__(self, max_megapixels: float, max_faces: int) -> None:
-        self._max_megapixels, self._max_faces = max_megapixels, max_faces
+        self._max_pixels, self._max_faces = int(max_megapixels * 1e6), max_faces
         # A detector keeps the size of its input, so each thread has its own.
         self._local = threading.local()
         self._local.detector = FaceDetector()
@@ -78,8 +74,7 @@ class FaceFinder:
                 :class:`~rayboot.data.detector.FaceDetector`; stage ``select``, reason
                 ``no-such-face``.
         """
-        self._require_few_pixels(photo)
-        image = decode_photo(photo)
+        image = decode_photo(photo, self._max_pixels)
         if not hasattr(self._local, "detector"):
             self._local.detector = FaceDetector()
         detections = self._local.detector.detect(image)
@@ -103,18 +98,3 @@ class FaceFinder:
                 "1, the largest first",
             )
         return range(number, number + 1)
-
-    def _require_few_pixels(self, photo: bytes) -> None:
-        """Refuses a photo by its header, before memory is allocated for it."""
-        size = None
-        # What is no image, or damaged, is refused with a better message when it is decoded.
-        with contextlib.suppress(Exception), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            size = PIL.Image.open(io.BytesIO(photo)).size
-        if size is not None and size[0] * size[1] > self._max_megapixels * 1e6:
-            raise FaceRejectedError(
-                "read",
-                "too-large",
-                f"expected a photo of up to {self._max_megapixels:g} megapixels, got "
-                f"{size[0]} x {size[1]} px; resize the photo",
-            )

@@ -63,8 +63,11 @@
     const reply = JSON.parse(new TextDecoder().decode(request.response));
     const [described] = reply.faces;
     const bytes = Uint8Array.from(atob(described.glb), (character) => character.charCodeAt(0));
+    const mesh = parseGlb(bytes.buffer);
+    // The file is in metres, the texture in px of the crop.
+    mesh.positions = mesh.positions.map((value) => value / described.units_per_pixel);
     return {
-      ...described, ...parseGlb(bytes.buffer), glb: bytes, model: reply.model, photo: reply.photo,
+      ...described, ...mesh, glb: bytes, model: reply.model, photo: reply.photo,
       detections: reply.detections, seconds: (performance.now() - start) / 1000,
     };
   }
@@ -104,38 +107,7 @@
       scale * (e + 0.5 - (a + c) / 2), scale * (f + 0.5 - (b + d) / 2));
     context.imageSmoothingQuality = "high";
     context.drawImage(image, 0, 0);
-    const count = mesh.positions.length / 3;
-    const coordinates = new Float32Array(2 * count);
-    for (let i = 0; i < count; i++) {
-      coordinates[2 * i] = mesh.positions[3 * i] / size + 0.5;
-      coordinates[2 * i + 1] = 0.5 - mesh.positions[3 * i + 1] / size;
-    }
-    return { image: canvas, coordinates, weights: findVisible(mesh) };
-  }
-
-  // Share of the photo at each vertex: none where it is hidden, or steep as along the outline.
-  function findVisible({ positions, indices, crop_size: size }) {
-    const count = positions.length / 3, front = new Float32Array(size * size).fill(-Infinity);
-    const cell = (i) => {
-      const column = Math.round(positions[3 * i] + (size - 1) / 2);
-      const row = Math.round((size - 1) / 2 - positions[3 * i + 1]);
-      return Math.max(0, Math.min(size - 1, row)) * size + Math.max(0, Math.min(size - 1, column));
-    };
-    for (let i = 0; i < count; i++) front[cell(i)] = Math.max(front[cell(i)], positions[3 * i + 2]);
-    const facing = new Float32Array(count), total = new Float32Array(count);
-    for (let t = 0; t < indices.length; t += 3) {
-      const [a, b, c] = [indices[t], indices[t + 1], indices[t + 2]].map((i) => 3 * i);
-      const ux = positions[b] - positions[a], uy = positions[b + 1] - positions[a + 1], uz = positions[b + 2] - positions[a + 2];
-      const vx = positions[c] - positions[a], vy = positions[c + 1] - positions[a + 1], vz = positions[c + 2] - positions[a + 2];
-      const n = [uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx], length = Math.hypot(...n);
-      for (const i of [indices[t], indices[t + 1], indices[t + 2]]) { facing[i] += n[2]; total[i] += length; }
-    }
-    const weights = new Float32Array(count);
-    for (let i = 0; i < count; i++) {
-      const slope = Math.max(0, Math.min(1, (facing[i] / (total[i] || 1) - 0.2) / 0.25));
-      weights[i] = front[cell(i)] - positions[3 * i + 2] < 2.5 ? slope * slope * (3 - 2 * slope) : 0;
-    }
-    return weights;
+    return MeshViewer.photoTexture(mesh, size, canvas);
   }
 
   // Views.
@@ -151,18 +123,6 @@
       other.draw();
     }));
     return viewers;
-  }
-
-  // Centre of a mesh, and half the width of the cube that it fills as it turns.
-  function measure({ positions }) {
-    const low = [Infinity, Infinity, Infinity], high = [-Infinity, -Infinity, -Infinity];
-    positions.forEach((value, i) => {
-      low[i % 3] = Math.min(low[i % 3], value);
-      high[i % 3] = Math.max(high[i % 3], value);
-    });
-    const centre = low.map((value, axis) => (value + high[axis]) / 2);
-    const half = low.map((value, axis) => (high[axis] - value) / 2);
-    return { centre, halfWidth: 1.05 * Math.max(half[1], Math.hypot(half[0], half[2])) };
   }
 
   // Two versions of a face are shown about the same centre, in the same size.
@@ -209,7 +169,7 @@
       document.body.classList.add("has-result");
       byId("second-view").hidden = !second;
       const [one, other] = getViewers();
-      const extent = measure(mesh);
+      const extent = MeshViewer.measure(mesh.positions);
       showMesh(one, mesh, extent);
       byId("plot-caption").textContent = mesh.model;
       if (second) {

@@ -1,12 +1,10 @@
 """The page of the service: one HTML document with its styles and scripts."""
 
-import base64
-import hashlib
 import json
 from importlib import resources
 from typing import NamedTuple
 
-from rayboot.viewer import read_viewer_script
+from rayboot.viewer import hash_script, read_viewer_script
 
 __all__ = ["Page", "PageSettings", "build_page"]
 
@@ -49,7 +47,7 @@ def build_page(settings: PageSettings) -> Page:
     ):
         assert html.count(mark) == 1
         html = html.replace(mark, text)
-    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    hashes = " ".join(f"'{hash_script(script)}'" for script in scripts)
     policy = (
         "default-src 'none'; connect-src 'self'; img-src 'self' data: blob:; "
         f"style-src 'unsafe-inline'; script-src {hashes}; base-uri 'none'; form-action 'none'; "
@@ -60,7 +58,3 @@ def build_page(settings: PageSettings) -> Page:
 
 def _read(name: str) -> str:
     return resources.files("rayboot.serving").joinpath(name).read_text("utf-8")
-
-
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -2,6 +2,8 @@
 
 from typing import Literal, NamedTuple
 
+from rayboot.geometry.physical_size import MeshUnit
+
 __all__ = ["MeshFormat", "Output", "ReconstructionRequest", "Reply", "Which"]
 
 Output = Literal["glb", "ply", "obj", "volume", "json"]
@@ -24,6 +26,7 @@ class ReconstructionRequest(NamedTuple):
         output: form of the result.
         mesh: for the output ``json``: whether it contains meshes.
         which: which model predicts.
+        unit: unit of meshes and of the landmarks on them.
     """
 
     photo: bytes
@@ -31,6 +34,7 @@ class ReconstructionRequest(NamedTuple):
     output: Output = "glb"
     mesh: MeshFormat = "none"
     which: Which = "served"
+    unit: MeshUnit = "metre"
 
 
 class Reply(NamedTuple):

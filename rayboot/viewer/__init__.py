@@ -1,10 +1,9 @@
-"""The interactive 3D viewer of pages, in JavaScript without a library."""
+"""The interactive 3D view of pages, in JavaScript without a library, and a page of its own for it.
 
-from importlib import resources
+It imports no other package, so that notebooks, reports and the service can show the same view.
+"""
 
-__all__ = ["read_viewer_script"]
+from rayboot.viewer.face_page import ViewedFace, make_face_page
+from rayboot.viewer.scripts import hash_script, pack_array, read_viewer_script
 
-
-def read_viewer_script() -> str:
-    """Returns the script that defines ``MeshViewer``, for a page to embed."""
-    return resources.files("rayboot.viewer").joinpath("viewer.js").read_text("utf-8")
+__all__ = ["ViewedFace", "hash_script", "make_face_page", "pack_array", "read_viewer_script"]

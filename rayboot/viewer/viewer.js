@@ -10,6 +10,7 @@ const MeshViewer = (() => {
   const STEP_DEG = 10, MAX_ELEVATION_DEG = 85, MIN_DISTANCE = 0.3, MAX_DISTANCE = 3, ZOOM_STEP = 1.15;
   const FIELD_OF_VIEW_DEG = 32;
   const MAX_PIXEL_RATIO = 2;
+  const KINDS = { i2: Int16Array, u1: Uint8Array, u2: Uint16Array, u4: Uint32Array };
 
   const VERTEX_SHADER = `#version 300 es
     in vec3 position; in vec3 normal; in vec3 color; in vec2 coordinate; in float weight;
@@ -80,8 +81,34 @@ const MeshViewer = (() => {
     return normals;
   }
 
+  // Share of the photo at each vertex: none where it is hidden, or steep as along the outline.
+  function findVisible(positions, indices, size) {
+    const count = positions.length / 3, front = new Float32Array(size * size).fill(-Infinity);
+    const cell = (i) => {
+      const column = Math.round(positions[3 * i] + (size - 1) / 2);
+      const row = Math.round((size - 1) / 2 - positions[3 * i + 1]);
+      return Math.max(0, Math.min(size - 1, row)) * size + Math.max(0, Math.min(size - 1, column));
+    };
+    for (let i = 0; i < count; i++) front[cell(i)] = Math.max(front[cell(i)], positions[3 * i + 2]);
+    const facing = new Float32Array(count), total = new Float32Array(count);
+    for (let t = 0; t < indices.length; t += 3) {
+      const [a, b, c] = [indices[t], indices[t + 1], indices[t + 2]].map((i) => 3 * i);
+      const ux = positions[b] - positions[a], uy = positions[b + 1] - positions[a + 1], uz = positions[b + 2] - positions[a + 2];
+      const vx = positions[c] - positions[a], vy = positions[c + 1] - positions[a + 1], vz = positions[c + 2] - positions[a + 2];
+      const n = [uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx], length = Math.hypot(...n);
+      for (const i of [indices[t], indices[t + 1], indices[t + 2]]) { facing[i] += n[2]; total[i] += length; }
+    }
+    const weights = new Float32Array(count);
+    for (let i = 0; i < count; i++) {
+      const slope = Math.max(0, Math.min(1, (facing[i] / (total[i] || 1) - 0.2) / 0.25));
+      weights[i] = front[cell(i)] - positions[3 * i + 2] < 2.5 ? slope * slope * (3 - 2 * slope) : 0;
+    }
+    return weights;
+  }
+
   class MeshViewer {
-    // Throws an Error where the browser has no WebGL.
+    // Throws an Error where the browser has no WebGL. `wheelZoom`: whether the wheel zooms: true,
+    // false, or "with-key" if Ctrl or Shift is held.
     constructor(canvas, { wheelZoom = false } = {}) {
       this.canvas = canvas;
       this.view = { azimuth: 0, elevation: 0, distance: 1 };
@@ -317,9 +344,40 @@ const MeshViewer = (() => {
       }
       if (!wheelZoom) return;
       canvas.addEventListener("wheel", (event) => {
+        // In a frame of a notebook the wheel alone scrolls the notebook.
+        if (wheelZoom === "with-key" && !event.ctrlKey && !event.shiftKey) return;
         event.preventDefault();
-        this.rotate(0, 0, Math.exp(Math.max(-0.2, Math.min(0.2, event.deltaY / 500))));
+        const step = (event.deltaY || event.deltaX) / 500;
+        this.rotate(0, 0, Math.exp(Math.max(-0.2, Math.min(0.2, step))));
       }, { passive: false });
+    }
+
+    // Array of numbers that rayboot.viewer.pack_array has packed.
+    static unpack({ kind, bytes }) {
+      return new KINDS[kind](Uint8Array.from(atob(bytes), (character) => character.charCodeAt(0)).buffer);
+    }
+
+    // Centre of a mesh, and half the width of the cube that it fills as it turns.
+    static measure(positions) {
+      const low = [Infinity, Infinity, Infinity], high = [-Infinity, -Infinity, -Infinity];
+      positions.forEach((value, i) => {
+        low[i % 3] = Math.min(low[i % 3], value);
+        high[i % 3] = Math.max(high[i % 3], value);
+      });
+      const centre = low.map((value, axis) => (value + high[axis]) / 2);
+      const half = low.map((value, axis) => (high[axis] - value) / 2);
+      return { centre, halfWidth: 1.05 * Math.max(half[1], Math.hypot(half[0], half[2])) };
+    }
+
+    // Texture of a mesh in the frame of its crop, `size` px wide, from an image of that crop in any
+    // resolution.
+    static photoTexture({ positions, indices }, size, image) {
+      const count = positions.length / 3, coordinates = new Float32Array(2 * count);
+      for (let i = 0; i < count; i++) {
+        coordinates[2 * i] = positions[3 * i] / size + 0.5;
+        coordinates[2 * i + 1] = 0.5 - positions[3 * i + 1] / size;
+      }
+      return { image, coordinates, weights: findVisible(positions, indices, size) };
     }
   }
 

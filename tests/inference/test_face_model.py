@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
@@ -48,13 +49,25 @@ def test_every_form_of_a_photo_gives_the_same_face(path: Path, photo: np.ndarray
         assert np.array_equal(face.crop, expected.crop)
 
 
+def test_a_closeup_shows_what_the_crop_shows(photo: np.ndarray) -> None:
+    large = cv2.resize(photo, None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC)
+    face = rayboot.reconstruct(large)
+    assert face.closeup is not None and 192 < face.closeup.shape[0] <= 512
+    small = cv2.resize(face.closeup, (96, 96), interpolation=cv2.INTER_AREA)
+    difference = np.abs(small.astype(int) - face.crop)
+    assert difference.mean() < 3 < np.abs(np.roll(small, 2, 0).astype(int) - face.crop).mean()
+    # A photo of fewer pixels than the crop has no finer view.
+    tiny = cv2.resize(photo, None, fx=0.35, fy=0.35, interpolation=cv2.INTER_AREA)
+    assert rayboot.load().reconstruct(tiny).closeup is None
+
+
 def test_a_face_is_the_one_of_a_registered_version(
     path: Path, photo: np.ndarray, tmp_path: Path
 ) -> None:
     face = rayboot.reconstruct(path, "builtin:compact")
     weights = ROOT / "rayboot/models/compact.safetensors"
     (payload,) = FaceReconstructor(weights).reconstruct(photo[None], "ply")
-    face.save(tmp_path / "face.ply")
+    face.save(tmp_path / "face.ply", unit="pixel")
     assert (tmp_path / "face.ply").read_bytes() == payload
 
 

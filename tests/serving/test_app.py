@@ -20,6 +20,9 @@ from benchmarks.serve_load import mutate
 from rayboot.data.images import decode_photo, encode_image
 from rayboot.data.mesh_files import decode_mesh
 from rayboot.errors import BusyError, DegenerateInputError, FaceRejectedError, RequestError
+from rayboot.geometry.camera import pixel_from_crop
+from rayboot.geometry.crop import apply_affine, invert_affine
+from rayboot.geometry.physical_size import metres_per_pixel
 from rayboot.serving.access import digest_token
 from rayboot.serving.app import EngineBackend, make_app
 from rayboot.serving.engine import ReconstructionEngine
@@ -80,7 +83,10 @@ def test_a_photo_becomes_a_coloured_glb(post: Any, portrait: bytes) -> None:
     mesh = decode_mesh(response.content, ".glb")
     assert len(mesh.vertices) > 5000
     # Of a head in the middle of its crop of 96 px.
-    assert np.abs(mesh.vertices).max() < 60 and np.ptp(mesh.vertices[:, 0]) > 20
+    in_pixels = decode_mesh(post(portrait, unit="pixel").content, ".glb").vertices
+    assert np.abs(in_pixels).max() < 60 and np.ptp(in_pixels[:, 0]) > 20
+    assert np.abs(in_pixels * metres_per_pixel(96) - mesh.vertices).max() < 1e-6
+    assert b'"unit":"metre"' in response.content
 
 
 def test_all_mesh_files_hold_the_same_shape(post: Any, portrait: bytes) -> None:
@@ -90,7 +96,7 @@ def test_all_mesh_files_hold_the_same_shape(post: Any, portrait: bytes) -> None:
     assert archive.namelist() == ["face-1.obj"]
     obj = trimesh.load(io.BytesIO(archive.read("face-1.obj")), file_type="obj", process=False)
     for vertices, faces in ((ply.vertices, ply.faces), (obj.vertices, obj.faces)):
-        assert np.allclose(vertices, glb.vertices, atol=1e-3)
+        assert np.allclose(vertices, glb.vertices, atol=1e-6)
         assert np.array_equal(faces, glb.faces)
     colors = np.asarray(obj.visual.vertex_colors)[:, :3]
     assert colors.std(axis=0).min() > 3
@@ -120,10 +126,19 @@ def test_json_tells_faces_landmarks_and_pose(post: Any, pair: bytes) -> None:
         # Nose and mouth are inside of the box of the face.
         inner = points[27:68]
         assert (inner > [left, top]).all() and (inner < [left + width, top + height]).all()
-        assert np.array(face["landmarks"]["mesh"]).shape == (68, 3)
+        mesh = decode_mesh(base64.b64decode(face["glb"]), ".glb")
+        landmarks = np.array(face["landmarks"]["mesh"])
+        assert landmarks.shape == (68, 3)
+        # They are on the mesh.
+        distances = np.linalg.norm(mesh.vertices[:, None] - landmarks, axis=2).min(axis=0)
+        assert distances.max() < 1e-5
+        # The mesh leads back to the photo.
+        size, affine = face["crop_size"], np.array(face["crop_from_photo"])
+        in_crop = pixel_from_crop(landmarks / face["units_per_pixel"], size, size)
+        assert np.abs(apply_affine(invert_affine(affine), in_crop) - points).max() < 0.1
         assert abs(face["pose"]["yaw_deg"]) < 90 and 0 <= face["pose"]["confidence"] <= 1
         assert np.linalg.norm(face["pose"]["gaze"]) == pytest.approx(1, abs=1e-3)
-        assert decode_mesh(base64.b64decode(face["glb"]), ".glb").faces.max() > 1000
+        assert mesh.faces.max() > 1000
     assert "glb" not in post(pair, output="json").json()["faces"][0]
 
 
@@ -177,6 +192,10 @@ def test_photos_that_cannot_be_reconstructed_are_refused(
 def test_an_unknown_output_is_refused(post: Any, portrait: bytes, output: str) -> None:
     body = require_problem(post(portrait, output=output), 400, "invalid")
     assert "output" in body["detail"] and "glb" in body["detail"]
+
+
+def test_an_unknown_unit_is_refused(post: Any, portrait: bytes) -> None:
+    assert "metre" in require_problem(post(portrait, unit="mm"), 400, "invalid")["detail"]
 
 
 @pytest.mark.parametrize("faces", ["0", "-1", "some", "1.5", "99999"])

@@ -285,7 +285,8 @@ def test_meshes_are_downloaded(page: Any, photos: dict[str, Path], downloads: Pa
         wait_until(page, (downloads / name).exists)
     glb, ply = (decode_mesh((downloads / f"pair.{kind}").read_bytes(), f".{kind}")
                 for kind in ("glb", "ply"))  # fmt: skip
-    assert np.allclose(glb.vertices, ply.vertices, atol=1e-3)
+    assert np.allclose(glb.vertices, ply.vertices, atol=1e-6)
+    assert 0.1 < np.ptp(glb.vertices[:, 1]) < 0.4  # metres
     assert (downloads / "pair-obj.zip").read_bytes().startswith(b"PK")
 
 

@@ -5,7 +5,6 @@ well, and the page's content security policy allows no scripts but its own.
 """
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -19,7 +18,7 @@ from rayboot.evaluate.report.plots import assign_model_colors
 from rayboot.evaluate.report.tables import ModelBlock
 from rayboot.evaluate.report.worst_faces import FailureGroup, WorstFace
 from rayboot.io.storage import write_bytes
-from rayboot.viewer import read_viewer_script
+from rayboot.viewer import hash_script, read_viewer_script
 
 __all__ = [
     "BandTable",
@@ -143,7 +142,7 @@ def write_page(path: Path, page: Page) -> Path:
         page._asdict(),
         colors=assign_model_colors(page.models),
         scripts=scripts,
-        script_hashes=[_script_hash(script) for script in scripts],
+        script_hashes=[hash_script(script) for script in scripts],
         styles=_read_resource("report.css"),
         max_ids=_MAX_IDS,
         max_reasons=_MAX_REASONS,
@@ -154,11 +153,6 @@ def write_page(path: Path, page: Page) -> Path:
 
 def _read_resource(name: str) -> str:
     return resources.files("rayboot.evaluate.report").joinpath(name).read_text("utf-8")
-
-
-def _script_hash(script: str) -> str:
-    """Returns the hash by which the content security policy names a script."""
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _format_signed(value: float, digits: int = 1) -> str:

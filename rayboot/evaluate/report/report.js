@@ -39,7 +39,6 @@
   const shapes = JSON.parse(source.textContent);
   const [plot, faceSelect, shapeSelect, plainCheckbox, colorScale] =
     ["plot", "face", "shape", "plain", "scale"].map((id) => document.getElementById(id));
-  const KINDS = { i2: Int16Array, u1: Uint8Array, u2: Uint16Array, u4: Uint32Array };
   let viewer;
   try {
     viewer = new MeshViewer(plot);
@@ -50,14 +49,10 @@
     return;
   }
 
-  function unpack({ kind, bytes }) {
-    return new KINDS[kind](Uint8Array.from(atob(bytes), (character) => character.charCodeAt(0)).buffer);
-  }
-
   function makePart({ positions, indices, colors, light, ...part }, isPlain) {
-    const made = { ...part, positions: Float32Array.from(unpack(positions)) };
-    if (indices) made.indices = unpack(indices);
-    if (colors && !isPlain) Object.assign(made, { colors: unpack(colors), light });
+    const made = { ...part, positions: Float32Array.from(MeshViewer.unpack(positions)) };
+    if (indices) made.indices = MeshViewer.unpack(indices);
+    if (colors && !isPlain) Object.assign(made, { colors: MeshViewer.unpack(colors), light });
     return made;
   }
 

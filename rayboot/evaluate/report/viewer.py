@@ -4,7 +4,6 @@ One view shows one shape of one face at a time, because a browser allows few dra
 Arrays are packed to keep the page small: coordinates into 16 bits, colours into 8.
 """
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from rayboot.evaluate.report.panels import ERROR_COLORMAP, compute_error_limit
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose, estimate_pose
 from rayboot.render.texturing import color_vertices
+from rayboot.viewer import pack_array
 
 __all__ = ["build_viewer_data", "cluster_vertices"]
 
@@ -123,7 +123,7 @@ def _reconstruction_part(face: EvaluatedFace, centre: np.ndarray) -> dict[str, A
     assert mesh.colors is not None
     return {
         **_mesh_part(mesh, face.crop_size, centre),
-        "colors": _packed(mesh.colors, "u1"),
+        "colors": pack_array(mesh.colors, "u1"),
         "light": _PHOTO_LIGHT,
     }
 
@@ -165,26 +165,20 @@ def _truth_parts(face: EvaluatedFace, centre: np.ndarray, limit: float) -> list[
 def _packed_colors(relative_distances: np.ndarray) -> dict[str, str]:
     """Packs the colours of distances, which are fractions of the colour scale."""
     colors = matplotlib.colormaps[ERROR_COLORMAP](np.clip(relative_distances, 0, 1), bytes=True)
-    return _packed(colors[:, :3], "u1")
+    return pack_array(colors[:, :3], "u1")
 
 
 def _mesh_part(mesh: Mesh, crop_size: int, centre: np.ndarray) -> dict[str, Any]:
     kind = "u2" if len(mesh.vertices) < 2**16 else "u4"
     return {
         **_packed_vertices(mesh.vertices, crop_size, centre),
-        "indices": _packed(mesh.faces, kind),
+        "indices": pack_array(mesh.faces, kind),
     }
 
 
 def _packed_vertices(vertices: np.ndarray, crop_size: int, centre: np.ndarray) -> dict[str, Any]:
     scaled = np.rint((vertices / crop_size - centre) * _UNITS_PER_CROP)
-    return {"positions": _packed(np.clip(scaled, -(2**15), 2**15 - 1), "i2")}
-
-
-def _packed(values: np.ndarray, kind: str) -> dict[str, str]:
-    """Returns the kind of an array's numbers, and its little-endian bytes in base64."""
-    payload = np.ascontiguousarray(values).astype(f"<{kind}").tobytes()
-    return {"kind": kind, "bytes": base64.b64encode(payload).decode()}
+    return {"positions": pack_array(np.clip(scaled, -(2**15), 2**15 - 1), "i2")}
 
 
 def cluster_vertices(mesh: Mesh, values: np.ndarray, cell: float) -> tuple[Mesh, np.ndarray]:

@@ -5,12 +5,10 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from rayboot.data.mesh_files import encode_mesh
-from rayboot.data.mesh_units import MeshUnit, with_unit
+from rayboot.data.mesh_files import encode_face_mesh
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.isosurface import extract_coarse_surface
-from rayboot.geometry.mesh import Mesh
-from rayboot.geometry.physical_size import metres_per_pixel
+from rayboot.geometry.physical_size import MeshUnit, units_per_pixel
 from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_below, write_bytes
 from rayboot.pipeline.export_request import MeshKind
@@ -75,7 +73,7 @@ class WriteMeshes:
     ) -> None:
         self._shape, self._output, self._kinds = shape, output, kinds
         self._numbered, self._unit = numbered, unit
-        self._units_per_pixel = metres_per_pixel(shape[2]) if unit == "metre" else 1.0
+        self._units_per_pixel = units_per_pixel(unit, shape[2])
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Writes the meshes of one batch of reconstructed faces."""
@@ -114,11 +112,7 @@ class WriteMeshes:
             raise FaceRejectedError("reconstruct", "degenerate", str(error)) from error
         # Photos of any pose are accepted here, so no symmetry plane is estimated.
         colored = color_vertices(mesh, crop, None, "mirrored")
-        scaled = np.asarray(colored.vertices * self._units_per_pixel, np.float32)
-        colored = Mesh(scaled, colored.faces, colored.colors)
-        payloads = {
-            kind: with_unit(encode_mesh(colored, kind), kind, self._unit) for kind in self._kinds
-        }
+        payloads = {kind: encode_face_mesh(colored, kind, size, self._unit) for kind in self._kinds}
         for kind, payload in payloads.items():
             uri = join_below(self._output, file_names[kind])
             try:
