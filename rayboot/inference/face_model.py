@@ -227,7 +227,8 @@ def load(
         model: ``builtin:base`` or another built-in name, a weights file, ``models:/NAME/VERSION``
             or ``models:/NAME@ALIAS``. An alias is looked up at every call.
         device: device of PyTorch; by default the first GPU, else the CPU.
-        tracking_uri: MLflow store of ``models:/...``; by default MLflow's own setting.
+        tracking_uri: MLflow store of ``models:/...``; by default MLflow's own setting. The
+            environment's ``MLFLOW_REGISTRY_URI`` names a registry apart from it.
 
     Raises:
         RequestError: there is no such model, or the file holds no weights of a network.

@@ -109,12 +109,16 @@ def build_service(
         comparison: the model to compare with, if there is one.
         token_digest: digest of the token; None requires none.
     """
+    options: dict[str, Any] = {"num_cpus": config.num_cpus, "num_gpus": config.num_gpus}
+    if environment := served.environment():
+        # Relative names, and variables of this process alone, would not reach the replicas.
+        options["runtime_env"] = {"env_vars": environment}
     # Ray declares that a deployment of a class is a function.
     make_deployment: Any = serve.deployment
     replicas = make_deployment(
         _Replica,
         name=_REPLICAS,
-        ray_actor_options={"num_cpus": config.num_cpus, "num_gpus": config.num_gpus},
+        ray_actor_options=options,
         max_ongoing_requests=max(_ONGOING_PER_REPLICA, 2 * config.batch_size),
         health_check_period_s=10,
         graceful_shutdown_timeout_s=config.timeout_s,

@@ -16,16 +16,24 @@ class ModelChoice(NamedTuple):
         name: a file, ``builtin:...`` or ``models:/...``; None is the champion.
         registered_name: the registered model of that champion.
         tracking_uri: URI of the MLflow store, absolute.
+        registry_uri: URI of a registry apart from it, absolute; None where it is in the store.
     """
 
     name: str | None
     registered_name: str
     tracking_uri: str
+    registry_uri: str | None = None
 
     @property
     def can_move(self) -> bool:
         """Whether the name may refer to another version later."""
         return self.name is None or (self.name.startswith("models:/") and "@" in self.name)
+
+    def environment(self) -> dict[str, str]:
+        """Returns the variables of processes that resolve the name."""
+        if self.registry_uri is None:
+            return {}
+        return {"MLFLOW_REGISTRY_URI": self.registry_uri}
 
     def current_name(self) -> str:
         """Returns the name to resolve now.
@@ -47,7 +55,7 @@ def choose_model(config: ServeConfig) -> ModelChoice:
     Raises:
         RequestError: there is no such model.
     """
-    choice = ModelChoice(config.model, config.registered_name, _absolute_store(config))
+    choice = _make_choice(config, config.model)
     _require(choice)
     return choice
 
@@ -58,18 +66,15 @@ def choose_comparison(config: ServeConfig) -> ModelChoice | None:
     Raises:
         RequestError: the config names one that does not exist.
     """
-    store = _absolute_store(config)
     if config.compare_with is not None:
-        choice = ModelChoice(config.compare_with, config.registered_name, store)
+        choice = _make_choice(config, config.compare_with)
         _require(choice)
         return choice
     if config.model is not None:
         return None
     from rayboot.registry.promotion import PREVIOUS
 
-    choice = ModelChoice(
-        f"models:/{config.registered_name}@{PREVIOUS}", config.registered_name, store
-    )
+    choice = _make_choice(config, f"models:/{config.registered_name}@{PREVIOUS}")
     try:
         _require(choice)
     except RequestError:
@@ -83,7 +88,13 @@ def _require(choice: ModelChoice) -> None:
     resolve_model(choice.current_name(), choice.tracking_uri)
 
 
-def _absolute_store(config: ServeConfig) -> str:
-    from rayboot.registry.runs import absolute_tracking_uri, default_tracking_uri
+def _make_choice(config: ServeConfig, name: str | None) -> ModelChoice:
+    from rayboot.registry.runs import (
+        absolute_registry_uri,
+        absolute_tracking_uri,
+        default_tracking_uri,
+    )
 
-    return absolute_tracking_uri(config.tracking_uri or default_tracking_uri())
+    store = absolute_tracking_uri(config.tracking_uri or default_tracking_uri())
+    registry = absolute_registry_uri(store)
+    return ModelChoice(name, config.registered_name, store, None if registry == store else registry)

@@ -37,7 +37,8 @@ class ServeConfig(FrozenConfig):
     """Second model that the page can show beside the first, such as ``models:/NAME@previous``.
     None takes the registry's previous champion where the champion is served."""
     tracking_uri: str | None = None
-    """URI of the MLflow store; None is MLflow's own setting."""
+    """URI of the MLflow store; None is MLflow's own setting. ``MLFLOW_REGISTRY_URI`` names a
+    registry apart from it."""
     model_poll_s: PositiveFloat = 10.0
     """Seconds between two looks at an alias."""
 

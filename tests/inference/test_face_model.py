@@ -124,9 +124,13 @@ def test_models_are_named_in_every_way_and_loaded_once(tmp_path: Path) -> None:
 
 
 def test_registered_versions_are_loaded_by_number_and_alias(
-    tmp_path: Path, create_mlflow_store: Callable[[Path], str]
+    tmp_path: Path,
+    create_mlflow_store: Callable[[Path], str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import mlflow
+
+    (tmp_path / "other").mkdir()
 
     from rayboot.registry.registration import InputExamples, register_weights
     from rayboot.registry.runs import open_run
@@ -150,6 +154,10 @@ def test_registered_versions_are_loaded_by_number_and_alias(
     client.set_registered_model_alias("faces", "champion", "2")
     promoted = rayboot.load("models:/faces@champion", tracking_uri=uri)
     assert promoted.name == "models:/faces/2"
+    # A registry apart from the store.
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", uri)
+    other = create_mlflow_store(tmp_path / "other")
+    assert rayboot.load("models:/faces@champion", tracking_uri=other) is promoted
 
 
 def test_a_replaced_file_is_loaded_again(tmp_path: Path) -> None:

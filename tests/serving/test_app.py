@@ -330,7 +330,7 @@ def test_the_description_names_every_status_and_parameter(client: TestClient) ->
     description = client.get("/openapi.json").json()
     operation = description["paths"][PATH]["post"]
     assert {item["name"] for item in operation["parameters"]} == {
-        "faces", "output", "mesh", "model",
+        "faces", "output", "mesh", "model", "unit",
     }  # fmt: skip
     assert set(operation["responses"]) == {
         "200", "400", "401", "403", "413", "415", "422", "429", "500", "503", "504",

@@ -17,6 +17,20 @@ def test_the_champion_is_served_or_the_shipped_network(registry: str, tmp_path: 
     assert choice.current_name() == "models:/rayboot-vrn@champion" and choice.can_move
 
 
+def test_a_registry_apart_from_the_store_is_used(
+    registry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", f"sqlite:///{Path(registry).name}")
+    store = f"sqlite:///{tmp_path / 'absent.db'}"
+    choice = choose_model(ServeConfig(tracking_uri=store))
+    assert choice.tracking_uri == store and choice.registry_uri == registry
+    assert choice.environment() == {"MLFLOW_REGISTRY_URI": registry}
+    assert choice.current_name() == "models:/rayboot-vrn@champion"
+    monkeypatch.delenv("MLFLOW_REGISTRY_URI")
+    assert choose_model(ServeConfig(tracking_uri=registry)).environment() == {}
+
+
 def test_the_previous_champion_is_compared(registry: str) -> None:
     config = ServeConfig(tracking_uri=registry)
     assert choose_comparison(config) is None
