@@ -22,7 +22,7 @@ from scipy.spatial import cKDTree
 from rayboot.errors import DegenerateInputError
 from rayboot.geometry.alignment import Similarity
 from rayboot.geometry.depth_map import draw_depth_map
-from rayboot.geometry.head_model import load_head_model
+from rayboot.geometry.head_model import load_head_model, mean_landmarks
 from rayboot.render.scene import TexturedMesh, TexturedSurface
 from rayboot.render.visibility import Visibility, cell_size
 
@@ -51,8 +51,8 @@ _SIDE_REACH, _NUM_DIRECTIONS = 0.15, 12
 """Radius around a point of the face's outline within which the mean head's surface is searched for
 what follows the side of the face, such as the ear; and the number of directions."""
 
-_SIDE_DEPTH = -0.7
-"""z in the mean head's frame at which the sides of a face end, just before the ears."""
+_CONTOUR = slice(8, None, -1)
+"""Landmarks of one side of the contour, from the chin up to the ear."""
 
 _WALL_CELLS = 1.5
 """How far the walls of the solid reach behind the beginning of the sheet, so that nothing shows
@@ -126,8 +126,9 @@ def surround_with_sheet(
 class _SheetStart:
     """Depth at which the sheet begins behind the sides of a face.
 
-    It is the depth of what is next to the face on the mean head, but not behind the front of the
-    ears, nor behind the solid's own back, since its walls do not reach farther.
+    It is the depth of what is next to the face on the mean head, but not behind the face's contour
+    in front of the ears and along the jaw, nor behind the solid's own back, since its walls do not
+    reach farther.
     """
 
     def __init__(
@@ -145,9 +146,7 @@ class _SheetStart:
         for step in radius * np.column_stack([np.cos(angles), np.sin(angles)]):
             behind = np.minimum(behind, _depth_on_head(outline + step, outline_z, mean_face))
         back = ((vertices @ gaze).min() - outline @ gaze[:2]) / gaze[2] + _WALL_CELLS * cell
-        axis, origin = mean_face.rotation[:, 2], mean_face.translation
-        side = _SIDE_DEPTH * mean_face.scale - (outline - origin[:2]) @ axis[:2]
-        side = origin[2] + side / max(axis[2], 0.3)
+        side = _contour_depth(outline, outline_z, mean_face)
         self._z = np.minimum(np.maximum.reduce([behind, back, side]), outline_z)
         self._tree, self._cell = cKDTree(outline), cell
         self._num_neighbours = min(_NUM_NEIGHBOURS, len(outline))
@@ -162,6 +161,17 @@ class _SheetStart:
     def distance(self, points: np.ndarray) -> np.ndarray:
         """Returns the distance (N,) of x and y (N, 2) from the outline, px."""
         return np.asarray(self._tree.query(points)[0])
+
+
+def _contour_depth(outline: np.ndarray, outline_z: np.ndarray, mean_face: Similarity) -> np.ndarray:
+    """Returns z (M,) of the placed mean face's contour, at the height of each outline point."""
+    contour = mean_landmarks()[_CONTOUR]
+    shifted = np.column_stack([outline, outline_z]) - mean_face.translation
+    height = shifted @ mean_face.rotation[:, 1] / mean_face.scale
+    local = np.interp(height, contour[:, 1], contour[:, 2])
+    axis = mean_face.rotation[:, 2]
+    along = mean_face.scale * local - shifted[:, :2] @ axis[:2]
+    return np.asarray(mean_face.translation[2] + along / max(axis[2], 0.3))
 
 
 class _Front:
