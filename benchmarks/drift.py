@@ -82,6 +82,8 @@ def copy_with_changed_shapes(source: Path, target: Path, change: ShapeChange) ->
         copy.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, copy)
     shutil.copy(source / "manifest.json", target / "manifest.json")
+    if (source / "manifests").exists():
+        shutil.copytree(source / "manifests", target / "manifests")
 
 
 def unpack(row: dict) -> np.ndarray:

@@ -49,6 +49,7 @@ LONG_FILES = (
     "infra/test_mlflow_login",
     "integration/test_tracking_server",
     "evaluate/report/test_page_in_browser",
+    "serving/test_page_in_browser",
     "registry/test_registration",
     "infra/test_audit",
     "infra/test_kubernetes",
@@ -164,3 +165,46 @@ def synthetic_set(tmp_path_factory: pytest.TempPathFactory) -> str:
         SynthesisConfig(num_identities=24, yaw=yaw, solid_depth=84, seed=5), uri, num_workers=1
     )
     return uri
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium that renders WebGL on the CPU and logs its console and requests."""
+    paths = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+    if None in paths.values():
+        missing = ", ".join(name for name, path in paths.items() if path is None)
+        message = (
+            f"requires a browser, and {missing} is missing; on Debian: apt-get install "
+            "--no-install-recommends chromium chromium-driver"
+        )
+        if os.environ.get("RAYBOOT_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"{message}; RAYBOOT_REQUIRE_BROWSER=1 forbids skipping")
+        pytest.skip(message)
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = paths["chromium"]
+    for flag in (
+        "headless=new",
+        # Containers run as root and have too little shared memory for Chromium.
+        "no-sandbox",
+        "disable-dev-shm-usage",
+        # WebGL on the CPU.
+        "use-angle=swiftshader",
+        "enable-unsafe-swiftshader",
+        # Only the page itself may use the network.
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+        "no-first-run",
+        "window-size=1100,900",
+        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options, Service(paths["chromedriver"]))
+    try:
+        yield driver
+    finally:
+        driver.quit()

@@ -133,6 +133,23 @@ def test_pretrain_prints_nothing_but_the_weights_to_stdout(
     assert (tmp_path / "vrn.safetensors").exists()
 
 
+def test_serve_checks_a_request_before_ray_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAYBOOT_SERVE_TOKEN", raising=False)
+    config = tmp_path / "serve.yaml"
+    config.write_text("replica: 2")
+    for arguments, words in (
+        (["--host", "0.0.0.0"], "RAYBOOT_SERVE_TOKEN"),
+        (["--model", "none.safetensors"], "none.safetensors"),
+        (["--port", "0"], "--port"),
+        (["--config", str(config)], "replica: Extra inputs are not permitted"),
+    ):
+        result = CliRunner().invoke(cli.main, ["serve", *arguments])
+        assert result.exit_code == 2 and words in result.stderr, result.output
+        assert result.stdout == ""
+
+
 def test_the_version_is_that_of_the_package() -> None:
     result = CliRunner().invoke(cli.main, ["--version"])
     assert result.stdout == f"rayboot, version {__version__}\n"

@@ -29,6 +29,7 @@ from rayboot.pipeline.pack import prepare_pack
 from rayboot.pipeline.synthesize import prepare_synthesis
 from rayboot.rounds.robustness import RobustnessConfig
 from rayboot.rounds.round_config import RoundConfig
+from rayboot.serving.serve_config import ServeConfig
 from rayboot.synthesis import SynthesisConfig
 from rayboot.train.finetune import FinetuneTask
 from rayboot.train.pretrain import PretrainTask
@@ -47,6 +48,7 @@ CONFIG_TYPES: dict[str, type[FrozenConfig]] = {
     "reconstruct-": ReconstructConfig,
     "robustness": RobustnessConfig,
     "round-": RoundConfig,
+    "serve-": ServeConfig,
     "synthesize-": SynthesisConfig,
 }
 

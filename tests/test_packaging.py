@@ -75,7 +75,7 @@ def test_every_dependency_has_a_fitting_pin() -> None:
 
 def test_imported_packages_are_declared() -> None:
     extras = PROJECT["optional-dependencies"]
-    optional = extras["detect"] + extras["heic"]
+    optional = extras["detect"] + extras["heic"] + extras["onnx"] + extras["serve"]
     declared = import_names(requirements(PROJECT["dependencies"] + optional))
     assert third_party_imports() <= declared
 

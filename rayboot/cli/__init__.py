@@ -12,7 +12,13 @@ from typing import Literal
 import click
 
 from rayboot import __version__
-from rayboot.cli import cluster_commands, data_commands, model_commands, training_commands
+from rayboot.cli import (
+    cluster_commands,
+    data_commands,
+    model_commands,
+    serving_commands,
+    training_commands,
+)
 from rayboot.cli.group import CommandGroup
 from rayboot.logs import FORMAT_VARIABLE, logging_to_stderr
 
@@ -55,6 +61,7 @@ for _command in (
     data_commands.plan,
     data_commands.generate,
     data_commands.preview,
+    data_commands.export_pairs,
     training_commands.pretrain,
     training_commands.finetune,
     training_commands.evaluate,
@@ -63,8 +70,10 @@ for _command in (
     model_commands.rollback,
     model_commands.trace,
     model_commands.reconstruct,
+    serving_commands.serve,
     cluster_commands.submit,
     cluster_commands.support_bundle,
     model_commands.import_weights,
+    model_commands.export_onnx,
 ):
     main.add_command(_command)

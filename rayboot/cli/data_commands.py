@@ -1,21 +1,23 @@
 """Commands that make data sets: synthetic faces, packed photos, pairs."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from rayboot.cli.messages import print_note, print_unread
+from rayboot.cli.messages import print_changes, print_note, print_unread
 from rayboot.cli.options import (
     COUNTS,
     URI,
     config_option,
     input_option,
     optional_config,
+    prune_option,
     single_or_tuple,
 )
 from rayboot.errors import REJECT_STAGES
 
-__all__ = ["generate", "pack", "plan", "preview", "synthesize"]
+__all__ = ["export_pairs", "generate", "pack", "plan", "preview", "synthesize"]
 
 
 @click.command()
@@ -117,10 +119,15 @@ def plan(
     type=click.Choice(REJECT_STAGES),
     help="Process the photos again that this stage rejected.",
 )
+@prune_option
 def generate(
-    config_path: Path, inputs: tuple[str, ...], output_uri: str | None, retried_stage: str | None
+    config_path: Path,
+    inputs: tuple[str, ...],
+    output_uri: str | None,
+    retried_stage: str | None,
+    prune: bool,
 ) -> None:
-    """Generate bootstrap pairs from photos; the same command again resumes."""
+    """Generate bootstrap pairs; the same command resumes, and adds photos that are new."""
     from rayboot.cli.task_config import load_task_config
     from rayboot.cluster.session import connect
     from rayboot.logs import logged_run
@@ -134,12 +141,17 @@ def generate(
     config = load_task_config(GenerateConfig, config_path)
     changes = {"input": single_or_tuple(inputs), "output": output_uri}
     config = config.replace(**{key: uri for key, uri in changes.items() if uri})
-    plan = prepare_generate(config)
+    plan = prepare_generate(config, prune=prune)
+    print_changes(plan.changes)
     if retried_stage is not None:
         count = remove_rejects(plan.output, retried_stage)
         print_note(f"{count} photos that stage {retried_stage} rejected are processed again")
     with logged_run(plan.run_id), connect():
         summary = generate(plan)
+        if plan.is_resumed:  # its listing may be older than the input
+            plan = prepare_generate(config)
+            print_changes(plan.changes)
+            summary = generate(plan)
         print_note(format_summary(summary))
         print_unread(plan.unread)
     require_faces(summary.num_faces, summary.rejects, f"{summary.uri.rstrip('/')}/outcome=reject")
@@ -166,3 +178,38 @@ def preview(uri: str, out: Path, config_path: Path | None) -> None:
         click.echo(write_preview(uri, out))
     else:
         click.echo(preview_photos(load_task_config(GenerateConfig, config_path), uri, out))
+
+
+@click.command("export-pairs")
+@click.option("--input", "input_uri", required=True, type=URI, help="A finished pairs data set.")
+@click.option("--output", "output_uri", required=True, type=URI, help="Where to write the shards.")
+@click.option(
+    "--format",
+    "shard_format",
+    type=click.Choice(["webdataset"]),
+    default="webdataset",
+    show_default=True,
+    help="Tar files that the package webdataset, and any tar reader, can read.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(["occupancy", "soft_occupancy", "surface_depth", "head", "none"]),
+    default="occupancy",
+    show_default=True,
+    help="Kind of the target of each view; see docs/python.md.",
+)
+@click.option("--include-source", is_flag=True, help="Export the unrotated photos as well.")
+def export_pairs(
+    input_uri: str,
+    output_uri: str,
+    shard_format: str,
+    target: Literal["occupancy", "soft_occupancy", "surface_depth", "head", "none"],
+    include_source: bool,
+) -> None:
+    """Export pairs for other training loops; the same command resumes."""
+    from rayboot.data.pair_shards import export_pairs
+
+    summary = export_pairs(input_uri, output_uri, target, include_source=include_source)
+    counts = ", ".join(f"{count} {split}" for split, count in summary.num_samples.items())
+    print_note(f"{counts} samples in {summary.num_shards} shards, {summary.num_bytes / 1e6:.1f} MB")
+    click.echo(output_uri)

@@ -24,7 +24,7 @@ _CLICK_ERRORS = (click.ClickException, click.Abort, click.exceptions.Exit)
 
 _RESUMABLE = (
     *("demo", "synthesize", "pack", "generate", "pretrain", "finetune", "evaluate", "round"),
-    "reconstruct",
+    *("reconstruct", "export-pairs"),
 )
 """Commands that resume where they were stopped when they are given again."""
 

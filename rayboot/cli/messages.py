@@ -1,13 +1,17 @@
 """Messages of commands other than their result: lines on stderr, or log lines if logs are JSON."""
 
 import logging
+from typing import TYPE_CHECKING
 
 import click
 
 from rayboot.credentials import redact_url_credentials
 from rayboot.logs import failed_run, logged_run, logs_are_json
 
-__all__ = ["log_exception", "print_error", "print_note", "print_unread"]
+if TYPE_CHECKING:
+    from rayboot.pipeline.input_changes import InputChanges
+
+__all__ = ["log_exception", "print_changes", "print_error", "print_note", "print_unread"]
 
 _LOG = logging.getLogger("rayboot.cli")
 
@@ -18,6 +22,14 @@ def print_note(text: str) -> None:
         _LOG.info("%s", text)
     else:
         click.echo(text, err=True)
+
+
+def print_changes(changes: "InputChanges") -> None:
+    """Prints how the input differs from the one that the output was made of, if it does."""
+    from rayboot.pipeline.input_changes import describe_changes
+
+    if note := describe_changes(changes):
+        print_note(note)
 
 
 def print_unread(note: str) -> None:

@@ -6,11 +6,17 @@ from typing import Literal
 
 import click
 
-from rayboot.cli.messages import print_note, print_unread
-from rayboot.cli.options import URI, optional_config, single_or_tuple, tracking_option
+from rayboot.cli.messages import print_changes, print_note, print_unread
+from rayboot.cli.options import (
+    URI,
+    optional_config,
+    prune_option,
+    single_or_tuple,
+    tracking_option,
+)
 from rayboot.registry.model_names import BUILTIN, BUILTIN_BASE
 
-__all__ = ["import_weights", "reconstruct", "rollback", "status", "trace"]
+__all__ = ["export_onnx", "import_weights", "reconstruct", "rollback", "status", "trace"]
 
 
 @click.command()
@@ -21,7 +27,8 @@ def status(folder: Path, tracking_uri: str | None) -> None:
     from rayboot.rounds.status import describe_registry, describe_rounds
 
     click.echo(describe_rounds(folder))
-    tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    tracking_uri = tracking_uri or next(filter(None, map(os.environ.get, names)), None)
     if tracking_uri is not None:
         click.echo(describe_registry(tracking_uri))
 
@@ -82,12 +89,20 @@ def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
     show_default=True,
     help="Which faces of a photo become meshes; the files of all are numbered.",
 )
+@click.option(
+    "--unit",
+    type=click.Choice(["metre", "pixel"]),
+    help="Unit of the meshes, instead of the config's; metre is by the size of people on average.",
+)
+@prune_option
 @optional_config("Actor pools and file formats; by default those for a laptop.")
 def reconstruct(
     model: str,
     inputs: tuple[str, ...],
     output_uri: str,
     faces: Literal["largest", "all"],
+    unit: Literal["metre", "pixel"] | None,
+    prune: bool,
     config_path: Path | None,
 ) -> None:
     """Reconstruct meshes from photos (PLY and GLB, with colours); the same command resumes."""
@@ -98,8 +113,16 @@ def reconstruct(
     from rayboot.pipeline.unused_landmarks import describe_unused_landmarks
 
     config = None if config_path is None else load_task_config(ReconstructConfig, config_path)
-    plan = prepare_export(model, single_or_tuple(inputs), output_uri, config, faces=faces)
+    if unit is not None:
+        config = (config or ReconstructConfig()).replace(unit=unit)
+    photos = single_or_tuple(inputs)
+    plan = prepare_export(model, photos, output_uri, config, faces=faces, prune=prune)
+    print_changes(plan.changes)
     summary = export_on_this_machine(plan)
+    if plan.is_resumed:  # its listing may be older than the input
+        plan = prepare_export(model, photos, output_uri, config, faces=faces)
+        print_changes(plan.changes)
+        summary = export_on_this_machine(plan)
     print_note(f"{summary.num_meshes} meshes")
     if summary.num_of_several:
         remark = ", of whom the largest is reconstructed (--faces all for each)"
@@ -125,3 +148,30 @@ def import_weights(src: Path, dst: Path) -> None:
 
     import_weights(src, dst)
     click.echo(dst)
+
+
+@click.command("export-onnx")
+@click.option(
+    "--model",
+    default=BUILTIN_BASE,
+    show_default=True,
+    metavar="M",
+    help=f"A model of the package ({', '.join(BUILTIN)}), a weights file, or models:/NAME@ALIAS.",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File to write; its name ends in .onnx.",
+)
+@tracking_option
+def export_onnx(model: str, output: Path, tracking_uri: str | None) -> None:
+    """Export a network as ONNX, and check it against PyTorch with ONNX Runtime."""
+    from rayboot.registry.onnx_file import write_onnx
+
+    difference = write_onnx(model, output, tracking_uri)
+    print_note(
+        f"with ONNX Runtime the surface differs by up to {difference.surface_px:.2g} px of the crop"
+    )
+    click.echo(output)

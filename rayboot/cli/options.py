@@ -14,6 +14,7 @@ __all__ = [
     "config_option",
     "input_option",
     "optional_config",
+    "prune_option",
     "single_or_tuple",
     "tracking_option",
 ]
@@ -63,6 +64,10 @@ input_option = click.option(
     multiple=True,
     type=URI,
     help="Photos, instead of the config's; may be given several times.",
+)
+
+prune_option = click.option(
+    "--prune", is_flag=True, help="Take out what was made of photos that are no longer there."
 )
 
 tracking_option = click.option(

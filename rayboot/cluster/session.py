@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from rayboot.cluster.cpu_limits import count_usable_cores
+from rayboot.cluster.environment import find_start_problems
 from rayboot.cluster.restart_notice import print_restart_notice_aside
 from rayboot.errors import ClusterError
+from rayboot.io.s3_access import ANONYMOUS_VARIABLE, anonymous_setting
 
 __all__ = ["LOCAL_ENVIRONMENT", "connect"]
 
@@ -45,6 +47,8 @@ _STORE_VARIABLES = (
 )
 """Location of the object store, which workers take from the driver. Access keys are not passed
 on, because the dashboard shows these variables; each machine has keys of its own."""
+
+_LOG = logging.getLogger(__name__)
 
 _NUM_SPARE_CPUS = 3
 
@@ -84,8 +88,11 @@ def connect(
     if ray.is_initialized():
         yield
         return
-    runtime_env = {"env_vars": dict(_WORKER_ENVIRONMENT)}
     address = address or os.environ.get("RAY_ADDRESS")
+    _report_start_problems(address)
+    runtime_env = {"env_vars": dict(_WORKER_ENVIRONMENT)}
+    if (setting := anonymous_setting()) is not None:
+        runtime_env["env_vars"][ANONYMOUS_VARIABLE] = setting
     if address is None:
         for name, value in LOCAL_ENVIRONMENT.items():
             runtime_env["env_vars"][name] = os.environ.setdefault(name, value)
@@ -107,6 +114,21 @@ def connect(
         yield
     finally:
         ray.shutdown()
+
+
+def _report_start_problems(address: str | None) -> None:
+    """Warns of what in the environment is in the way of a run.
+
+    Raises:
+        ClusterError: Ray cannot start because of it.
+    """
+    for problem in find_start_problems(address):
+        if problem.is_fatal:
+            raise ClusterError(
+                f"Ray cannot be started on this machine: {problem.name}: {problem.detail}; "
+                f"{problem.remedy}"
+            )
+        _LOG.warning("%s: %s; %s", problem.name, problem.detail, problem.remedy)
 
 
 def _wait_for_port(address: str) -> None:

@@ -1,14 +1,27 @@
-"""Colour profiles: photos of phones and cameras in sRGB, the space of networks and renderers."""
+"""Colour profiles: photos of phones and cameras in sRGB, the space of networks and renderers.
+
+Cameras that are set to Adobe RGB often embed no profile, but an entry of EXIF (DCF's R03).
+"""
 
 import io
 from functools import lru_cache
 from itertools import product
 
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
 import PIL.ImageCms
 
 __all__ = ["convert_to_srgb"]
+
+_ADOBE_RGB_INDEX = "R03"
+_INTEROPERABILITY_INDEX = 1
+
+_ADOBE_RGB_GAMMA = 563 / 256
+_ADOBE_TO_SRGB = np.array(
+    [[1.39836, -0.39836, 0.0], [0.0, 1.0, 0.0], [0.0, -0.04293, 1.04293]], np.float32
+)
+"""Linear Adobe RGB (1998) to linear sRGB: both have the white of D65, and the same red and blue."""
 
 _MAX_SRGB_DIFFERENCE = 2
 """Largest change of a colour, of 255, that a profile may cause and still count as sRGB; the pixels
@@ -29,7 +42,7 @@ def convert_to_srgb(image: PIL.Image.Image) -> PIL.Image.Image:
     """
     profile = image.info.get("icc_profile")
     if not profile:
-        return image
+        return _convert_adobe_rgb(image) if _is_adobe_rgb_by_exif(image) else image
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     if image.mode in ("LA", "RGBA"):
@@ -40,6 +53,34 @@ def convert_to_srgb(image: PIL.Image.Image) -> PIL.Image.Image:
         converted.putalpha(alpha)
         return converted
     return _convert(image, profile) or image
+
+
+def _is_adobe_rgb_by_exif(image: PIL.Image.Image) -> bool:
+    """Whether EXIF says that the colours are Adobe RGB; damaged EXIF says nothing."""
+    try:
+        index = image.getexif().get_ifd(PIL.ExifTags.IFD.Interop).get(_INTEROPERABILITY_INDEX, "")
+    except Exception:  # Pillow raises many classes on damaged EXIF, SyntaxError among them
+        return False
+    return image.mode == "RGB" and str(index).strip("\0 ") == _ADOBE_RGB_INDEX
+
+
+def _convert_adobe_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    levels = (np.arange(256, dtype=np.float32) / 255) ** np.float32(_ADOBE_RGB_GAMMA)
+    linear = levels[np.asarray(image)] @ _ADOBE_TO_SRGB.T
+    return PIL.Image.fromarray(
+        _SRGB_LEVELS[np.clip(linear * _NUM_LEVELS, 0, _NUM_LEVELS).round().astype(np.uint16)]
+    )
+
+
+def _srgb_levels() -> np.ndarray:
+    """Returns the encoded values, of 255, of linear ones at :data:`_NUM_LEVELS` + 1 levels."""
+    linear = np.arange(_NUM_LEVELS + 1) / _NUM_LEVELS
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return (255 * encoded).round().astype(np.uint8)
+
+
+_NUM_LEVELS = 2**16 - 1
+_SRGB_LEVELS = _srgb_levels()
 
 
 def _convert(image: PIL.Image.Image, profile: bytes) -> PIL.Image.Image | None:

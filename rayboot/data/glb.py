@@ -13,6 +13,7 @@ import numpy as np
 
 from rayboot.errors import ShapeError
 from rayboot.geometry.mesh import Mesh
+from rayboot.geometry.physical_size import MeshUnit
 
 __all__ = ["encode_glb", "linear_from_srgb", "require_plain_glb", "srgb_from_linear"]
 
@@ -35,8 +36,13 @@ _UNLIT = "KHR_materials_unlit"
 _MATTE = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
 
 
-def encode_glb(mesh: Mesh) -> bytes:
-    """Encodes a mesh, with the colours of its vertices where it has any."""
+def encode_glb(mesh: Mesh, unit: MeshUnit | None = None) -> bytes:
+    """Encodes a mesh, with the colours of its vertices where it has any.
+
+    Args:
+        mesh: the mesh.
+        unit: unit of its vertices, stored in ``asset.extras``: glTF's metres are often ignored.
+    """
     positions = np.ascontiguousarray(mesh.vertices, "<f4")
     indices = np.ascontiguousarray(mesh.faces, "<u4").ravel()
     extent = {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
@@ -68,8 +74,11 @@ def encode_glb(mesh: Mesh) -> bytes:
     # Every part is a multiple of 4 bytes long, so that the next one is aligned.
     starts = np.cumsum([0, *(len(part) for part in parts)]).tolist()
     primitive = {"attributes": attributes, "indices": 1, "material": 0}
+    asset: dict[str, object] = {"version": "2.0", "generator": "rayboot"}
+    if unit is not None:
+        asset["extras"] = {"unit": unit}
     document |= {
-        "asset": {"version": "2.0", "generator": "rayboot"},
+        "asset": asset,
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0}],

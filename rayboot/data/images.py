@@ -19,7 +19,14 @@ from rayboot.data.image_formats import (
 from rayboot.data.tiff_samples import decode_tiff, is_tiff, read_tiff_size
 from rayboot.errors import FaceRejectedError
 
-__all__ = ["MAX_PIXELS", "decode_photo", "encode_image", "make_thumbnail", "read_orientation"]
+__all__ = [
+    "MAX_PIXELS",
+    "convert_image",
+    "decode_photo",
+    "encode_image",
+    "make_thumbnail",
+    "read_orientation",
+]
 
 MAX_PIXELS = 120_000_000
 """Largest number of pixels of a photo; more would need gigabytes of memory to decode."""
@@ -33,7 +40,7 @@ _THUMBNAIL_SIDE = 64
 """Longer side of a thumbnail, px."""
 
 
-def decode_photo(payload: bytes) -> np.ndarray:
+def decode_photo(payload: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes a photo: rotated as its EXIF says, in sRGB, on white where transparent, in 8 bits.
 
     A truncated photo is rejected: its lower part would be grey, and a face there incomplete.
@@ -41,6 +48,7 @@ def decode_photo(payload: bytes) -> np.ndarray:
     Args:
         payload: Content of the file, in any format that Pillow reads, or HEIC with the extra
             ``heic``; of an animation, the first frame is decoded.
+        max_pixels: Largest number of pixels; memory is allocated only for photos within it.
 
     Returns:
         (H, W, 3) uint8 sRGB; photos without a colour profile are taken for sRGB.
@@ -60,17 +68,33 @@ def decode_photo(payload: bytes) -> np.ndarray:
             "--retry-rejects read",
         )
     try:
-        return _decode(payload)
+        return _decode(payload, max_pixels)
     except PIL.UnidentifiedImageError as error:
         if is_tiff(payload) and (size := read_tiff_size(payload)) is not None:
-            _require_size(*size)
+            _require_size(*size, max_pixels)
             return decode_tiff(payload)
         raise FaceRejectedError(
             "read", "undecodable", f"expected an image file, got {describe_format(payload)}"
         ) from error
 
 
-def _decode(payload: bytes) -> np.ndarray:
+def convert_image(image: PIL.Image.Image) -> np.ndarray:
+    """Returns an image of Pillow as :func:`decode_photo` returns the photo of a file.
+
+    Raises:
+        FaceRejectedError: stage ``read``; reason ``truncated``, ``too-small``, ``too-large``, or
+            ``undecodable``.
+    """
+    _require_size(*image.size)
+    try:
+        image.load()
+    except Exception as error:  # as in _decode; an image that was opened is read only now
+        message = f"the image is truncated or damaged: {error}"
+        raise FaceRejectedError("read", "truncated", message) from error
+    return _to_rgb(convert_to_srgb(_apply_exif_rotation(image)))
+
+
+def _decode(payload: bytes, max_pixels: int) -> np.ndarray:
     """Decodes a photo with Pillow.
 
     Raises:
@@ -79,12 +103,12 @@ def _decode(payload: bytes) -> np.ndarray:
     """
     try:
         try:
-            image = _load(payload)
+            image = _load(payload, max_pixels)
         except ValueError:
             without_text = strip_png_text(payload)
             if without_text is None:
                 raise
-            image = _load(without_text)
+            image = _load(without_text, max_pixels)
     except (FaceRejectedError, MemoryError, PIL.UnidentifiedImageError):
         raise
     except PIL.Image.DecompressionBombError as error:
@@ -96,28 +120,28 @@ def _decode(payload: bytes) -> np.ndarray:
     return _to_rgb(convert_to_srgb(_apply_exif_rotation(image)))
 
 
-def _load(payload: bytes) -> PIL.Image.Image:
+def _load(payload: bytes, max_pixels: int) -> PIL.Image.Image:
     with warnings.catch_warnings():
         # Pillow warns at its own limit; ours is checked below.
         warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
         image = PIL.Image.open(io.BytesIO(payload))
-        _require_size(*image.size)
+        _require_size(*image.size, max_pixels)
         image.load()
     return image
 
 
-def _require_size(width: int, height: int) -> None:
+def _require_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
     if min(width, height) < _MIN_SIDE:
         raise FaceRejectedError(
             "read",
             "too-small",
             f"expected a photo of {_MIN_SIDE} px a side or more, got {width} x {height} px",
         )
-    if width * height > MAX_PIXELS:
+    if width * height > max_pixels:
         raise FaceRejectedError(
             "read",
             "too-large",
-            f"expected a photo of up to {MAX_PIXELS // 10**6} megapixels, got {width} x {height} "
+            f"expected a photo of up to {max_pixels / 1e6:g} megapixels, got {width} x {height} "
             "px; resize the photo",
         )
 

@@ -1,37 +1,86 @@
-"""Meshes as files: PLY and GLB are written; PLY, GLB and OBJ are read."""
+"""Meshes as files: PLY, GLB and OBJ, written and read."""
 
 import io
 import re
 import warnings
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import numpy as np
-import trimesh
 
 from rayboot.data.glb import encode_glb, require_plain_glb
 from rayboot.data.ply_files import parse_ply
 from rayboot.data.polygons import split_polygons
 from rayboot.errors import ShapeError
 from rayboot.geometry.mesh import Mesh
+from rayboot.geometry.physical_size import MeshUnit, units_per_pixel
 
-__all__ = ["MESH_SUFFIXES", "decode_mesh", "encode_mesh"]
+__all__ = ["MESH_SUFFIXES", "MeshFileKind", "decode_mesh", "encode_face_mesh", "encode_mesh"]
+
+MeshFileKind = Literal["ply", "glb", "obj"]
+"""Kind of a mesh file, which is also the suffix of its name."""
 
 MESH_SUFFIXES = (".obj", ".ply", ".glb")
 """Suffixes of the mesh files that :func:`decode_mesh` reads."""
 
 
-def encode_mesh(mesh: Mesh, kind: Literal["ply", "glb"]) -> bytes:
+def encode_mesh(mesh: Mesh, kind: MeshFileKind, unit: MeshUnit | None = None) -> bytes:
     """Encodes a mesh as a file, with the colours of its vertices where it has any.
 
-    Colours are sRGB in a PLY, where viewers expect that, and linear in a GLB.
+    Colours are sRGB in a PLY and an OBJ, where viewers expect that, and linear in a GLB.
+
+    Args:
+        mesh: the mesh.
+        kind: kind of the file.
+        unit: unit of its vertices, which the file then names: in a comment of a PLY or OBJ, in
+            ``asset.extras`` of a GLB.
     """
-    if kind == "glb":
-        return encode_glb(mesh)
-    shape = trimesh.Trimesh(
-        mesh.vertices, mesh.faces, vertex_colors=_add_alpha(mesh.colors), process=False
-    )
-    payload: Any = shape.export(file_type=kind)
-    return bytes(payload)
+    match kind:
+        case "glb":
+            return encode_glb(mesh, unit)
+        case "ply":
+            return _encode_ply(mesh, unit)
+        case "obj":
+            return _encode_obj(mesh, unit)
+        case _:
+            assert_never(kind)
+
+
+def encode_face_mesh(mesh: Mesh, kind: MeshFileKind, resolution: int, unit: MeshUnit) -> bytes:
+    """Encodes the mesh of a face as a file in a unit, which the file names.
+
+    Args:
+        mesh: mesh in the frame of its crop, px.
+        kind: kind of the file.
+        resolution: width and height of the crop, px.
+        unit: unit of the file's vertices.
+    """
+    scaled = np.asarray(mesh.vertices * units_per_pixel(unit, resolution), np.float32)
+    return encode_mesh(mesh._replace(vertices=scaled), kind, unit)
+
+
+def _encode_ply(mesh: Mesh, unit: MeshUnit | None) -> bytes:
+    payload: Any = mesh.to_trimesh().export(file_type="ply")
+    if unit is None:
+        return bytes(payload)
+    before, element, after = bytes(payload).partition(b"\nelement ")
+    return before + f"\ncomment unit {unit}".encode() + element + after
+
+
+def _encode_obj(mesh: Mesh, unit: MeshUnit | None) -> bytes:
+    """Encodes a mesh as OBJ, its colours as three further numbers of each vertex.
+
+    MeshLab, Blender, CloudCompare and three.js read them; other viewers show the shape in grey.
+    """
+    header = ["# rayboot", *([] if unit is None else [f"# unit {unit}"])]
+    points = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in mesh.vertices.tolist()]
+    if mesh.colors is not None:
+        colors = (mesh.colors / 255).tolist()
+        points = [
+            f"{point} {red:.4f} {green:.4f} {blue:.4f}"
+            for point, (red, green, blue) in zip(points, colors, strict=True)
+        ]
+    triangles = [f"f {a} {b} {c}" for a, b, c in (mesh.faces + 1).tolist()]
+    return "\n".join([*header, *points, *triangles, ""]).encode("ascii")
 
 
 def decode_mesh(payload: bytes, suffix: str) -> Mesh:
@@ -108,6 +157,8 @@ def _parse_ply(payload: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 def _parse_glb(payload: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Returns vertices (N, 3) float64 and triangles (F, 3) int64 of all parts of a GLB."""
+    import trimesh
+
     require_plain_glb(payload)
     with warnings.catch_warnings():
         # Values that are not finite raise NumPy warnings; decode_mesh reports them as an error.
@@ -128,10 +179,3 @@ def _parse_glb(payload: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 
 _PARSERS = {".obj": _parse_obj, ".ply": _parse_ply, ".glb": _parse_glb}
-
-
-def _add_alpha(colors: np.ndarray | None) -> np.ndarray | None:
-    """Returns colours (N, 4) uint8, opaque; None for a mesh without colours."""
-    if colors is None:
-        return None
-    return np.column_stack([colors, np.full(len(colors), 255, np.uint8)])

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rayboot.data.manifest import require_finished
+from rayboot.data.manifest import manifest_files, require_finished
 from rayboot.data.row_index import index_rows, read_rows
 from rayboot.data.schema import target_column
 from rayboot.data.splits import Split
@@ -15,29 +15,56 @@ from rayboot.errors import RequestError
 from rayboot.io.parquet import read_table
 from rayboot.io.storage import join_uri, list_files
 
-__all__ = ["index_faces", "read_faces"]
+__all__ = ["face_files", "index_faces", "read_faces"]
 
 _COLUMNS = ["face_id", "image", "target_kind", "shape", "views"]
 
 
-def index_faces(uri: str, split: Split) -> pa.Table:
+def face_files(uri: str, manifest: str | None = None) -> list[str]:
+    """Returns the files of faces that a manifest describes, relative to ``uri``, sorted.
+
+    Args:
+        uri: URI of the data set.
+        manifest: Digest of the manifest; None is the current one.
+
+    Raises:
+        UnfinishedDataError: the data set has no ``manifest.json``.
+        RequestError: the manifest describes no face, or faces that were taken out since; or there
+            is no such manifest.
+    """
+    described = require_finished(uri, manifest)
+    files = manifest_files(uri, described)
+    if not files:
+        raise RequestError(
+            f"{uri}: every photo was rejected, so the data set contains no face; its reasons are "
+            "in outcome=reject"
+        )
+    gone = set(files).difference(list_files(uri, "outcome=face"))
+    if gone:
+        raise RequestError(
+            f"{uri}: expected the faces of manifest {described.number or ''} "
+            f"({described.digest()[:12]}), but {len(gone)} of its {len(files)} files were replaced "
+            "when photos were changed or taken out; use the current manifest"
+        )
+    return files
+
+
+def index_faces(uri: str, split: Split, manifest: str | None = None) -> pa.Table:
     """Locates the faces of one split.
+
+    Args:
+        uri: URI of the data set.
+        split: The split.
+        manifest: Digest of the manifest whose faces are meant; None is the current one.
 
     Returns:
         Columns ``face_id``, ``file`` (relative to ``uri``) and ``row``, sorted by ``face_id``.
 
     Raises:
         UnfinishedDataError: the data set has no ``manifest.json``.
-        RequestError: the data set contains no face.
+        RequestError: the data set contains no face, or not those of the manifest.
     """
-    require_finished(uri)
-    files = list_files(uri, "outcome=face")
-    if not files:
-        raise RequestError(
-            f"{uri}: every photo was rejected, so the data set contains no face; its reasons are "
-            "in outcome=reject"
-        )
-    index = index_rows(uri, files, ["face_id", "split"])
+    index = index_rows(uri, face_files(uri, manifest), ["face_id", "split"])
     return index.filter(pc.equal(index["split"], split)).drop(["split"])
 
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from rayboot.data.images import decode_photo
-from rayboot.data.manifest import require_finished
+from rayboot.data.pair_index import face_files
 from rayboot.data.splits import Split
 from rayboot.errors import RequestError
 from rayboot.geometry.surface_depth import unpack_surface_depth
 from rayboot.geometry.volume import transform_volume, unpack_occupancy
-from rayboot.io.storage import arrow_filesystem, join_uri, list_files
+from rayboot.io.storage import arrow_filesystem, join_uri
 
 if TYPE_CHECKING:
     import ray.data
@@ -31,6 +31,7 @@ def read_pairs(
     seed: int = 0,
     split: Split | None = None,
     include_source: bool = False,
+    manifest: str | None = None,
 ) -> "ray.data.Dataset":
     """Reads the views of a finished pairs data set; Ray must be initialised.
 
@@ -44,6 +45,8 @@ def read_pairs(
         seed: Seed of the draw; every worker draws the same views of a face.
         split: Split to read; None reads both.
         include_source: Whether each face also has a row for its unrotated photo (``is_source``).
+        manifest: Digest of the manifest whose faces are read; None is the current one. A data set
+            that has grown since gives the same rows again.
 
     Returns:
         Rows ``face_id``, ``image`` (H, W, 3) uint8, ``yaw_deg``, ``pitch_deg``, ``transform``
@@ -53,21 +56,16 @@ def read_pairs(
     Raises:
         UnfinishedDataError: the data set has no ``manifest.json``.
         RequestError: the data set contains no face, or no depth maps although they are asked for,
-            or ``num_views`` is below 1.
+            or ``num_views`` is below 1, or there is no such manifest.
     """
     import ray.data
     from ray.data.expressions import col
 
     if num_views is not None and num_views < 1:
         raise RequestError(f"num_views must be 1 or more, or None for all views; got {num_views}")
-    require_finished(uri)
-    if not list_files(uri, "outcome=face"):
-        raise RequestError(
-            f"{uri}: every photo was rejected, so the data set contains no face; its reasons are "
-            "in outcome=reject"
-        )
-    filesystem, path = arrow_filesystem(join_uri(uri, "outcome=face"))
-    faces = ray.data.read_parquet(path, filesystem=filesystem, partitioning=None)
+    filesystem, path = arrow_filesystem(uri)
+    paths = [join_uri(path, name) for name in face_files(uri, manifest)]
+    faces = ray.data.read_parquet(paths, filesystem=filesystem, partitioning=None)
     source = "surface_depth" if targets == "surface_depth" else "occupancy"
     schema = faces.schema()
     if schema is not None and source not in schema.names:

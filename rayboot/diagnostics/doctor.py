@@ -14,6 +14,7 @@ from rayboot.diagnostics.machine_checks import (
     check_compiler,
     check_disk,
     check_egl,
+    check_environment,
     check_gpu,
     check_memory,
     check_shared_memory,
@@ -38,10 +39,13 @@ def diagnose(requirements: RunRequirements, config: FrozenConfig | None = None) 
     yield check_gpu(required=requirements.gpu and requirements.ray_address is None)
     if requirements.compilation:
         yield check_compiler()
+    yield from check_environment(requirements.ray_address)
     yield check_ray(requirements.ray_address)
     for uri in requirements.storage_uris:
         yield check_storage(uri, written=uri in requirements.written_uris)
     yield check_mlflow(requirements.tracking_uri)
+    if requirements.registry_uri is not None:
+        yield check_mlflow(requirements.registry_uri)._replace(name="MLflow registry")
     yield check_memory()
     yield check_shared_memory()
     yield check_disk(Path.cwd())

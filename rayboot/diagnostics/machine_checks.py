@@ -2,14 +2,18 @@
 
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
+from rayboot.cluster.environment import find_start_problems
 from rayboot.diagnostics.check import Check, last_line, run_in_subprocess
 
 __all__ = [
     "check_compiler",
     "check_disk",
     "check_egl",
+    "check_environment",
     "check_gpu",
     "check_memory",
     "check_shared_memory",
@@ -20,6 +24,17 @@ _MIN_MEMORY, _MIN_DISK, _MIN_SHARED_MEMORY = 6 * _GIB, 2 * _GIB, _GIB // 2
 """Bytes: a demo round needs less than 6 GiB; Ray's object store needs memory-backed files."""
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's mount point, not a temporary file
+
+
+def check_environment(address: str | None) -> Iterator[Check]:
+    """Checks what in the environment keeps Ray from starting; yields the problems alone.
+
+    Args:
+        address: address of the Ray cluster; None for a local Ray.
+    """
+    for problem in find_start_problems(address):
+        status: Literal["note", "FAIL"] = "FAIL" if problem.is_fatal else "note"
+        yield Check(problem.name, status, problem.detail, problem.remedy)
 
 
 def check_egl() -> Check:

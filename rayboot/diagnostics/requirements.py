@@ -15,6 +15,7 @@ __all__ = ["WRITTEN_KEYS", "RunRequirements", "iterate_entries", "read_requireme
 WRITTEN_KEYS = ("output", "storage")
 """Config keys whose URIs a run writes to."""
 
+_MLFLOW_STORES = ("TRACKING", "REGISTRY")
 _DEFAULT_TRACKING = "sqlite:///mlflow.db"
 
 
@@ -28,6 +29,7 @@ class RunRequirements(NamedTuple):
         ray_address: address of the Ray cluster; None for a local Ray.
         written_uris: those of ``storage_uris`` that the run writes to.
         compilation: whether networks are to be compiled.
+        registry_uri: URI of a registry apart from the MLflow store; None where they are one.
     """
 
     gpu: bool = False
@@ -36,6 +38,7 @@ class RunRequirements(NamedTuple):
     ray_address: str | None = None
     written_uris: tuple[str, ...] = ()
     compilation: bool = False
+    registry_uri: str | None = None
 
 
 def read_requirements(
@@ -64,7 +67,9 @@ def read_requirements(
                 f"config {config}: expected a mapping of config keys, got {type(values).__name__}"
             )
     if (
-        url := find_credentialed_url([values, environment.get("MLFLOW_TRACKING_URI", "")])
+        url := find_credentialed_url(
+            [values, *(environment.get(f"MLFLOW_{name}_URI", "") for name in _MLFLOW_STORES)]
+        )
     ) is not None:
         raise RequestError(explain_url_credentials(url))
     entries = list(iterate_entries(values))
@@ -81,6 +86,7 @@ def read_requirements(
         ray_address=named.get("ray_address") or environment.get("RAY_ADDRESS") or None,
         written_uris=tuple(sorted({uri for key, uri in stores if key in WRITTEN_KEYS})),
         compilation=any(key == "compile" and value is True for key, value in entries),
+        registry_uri=environment.get("MLFLOW_REGISTRY_URI") or None,
     )
 
 

@@ -17,6 +17,10 @@ from rayboot.diagnostics.check import Check, last_line, run_in_subprocess
 
 __all__ = ["check_mlflow", "check_ray", "check_storage"]
 
+_NO_CONDITIONS = (
+    "ignores conditional writes: two runs that start at the same moment may write to one output"
+)
+
 
 def check_ray(address: str | None) -> Check:
     """Starts a local Ray, or connects to the cluster at ``address``; reports its authentication."""
@@ -123,7 +127,11 @@ def check_storage(uri: str, written: bool = False) -> Check:
     )
     done = run_in_subprocess(code, timeout_s=40)
     if done.returncode == 0:
-        return Check(name, "ok", f"{where} answers, {done.stdout.strip()}")
+        found, *notes = done.stdout.strip().splitlines()
+        if notes:
+            remedy = "start one run at a time on an output, or use a store that honours them"
+            return Check(name, "note", f"{where} answers, {found}, but {notes[0]}", remedy)
+        return Check(name, "ok", f"{where} answers, {found}")
     return Check(
         name,
         "FAIL",
@@ -137,19 +145,24 @@ def _access_storage(uri: str, written: bool) -> None:
     """Lists and, if ``written``, writes below ``uri``; meant for a child process."""
     import s3fs
 
-    from rayboot.io.storage import require_writable
+    from rayboot.io.lease import honours_conditions
+    from rayboot.io.s3_access import s3_options
+    from rayboot.io.storage import join_uri, require_writable
 
     options = {"connect_timeout": 5, "read_timeout": 10, "retries": {"max_attempts": 1}}
     parts = urlsplit(uri)
-    store = s3fs.S3FileSystem(config_kwargs=options)
+    store = s3fs.S3FileSystem(config_kwargs=options, **s3_options())
     # One key is enough to show that listing is permitted; a bucket may have millions.
     response = store.call_s3(
         "list_objects_v2", Bucket=parts.netloc, Prefix=parts.path.lstrip("/"), MaxKeys=1
     )
     content = "contains objects" if response["KeyCount"] else "is empty"
+    without_keys = ", without keys" if store.anon else ""
+    print(f"can be listed{' and written' * written}{without_keys}, {content}")
     if written:
         require_writable(uri)
-    print(f"can be listed{' and written' * written}, {content}")
+        if not honours_conditions(join_uri(uri, ".rayboot-condition-test")):
+            print(_NO_CONDITIONS)
 
 
 def check_mlflow(tracking_uri: str) -> Check:

@@ -1,8 +1,11 @@
 """Triangle meshes, with vertex colours where they are known, and parts of meshes."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import trimesh
 
 __all__ = ["Mesh", "extract_submesh"]
 
@@ -19,6 +22,17 @@ class Mesh(NamedTuple):
     vertices: np.ndarray
     faces: np.ndarray
     colors: np.ndarray | None = None
+
+    def to_trimesh(self) -> "trimesh.Trimesh":
+        """Returns the mesh as an object of the package trimesh, vertices in the same order."""
+        # The import takes longer than a reconstruction, and few need it.
+        import trimesh
+
+        colors = None
+        if self.colors is not None:
+            opaque = np.full(len(self.colors), 255, np.uint8)
+            colors = np.column_stack([self.colors, opaque])
+        return trimesh.Trimesh(self.vertices, self.faces, vertex_colors=colors, process=False)
 
 
 def extract_submesh(mesh: Mesh, kept: np.ndarray) -> Mesh:

@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from rayboot.errors import DegenerateInputError, ShapeError
 from rayboot.geometry.alignment import Similarity
+from rayboot.geometry.camera import gaze_angles
 from rayboot.geometry.head_model import mean_landmarks
 from rayboot.geometry.landmarks68 import rotation_from_landmarks
 from rayboot.geometry.pose_regressor import regress_pose
@@ -53,6 +54,16 @@ class FacePose(NamedTuple):
     centroid: np.ndarray
     confidence: float
     mean_face: Similarity | None = None
+
+    @property
+    def yaw_deg(self) -> float:
+        """Yaw of the gaze, degrees: positive where the nose points to the viewer's right."""
+        return float(np.degrees(gaze_angles(self.gaze)[0]))
+
+    @property
+    def pitch_deg(self) -> float:
+        """Pitch of the gaze, degrees: positive where the nose points up."""
+        return float(np.degrees(gaze_angles(self.gaze)[1]))
 
     @property
     def plane_offset(self) -> float:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rayboot.data.mesh_files import encode_mesh
+from rayboot.data.mesh_files import encode_face_mesh
 from rayboot.errors import (
     DegenerateInputError,
     FaceRejectedError,
@@ -17,10 +17,9 @@ from rayboot.errors import (
     ShapeError,
 )
 from rayboot.geometry.crop import warp_photo
-from rayboot.geometry.isosurface import extract_solid_surface
+from rayboot.inference.face_mesh import build_face_mesh
 from rayboot.models import InferenceConfig, load_network
 from rayboot.models.predictor import Predictor
-from rayboot.render.texturing import color_vertices
 
 __all__ = ["OUTPUTS", "FaceReconstructor", "Output"]
 
@@ -137,6 +136,4 @@ def _name(number: int, photos: np.ndarray) -> str:
 
 def mesh_file(crop: np.ndarray, volume: np.ndarray, kind: Literal["glb", "ply"]) -> bytes:
     """Encodes the surface of a volume (D, S, S), coloured by its crop (S, S, 3), as a mesh file."""
-    mesh = extract_solid_surface(volume)
-    # The face may have any pose, so no symmetry plane is estimated.
-    return encode_mesh(color_vertices(mesh, crop, None, "mirrored"), kind)
+    return encode_face_mesh(build_face_mesh(volume, crop), kind, crop.shape[0], "pixel")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from rayboot.config import FrozenConfig
+from rayboot.io.paths import has_protocol
 from rayboot.io.storage import absolute_uri
 
-__all__ = ["absolute_inputs", "absolute_model", "with_absolute_paths"]
+__all__ = ["absolute_inputs", "absolute_model", "relative_paths", "with_absolute_paths"]
 
 ConfigT = TypeVar("ConfigT", bound=FrozenConfig)
 
@@ -27,6 +28,20 @@ def with_absolute_paths(config: ConfigT) -> ConfigT:
         RequestError: the protocol of a URI is unknown, or its package is not installed.
     """
     return config.replace_paths(absolute_uri, absolute_model)
+
+
+def relative_paths(config: FrozenConfig) -> list[str]:
+    """Returns the paths of a config that mean another file or folder in every working folder."""
+    found: dict[str, None] = {}
+
+    def note(path: str) -> str:
+        is_relative = not (has_protocol(path) or path.startswith(("/", "~", *_NAMED_MODELS)))
+        if path and is_relative:
+            found[path] = None
+        return path
+
+    config.replace_paths(note, note)
+    return list(found)
 
 
 def absolute_inputs(inputs: str | tuple[str, ...]) -> str | tuple[str, ...]:

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rayboot.errors import BusyError
+from rayboot.io.paths import has_protocol
 from rayboot.io.storage import create_bytes, read_bytes, remove, write_bytes
 
-__all__ = ["hold_lease"]
+__all__ = ["hold_lease", "honours_conditions"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -118,6 +119,19 @@ def hold_lease(
         _release(uri, holder)
 
 
+def honours_conditions(uri: str) -> bool:
+    """Whether the store refuses to create a file twice, on which leases rest.
+
+    Args:
+        uri: URI of a file that does not exist; it is created and removed.
+    """
+    create_bytes(uri, b"")
+    try:
+        return not create_bytes(uri, b"")
+    finally:
+        remove(uri)
+
+
 def _release(uri: str, holder: _Holder) -> None:
     try:
         stored = _read_holder(uri)
@@ -131,7 +145,8 @@ def _release(uri: str, holder: _Holder) -> None:
 def _acquire(uri: str, holder: _Holder, expiry_s: float) -> None:
     observed: _Holder | None = None
     start = time.monotonic()
-    while not create_bytes(uri, holder.to_json()):
+    # A store that ignores conditions would replace the lease of another run: it is looked for.
+    while _read_holder(uri) is not None or not create_bytes(uri, holder.to_json()):
         stored = _read_holder(uri)
         if stored is None:  # released since create_bytes failed
             continue
@@ -142,7 +157,13 @@ def _acquire(uri: str, holder: _Holder, expiry_s: float) -> None:
             remove(uri)
             continue
         time.sleep(_POLL_S)
-    if observed is None:
+    is_exclusive = not has_protocol(uri) or not create_bytes(uri, holder.to_json())
+    if not is_exclusive:
+        _LOG.warning(
+            "%s: the store ignores conditional writes, so that of two runs which start at the same "
+            "moment both may write to this output; start one at a time", uri,
+        )  # fmt: skip
+    if observed is None and is_exclusive:
         return
     # Another run may have found the same expired lease, and removed our file in its place.
     time.sleep(_SETTLE_S)

@@ -30,6 +30,7 @@ from rayboot.io.paths import (
     unescape_path,
 )
 from rayboot.io.retry import retry_io
+from rayboot.io.s3_access import s3_options
 
 __all__ = [
     "Entry",
@@ -101,6 +102,8 @@ def _open_single(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     protocol = get_protocol(uri) if has_protocol(uri) else "file"
     kind = fsspec.get_filesystem_class(protocol)
     options = {**kind._get_kwargs_from_urls(uri), "use_listings_cache": False}
+    if protocol in ("s3", "s3a"):
+        options |= s3_options()
     return fsspec.filesystem(protocol, **options), kind._strip_protocol(uri)
 
 

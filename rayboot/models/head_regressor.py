@@ -21,7 +21,14 @@ from rayboot.models.device_transfer import to_device_async
 from rayboot.models.network_config import HeadConfig
 from rayboot.models.reconstructor import Reconstructor, require_images
 
-__all__ = ["HeadRegressor", "pack_head"]
+__all__ = [
+    "HeadPoints",
+    "HeadRegressor",
+    "head_landmarks",
+    "pack_head",
+    "transform_heads",
+    "unpack_head",
+]
 
 _MAX_COEFFICIENT = 4.0
 """Bound of the coefficients, in standard deviations or strengths; shapes beyond are not heads."""
@@ -104,21 +111,11 @@ class HeadRegressor(Reconstructor):
         Raises:
             ShapeError: the payload has another number of bytes.
         """
-        count = sum(_num_coefficients()) + 12
-        if len(payload) != 4 * count:
-            raise ShapeError(
-                f"a head target must be {count} float32 ({4 * count} bytes), got "
-                f"{len(payload)} bytes"
-            )
-        return np.frombuffer(payload, "<f4")
+        return unpack_head(payload)
 
     def transform_targets(self, targets: torch.Tensor, transforms: np.ndarray) -> torch.Tensor:
         """Returns the heads with unchanged coefficients and composed affines."""
-        coefficients, affine = _split(targets)
-        view_from_source = to_device_async(transforms.astype(np.float32), targets.device)
-        composed = view_from_source[:, :, :3] @ affine
-        composed[:, :, 3] += view_from_source[:, :, 3]
-        return torch.cat([coefficients, composed.flatten(1)], dim=1)
+        return transform_heads(targets, transforms)
 
     def soft_targets(self, estimate: torch.Tensor) -> torch.Tensor:
         """Returns the estimates themselves, whose parameters are targets already."""
@@ -183,6 +180,62 @@ class _Block(nn.Module):
 def pack_head(parameters: np.ndarray) -> bytes:
     """Returns parameters (I + E + 12,) as the bytes that a pairs data set stores."""
     return np.asarray(parameters, "<f4").tobytes()
+
+
+class HeadPoints(nn.Module):
+    """The points of heads, as tensor operations alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        model = load_head_model()
+        offsets = np.concatenate([model.identity, model.expression])
+        for name, chosen in (("vertices", model.front), ("landmarks", model.landmarks)):
+            mean = torch.from_numpy(model.mean[chosen].astype(np.float32))
+            basis = offsets[:, chosen].astype(np.float32).reshape(len(offsets), -1)
+            self.register_buffer(f"{name}_mean", mean)
+            self.register_buffer(f"{name}_basis", torch.from_numpy(basis))
+
+    def forward(self, parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the vertices (B, T, 3) of the face region and the landmarks (B, 68, 3), px."""
+        vertices = _Region(self.vertices_mean, self.vertices_basis)  # type: ignore[arg-type]
+        landmarks = _Region(self.landmarks_mean, self.landmarks_basis)  # type: ignore[arg-type]
+        return _vertices(parameters, vertices), _vertices(parameters, landmarks)
+
+
+def unpack_head(payload: bytes) -> np.ndarray:
+    """Returns the parameters (I + E + 12,) float32 of stored bytes, not writable.
+
+    Raises:
+        ShapeError: the payload has another number of bytes.
+    """
+    count = sum(_num_coefficients()) + 12
+    if len(payload) != 4 * count:
+        raise ShapeError(
+            f"a head target must be {count} float32 ({4 * count} bytes), got {len(payload)} bytes"
+        )
+    return np.frombuffer(payload, "<f4")
+
+
+def transform_heads(heads: torch.Tensor, transforms: np.ndarray) -> torch.Tensor:
+    """Returns the heads (B, I + E + 12) under transforms (B, 3, 4) of their frames."""
+    coefficients, affine = _split(heads)
+    view_from_source = to_device_async(transforms.astype(np.float32), heads.device)
+    composed = view_from_source[:, :, :3] @ affine
+    composed[:, :, 3] += view_from_source[:, :, 3]
+    return torch.cat([coefficients, composed.flatten(1)], dim=1)
+
+
+def head_landmarks(payload: bytes) -> np.ndarray:
+    """Returns the 68 landmarks (68, 3) float32 of a head, px, frame of the crop.
+
+    Args:
+        payload: the head's parameters, as :func:`pack_head` returns them.
+    """
+    parameters = unpack_head(payload)
+    num_identity, _ = _num_coefficients()
+    model, affine = load_head_model(), parameters[-12:].reshape(3, 4)
+    head = model.vertices(parameters[:num_identity], parameters[num_identity:-12])
+    return np.asarray(head[model.landmarks] @ affine[:, :3].T + affine[:, 3], np.float32)
 
 
 def _num_coefficients() -> tuple[int, int]:

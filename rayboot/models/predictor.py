@@ -85,14 +85,26 @@ class Predictor:
         Raises:
             ShapeError: the images are not uint8 of that shape.
         """
-        volumes = [
-            self._network.occupancy(estimate).float().cpu().numpy()
-            for estimate in self._predict_batches(images)
-        ]
-        if not volumes:
-            size = self._size
-            return np.zeros((0, self._network.config.slices, size, size), np.float32)
-        return np.concatenate(volumes)
+        return self.predict_with_targets(images)[0]
+
+    @torch.inference_mode()
+    def predict_with_targets(self, images: np.ndarray) -> tuple[np.ndarray, list[bytes | None]]:
+        """Returns the volumes of :meth:`predict`, and what each estimate is encoded to.
+
+        Returns:
+            (N, D, S, S) float32, and N results of
+            :meth:`~rayboot.models.reconstructor.Reconstructor.encode`, None where it has none.
+
+        Raises:
+            ShapeError: the images are not uint8 (N, S, S, 3).
+        """
+        volumes, targets = [], list[bytes | None]()
+        for estimate in self._predict_batches(images):
+            targets += self._network.encode(estimate) or [None] * len(estimate)
+            # After it, because the occupancy may be computed in place.
+            volumes.append(self._network.occupancy(estimate).float().cpu().numpy())
+        shape = (0, self._network.config.slices, self._size, self._size)
+        return np.concatenate([np.zeros(shape, np.float32), *volumes]), targets
 
     @torch.inference_mode()
     def predict_compressed(

@@ -189,8 +189,12 @@ def load_network(path: str | Path, device: str = "cpu") -> Reconstructor:
         network = make_network(config)
     try:
         tensors = _read_tensors(path, network)
-        _require_fit(tensors, network.state_dict())
-        network.to_empty(device="cpu").load_state_dict(tensors)
+        expected = network.state_dict()
+        _require_fit(tensors, expected)
+        # Moving a network off the meta device would load SymPy, which takes half a second. The
+        # tensors are copied because they may map the file, which another process may replace.
+        copies = {key: value.to(expected[key].dtype, copy=True) for key, value in tensors.items()}
+        network.load_state_dict(copies, assign=True)
     except (WeightsError, Torch7Error) as error:
         raise WeightsError(f"{path}: {error}") from error
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
@@ -231,8 +235,8 @@ def import_weights(source: str | Path, destination: str | Path) -> NetworkConfig
         The config of the network.
 
     Raises:
-        RequestError: the source does not exist, or the destination is not writable.
-        WeightsError: as in :func:`load_network`.
+        RequestError: the source does not exist or contains no such weights, or the destination is
+            not writable.
     """
     destination = Path(destination)
     if destination.suffix != ".safetensors":
@@ -241,7 +245,10 @@ def import_weights(source: str | Path, destination: str | Path) -> NetworkConfig
         )
     if destination.is_dir() or not destination.parent.is_dir():
         raise RequestError(f"{destination}: must be a file in a folder that exists")
-    network = load_network(source)
+    try:
+        network = load_network(source)
+    except WeightsError as error:
+        raise RequestError(f"weights {error}") from error
     save_network(network, destination)
     return network.config
 

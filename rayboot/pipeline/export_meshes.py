@@ -15,12 +15,14 @@ import pyarrow.compute as pc
 
 from rayboot.errors import RaybootError
 from rayboot.io.parquet import read_table, write_table
-from rayboot.io.storage import exists, join_uri, list_files
+from rayboot.io.storage import join_uri, list_files
 from rayboot.pipeline.blocks import ROWS_PER_BLOCK
 from rayboot.pipeline.checkpoint_files import finished_files
-from rayboot.pipeline.export_request import ExportPlan
+from rayboot.pipeline.export_request import ExportPlan, count_indexed_photos
 from rayboot.pipeline.graph import StageSpec, crop_stage, predict_stage
 from rayboot.pipeline.in_process_executor import InProcessExecutor
+from rayboot.pipeline.output_change import finish_change
+from rayboot.pipeline.output_layout import MESH_INDEX, MESH_ROWS
 from rayboot.pipeline.runner import Executor, Job, run_job
 from rayboot.pipeline.stages.write_meshes import INDEX_SCHEMA, ROW_SCHEMA, WriteMeshes
 from rayboot.pipeline.unused_landmarks import count_unused_landmarks
@@ -33,9 +35,6 @@ __all__ = [
     "export_on_this_machine",
     "fits_into_process",
 ]
-
-_INDEX = "index.parquet"
-_ROWS = "_run/rows"
 
 MAX_PHOTOS_IN_PROCESS = 32
 """Number of photos up to which Ray is not started: with the compact network they take some
@@ -79,7 +78,7 @@ def fits_into_process(plan: ExportPlan) -> bool:
     """Whether a request is processed without Ray."""
     on_gpu = plan.config.pools.reconstruct_gpus > 0
     return (
-        plan.num_photos <= MAX_PHOTOS_IN_PROCESS and not on_gpu and "RAY_ADDRESS" not in os.environ
+        plan.num_to_do <= MAX_PHOTOS_IN_PROCESS and not on_gpu and "RAY_ADDRESS" not in os.environ
     )
 
 
@@ -89,7 +88,8 @@ def export_meshes(plan: ExportPlan, executor: Executor | None = None) -> ExportS
     Photos whose names differ only in the suffix keep it (``a_jpg.ply``); where all faces of a photo
     are exported, their number follows (``a-1.ply``). See :mod:`rayboot.pipeline.mesh_names`.
 
-    Vertices are in the frame of the face's crop (x right, y up, z towards the viewer, px).
+    Vertices are in the frame of the face's crop (x right, y up, z towards the viewer, origin at its
+    centre), in the unit of the config, which files and index name.
     ``index.parquet``, written last, has the crop's affine, and the reason where a face or photo
     gave no mesh.
 
@@ -110,7 +110,7 @@ class ExportJob(Job[ExportSummary]):
     """Photos to mesh files and rows of :data:`INDEX_SCHEMA`."""
 
     name = "mesh"
-    rows_below = _ROWS
+    rows_below = MESH_ROWS
     rows_per_block = ROWS_PER_BLOCK
 
     def __init__(self, plan: ExportPlan) -> None:
@@ -128,7 +128,7 @@ class ExportJob(Job[ExportSummary]):
             predict_stage(self._plan.weights, config.inference, pools),
             StageSpec(
                 "mesh",
-                partial(WriteMeshes, shape, self.output, config.kinds, numbered=all_faces),
+                partial(WriteMeshes, shape, self.output, config.kinds, all_faces, config.unit),
                 pools.batch_size,
                 pools.num_render_actors,
                 pools.render_cpus,
@@ -136,8 +136,12 @@ class ExportJob(Job[ExportSummary]):
         )
 
     def is_complete(self) -> bool:
-        """Whether the index is written."""
-        return exists(join_uri(self.output, _INDEX))
+        """Whether the index is written, and has every listed photo."""
+        return count_indexed_photos(self.output) == self.num_photos
+
+    def recover(self) -> None:
+        """Completes a change of the rows that was interrupted."""
+        finish_change(self.output)
 
     def count_finished(self) -> int:
         """Number of photos with a row."""
@@ -155,11 +159,11 @@ class ExportJob(Job[ExportSummary]):
                 f"{self.output}: {self.num_photos} photos were listed, but {len(rows)} are "
                 "finished; run the same command again"
             )
-        write_table(join_uri(self.output, _INDEX), _index(rows))
+        write_table(join_uri(self.output, MESH_INDEX), _index(rows))
 
     def summarize(self) -> ExportSummary:
         """Counts of meshes and rejects."""
-        table = read_table(join_uri(self.output, _INDEX))
+        table = read_table(join_uri(self.output, MESH_INDEX))
         pairs = zip(table["stage"].to_pylist(), table["reason"].to_pylist(), strict=True)
         rejects = Counter((stage, reason) for stage, reason in pairs if reason)
         num_of_several = 0
@@ -171,7 +175,7 @@ class ExportJob(Job[ExportSummary]):
         return ExportSummary(num_meshes, rejects, num_of_several, unused)
 
     def _read_rows(self) -> pa.Table:
-        names = finished_files(self.output, list_files(self.output, _ROWS))
+        names = finished_files(self.output, list_files(self.output, MESH_ROWS))
         tables = (read_table(join_uri(self.output, name)) for name in names)
         return pa.concat_tables([ROW_SCHEMA.empty_table(), *map(_with_all_columns, tables)])
 

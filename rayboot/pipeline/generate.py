@@ -9,18 +9,21 @@ from rayboot.io.parquet import read_table
 from rayboot.io.storage import exists, join_uri
 from rayboot.pipeline.blocks import rows_per_block
 from rayboot.pipeline.generate_request import GeneratePlan
-from rayboot.pipeline.generate_summary import GenerateSummary, count_finished_photos, summarize
+from rayboot.pipeline.generate_summary import (
+    GenerateSummary,
+    count_finished_photos,
+    list_row_files,
+    summarize,
+)
 from rayboot.pipeline.graph import StageSpec, crop_stage, predict_stage
 from rayboot.pipeline.isolation import SubprocessSpec
 from rayboot.pipeline.listing import build_hash_index
-from rayboot.pipeline.output_layout import TEST_PHOTOS
-from rayboot.pipeline.retry_rejects import finish_removal
+from rayboot.pipeline.output_change import finish_change
+from rayboot.pipeline.output_layout import TEST_HASHES, TEST_PHOTOS
 from rayboot.pipeline.runner import Executor, Job, run_job
 from rayboot.pipeline.stages.render_views import RenderViews, reject_render
 
 __all__ = ["GenerateJob", "generate", "generate_stages"]
-
-_TEST_HASHES = "_run/test-pictures.parquet"
 
 
 def generate(plan: GeneratePlan, executor: Executor | None = None) -> GenerateSummary:
@@ -57,12 +60,16 @@ class GenerateJob(Job[GenerateSummary]):
         return generate_stages(self._plan, self._index_test_photos())
 
     def recover(self) -> None:
-        """Completes a removal of rejects that was interrupted."""
-        finish_removal(self.output)
+        """Completes a change of the rows that was interrupted."""
+        finish_change(self.output)
 
     def is_complete(self) -> bool:
-        """Whether the manifest is written."""
-        return read_manifest(self.output) is not None
+        """Whether the current manifest is written, and describes every listed photo."""
+        manifest = read_manifest(self.output)
+        if manifest is None:
+            return False
+        num_rows = manifest.counts.get("faces", 0) + manifest.counts.get("rejects", 0)
+        return num_rows == self.num_photos
 
     def count_finished(self) -> int:
         """Number of faces and rejects that are written."""
@@ -92,7 +99,8 @@ class GenerateJob(Job[GenerateSummary]):
         }
         config = self._plan.config.model_dump(mode="json")
         stamp = {**self._plan.stamp, "run_id": self.run_id}
-        write_manifest(self.output, Manifest(config=config, counts=counts, **stamp))
+        manifest = Manifest(config=config, counts=counts, **stamp)
+        write_manifest(self.output, manifest, list_row_files(self.output))
 
     def summarize(self) -> GenerateSummary:
         """Counts of faces, views and rejects."""
@@ -102,7 +110,7 @@ class GenerateJob(Job[GenerateSummary]):
         """URI of the hashes of the photos kept for testing; None where there are none."""
         if not self._plan.left_out["test_photos_left_out"]:
             return None
-        uri = join_uri(self.output, _TEST_HASHES)
+        uri = join_uri(self.output, TEST_HASHES)
         if not exists(uri):
             build_hash_index(read_table(join_uri(self.output, TEST_PHOTOS))).save(uri)
         return uri

@@ -17,7 +17,13 @@ from rayboot.pipeline.checkpoint_files import finished_files
 from rayboot.pipeline.stage_usage import StageUsage
 from rayboot.pipeline.unused_landmarks import count_unused_landmarks, describe_unused_landmarks
 
-__all__ = ["GenerateSummary", "count_finished_photos", "format_summary", "summarize"]
+__all__ = [
+    "GenerateSummary",
+    "count_finished_photos",
+    "format_summary",
+    "list_row_files",
+    "summarize",
+]
 
 _T = TypeVar("_T")
 
@@ -55,12 +61,12 @@ class GenerateSummary(NamedTuple):
 
 def count_finished_photos(output: str) -> int:
     """Returns the number of photos with a face or a reject; only footers of files are read."""
-    return sum(_map_files(output, _list_row_files(output), count_rows))
+    return sum(_map_files(output, list_row_files(output), count_rows))
 
 
 def summarize(output: str) -> GenerateSummary:
     """Counts the rows written at ``output``, whether the data set is finished or not."""
-    names = _list_row_files(output)
+    names = list_row_files(output)
     face_files = [name for name in names if _has_faces(name)]
     reject_files = [name for name in names if not _has_faces(name)]
     num_faces, num_views, num_views_left_out = 0, 0, 0
@@ -131,7 +137,8 @@ def _read_files(output: str, names: list[str], read: Callable[[str], _T]) -> lis
         return list(pool.map(read_one, names))
 
 
-def _list_row_files(output: str) -> list[str]:
+def list_row_files(output: str) -> list[str]:
+    """Returns the files of rows that are written completely, relative to ``output``."""
     names = list_files(output)
     row_files = [
         name for name in names if name.startswith("outcome=") and name.endswith(".parquet")

@@ -155,7 +155,7 @@ def subsample_videos(photos: pa.Table, step: int) -> pa.Table:
     return photos.filter(pa.array(~is_frame | (index_in_group % step == 0)))
 
 
-def mark_duplicates(photos: pa.Table) -> pa.Table:
+def mark_duplicates(photos: pa.Table, known: pa.Table | None = None) -> pa.Table:
     """Adds ``duplicate_of``: the first photo with the same bytes and landmarks, or null.
 
     Photos that the store has tagged are not read; of the others, only those are read that have
@@ -163,9 +163,20 @@ def mark_duplicates(photos: pa.Table) -> pa.Table:
 
     Args:
         photos: Rows of :data:`~rayboot.data.readers.PHOTO_SCHEMA`, in a fixed order.
+        known: Rows that were listed before; they come before all others and are not returned.
     """
+    if not len(photos):
+        return photos.append_column("duplicate_of", pa.nulls(0, pa.string()))
+    if known is not None:
+        originals = known.filter(pc.is_null(known["duplicate_of"])).select(PHOTO_SCHEMA.names)
+        both = pa.concat_tables([originals.cast(PHOTO_SCHEMA), photos.cast(PHOTO_SCHEMA)])
+        return _mark_duplicates(both, len(originals)).slice(len(originals))
+    return _mark_duplicates(photos, 0)
+
+
+def _mark_duplicates(photos: pa.Table, num_known: int) -> pa.Table:
     tags = photos["tag"]
-    candidates = _untagged_candidates(photos)
+    candidates = _untagged_candidates(photos, num_known)
     if len(candidates):
         digests = list(_compute_digests(photos.take(pa.array(candidates))))
         is_candidate = np.zeros(len(tags), bool)
@@ -184,14 +195,20 @@ def mark_duplicates(photos: pa.Table) -> pa.Table:
     return photos.append_column("duplicate_of", photos["face_id"].take(originals_or_null))
 
 
-def _untagged_candidates(photos: pa.Table) -> np.ndarray:
-    """Returns the indices of photos without a tag whose bytes another photo may also have."""
+def _untagged_candidates(photos: pa.Table, num_known: int) -> np.ndarray:
+    """Returns the indices of photos without a tag whose bytes another photo may also have.
+
+    The first ``num_known`` are known to differ from each other.
+    """
     untagged = pc.is_null(photos["tag"])
     sizes = photos["num_bytes"]
     counts = pc.value_counts(sizes.filter(untagged))
     shared = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     # Sizes of photos in Parquet files are unknown, so any two of these may be equal.
     may_repeat = pc.or_(pc.is_null(sizes), pc.is_in(sizes, value_set=shared.drop_null()))
+    if num_known:
+        of_new = sizes.slice(num_known).filter(untagged.slice(num_known)).unique()
+        may_repeat = pc.and_(may_repeat, pc.is_in(sizes, value_set=of_new))
     return np.flatnonzero(pc.and_(untagged, may_repeat).to_numpy())
 
 

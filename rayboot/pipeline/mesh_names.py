@@ -23,19 +23,25 @@ _HASH_DIGITS = 10
 _MESH_SUFFIXES = (".ply", ".glb")
 
 
-def assign_mesh_names(face_ids: Sequence[str]) -> list[str]:
+def assign_mesh_names(face_ids: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
     """Returns the path of each photo's mesh below the output, without the mesh's suffix.
 
     Args:
         face_ids: Unique names of the photos of one run. Names that lead out of the output are
             left as they are, and have to be refused by who writes.
+        taken: Paths of meshes that other photos have already.
     """
     levels = [0] * len(face_ids)
+    used = {_case_key(name) for name in taken}
     while True:
         names = [_name(face_id, level) for face_id, level in zip(face_ids, levels, strict=True)]
         keys = [_case_key(name) for name in names]
         counts = Counter(keys)
-        repeated = [i for i, key in enumerate(keys) if counts[key] > 1 and levels[i] < _HASHED]
+        repeated = [
+            index
+            for index, key in enumerate(keys)
+            if (counts[key] > 1 or key in used) and levels[index] < _HASHED
+        ]
         if not repeated:
             return names
         for index in repeated:

@@ -6,14 +6,25 @@ __all__ = [
     "FORMER_FINGERPRINT",
     "LEASE",
     "LISTING",
+    "LISTING_OPTIONS",
+    "MESH_INDEX",
+    "MESH_ROWS",
+    "TEST_HASHES",
     "TEST_PHOTOS",
 ]
 
 LISTING = "_run/listing.parquet"
 """The photos that take part, one row each."""
 
+# Without Arrow's own types: dictionaries of strings are plain strings for every reader.
+LISTING_OPTIONS = {"row_group_size": 2048, "store_schema": False}
+"""Options of the Parquet files that list photos."""
+
 TEST_PHOTOS = "_run/test-photos.parquet"
 """The photos of LS3D-W's test subsets, which are left out."""
+
+TEST_HASHES = "_run/test-pictures.parquet"
+"""Perceptual hashes of these photos."""
 
 CHECKPOINT = "_run/checkpoint"
 """Folder of Ray Data's checkpoint: the ids of the finished photos."""
@@ -26,3 +37,9 @@ FINGERPRINT = "_run/fingerprint.json"
 
 FORMER_FINGERPRINT = "_run/stamp.json"
 """Record of the request in outputs of version 0.1."""
+
+MESH_INDEX = "index.parquet"
+"""Index of exported meshes, written last."""
+
+MESH_ROWS = "_run/rows"
+"""Folder of the rows that the index is made of."""

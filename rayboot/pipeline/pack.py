@@ -149,7 +149,8 @@ class PackJob(Job[int]):
 class PackPhotos:
     """Fetches listed photos.
 
-    A photo that is missing keeps its row, without bytes: ``generate`` rejects it later.
+    A photo that cannot be read keeps its row, with the reason for which ``generate`` rejects it
+    later.
 
     Reads    rows of :data:`~rayboot.data.readers.PHOTO_SCHEMA`
     Gives    rows of :data:`~rayboot.data.readers.PACKED_SCHEMA`
@@ -169,7 +170,8 @@ class PackPhotos:
 def _packed_row(row: dict[str, Any], fetched: FetchedPhoto | FaceRejectedError) -> dict[str, Any]:
     kept = {name: row[name] for name in ("face_id", "dataset", "group_id", "is_frame", "is_test")}
     if isinstance(fetched, FaceRejectedError):
-        return {**kept, "tag": f"missing {row['face_id']}"}
+        reject = {"stage": fetched.stage, "reason": fetched.reason, "message": fetched.message}
+        return {**kept, "tag": f"missing {row['face_id']}", "reject": reject}
     tag = hashlib.sha256(fetched.photo)
     tag.update(hashlib.sha256(fetched.landmarks or b"").digest())
     return {
@@ -183,7 +185,9 @@ def _packed_row(row: dict[str, Any], fetched: FetchedPhoto | FaceRejectedError) 
 
 def _index_part(output: str, name: str) -> pa.Table:
     """Rows of the index for the photos of one packed file."""
-    columns = [column for column in PACKED_SCHEMA.names if column not in ("image", "landmarks")]
+    columns = [
+        column for column in PACKED_SCHEMA.names if column not in ("image", "landmarks", "reject")
+    ]
     part = read_table(join_uri(output, name), columns)
     rows = pa.array(range(len(part)), pa.int64())
     has_landmarks = part["landmarks_suffix"].is_valid().to_pylist()

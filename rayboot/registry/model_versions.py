@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from rayboot.errors import RequestError
 from rayboot.registry.promotion import CHAMPION, LOCK_SUFFIX, describe_missing_champion
-from rayboot.registry.runs import open_existing_store
+from rayboot.registry.runs import absolute_registry_uri, open_existing_store
 
 __all__ = ["ModelVersion", "find_version", "list_versions"]
 
@@ -80,8 +80,9 @@ def find_version(tracking_uri: str, uri: str) -> ModelVersion:
         if alias == CHAMPION and why is not None:
             raise RequestError(f"model {uri}: {why}")
     raise RequestError(
-        f"model {uri}: not in the registry {tracking_uri}; give models:/NAME/VERSION or "
-        "models:/NAME@ALIAS, and set MLFLOW_TRACKING_URI to the store that has it"
+        f"model {uri}: not in the registry {absolute_registry_uri(tracking_uri)}; give "
+        "models:/NAME/VERSION or models:/NAME@ALIAS, and set MLFLOW_TRACKING_URI, or "
+        "MLFLOW_REGISTRY_URI, to the store that has it"
     )
 
 

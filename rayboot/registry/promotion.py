@@ -16,7 +16,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from rayboot.errors import BusyError, ConflictError, RequestError
-from rayboot.registry.runs import has_store, make_client, open_existing_store
+from rayboot.registry.runs import (
+    absolute_registry_uri,
+    has_store,
+    make_client,
+    open_existing_store,
+)
 
 __all__ = [
     "CHAMPION",
@@ -139,8 +144,8 @@ def roll_back(tracking_uri: str, name: str) -> Rollback:
             if (why := describe_missing_champion(client, name)) is not None:
                 raise RequestError(f"{name}: {why}")
             raise RequestError(
-                f"{name}: has no champion in {tracking_uri}; set MLFLOW_TRACKING_URI to the store "
-                "that has it"
+                f"{name}: has no champion in {absolute_registry_uri(tracking_uri)}; set "
+                "MLFLOW_TRACKING_URI, or MLFLOW_REGISTRY_URI, to the store that has it"
             )
         predecessor = _replaced_version(client, name, current)
         if predecessor is None:

@@ -68,7 +68,12 @@ def resolve_model(model: str | ResolvedModel, tracking_uri: str | None = None) -
             "models:/NAME@ALIAS"
         )
     status = path.stat()
-    content = _read_content(path, status.st_size, status.st_mtime_ns, status.st_ino)
+    try:
+        content = _read_content(path, status.st_size, status.st_mtime_ns, status.st_ino)
+    except RequestError as error:
+        if not uri.startswith("models:/"):
+            raise
+        raise RequestError(f"{error}; it is of the registered version {uri}") from error
     return ResolvedModel(uri, path, *content)
 
 

@@ -20,6 +20,7 @@ from rayboot.errors import RequestError
 
 __all__ = [
     "Run",
+    "absolute_registry_uri",
     "absolute_tracking_uri",
     "default_tracking_uri",
     "has_store",
@@ -35,6 +36,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 _PARAMS_PER_REQUEST, _METRICS_PER_REQUEST = 100, 1000
 _MAX_PARAM_LENGTH = 6000
+_REGISTRY_VARIABLE = "MLFLOW_REGISTRY_URI"
 _DIGEST_LENGTH = 36
 """Length of a data set's digest in MLflow's tables."""
 
@@ -129,28 +131,41 @@ class Run:
 
 
 def make_client(tracking_uri: str | None) -> MlflowClient:
-    """Returns a client of a store and of the registry in it; None is MLflow's own setting.
+    """Returns a client of a store and of its registry; None is MLflow's own setting.
 
-    Given only the tracking store, MLflow would use the default registry of the process.
+    The registry is the one that ``MLFLOW_REGISTRY_URI`` names, else the store itself.
 
     Raises:
-        RequestError: the URI contains a login.
+        RequestError: a URI contains a login.
     """
     effective_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
-    if (url := find_credentialed_url(effective_uri)) is not None:
-        raise RequestError(f"MLflow's tracking URI {explain_url_credentials(url)}")
-    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    registry_uri = os.environ.get(_REGISTRY_VARIABLE) or tracking_uri
+    for name, uri in (("tracking", effective_uri), ("registry", registry_uri or "")):
+        if (url := find_credentialed_url(uri)) is not None:
+            raise RequestError(f"MLflow's {name} URI {explain_url_credentials(url)}")
+    return MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri)
+
+
+def absolute_registry_uri(tracking_uri: str | None) -> str:
+    """Returns the URI of the registry of a store: ``MLFLOW_REGISTRY_URI``, else the store itself.
+
+    Args:
+        tracking_uri: URI of the MLflow store; None is MLflow's own setting.
+    """
+    return absolute_tracking_uri(
+        os.environ.get(_REGISTRY_VARIABLE) or tracking_uri or mlflow.get_tracking_uri()
+    )
 
 
 def has_store(tracking_uri: str | None) -> bool:
-    """Whether a store can have content: only a local one is known not to exist.
+    """Whether the registry of a store can have models: only a local one is known not to exist.
 
     MLflow creates a local store when it is read, so that whoever only reads has to ask before.
 
     Args:
         tracking_uri: URI of the MLflow store; None is MLflow's own setting.
     """
-    uri = absolute_tracking_uri(tracking_uri or mlflow.get_tracking_uri())
+    uri = absolute_registry_uri(tracking_uri)
     file = _sqlite_file(uri)
     if file is None and not is_local_uri(uri):
         return True
@@ -158,16 +173,16 @@ def has_store(tracking_uri: str | None) -> bool:
 
 
 def open_existing_store(tracking_uri: str | None) -> MlflowClient:
-    """Returns a client of a store that must exist, see :func:`make_client`.
+    """Returns a client of a store whose registry must exist, see :func:`make_client`.
 
     Raises:
-        RequestError: the store does not exist, or the URI contains a login.
+        RequestError: the registry does not exist, or a URI contains a login.
     """
     if not has_store(tracking_uri):
         raise RequestError(
-            f"there is no MLflow store {tracking_uri or mlflow.get_tracking_uri()}; set "
+            f"there is no MLflow store {absolute_registry_uri(tracking_uri)}; set "
             "MLFLOW_TRACKING_URI, or give --tracking-uri, to the store in which models were "
-            "registered"
+            f"registered, or {_REGISTRY_VARIABLE} to a registry apart from it"
         )
     return make_client(tracking_uri)
 
@@ -197,15 +212,16 @@ def _sqlite_file(tracking_uri: str) -> Path | None:
 
 @contextmanager
 def set_default_store(tracking_uri: str) -> Iterator[None]:
-    """Makes a store MLflow's default for the duration of a ``with`` block.
+    """Makes a store and its registry MLflow's default for the duration of a ``with`` block.
 
     Parts of MLflow use the default tracking store and registry of the process whatever store
     they are given. Afterwards the defaults and the environment are as they were before.
     """
-    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    names = ("MLFLOW_TRACKING_URI", _REGISTRY_VARIABLE)
     before = {name: os.environ.get(name) for name in names}
+    registry_uri = absolute_registry_uri(tracking_uri)
     mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_registry_uri(tracking_uri)
+    mlflow.set_registry_uri(registry_uri)
     try:
         yield
     finally:

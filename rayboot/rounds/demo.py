@@ -1,5 +1,8 @@
 """The demo: one whole round on synthetic faces, sized for two CPU cores."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -84,9 +87,20 @@ def run_demo(out: Path, config: DemoConfig | None = None) -> RoundResult:
     config = config or demo_config()
     require_writable(str(out))
     # Ray is started once for both.
-    with connect():
+    with _own_registry(), connect():
         synthesize_demo_faces(out, config)
         return run_round(config.round_config(out))
+
+
+@contextmanager
+def _own_registry() -> Iterator[None]:
+    """Ignores ``MLFLOW_REGISTRY_URI``: the versions of a demo are in its own store."""
+    registry = os.environ.pop("MLFLOW_REGISTRY_URI", None)
+    try:
+        yield
+    finally:
+        if registry is not None:
+            os.environ["MLFLOW_REGISTRY_URI"] = registry
 
 
 def synthesize_demo_faces(out: Path, config: DemoConfig) -> None:

@@ -34,7 +34,7 @@ class DriftConfig(FrozenConfig):
 
 
 def measure_drift(
-    weights: Mapping[str, Path], pairs: str, config: DriftConfig
+    weights: Mapping[str, Path], pairs: str, config: DriftConfig, manifest: str | None = None
 ) -> dict[str, ShapeStatistics]:
     """Returns shape statistics of networks, by name, on the source crops of a pairs data set.
 
@@ -42,17 +42,18 @@ def measure_drift(
         weights: weights files by name; all networks take crops of the pairs' size.
         pairs: URI of the data set.
         config: number of photos to use.
+        manifest: digest of the manifest of the data set; None is the current one.
     """
-    crops = read_crops(pairs, config.num_photos)
+    crops = read_crops(pairs, config.num_photos, manifest)
     device = str(default_device())
     return {
         name: measure_shapes(load_network(path, device), crops) for name, path in weights.items()
     }
 
 
-def read_crops(pairs: str, count: int) -> np.ndarray:
+def read_crops(pairs: str, count: int, manifest: str | None = None) -> np.ndarray:
     """Returns the first ``count`` training faces' crops (N, S, S, 3) uint8, ordered by name."""
-    index = index_faces(pairs, "train").slice(0, count)
+    index = index_faces(pairs, "train", manifest).slice(0, count)
     rows = read_faces(pairs, index, "occupancy")
     return np.stack([decode_photo(row["image"]) for row in rows])
 

@@ -25,7 +25,7 @@ def version_tags(config: RoundConfig, state: RoundState, candidate: Path) -> dic
         state: state of the round.
         candidate: the candidate's weights file.
     """
-    manifest = require_finished(config.pairs_uri)
+    manifest = require_finished(config.pairs_uri, state.manifest)
     counts = {name: manifest.counts.get(name, 0) for name in _TAGGED_COUNTS}
     teacher = resolve_model(state.model, config.tracking_uri)
     return {

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from rayboot import __version__
 from rayboot.cluster.session import connect
+from rayboot.data.manifest import require_finished
 from rayboot.errors import ConflictError, RequestError
 from rayboot.evaluate.metrics.bands import BandRow, tabulate_bands
 from rayboot.evaluate.results import FaceError
@@ -119,7 +120,8 @@ def prepare_round(config: RoundConfig) -> RoundPlan:
     model = resolve_model(state.model if state else absolute_model(config.model), tracking_uri)
     _require_comparable(config, model)
     steps_deg = state.yaw_steps_deg if state else _choose_yaw_steps(config, model)
-    pairs = plan_pairs(config, model, steps_deg)
+    is_generated = state is not None and "generate" in state.seconds
+    pairs = plan_pairs(config, model, steps_deg, follow=not is_generated)
     return RoundPlan(config, model, steps_deg, pairs, state)
 
 
@@ -148,13 +150,16 @@ def run_prepared_round(plan: RoundPlan) -> RoundResult:
             summary = generate(plan.pairs)
             rejects = join_uri(summary.uri, "outcome=reject")
             require_faces(summary.num_faces, summary.rejects, rejects)
+            # What the candidate is trained on stays told, even if the data set is changed later.
+            manifest = require_finished(config.pairs_uri, steps.state.manifest).digest()
+            steps.update(manifest=manifest)
         with steps.timed("finetune"):
-            candidate = finetune_candidate(config, model, run)
+            candidate = finetune_candidate(config, model, run, manifest)
         with steps.timed("evaluate"):
             evaluation = plan_evaluation(config, model, _champion_uri(config, state), candidate)
             measured = evaluate_models(evaluation)
         with steps.timed("drift"):
-            statistics = measure_shape_statistics(config, model, candidate)
+            statistics = measure_shape_statistics(config, model, candidate, manifest)
         decision = _decide(config, measured, statistics)
         with steps.timed("register"):
             _register(config, run, steps, candidate, measured, decision)

@@ -25,6 +25,9 @@ class RoundState(FrozenConfig):
     """Id of the MLflow run."""
     yaw_steps_deg: tuple[float, ...] = ()
     """Yaw steps that were chosen from the network's disagreement; empty: those of the config."""
+    manifest: str | None = None
+    """Digest of the manifest of the pairs that the candidate is trained on; None before they are
+    generated, and in rounds of version 0.1."""
     champion: str | None = None
     """Version that was the champion when the round began: the one to beat."""
     under_way: str | None = None

@@ -61,7 +61,11 @@ StatisticsByModel = dict[str, ShapeStatistics]
 
 
 def plan_pairs(
-    config: RoundConfig, model: ResolvedModel, yaw_steps_deg: tuple[float, ...]
+    config: RoundConfig,
+    model: ResolvedModel,
+    yaw_steps_deg: tuple[float, ...],
+    *,
+    follow: bool = True,
 ) -> GeneratePlan:
     """Checks the request for the pairs data set; needs no Ray.
 
@@ -69,12 +73,14 @@ def plan_pairs(
         config: config of the round, with absolute paths.
         model: model to generate pairs with.
         yaw_steps_deg: rotations that replace the config's; empty keeps those.
+        follow: whether photos that were added to the input take part, which they do until the pairs
+            are generated.
     """
     request = pairs_config(config, model)
     if yaw_steps_deg:
         views = request.views.replace(preset=None, yaw_steps_deg=yaw_steps_deg)
         request = request.replace(views=views)
-    return prepare_generate(request)
+    return prepare_generate(request, follow=follow)
 
 
 def pairs_config(config: RoundConfig, model: ResolvedModel) -> GenerateConfig:
@@ -87,14 +93,24 @@ def pairs_config(config: RoundConfig, model: ResolvedModel) -> GenerateConfig:
     )
 
 
-def finetune_candidate(config: RoundConfig, model: ResolvedModel, run: Run) -> Path:
-    """Fine-tunes the candidate; returns its weights file ``output/candidate.safetensors``."""
+def finetune_candidate(
+    config: RoundConfig, model: ResolvedModel, run: Run, manifest: str | None
+) -> Path:
+    """Fine-tunes the candidate; returns its weights file ``output/candidate.safetensors``.
+
+    Args:
+        config: config of the round, with absolute paths.
+        model: model to start from.
+        run: MLflow run of the round.
+        manifest: digest of the manifest of the pairs.
+    """
     target = Path(config.output) / "candidate.safetensors"
     if target.exists():
         _LOG.info("%s exists already; fine-tuning is skipped", target)
         return target
     settings = FinetuneConfig(
         data=config.pairs_uri,
+        manifest=manifest,
         model=model.uri,
         storage=config.training_uri,
         tracking_uri=config.tracking_uri,
@@ -132,16 +148,23 @@ def evaluate_models(plan: EvaluationPlan) -> Evaluation:
 
 
 def measure_shape_statistics(
-    config: RoundConfig, model: ResolvedModel, candidate: Path
+    config: RoundConfig, model: ResolvedModel, candidate: Path, manifest: str | None
 ) -> StatisticsByModel:
-    """Returns shape statistics of first teacher and candidate; stores ``output/drift.json``."""
+    """Returns shape statistics of first teacher and candidate; stores ``output/drift.json``.
+
+    Args:
+        config: config of the round, with absolute paths.
+        model: model to improve.
+        candidate: the candidate's weights file.
+        manifest: digest of the manifest of the pairs.
+    """
     path = Path(config.output) / "drift.json"
     if path.exists():
         stored = json.loads(path.read_text("utf-8"))
         return {name: ShapeStatistics(**values) for name, values in stored.items()}
     first = resolve_model(config.first_teacher or model, config.tracking_uri).path
     weights = {FIRST_TEACHER: first, AFTER: candidate}
-    statistics = measure_drift(weights, config.pairs_uri, config.drift)
+    statistics = measure_drift(weights, config.pairs_uri, config.drift, manifest)
     values = {name: shapes._asdict() for name, shapes in statistics.items()}
     write_bytes(str(path), json.dumps(values, indent=1).encode())
     return statistics

@@ -1,1 +1,1 @@
-"""The HTTP service; for now only a former name that registered versions still import."""
+"""The HTTP service on Ray Serve: a page and an API that reconstruct photos."""

@@ -1,5 +1,6 @@
 """Checks before a job is submitted: its config, the cluster's token and version, secrets."""
 
+import logging
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +11,14 @@ from rayboot.cluster.dashboard import AUTH_REMEDY, find_cluster_token, query_das
 from rayboot.cluster.versions import installed_versions
 from rayboot.credentials import find_credentialed_url, is_secret_name
 from rayboot.errors import RequestError
+from rayboot.io.absolute_paths import relative_paths
 from rayboot.rounds.robustness import RobustnessConfig
 from rayboot.submission.tasks import TASKS, load_task_config
 
 __all__ = ["Submission", "prepare_submission", "require_cluster"]
 
+
+_LOG = logging.getLogger(__name__)
 
 CONFIG_NAME = "config.yaml"
 """Name of the config in the job's working directory."""
@@ -86,7 +90,13 @@ def _check_config(task: str, config: Path | None, arguments: Sequence[str]) -> b
             f"submit {task}: the command takes no config; leave out --config {config} and give "
             "its options after --"
         )
-    load_task_config(config_type, config)
+    relative = relative_paths(load_task_config(config_type, config))
+    if relative:
+        _LOG.warning(
+            "config %s: the relative paths %s begin at the job's folder on the cluster, which is "
+            "removed when the job ends; give URIs, or absolute paths that all nodes share",
+            config, ", ".join(relative),
+        )  # fmt: skip
     return config.read_bytes()
 
 

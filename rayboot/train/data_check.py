@@ -24,7 +24,7 @@ def require_pairs(config: FinetuneConfig, network: NetworkConfig) -> None:
         UnfinishedDataError: the data set has no manifest.
     """
     for split in _SPLITS:
-        index = index_faces(config.data, split)
+        index = index_faces(config.data, split, config.manifest)
         _require_enough(config, len(index), f"{split} faces", "give more photos")
         (face,) = read_faces(config.data, index.slice(0, 1), network_class(network).target_kind)
         _require_size(config, tuple(face["shape"]), network)

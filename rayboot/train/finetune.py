@@ -17,6 +17,7 @@ from rayboot.registry.resolve import resolve_model
 from rayboot.registry.runs import Run, absolute_tracking_uri, default_tracking_uri
 from rayboot.train.data_check import require_pairs
 from rayboot.train.objective import Objective
+from rayboot.train.run_record import load_manifest_digest
 from rayboot.train.sample_reader import read_samples
 from rayboot.train.sample_store import SampleStore
 from rayboot.train.training_config import FinetuneConfig
@@ -83,6 +84,8 @@ def finetune(config: FinetuneConfig, run: Run | None = None) -> TrainingResult:
         RaybootError: the cluster is too small, or no epoch was completed.
         StoreError, DiskFullError, ClusterError: once that is remedied, the same config resumes.
     """
+    # The data set may grow while the training runs, and before it is resumed.
+    config = config.replace(manifest=require_finished(config.data, config.manifest).digest())
     weights = BroadcastFile.put(resolve_model(config.model, config.tracking_uri).path)
     if run is not None:
         _log_provenance(config, run)
@@ -95,10 +98,13 @@ class FinetunePlan(NamedTuple):
     Attributes:
         config: settings of the run, with the model pinned to its version.
         tracking_uri: URI of the MLflow store, valid in any folder.
+        manifest: digest of the manifest to train on: of the one that an interrupted run began
+            with, else of the config's or the current one.
     """
 
     config: FinetuneConfig
     tracking_uri: str
+    manifest: str
 
 
 def prepare_finetune(config: FinetuneConfig) -> FinetunePlan:
@@ -112,9 +118,11 @@ def prepare_finetune(config: FinetuneConfig) -> FinetunePlan:
     tracking_uri = absolute_tracking_uri(config.tracking_uri or default_tracking_uri())
     model = resolve_model(config.model, tracking_uri)
     config = config.replace(model=model.uri, tracking_uri=tracking_uri)
-    require_pairs(config, model.config)
+    manifest = load_manifest_digest(config) or config.manifest
+    manifest = require_finished(config.data, manifest).digest()
+    require_pairs(config.replace(manifest=manifest), model.config)
     require_writable(config.storage)
-    return FinetunePlan(config, tracking_uri)
+    return FinetunePlan(config, tracking_uri, manifest)
 
 
 def finetune_tracked(plan: FinetunePlan) -> str:
@@ -130,12 +138,13 @@ def finetune_tracked(plan: FinetunePlan) -> str:
     """
     config = plan.config
     target = join_uri(config.storage, f"{config.name}.safetensors")
-    track_training(config, plan.tracking_uri, target, partial(finetune, config))
+    train = partial(finetune, config.replace(manifest=plan.manifest))
+    track_training(config, plan.tracking_uri, target, train, plan.manifest)
     return target
 
 
 def _log_provenance(config: FinetuneConfig, run: Run) -> None:
     """Logs data set, versions and hardware, so that the run can be repeated."""
-    manifest = require_finished(config.data)
+    manifest = require_finished(config.data, config.manifest)
     run.log_dataset("pairs", absolute_uri(config.data), manifest.digest(), manifest.counts)
     run.set_tags({"rayboot.manifest_digest": manifest.digest(), **describe_environment(config)})

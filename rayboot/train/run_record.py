@@ -4,12 +4,18 @@ from rayboot.data.fingerprint import Fingerprint
 from rayboot.registry.runs import Run
 from rayboot.train.training_config import TrainingConfig
 
-__all__ = ["load_run", "save_run"]
+__all__ = ["load_manifest_digest", "load_run", "save_run"]
 
 
-def save_run(config: TrainingConfig, run: Run) -> None:
-    """Records the run, so that the same command resumes it."""
-    _fingerprint(config).save(run_id=run.run_id)
+def save_run(config: TrainingConfig, run: Run, manifest: str | None = None) -> None:
+    """Records the run, so that the same command resumes it.
+
+    Args:
+        config: Settings of the run.
+        run: The run.
+        manifest: Digest of the manifest of its data set, which may grow before it is resumed.
+    """
+    _fingerprint(config).save(run_id=run.run_id, manifest_digest=manifest)
 
 
 def load_run(config: TrainingConfig) -> str | None:
@@ -20,6 +26,16 @@ def load_run(config: TrainingConfig) -> str | None:
     """
     stored = _fingerprint(config).load()
     return None if stored is None else str(stored["run_id"])
+
+
+def load_manifest_digest(config: TrainingConfig) -> str | None:
+    """Returns the digest of the manifest that the run of this name began with, if it is recorded.
+
+    Raises:
+        RequestError: That run has another config.
+    """
+    stored = _fingerprint(config).load()
+    return None if stored is None else stored.get("manifest_digest")
 
 
 def _fingerprint(config: TrainingConfig) -> Fingerprint:

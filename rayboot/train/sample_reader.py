@@ -39,10 +39,10 @@ def read_samples(
     Raises:
         RequestError: there is no face for this worker.
     """
-    counts = require_finished(config.data).counts
+    counts = require_finished(config.data, config.manifest).counts
     fraction = config.source_fraction
     copies = fraction / (1 - fraction) * counts["views"] / max(1, counts["faces"])
-    index = select_shard(index_faces(config.data, split), rank, num_workers)
+    index = select_shard(index_faces(config.data, split, config.manifest), rank, num_workers)
     if len(index) == 0:
         raise RequestError(
             f"{config.data}: no {split} face for worker {rank} of {num_workers}; give more photos, "

@@ -213,6 +213,9 @@ class FinetuneConfig(FinetuneSettings, TrainingConfig):
     """URI of a pairs data set written by ``rayboot generate``."""
     model: ModelName
     """Model to start from: a weights file, ``builtin:compact`` or ``models:/NAME/VERSION``."""
+    manifest: str | None = None
+    """Digest of the manifest of ``data`` to train on, as the registry records it; None is the
+    current one when the training begins."""
     storage: Uri = "runs"
     """Local folder or URI of the checkpoints."""
     name: str = "finetune"

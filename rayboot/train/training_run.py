@@ -114,6 +114,7 @@ def track_training(
     tracking_uri: str,
     target: str,
     train: Callable[[Run], TrainingResult],
+    manifest: str | None = None,
 ) -> None:
     """Trains within an MLflow run of its own, and writes the best epoch's weights.
 
@@ -125,6 +126,7 @@ def track_training(
         tracking_uri: URI of the MLflow store, valid in any folder.
         target: URI of the weights, which are written last.
         train: function that trains, given the MLflow run.
+        manifest: digest of the manifest of the data set, for runs that resume this one.
 
     Raises:
         RequestError: the folder contains a run of this name with another config.
@@ -135,7 +137,7 @@ def track_training(
         return
     if run_id is None:
         run = open_run(tracking_uri, config.experiment, config.name)
-        save_run(config, run)
+        save_run(config, run, manifest)
     else:
         run = resume_run(tracking_uri, run_id)
     run.log_params(config.model_dump(mode="json"))

@@ -62,7 +62,10 @@ except ClusterError as error:
     [
         ({"RAY_ADDRESS": "127.0.0.1:1"}, "the Ray cluster at 127.0.0.1:1 cannot be reached"),
         # Longer than the path of a socket may be.
-        ({"RAY_TMPDIR": "{tmp}/" + 90 * "t"}, "Ray cannot be started on this machine (OSError: "),
+        (
+            {"RAY_TMPDIR": "{tmp}/" + 90 * "t"},
+            "Ray cannot be started on this machine: RAY_TMPDIR: ",
+        ),
     ],
 )
 def test_a_ray_that_does_not_start_is_one_sentence(

@@ -66,12 +66,13 @@ def face(index):
 
 
 def write_pairs(folder, faces, rows_per_file=2):
-    """Writes a finished data set; returns its URI."""
+    """Writes a finished data set, or the next manifest of one with more faces; returns its URI."""
     schema = pa.schema([PAIRS_SCHEMA.field(name) for name in FACE_COLUMNS])
-    (folder / "outcome=face").mkdir(parents=True)
+    (folder / "outcome=face").mkdir(parents=True, exist_ok=True)
     for start in range(0, len(faces), rows_per_file):
         table = pa.Table.from_pylist(faces[start : start + rows_per_file], schema)
-        pq.write_table(table, folder / "outcome=face" / f"{start:03d}.parquet")
+        name = f"{faces[start]['face_id'].replace('/', '-')}.parquet"
+        pq.write_table(table, folder / "outcome=face" / name)
     manifest = Manifest(
         config={},
         config_digest="",

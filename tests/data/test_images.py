@@ -195,6 +195,13 @@ def test_more_pixels_than_the_limit_are_rejected_before_decoding(side):
     assert rejection(header) == "too-large"
 
 
+def test_a_smaller_limit_can_be_given():
+    photo = encoded(PIL.Image.new("RGB", (300, 200)))
+    assert decode_photo(photo, 60_000).shape == (200, 300, 3)
+    with pytest.raises(FaceRejectedError, match=r"up to 0.05 megapixels, got 300 x 200 px"):
+        decode_photo(photo, 50_000)
+
+
 def test_an_encoded_photo_is_decoded_again():
     photo = smooth_photo()
     assert (decode_photo(encode_image(photo, "png")) == photo).all()

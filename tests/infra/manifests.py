@@ -15,7 +15,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 KUBERNETES = ROOT / "infra" / "kubernetes"
 SIZES = ("small", "ls3d-w")
-FOLDERS = tuple(folder for size in SIZES for folder in (size, f"{size}/round"))
+FOLDERS = (*(folder for size in SIZES for folder in (size, f"{size}/round")), "small/service")
 
 Manifest = dict[str, Any]
 
@@ -49,9 +49,10 @@ def of_kind(folder: str, kind: str) -> list[Manifest]:
 
 
 def cluster_spec(folder: str) -> dict[str, Any]:
-    """Returns the spec of the only Ray cluster in a folder, which may be that of a job."""
+    """Returns the spec of the only Ray cluster in a folder, or of its job's or its service's."""
     specs = [manifest["spec"] for manifest in of_kind(folder, "RayCluster")]
     specs += [manifest["spec"]["rayClusterSpec"] for manifest in of_kind(folder, "RayJob")]
+    specs += [manifest["spec"]["rayClusterConfig"] for manifest in of_kind(folder, "RayService")]
     (spec,) = specs
     return spec
 

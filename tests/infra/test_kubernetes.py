@@ -1,5 +1,6 @@
 """The manifests in infra/kubernetes, as kubectl renders them."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -10,11 +11,15 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from ray.serve.schema import ServeDeploySchema
 
 from rayboot import __version__
 from rayboot.cluster.resources import WAIT_VARIABLE
-from rayboot.config import load_config
+from rayboot.config import load_config, parse_config
+from rayboot.errors import RequestError
 from rayboot.rounds.round_config import RoundConfig
+from rayboot.serving.application import build
+from rayboot.serving.serve_config import TOKEN_VARIABLE, Autoscaling, ServeConfig
 from tests.infra.crd import CustomResource
 from tests.infra.manifests import (
     FOLDERS,
@@ -32,8 +37,9 @@ from tests.infra.manifests import (
 # The oldest version that the Kubernetes project maintains.
 KUBERNETES_VERSION = "1.34"
 
-CUSTOM = ("RayCluster", "RayJob")
+CUSTOM = ("RayCluster", "RayJob", "RayService")
 SECRETS = {"ray-token", "redis", "postgres", "mlflow-server", "mlflow-login", "object-storage"}
+SERVICE_SECRET = "serve-token"
 
 
 @pytest.fixture(scope="module", params=FOLDERS)
@@ -72,6 +78,14 @@ def test_custom_resources_fit_their_definitions(
     manifests = [manifest for manifest in render(folder) if manifest["kind"] in CUSTOM]
     assert manifests
     for manifest in manifests:
+        if manifest["kind"] == "RayService":
+            # The definitions are those of clusters and jobs; a service consists of a cluster, of a
+            # config that Ray Serve checks, and of these fields.
+            assert set(manifest["spec"]) == {
+                "excludeHeadPodFromServeSvc", "rayClusterConfig", "rayClusterDeletionDelaySeconds",
+                "serveConfigV2", "upgradeStrategy",
+            }  # fmt: skip
+            manifest = {**manifest, "kind": "RayCluster", "spec": cluster_spec(folder)}
         assert definitions[manifest["kind"]].errors(manifest) == []
 
 
@@ -130,6 +144,35 @@ def test_a_round_ends_with_its_cluster(folder: str) -> None:
         assert config.output.startswith("/shared/")
         assert config.storage is not None and config.storage.startswith("s3://")
         assert config.tracking_uri == "http://mlflow:5000"
+
+
+def test_the_service_is_one_that_ray_serve_and_rayboot_understand() -> None:
+    (service,) = of_kind("small/service", "RayService")
+    config = ServeDeploySchema(**yaml.safe_load(service["spec"]["serveConfigV2"]))
+    (application,) = config.applications
+    module, _, name = application.import_path.partition(":")
+    assert callable(getattr(importlib.import_module(module), name))
+    parsed = parse_config(ServeConfig, application.args, source="args")
+    assert isinstance(parsed.replicas, Autoscaling) and parsed.replicas.max_replicas > 1
+    # Every node with a replica answers; its port is open to the operator and to marked clients.
+    assert (config.http_options.host, config.http_options.port) == ("0.0.0.0", 8000)
+    policies = of_kind("small/service", "NetworkPolicy")
+    rules = [rule for policy in policies for rule in policy["spec"].get("ingress", [])]
+    assert [rule["ports"] for rule in rules] == [[{"protocol": "TCP", "port": 8000}]]
+    for pod in pods("small/service"):
+        (container,) = containers(pod)
+        token = {entry["name"]: entry for entry in container["env"]}[TOKEN_VARIABLE]
+        assert token["valueFrom"]["secretKeyRef"] == {"name": SERVICE_SECRET, "key": "token"}
+
+
+def test_the_service_of_a_cluster_requires_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    with pytest.raises(RequestError, match="requires a token"):
+        build({"model": "builtin:compact", "host": "127.0.0.1"})
+    with pytest.raises(RequestError, match="modle"):
+        build({"modle": "builtin:compact"})
+    monkeypatch.setenv(TOKEN_VARIABLE, "0123456789abcdef")
+    assert build({"model": "builtin:compact"}) is not None
 
 
 def test_versions_are_equal_to_those_of_the_project(folder: str) -> None:
@@ -214,15 +257,16 @@ def test_secrets_are_referenced_and_not_contained(folder: str) -> None:
                 # The path of a file that contains a secret is not secret.
                 if named_secret.search(variable["name"].removesuffix("_PASSWORD_FILE")):
                     assert "secretKeyRef" in variable["valueFrom"], variable["name"]
-    assert named <= SECRETS
-    if "round" not in folder:
+    assert named <= SECRETS | {SERVICE_SECRET}
+    if "/" not in folder:
         assert named == SECRETS
+    assert (SERVICE_SECRET in named) == folder.endswith("/service")
 
 
 def test_the_documentation_describes_how_to_create_each_secret() -> None:
     text = (ROOT / "docs" / "clusters.md").read_text("utf-8")
     created = re.findall(r"kubectl create secret generic ([\w-]+)", text)
-    assert set(created) == SECRETS
+    assert set(created) == SECRETS | {SERVICE_SECRET}
 
 
 def test_no_pod_has_more_rights_than_it_needs(folder: str) -> None:

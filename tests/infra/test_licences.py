@@ -12,7 +12,7 @@ from infra.supply.licences import OUTPUT, installed_licence, is_allowed, page, r
 from tests.test_packaging import ROOT, pins
 
 RULES = read_rules()
-CODE = {".py", ".typed", ".pyc", ".yaml", ".js", ".css", ".j2", ".json"}
+CODE = {".py", ".typed", ".pyc", ".yaml", ".js", ".css", ".html", ".j2", ".json"}
 
 
 def install(folder: Path, name: str, *lines: str) -> None:

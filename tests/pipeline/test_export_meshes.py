@@ -71,7 +71,7 @@ def test_ray_is_started_for_many_photos_gpus_and_jobs(
         monkeypatch.setenv("RAY_ADDRESS", address)
     config = ReconstructConfig(pools=PoolConfig(reconstruct_gpus=gpus))
     plan = prepare_export("builtin:compact", synthetic_set, str(tmp_path), config)
-    assert fits_into_process(plan._replace(num_photos=num_photos)) == in_process
+    assert fits_into_process(plan._replace(num_to_do=num_photos)) == in_process
 
 
 def test_a_name_that_leads_out_is_rejected(synthetic_set: str, tmp_path: Path) -> None:

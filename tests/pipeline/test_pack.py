@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,19 @@ def test_an_interrupted_run_is_resumed(photos: Path, tmp_path: Path) -> None:
 def test_another_input_never_mixes_in(photos: Path, packed: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="another input"):
         prepare_pack(str(tmp_path), str(packed))
+
+
+def test_a_photo_that_cannot_be_packed_keeps_its_reason(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"1")
+    os.mkfifo(folder / "b.jpg")
+    (folder / "c.jpg").write_bytes(b"3")
+    plan = prepare_pack(str(folder), str(tmp_path / "packed"))
+    (folder / "c.jpg").unlink()
+    pack(plan, executor=InProcessExecutor())
+    a, b, c = PhotoFetcher().fetch(list_photos(str(tmp_path / "packed")).to_pylist())
+    assert a.photo == b"1"
+    assert (b.stage, b.reason) == ("read", "no-file")
+    assert (c.stage, c.reason) == ("read", "missing")
+    assert "c.jpg was listed" in c.message

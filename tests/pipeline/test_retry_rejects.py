@@ -7,12 +7,13 @@ import pytest
 from rayboot.data.manifest import read_manifest
 from rayboot.io.parquet import write_table
 from rayboot.io.storage import join_uri, remove, write_bytes
-from rayboot.pipeline import retry_rejects as retry
+from rayboot.pipeline import output_change as changes
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig, SelectionConfig
 from rayboot.pipeline.generate_request import prepare_generate
 from rayboot.pipeline.in_process_executor import InProcessExecutor
-from rayboot.pipeline.retry_rejects import finish_removal, remove_rejects
+from rayboot.pipeline.output_change import finish_change
+from rayboot.pipeline.retry_rejects import remove_rejects
 from tests.pipeline.photos import mixed_folder
 
 pytestmark = pytest.mark.egl
@@ -88,13 +89,13 @@ def test_cut_off_anywhere_it_is_finished_later(
     gone += ("unreadable", "wrong-shape", "unseen", "outside-image")
     expected = {name: why for name, why in table_to_rows(copy).items() if why not in gone}
     with monkeypatch.context() as patch:
-        patch.setattr(retry, "write_bytes", step(write_bytes))
-        patch.setattr(retry, "write_table", step(write_table))
-        patch.setattr(retry, "remove", step(remove))
+        patch.setattr(changes, "write_bytes", step(write_bytes))
+        patch.setattr(changes, "write_table", step(write_table))
+        patch.setattr(changes, "remove", step(remove))
         with pytest.raises(KeyboardInterrupt):
             [remove_rejects(copy, stage) for stage in ("read", "landmarks", "select")]
     remove(join_uri(copy, "_run/lock.json"))
-    finish_removal(copy)
+    finish_change(copy)
     for stage in ("read", "landmarks", "select"):
         remove_rejects(copy, stage)
     assert table_to_rows(copy) == expected

@@ -1,4 +1,5 @@
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from rayboot.errors import RequestError
 from rayboot.models import VRN, VRNConfig, save_network
 from rayboot.registry.download import WEIGHTS_FILE
 from rayboot.registry.model_names import BUILTIN
+from rayboot.registry.model_versions import find_version, list_versions
+from rayboot.registry.promotion import champion_version, promote, record_refusal, roll_back
 from rayboot.registry.resolve import resolve_model
 
 TINY = VRNConfig.compact().replace(
@@ -114,3 +117,62 @@ def test_names_are_known_without_mlflow() -> None:
     code = "import rayboot.pipeline.generate_config, sys; print('mlflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_registry_apart_from_the_tracking_server_is_honoured(
+    store: str,
+    tmp_path: Path,
+    weights: Path,
+    create_mlflow_store: Callable[[Path], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Teams that track runs in servers of their own, and share one registry."""
+    (tmp_path / "tracking").mkdir()
+    tracking = create_mlflow_store(tmp_path / "tracking")
+    with pytest.raises(RequestError, match="models:/faces/1"):
+        resolve_model("models:/faces/1", tracking)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", store)
+    assert resolve_model("models:/faces@champion", tracking).uri == "models:/faces/1"
+    assert resolve_model("models:/faces/2", tracking).path.read_bytes() == weights.read_bytes()
+    assert champion_version(tracking, "faces") == "1"
+    promote(tracking, "faces", "2", expected="1")
+    record_refusal(tracking, "faces", "1", "worse")
+    aliases = mlflow.MlflowClient(store, store).get_registered_model("faces").aliases
+    assert {name: str(number) for name, number in aliases.items()} == {
+        "champion": "2", "previous": "1",
+    }  # fmt: skip
+    assert [version.version for version in list_versions(tracking)] == ["1", "2"]
+    assert find_version(tracking, "models:/faces@previous").tags["rayboot.not_promoted"] == "worse"
+    assert roll_back(tracking, "faces").champion == "1"
+    assert not mlflow.MlflowClient(tracking, tracking).search_registered_models()
+    # Nothing of it stays in the process.
+    assert os.environ["MLFLOW_REGISTRY_URI"] == store
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "https://me:secret@registry.example.org")
+    with pytest.raises(RequestError, match="MLflow's registry URI"):
+        champion_version(tracking, "faces")
+
+
+def test_a_version_that_somebody_uploaded_is_served_or_refused_by_name(
+    store: str, tmp_path: Path, weights: Path
+) -> None:
+    client = mlflow.MlflowClient(store, store)
+    contents = {
+        "3": {"data/best.safetensors": weights.read_bytes()},
+        "4": {"model.pkl": b"1", "conda.yaml": b"2"},
+        "5": {"model.safetensors": b"not of this kind"},
+    }
+    for number, files in contents.items():
+        for name, payload in files.items():
+            file = tmp_path / f"by-hand-{number}" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(payload)
+        made = client.create_model_version("faces", str(tmp_path / f"by-hand-{number}"))
+        assert str(made.version) == number
+    assert resolve_model("models:/faces/3", store).config == TINY
+    message = (
+        r"models:/faces/4: expected .* got conda\.yaml, model\.pkl; .* not registered by rayboot"
+    )
+    with pytest.raises(RequestError, match=message):
+        resolve_model("models:/faces/4", store)
+    with pytest.raises(RequestError, match="of the registered version models:/faces/5"):
+        resolve_model("models:/faces/5", store)

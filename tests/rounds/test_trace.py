@@ -5,6 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rayboot.data.manifest import Manifest, write_manifest
+from rayboot.pipeline.output_change import OutputChange, make_change
 from rayboot.registry.model_versions import ModelVersion
 from rayboot.rounds import trace as trace_module
 from rayboot.rounds.provenance import describe_version
@@ -99,3 +101,46 @@ def test_the_provenance_of_a_version_is_described() -> None:
     assert "teacher     models:/faces/1" in text
     assert "10 faces, 2 views left out" in text
     assert "rejected    4 select, not-frontal" in text
+
+
+def finish(folder: Path, files: list[str]) -> str:
+    """Writes the next manifest of a data set; returns its digest."""
+    manifest = Manifest(config={}, config_digest="", model_digest="", code_version="", counts={})
+    return write_manifest(str(folder), manifest, files).digest()
+
+
+def test_versions_pin_the_manifest_that_they_were_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "grown"
+    uri = write_data_set(folder, "face", [("a.jpg", "A"), ("b.jpg", "B")])
+    first = finish(folder, ["outcome=face/a.parquet"])
+    table = pq.ParquetFile(folder / "outcome=face/a.parquet").read()
+    late = pa.table({**table.slice(0, 1).to_pydict(), "face_id": ["c.jpg"], "content_hash": ["C"]})
+    pq.write_table(late, folder / "outcome=face/c.parquet")
+    second = finish(folder, ["outcome=face/a.parquet", "outcome=face/c.parquet"])
+    # b is taken out, and a is in a file of another name since.
+    change = OutputChange(["b.jpg"], ["outcome=face"], ["manifest.json"], keeps_record=True)
+    make_change(uri, change)
+    files = ["outcome=face/rest-a.parquet", "outcome=face/c.parquet"]
+    assert sorted(path.name for path in folder.glob("outcome=face/*")) == [
+        "c.parquet", "rest-a.parquet",
+    ]  # fmt: skip
+    third = finish(folder, files)
+    versions = [
+        make_version(number, pairs=uri, manifest_digest=digest)
+        for number, digest in enumerate((first, second, third, "of a manifest that is lost"), 1)
+    ]
+    monkeypatch.setattr(trace_module, "list_versions", lambda uri: versions)
+    found = {
+        name: [version.version for version in trace_face("", name).trained]
+        for name in ("a.jpg", "b.jpg", "c.jpg")
+    }
+    # Of the last version it is not known what it was trained on.
+    assert found == {
+        "a.jpg": ["1", "2", "3", "4"],
+        "b.jpg": ["1", "2", "4"],
+        "c.jpg": ["2", "3", "4"],
+    }
+    text = format_trace("b.jpg", trace_face("", "b.jpg"))
+    assert "face b.jpg in outcome=face/a.parquet, taken out since" in text

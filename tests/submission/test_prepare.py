@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,18 @@ def test_a_wrong_config_is_refused_before_the_cluster_is_queried(config: Path) -
     config.write_text("inptu: photos\n")
     with pytest.raises(RequestError, match="inptu"):
         prepare_submission("generate", config, "http://127.0.0.1:9")
+
+
+def test_relative_paths_are_named(config: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Configs that ran on a laptop before."""
+    with caplog.at_level(logging.WARNING):
+        prepare(config)
+        assert not caplog.records
+        config.write_text(
+            "input: [photos, /mnt/photos]\noutput: s3://b/pairs\nmodel: w.safetensors\n"
+        )
+        assert prepare(config).config == config.read_bytes()
+    assert "the relative paths photos, w.safetensors begin at the job's folder" in caplog.text
 
 
 def test_an_open_cluster_is_refused_unless_allowed(config: Path) -> None:

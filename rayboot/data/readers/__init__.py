@@ -84,12 +84,12 @@ def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
                 f"input {uri}: there is no such file or folder; relative paths begin at the folder "
                 "in which the command runs"
             )
-        photos = _list_entries(uri, entries)
+        photos, in_archives = _list_entries(uri, entries)
     except OSError as error:
         raise RequestError(f"input {uri}: cannot be listed ({error})") from error
     if not include_test:
         photos = photos.filter(pc.invert(photos["is_test"]))
-    unread = describe_unread(folder_and_files(uri, entries)[1])
+    unread = describe_unread([*folder_and_files(uri, entries)[1], *in_archives])
     if len(photos) == 0:
         layouts = "; or ".join(reader.description for reader in READERS)
         raise RequestError(
@@ -101,16 +101,21 @@ def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
     return with_unread_note(photos, unread)
 
 
-def _list_entries(uri: str, entries: Mapping[str, Entry]) -> pa.Table:
-    """Lists the photos among files by the first exclusive layout, else by all others."""
+def _list_entries(uri: str, entries: Mapping[str, Entry]) -> tuple[pa.Table, list[str]]:
+    """Lists the photos among files by the first exclusive layout, else by all others.
+
+    Returns:
+        The photos, and the names of pictures in archives that are not read.
+    """
     readers = [reader for reader in create_readers() if reader.can_read(uri, entries)]
     exclusive = next((reader for reader in readers if reader.exclusive), None)
     if exclusive is not None:
-        return exclusive.list_photos(uri, entries)
+        return exclusive.list_photos(uri, entries), []
     tables = [reader.list_photos(uri, entries).cast(PHOTO_SCHEMA) for reader in readers]
     photos = pa.concat_tables([PHOTO_SCHEMA.empty_table(), *tables]).sort_by("face_id")
     _require_unique(uri, photos)
-    return photos
+    archives = [reader for reader in readers if isinstance(reader, TarFiles)]
+    return photos, [name for archive in archives for name in archive.other_names]
 
 
 def _require_unique(uri: str, photos: pa.Table) -> None:

@@ -1,15 +1,16 @@
 """Fetching photos that are whole files, or ranges of bytes within files."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from rayboot.data.readers.base import FetchedPhoto, Row
 from rayboot.errors import AccessError, FaceRejectedError
 from rayboot.io.retry import retry_io
 from rayboot.io.storage import read_bytes, read_range
 
-__all__ = ["fetch_byte_ranges"]
+__all__ = ["fetch_byte_ranges", "rejected_if_unreadable"]
 
 
 def fetch_byte_ranges(
@@ -48,10 +49,25 @@ def _fetch_row(row: Row) -> FetchedPhoto | FaceRejectedError:
 
 
 def _read_range(uri: str, offset: int | None, length: int, stage: str) -> bytes:
-    try:
+    with rejected_if_unreadable(uri, stage):
         if offset is None:
             return retry_io(lambda: read_bytes(uri), uri)
         return retry_io(lambda: read_range(uri, offset, length), uri)
+
+
+@contextmanager
+def rejected_if_unreadable(uri: str, stage: str) -> Iterator[None]:
+    """Turns the answer that a file is gone, or must not be read, into a reject of the photo.
+
+    Args:
+        uri: URI of the file that the ``with`` block reads.
+        stage: stage of the reject.
+
+    Raises:
+        FaceRejectedError: the file is gone, is no file, or must not be read.
+    """
+    try:
+        yield
     except FileNotFoundError as error:
         raise FaceRejectedError(
             stage,

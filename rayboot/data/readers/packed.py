@@ -29,6 +29,8 @@ PACKED_SCHEMA = pa.schema(
         ("group_id", pa.string()),
         ("is_frame", pa.bool_()),
         ("is_test", pa.bool_()),
+        # Why the photo could not be read when it was packed; null where it was.
+        ("reject", pa.struct([(name, pa.string()) for name in ("stage", "reason", "message")])),
     ]
 )
 """Columns of the Parquet files that ``rayboot pack`` writes."""

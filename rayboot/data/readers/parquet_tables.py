@@ -21,6 +21,7 @@ from rayboot.data.readers.base import (
     build_photo_table,
     folder_and_files,
 )
+from rayboot.data.readers.byte_ranges import rejected_if_unreadable
 from rayboot.errors import FaceRejectedError, RequestError
 from rayboot.io.retry import retry_io
 from rayboot.io.storage import Entry, join_uri, open_file
@@ -33,6 +34,7 @@ _SUFFIX = ".parquet"
 class ParquetTables:
     """Reader of Parquet files with a column ``image`` (bytes of a JPEG, PNG, ... per row).
 
+    The column may also be a struct of ``bytes`` and ``path``, as Hugging Face's data sets have it.
     Optional columns are ``face_id``, ``dataset``, ``group_id``, ``tag``, and ``landmarks``: the
     bytes of a landmark file, with ``landmarks_suffix``, or 136 numbers, x and y in turn.
     """
@@ -77,12 +79,22 @@ class ParquetTables:
         indices_by_uri: dict[str, list[int]] = defaultdict(list)
         for index, row in enumerate(rows):
             indices_by_uri[row["source_uri"]].append(index)
-        fetched: dict[int, FetchedPhoto] = {}
+        fetched: dict[int, FetchedPhoto | FaceRejectedError] = {}
         for uri, indices in indices_by_uri.items():
             offsets = [rows[index]["source_offset"] for index in indices]
-            stored = retry_io(partial(self._cache.read_rows, uri, offsets), uri)
-            fetched.update(zip(indices, map(_to_photo, stored), strict=True))
+            fetched.update(zip(indices, self._fetch_rows(uri, offsets), strict=True))
         return [fetched[index] for index in range(len(rows))]
+
+    def _fetch_rows(
+        self, uri: str, offsets: Sequence[int]
+    ) -> Sequence[FetchedPhoto | FaceRejectedError]:
+        """Fetches rows of one file; all are rejected if it is gone or must not be read."""
+        try:
+            with rejected_if_unreadable(uri, "read"):
+                stored = retry_io(partial(self._cache.read_rows, uri, offsets), uri)
+        except FaceRejectedError as error:
+            return [error] * len(offsets)
+        return list(map(_to_photo, stored))
 
 
 def _list_rows(folder: str, name: str) -> pa.Table:
@@ -95,6 +107,7 @@ def _list_rows(folder: str, name: str) -> pa.Table:
                 f"{uri}: expected a column `image` with the bytes of photos, got the columns "
                 f"{', '.join(available)}; rename the column that contains them"
             )
+        _require_bytes(uri, parquet.schema_arrow.field("image").type)
         names = [c for c in ("face_id", "dataset", "group_id", "tag") if c in available]
         table = parquet.read(columns=names) if names else None
         num_rows = parquet.metadata.num_rows
@@ -104,6 +117,22 @@ def _list_rows(folder: str, name: str) -> pa.Table:
     if "landmarks" in available:
         columns |= {"landmarks_uri": uris, "landmarks_offset": offsets}
     return build_photo_table(folder, face_ids, source_uri=uris, source_offset=offsets, **columns)
+
+
+def _require_bytes(uri: str, kind: pa.DataType) -> None:
+    """Refuses a column ``image`` that has no bytes of image files.
+
+    Raises:
+        RequestError: it is neither of bytes nor a struct with ``bytes``.
+    """
+    if pa.types.is_struct(kind):
+        names = [kind.field(index).name for index in range(kind.num_fields)]
+        kind = kind.field("bytes").type if "bytes" in names else kind
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise RequestError(
+            f"{uri}: expected a column `image` with the bytes of photos, or with structs of "
+            f"`bytes` and `path`, got {kind}; store the content of image files"
+        )
 
 
 class _RowGroupCache:
@@ -142,16 +171,27 @@ class _RowGroupCache:
             with open_file(uri) as file:
                 parquet = pq.ParquetFile(file, metadata=metadata, pre_buffer=True)
                 available = parquet.schema_arrow.names
-                names = ("image", "landmarks", "landmarks_suffix")
+                names = ("image", "landmarks", "landmarks_suffix", "reject")
                 columns = [name for name in names if name in available]
                 for group in missing:
                     self._groups[group] = parquet.read_row_group(group, columns=columns)
         self._groups = {group: self._groups[group] for group in groups}
 
 
-def _to_photo(row: Row) -> FetchedPhoto:
+def _to_photo(row: Row) -> FetchedPhoto | FaceRejectedError:
     """Converts a row of a Parquet file; a null image becomes an empty file, rejected later."""
+    if (reject := row.get("reject")) is not None:  # of a photo that could not be packed
+        return FaceRejectedError(reject["stage"], reject["reason"], reject["message"])
     photo, landmarks = row["image"] or b"", row.get("landmarks")
+    if isinstance(photo, dict):
+        if photo["bytes"] is None and photo.get("path"):
+            return FaceRejectedError(
+                "read",
+                "missing",
+                f"the row has the path {photo['path']} instead of the bytes of the photo; embed "
+                "the files when the data set is written",
+            )
+        photo = photo["bytes"] or b""
     if landmarks is None:
         return FetchedPhoto(photo, None, "")
     if isinstance(landmarks, bytes):

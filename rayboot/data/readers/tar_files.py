@@ -21,6 +21,7 @@ from rayboot.data.readers.base import (
     suffix_of,
 )
 from rayboot.data.readers.byte_ranges import fetch_byte_ranges
+from rayboot.data.readers.unread import is_unread_picture
 from rayboot.errors import FaceRejectedError
 from rayboot.io.paths import escape_path
 from rayboot.io.storage import Entry, join_uri, open_file
@@ -36,6 +37,10 @@ class TarFiles:
     description: ClassVar[str] = f"{_SUFFIX} files of them (WebDataset)"
     exclusive: ClassVar[bool] = False
 
+    def __init__(self) -> None:
+        self.other_names: list[str] = []
+        """Members that were listed and look like pictures that are not read."""
+
     def can_read(self, uri: str, names: Collection[str]) -> bool:
         """Whether there is a tar file."""
         return any(name.endswith(_SUFFIX) for name in folder_and_files(uri, names)[1])
@@ -43,12 +48,13 @@ class TarFiles:
     def list_photos(self, uri: str, entries: Mapping[str, Entry]) -> pa.Table:
         """Lists the image members; each tar file is read once, member headers are kept."""
         folder, files = folder_and_files(uri, entries)
-        return pa.concat_tables(
-            [
-                PHOTO_SCHEMA.empty_table(),
-                *(_list_members(folder, name) for name in files if name.endswith(_SUFFIX)),
-            ]
-        )
+        tables = [PHOTO_SCHEMA.empty_table()]
+        for name in files:
+            if name.endswith(_SUFFIX):
+                table, others = _list_members(folder, name)
+                tables.append(table)
+                self.other_names += [f"{posixpath.splitext(name)[0]}/{file}" for file in others]
+        return pa.concat_tables(tables)
 
     def can_fetch(self, row: Row) -> bool:
         """Whether the row is a member of a tar file."""
@@ -61,7 +67,8 @@ class TarFiles:
         return fetch_byte_ranges(rows, num_requests)
 
 
-def _list_members(folder: str, name: str) -> pa.Table:
+def _list_members(folder: str, name: str) -> tuple[pa.Table, list[str]]:
+    """Lists one tar file; returns its photos, and the pictures in it that are not read."""
     uri = join_uri(folder, name)
     with (
         open_file(uri, sequential=True) as file,
@@ -71,7 +78,8 @@ def _list_members(folder: str, name: str) -> pa.Table:
     photos = [member for member in members if is_photo(member)]
     sizes: dict[str, int | None] = {name: member.size for name, member in members.items()}
     landmarks = [members[file] if file else None for file in match_landmarks(photos, sizes)]
-    return build_photo_table(
+    unread = [escape_path(member) for member in members if is_unread_picture(member)]
+    table = build_photo_table(
         folder,
         [f"{posixpath.splitext(name)[0]}/{escape_path(photo)}" for photo in photos],
         source_uri=[uri] * len(photos),
@@ -82,3 +90,4 @@ def _list_members(folder: str, name: str) -> pa.Table:
         landmarks_bytes=[member.size if member else None for member in landmarks],
         landmarks_suffix=[suffix_of(member.name) if member else None for member in landmarks],
     )
+    return table, unread

@@ -7,7 +7,13 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
-__all__ = ["UNREAD_SUFFIXES", "describe_unread", "unread_note", "with_unread_note"]
+__all__ = [
+    "UNREAD_SUFFIXES",
+    "describe_unread",
+    "is_unread_picture",
+    "unread_note",
+    "with_unread_note",
+]
 
 UNREAD_SUFFIXES = frozenset(
     (
@@ -52,6 +58,11 @@ def describe_unread(names: Iterable[str]) -> str:
         f"{counts.total()} files look like pictures and are not read: {by_suffix} "
         f"({', '.join(examples)}{more}); convert them to JPEG or PNG, or correct their suffix"
     )
+
+
+def is_unread_picture(name: str) -> bool:
+    """Whether a file looks like a picture that is not read."""
+    return bool(_unread_suffix(name))
 
 
 def _unread_suffix(name: str) -> str:

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from rayboot.config import Uri
 from rayboot.data.images import decode_photo
-from rayboot.data.manifest import require_finished
+from rayboot.data.pair_index import face_files
 from rayboot.errors import RequestError
 from rayboot.evaluate.datasets.base import DatasetListing, EvalDataset, GroundTruthFace
 from rayboot.geometry.camera import SLICES_PER_PIXEL, transform_points
@@ -24,7 +24,7 @@ from rayboot.geometry.mesh import Mesh, extract_submesh
 from rayboot.geometry.pose import estimate_pose, landmarks_from_pose
 from rayboot.geometry.volume import keep_largest_component, unpack_occupancy
 from rayboot.io.parquet import read_table
-from rayboot.io.storage import join_uri, list_files
+from rayboot.io.storage import join_uri
 
 __all__ = ["RenderedPairsDataset"]
 
@@ -46,14 +46,7 @@ class RenderedPairsDataset(EvalDataset):
 
     def list_faces(self) -> DatasetListing:
         """Lists one row per view; ``face_id`` is that of the photo, followed by the rotation."""
-        require_finished(self.data)
-        names = list_files(self.data, "outcome=face")
-        if not names:
-            raise RequestError(
-                f"{self.data}: expected views, but every photo was rejected; see the reasons in "
-                "outcome=reject"
-            )
-        rows = [row for name in sorted(names) for row in _list_views(self.data, name)]
+        rows = [row for name in face_files(self.data) for row in _list_views(self.data, name)]
         return DatasetListing(pa.Table.from_pylist(rows).sort_by("face_id"), [])
 
     def read(self, row: Mapping[str, Any], size: int) -> GroundTruthFace:

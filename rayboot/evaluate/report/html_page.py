@@ -5,7 +5,6 @@ well, and the page's content security policy allows no scripts but its own.
 """
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -19,6 +18,7 @@ from rayboot.evaluate.report.plots import assign_model_colors
 from rayboot.evaluate.report.tables import ModelBlock
 from rayboot.evaluate.report.worst_faces import FailureGroup, WorstFace
 from rayboot.io.storage import write_bytes
+from rayboot.viewer import hash_script, read_viewer_script
 
 __all__ = [
     "BandTable",
@@ -137,12 +137,12 @@ def write_page(path: Path, page: Page) -> Path:
     }
     scripts = [_read_resource("report.js")]
     if page.shapes is not None:
-        scripts.insert(0, _plotly_script())
+        scripts.insert(0, read_viewer_script())
     text = environment.from_string(_read_resource("report.html.j2")).render(
         page._asdict(),
         colors=assign_model_colors(page.models),
         scripts=scripts,
-        script_hashes=[_script_hash(script) for script in scripts],
+        script_hashes=[hash_script(script) for script in scripts],
         styles=_read_resource("report.css"),
         max_ids=_MAX_IDS,
         max_reasons=_MAX_REASONS,
@@ -153,20 +153,6 @@ def write_page(path: Path, page: Page) -> Path:
 
 def _read_resource(name: str) -> str:
     return resources.files("rayboot.evaluate.report").joinpath(name).read_text("utf-8")
-
-
-def _plotly_script() -> str:
-    """Returns plotly.js with its licence, without the character sequence that ends a script."""
-    # The import takes a second and is needed only here.
-    from plotly.offline import get_plotlyjs
-
-    script: str = get_plotlyjs()
-    return script.replace("\r\n", "\n").replace("</script", "<\\/script")
-
-
-def _script_hash(script: str) -> str:
-    """Returns the hash by which the content security policy names a script."""
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _format_signed(value: float, digits: int = 1) -> str:

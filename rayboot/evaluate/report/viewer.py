@@ -1,10 +1,9 @@
-"""Data of the interactive 3D viewer on the page, which plotly.js draws.
+"""Data of the interactive 3D shapes on the page, which :mod:`rayboot.viewer` draws.
 
-One plot shows one shape of one face at a time, because a browser allows few drawing contexts.
+One view shows one shape of one face at a time, because a browser allows few drawing contexts.
 Arrays are packed to keep the page small: coordinates into 16 bits, colours into 8.
 """
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from rayboot.evaluate.report.panels import ERROR_COLORMAP, compute_error_limit
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose, estimate_pose
 from rayboot.render.texturing import color_vertices
+from rayboot.viewer import pack_array
 
 __all__ = ["build_viewer_data", "cluster_vertices"]
 
@@ -27,8 +27,11 @@ _UNITS_PER_CROP = 20_000
 _MAX_TRUTH_CELLS = 90
 """Number of cells across a crop to which the true mesh is simplified."""
 
-_GREY = "#c8c4be"
-_LIGHTING = {"ambient": 0.5, "diffuse": 0.7, "specular": 0.08, "roughness": 0.9, "fresnel": 0.05}
+_POINT_SIZE = 6
+"""Diameter of a true point, CSS px."""
+
+_PHOTO_LIGHT = (0.86, 0.16)
+"""Ambient and diffuse light on colours of the photo, which include its light already."""
 
 
 def build_viewer_data(
@@ -45,8 +48,8 @@ def build_viewer_data(
 
     Returns:
         ``faces``, each with ``label`` and ``shapes``, each of those with ``label``, ``error``
-        (whether its colours are distances) and ``traces`` of plotly; ``half_width`` of the cube
-        that is shown; ``limit`` in % and ``scale``, the colours of distances.
+        (whether its colours are distances) and ``parts``, whose arrays are packed; ``half_width``
+        of the cube that is shown; ``limit`` in % and ``scale``, the colours of distances.
     """
     ends = list(dict.fromkeys([models[0], models[-1]]))
     limit = compute_error_limit([example for _, example in examples], ends)
@@ -88,7 +91,7 @@ def _face_label(name: str, example: Example) -> str:
 
 
 def _color_scale() -> list[list[Any]]:
-    """Returns the colours of distances as plotly's ``colorscale``."""
+    """Returns the colours of distances as pairs of position and colour."""
     colormap = matplotlib.colormaps[ERROR_COLORMAP]
     return [[value, matplotlib.colors.to_hex(colormap(value))] for value in np.linspace(0, 1, 9)]
 
@@ -99,28 +102,29 @@ def _make_shapes(example: Example, models: Sequence[str], limit: float) -> list[
     # another.
     centre = _find_centre(example, models)
     reconstructions = [
-        {"label": model, "error": False, "traces": [_reconstruction_trace(face, centre)]}
+        {"label": model, "error": False, "parts": [_reconstruction_part(face, centre)]}
         for model, face in faces.items()
     ]
     truths = [
         {
             "label": f"truth, coloured by the error of {model}",
             "error": True,
-            "traces": _truth_traces(face, centre, limit),
+            "parts": _truth_parts(face, centre, limit),
         }
         for model, face in faces.items()
     ]
     return reconstructions + truths
 
 
-def _reconstruction_trace(face: EvaluatedFace, centre: np.ndarray) -> dict[str, Any]:
+def _reconstruction_part(face: EvaluatedFace, centre: np.ndarray) -> dict[str, Any]:
     """Returns a reconstruction in the colours of the photo."""
     pose = _estimate_pose(face.coarse_mesh)
     mesh = color_vertices(face.coarse_mesh, face.truth.image, pose, "mirrored")
     assert mesh.colors is not None
     return {
-        **_mesh_trace(mesh, face.crop_size, centre),
-        "rgb": base64.b64encode(mesh.colors.tobytes()).decode(),
+        **_mesh_part(mesh, face.crop_size, centre),
+        "colors": pack_array(mesh.colors, "u1"),
+        "light": _PHOTO_LIGHT,
     }
 
 
@@ -131,73 +135,50 @@ def _estimate_pose(mesh: Mesh) -> FacePose | None:
         return None
 
 
-def _truth_traces(face: EvaluatedFace, centre: np.ndarray, limit: float) -> list[dict[str, Any]]:
+def _truth_parts(face: EvaluatedFace, centre: np.ndarray, limit: float) -> list[dict[str, Any]]:
     """Returns the aligned truth, coloured; points are drawn on the translucent reconstruction."""
     vertices = face.prediction_from_truth.apply(face.truth.vertices)
     relative_distances = 100 * face.distances / limit
     if face.truth.triangles is None:
-        colors = _packed_colors(relative_distances)
         points = {
-            "type": "scatter3d",
-            "mode": "markers",
-            **_packed_coordinates(vertices, face.crop_size, centre),
-            "marker": {
-                "size": 5,
-                "line": {"width": 1, "color": "#333"},
-                "cmin": colors["cmin"],
-                "cmax": colors["cmax"],
-                "showscale": colors["showscale"],
-                "color": colors["intensity"],
-            },
+            **_packed_vertices(vertices, face.crop_size, centre),
+            "colors": _packed_colors(relative_distances),
+            "pointSize": _POINT_SIZE,
         }
-        surface = _mesh_trace(face.coarse_mesh, face.crop_size, centre)
-        return [{**surface, "opacity": 0.5}, points]
+        return [
+            {**_mesh_part(face.coarse_mesh, face.crop_size, centre), "opacity": 0.5},
+            points,
+        ]
     mesh, relative_distances = cluster_vertices(
         Mesh(vertices, face.truth.triangles),
         relative_distances,
         face.crop_size / _MAX_TRUTH_CELLS,
     )
-    return [{**_mesh_trace(mesh, face.crop_size, centre), **_packed_colors(relative_distances)}]
+    return [
+        {
+            **_mesh_part(mesh, face.crop_size, centre),
+            "colors": _packed_colors(relative_distances),
+        }
+    ]
 
 
-def _packed_colors(relative_distances: np.ndarray) -> dict[str, Any]:
-    """Packs distances, as fractions of the colour scale, into 8 bits."""
-    return {
-        "intensity": _packed(np.rint(255 * np.clip(relative_distances, 0, 1)), "u1"),
-        "cmin": 0,
-        "cmax": 255,
-        "showscale": False,
-    }
+def _packed_colors(relative_distances: np.ndarray) -> dict[str, str]:
+    """Packs the colours of distances, which are fractions of the colour scale."""
+    colors = matplotlib.colormaps[ERROR_COLORMAP](np.clip(relative_distances, 0, 1), bytes=True)
+    return pack_array(colors[:, :3], "u1")
 
 
-def _mesh_trace(mesh: Mesh, crop_size: int, centre: np.ndarray) -> dict[str, Any]:
-    corners = dict(zip("ijk", mesh.faces.T, strict=True))
+def _mesh_part(mesh: Mesh, crop_size: int, centre: np.ndarray) -> dict[str, Any]:
     kind = "u2" if len(mesh.vertices) < 2**16 else "u4"
     return {
-        "type": "mesh3d",
-        **_packed_coordinates(mesh.vertices, crop_size, centre),
-        **{name: _packed(indices, kind) for name, indices in corners.items()},
-        "color": _GREY,
-        "lighting": _LIGHTING,
+        **_packed_vertices(mesh.vertices, crop_size, centre),
+        "indices": pack_array(mesh.faces, kind),
     }
 
 
-def _packed_coordinates(vertices: np.ndarray, crop_size: int, centre: np.ndarray) -> dict[str, Any]:
-    """Packs vertices with x right, y away from the viewer, z up, since plotly rotates about z."""
+def _packed_vertices(vertices: np.ndarray, crop_size: int, centre: np.ndarray) -> dict[str, Any]:
     scaled = np.rint((vertices / crop_size - centre) * _UNITS_PER_CROP)
-    coordinates = np.clip(scaled, -(2**15), 2**15 - 1)
-    return {
-        "x": _packed(coordinates[:, 0], "i2"),
-        "y": _packed(-coordinates[:, 2], "i2"),
-        "z": _packed(coordinates[:, 1], "i2"),
-        "hoverinfo": "skip",
-    }
-
-
-def _packed(values: np.ndarray, kind: str) -> dict[str, str]:
-    """Returns an array as plotly.js reads it: its little-endian bytes in base64."""
-    payload = np.ascontiguousarray(values).astype(f"<{kind}").tobytes()
-    return {"dtype": kind, "bdata": base64.b64encode(payload).decode()}
+    return {"positions": pack_array(np.clip(scaled, -(2**15), 2**15 - 1), "i2")}
 
 
 def cluster_vertices(mesh: Mesh, values: np.ndarray, cell: float) -> tuple[Mesh, np.ndarray]:

@@ -5,9 +5,10 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from rayboot.data.mesh_files import encode_mesh
+from rayboot.data.mesh_files import encode_face_mesh
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.isosurface import extract_coarse_surface
+from rayboot.geometry.physical_size import MeshUnit, units_per_pixel
 from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_below, write_bytes
 from rayboot.pipeline.export_request import MeshKind
@@ -29,6 +30,9 @@ INDEX_SCHEMA = pa.schema(
         ("unused_landmarks", pa.string()),
         # The one that the mesh shows, as "1 of 2", the largest first; null likewise.
         ("face", pa.string()),
+        # Length of a pixel of the crop in the mesh's unit, "metre" or "pixel".
+        ("unit", pa.string()),
+        ("units_per_pixel", pa.float64()),
         ("ply", pa.string()),
         ("glb", pa.string()),
         ("stage", pa.string()),
@@ -56,6 +60,7 @@ class WriteMeshes:
         output: URI of the folder that receives the files.
         kinds: file formats of the meshes, each also the suffix of its files.
         numbered: whether the names of meshes end in the number of the face in its photo.
+        unit: unit of the vertices.
     """
 
     def __init__(
@@ -64,9 +69,11 @@ class WriteMeshes:
         output: str,
         kinds: tuple[MeshKind, ...],
         numbered: bool = False,
+        unit: MeshUnit = "pixel",
     ) -> None:
         self._shape, self._output, self._kinds = shape, output, kinds
-        self._numbered = numbered
+        self._numbered, self._unit = numbered, unit
+        self._units_per_pixel = units_per_pixel(unit, shape[2])
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Writes the meshes of one batch of reconstructed faces."""
@@ -105,7 +112,7 @@ class WriteMeshes:
             raise FaceRejectedError("reconstruct", "degenerate", str(error)) from error
         # Photos of any pose are accepted here, so no symmetry plane is estimated.
         colored = color_vertices(mesh, crop, None, "mirrored")
-        payloads = {kind: encode_mesh(colored, kind) for kind in self._kinds}
+        payloads = {kind: encode_face_mesh(colored, kind, size, self._unit) for kind in self._kinds}
         for kind, payload in payloads.items():
             uri = join_below(self._output, file_names[kind])
             try:
@@ -113,7 +120,7 @@ class WriteMeshes:
             except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
                 message = f"{uri} cannot be written ({error}); rename the photo, or choose another"
                 raise FaceRejectedError("reconstruct", "name-taken", f"{message} output") from error
-        return file_names
+        return {**file_names, "unit": self._unit, "units_per_pixel": self._units_per_pixel}
 
     def _file_names(self, row: Row) -> Row:
         """Returns the file name of each format; a ``face_id`` from a table may hold any text.

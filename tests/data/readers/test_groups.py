@@ -50,3 +50,17 @@ def test_any_folder_of_a_test_subset_reserves_a_photo(
     parts = [part for part in (before, subset, after, file) if part]
     assert is_test_photo("/".join(parts))
     assert not is_test_photo(f"{before}/{subset}.jpg")
+
+
+def test_versions_of_one_photo_are_one_group() -> None:
+    """300W-LP has up to 18 versions of a photo, each rotated further, and their mirror images."""
+    root = "/data/300W_LP"
+    names = ["AFW/AFW_134212_1_0.jpg", "AFW/AFW_134212_1_17.jpg", "AFW_Flip/AFW_134212_1_3.jpg"]
+    assert {group_id(root, name) for name in names} == {"AFW/AFW_134212_1"}
+    # The second face of that photo, and the same number of another subset.
+    assert group_id(root, "AFW/AFW_134212_2_0.jpg") == "AFW/AFW_134212_2"
+    train = [f"LFPW/LFPW_image_train_0001_{number}.jpg" for number in range(3)]
+    assert {group_id(root, name) for name in train} == {"LFPW/LFPW_image_train_0001"}
+    assert group_id(f"{root}/AFW", "AFW_134212_1_0.jpg") == "AFW/AFW_134212_1"
+    assert group_id("/data", "300W_LP/HELEN/HELEN_1_2.jpg") == "300W_LP/HELEN/HELEN_1"
+    assert group_id(root, "AFW/other_1.jpg") == "AFW/other_1.jpg"

@@ -6,7 +6,7 @@ import pytest
 from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
 from rayboot.data.landmarks import read_landmarks
 from rayboot.data.readers import PHOTO_SCHEMA, TEST_SUBSETS, list_photos
-from rayboot.errors import RequestError
+from rayboot.errors import FaceRejectedError, RequestError
 from tests.data.readers.layouts import fetch_photos, write_parquet
 
 POINTS = np.arange(136, dtype=float).reshape(68, 2)
@@ -64,4 +64,29 @@ def test_test_subsets_are_left_out_by_default(tmp_path: Path) -> None:
 def test_a_table_without_images_is_refused(tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", picture=[b"1"])
     with pytest.raises(RequestError, match=r"expected a column `image`.*got the columns picture"):
+        list_photos(str(tmp_path))
+
+
+def test_data_sets_of_hugging_face_are_read(tmp_path: Path) -> None:
+    """Columns of the kind Image: a struct of bytes and path, one of which may be null."""
+    images = [
+        {"bytes": b"1", "path": "a.jpg"},
+        {"bytes": b"2", "path": None},
+        {"bytes": None, "path": "elsewhere/c.jpg"},
+        None,
+    ]
+    write_parquet(tmp_path / "data/train-00000-of-00001.parquet", image=images, label=[1, 2, 3, 4])
+    table = list_photos(str(tmp_path))
+    assert len(table) == 4
+    first, second, absent, empty = PhotoFetcher().fetch(table.to_pylist())
+    assert (first, second) == (FetchedPhoto(b"1", None, ""), FetchedPhoto(b"2", None, ""))
+    assert isinstance(absent, FaceRejectedError)
+    assert (absent.reason, "elsewhere/c.jpg" in absent.message) == ("missing", True)
+    assert empty == FetchedPhoto(b"", None, "")
+
+
+@pytest.mark.parametrize("image", [["a.jpg"], [{"path": "a.jpg"}], [[1, 2, 3]]])
+def test_other_columns_of_that_name_are_refused(tmp_path: Path, image: list) -> None:
+    write_parquet(tmp_path / "a.parquet", image=image)
+    with pytest.raises(RequestError, match="`image` with the bytes of photos, or"):
         list_photos(str(tmp_path))

@@ -57,7 +57,7 @@ def write_html(tmp_path: Path, **changes: object) -> str:
     return write_page(tmp_path / "report.html", make_page(**changes)).read_text("utf-8")
 
 
-def test_a_page_without_shapes_is_small_and_omits_plotly(tmp_path: Path) -> None:
+def test_a_page_without_shapes_is_small_and_omits_the_viewer(tmp_path: Path) -> None:
     text = write_html(tmp_path)
     assert len(text) < 30_000
     assert text.count("<script") == 1

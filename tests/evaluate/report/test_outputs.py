@@ -67,7 +67,7 @@ def test_the_page_is_below_10_mb(report_outputs: Outputs) -> None:
 
 def test_names_are_inserted_as_text_only(page: Elements) -> None:
     tags = [tag for tag, _ in page.tags]
-    # plotly.js, the shapes and report.js.
+    # The viewer, the shapes and report.js.
     assert tags.count("script") == 3 == len(page.scripts)
     assert "i" not in tags and "td" in tags
     for tag, attributes in page.tags:

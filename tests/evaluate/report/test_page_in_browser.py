@@ -18,34 +18,25 @@ pytestmark = pytest.mark.browser
 
 TIMEOUT_S = 60
 
-EYE = "const c = document.getElementById('plot').layout.scene.camera.eye; return [c.x, c.y, c.z]"
+# Position of the camera: x right, y away from the viewer, z up.
+EYE = """
+const {azimuth, elevation, distance} = document.getElementById('plot').viewer.view;
+const [a, e] = [azimuth * Math.PI / 180, elevation * Math.PI / 180];
+return [distance * Math.cos(e) * Math.sin(a), -distance * Math.cos(e) * Math.cos(a),
+        distance * Math.sin(e)];
+"""
 
-# plotly's view continues with the speed of the mouse until the next frame is drawn: on a busy
-# machine by half a turn. So its clock advances by one frame for each event, and waits for it.
 DRAG = """
-const [plot, distance, done] = arguments;
+const [plot, distance] = arguments;
 const box = plot.getBoundingClientRect();
 const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
-const target = plot.querySelector('canvas');
-const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
-const now = performance.now;
-let clock = performance.now();
-performance.now = () => clock;
-const send = async (name, dx, buttons) => {
-    const at = {view: window, clientX: x + dx, clientY: y, buttons};
-    target.dispatchEvent(new MouseEvent(name, {bubbles: true, cancelable: true, ...at}));
-    clock += 17;
-    await frame();
-    await frame();
+const send = (name, dx, buttons) => {
+    const at = {clientX: x + dx, clientY: y, buttons, pointerId: 1, pointerType: 'mouse'};
+    plot.dispatchEvent(new PointerEvent(name, {bubbles: true, cancelable: true, ...at}));
 };
-(async () => {
-    await send('mousemove', 0, 0);
-    await send('mousedown', 0, 1);
-    for (let i = 1; i <= 4; i++) await send('mousemove', i * distance / 4, 1);
-    await send('mouseup', distance, 0);
-    performance.now = now;
-    done();
-})();
+send('pointerdown', 0, 1);
+for (let i = 1; i <= 4; i++) send('pointermove', i * distance / 4, 1);
+send('pointerup', distance, 0);
 """
 
 
@@ -53,7 +44,8 @@ const send = async (name, dx, buttons) => {
 def page(browser: Any, report_outputs: tuple[Path, list[Path]]) -> Any:
     browser.get_log("performance")
     browser.get(report_outputs[0].as_uri())
-    wait_until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#plot canvas"))
+    is_ready = "return Boolean(document.getElementById('plot').viewer)"
+    wait_until(browser, lambda: browser.execute_script(is_ready))
     wait_for_still_view(browser)
     return browser
 
@@ -95,7 +87,7 @@ def test_a_shape_is_drawn(page: Any) -> None:
 def test_dragging_rotates_the_view_and_arrow_keys_continue_from_there(page: Any) -> None:
     plot = page.find_element(By.ID, "plot")
     before, start = wait_for_still_view(page), np.array(page.execute_script(EYE))
-    page.execute_async_script(DRAG, plot, 40)
+    page.execute_script(DRAG, plot, 40)
     wait_until(page, lambda: not np.allclose(page.execute_script(EYE), start, atol=0.05))
     dragged, eye = wait_for_still_view(page), np.array(page.execute_script(EYE))
     assert not np.array_equal(before, dragged)
@@ -106,7 +98,7 @@ def test_dragging_rotates_the_view_and_arrow_keys_continue_from_there(page: Any)
     # The same direction as dragging to the right: the camera moves to the left.
     angles = np.degrees([np.arctan2(y, x) for x, y, _ in (start, eye, after)])
     assert (angles[2] - angles[1]) % 360 == pytest.approx(350, abs=0.5)
-    height = page.execute_script("return document.querySelector('#plot canvas').clientHeight")
+    height = page.execute_script("return document.getElementById('plot').clientHeight")
     assert (angles[0] - angles[1]) % 360 == pytest.approx(180 * 40 / height, rel=0.1)
     assert np.linalg.norm(after) == pytest.approx(np.linalg.norm(eye), rel=0.02)
     plot.send_keys(Keys.ARROW_DOWN)

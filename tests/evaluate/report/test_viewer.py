@@ -2,16 +2,18 @@ import base64
 import json
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 
+from rayboot.evaluate.report.panels import ERROR_COLORMAP
 from rayboot.evaluate.report.viewer import build_viewer_data, cluster_vertices
 from rayboot.geometry.mesh import Mesh
 from tests.evaluate.report.synthetic_examples import ball, evaluated_face, example
 
 
 def unpack(packed: dict[str, str]) -> np.ndarray:
-    return np.frombuffer(base64.b64decode(packed["bdata"]), np.dtype(f"<{packed['dtype']}"))
+    return np.frombuffer(base64.b64decode(packed["bytes"]), np.dtype(f"<{packed['kind']}"))
 
 
 def viewer_data(*faces: Any, models: tuple[str, ...] = ("a", "b")) -> dict[str, Any]:
@@ -30,16 +32,13 @@ def test_shapes_are_packed_without_visible_loss() -> None:
         "truth, coloured by the error of a",
         "truth, coloured by the error of b",
     ]
-    (trace,) = face["shapes"][0]["traces"]
+    (part,) = face["shapes"][0]["parts"]
     mesh = evaluated_face(0.02).coarse_mesh
-    x, y, z = (unpack(trace[axis]).astype(float) for axis in "xyz")
-    # Right, away from the viewer, up: the same handedness.
-    vertices = np.column_stack([x, z, -y]) * 48 / 20_000
-    assert np.abs(vertices - mesh.vertices).max() < 0.01
-    corners = np.column_stack([unpack(trace[name]) for name in "ijk"])
-    assert np.array_equal(corners, mesh.faces)
-    assert len(base64.b64decode(trace["rgb"])) == 3 * len(mesh.vertices)
-    assert shapes["half_width"] >= max(np.abs(part).max() for part in (x, y, z))
+    positions = unpack(part["positions"]).reshape(-1, 3).astype(float)
+    assert np.abs(positions * 48 / 20_000 - mesh.vertices).max() < 0.01
+    assert np.array_equal(unpack(part["indices"]).reshape(-1, 3), mesh.faces)
+    assert len(unpack(part["colors"])) == 3 * len(mesh.vertices)
+    assert shapes["half_width"] >= np.abs(positions).max()
 
 
 def test_colours_of_the_truth_are_fractions_of_the_scale() -> None:
@@ -47,16 +46,16 @@ def test_colours_of_the_truth_are_fractions_of_the_scale() -> None:
     assert shapes["limit"] == 5
     for shape, fraction in zip(shapes["faces"][0]["shapes"][2:], (0.4, 1.0), strict=True):
         assert shape["error"]
-        (trace,) = shape["traces"]
-        assert (unpack(trace["intensity"]) == round(255 * fraction)).all()
-        assert (trace["cmin"], trace["cmax"]) == (0, 255)
+        (part,) = shape["parts"]
+        expected = matplotlib.colormaps[ERROR_COLORMAP](fraction, bytes=True)[:3]
+        assert (unpack(part["colors"]).reshape(-1, 3) == expected).all()
 
 
 def test_true_points_are_drawn_on_a_translucent_reconstruction() -> None:
     shapes = viewer_data(example(a=evaluated_face(0.02, points=True)), models=("a",))
-    mesh, points = shapes["faces"][0]["shapes"][1]["traces"]
-    assert mesh["opacity"] < 1 and points["type"] == "scatter3d"
-    assert len(unpack(points["marker"]["color"])) == len(unpack(points["x"]))
+    mesh, points = shapes["faces"][0]["shapes"][1]["parts"]
+    assert mesh["opacity"] < 1 and "indices" in mesh and "indices" not in points
+    assert len(unpack(points["colors"])) == len(unpack(points["positions"]))
 
 
 def test_a_face_without_a_shape_is_left_out() -> None:
@@ -85,5 +84,5 @@ def test_any_number_of_vertices_can_be_packed(count: int) -> None:
     face = evaluated_face(0.02)
     coarse = Mesh(rng.uniform(-9, 9, (count, 3)), np.array([[0, 1, count - 1]], np.int32))
     shapes = viewer_data(example(a=face._replace(coarse_mesh=coarse)), models=("a",))
-    (trace,) = shapes["faces"][0]["shapes"][0]["traces"]
-    assert unpack(trace["k"]).tolist() == [count - 1]
+    (part,) = shapes["faces"][0]["shapes"][0]["parts"]
+    assert unpack(part["indices"]).tolist() == [0, 1, count - 1]
