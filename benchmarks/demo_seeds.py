@@ -8,7 +8,7 @@ python benchmarks/demo_seeds.py --out runs/demo-seeds --seeds 3
 import json
 import statistics
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -24,7 +24,7 @@ ALIGNMENTS: tuple[Literal["icp", "none"], ...] = ("icp", "none")
 @click.option("--seeds", "num_seeds", default=3, show_default=True)
 def main(out: Path, num_seeds: int) -> None:
     """Runs the demo once per seed; prints one line for each, then the medians."""
-    records = []
+    records: list[dict[str, Any]] = []
     for seed in range(num_seeds):
         result = run_demo(out / f"seed-{seed}", demo_config(seed))
         changes = {
