@@ -1,7 +1,7 @@
 """Effect of each option of fine-tuning that the paper does not have, on the demo's faces.
 
 python benchmarks/extras.py --out runs/extras --seed 100
-python benchmarks/extras.py --only distillation --only averaged
+python benchmarks/extras.py --only "distillation 1" --only averaged
 
 All variants are trained on the same pairs (``angles`` on its own); the seed is not one of those
 reported for the demo. The same command resumes.
@@ -27,11 +27,17 @@ from rayboot.train.training_config import FinetuneConfig
 
 MODEL, ORIGINAL = "builtin:compact", "original"
 
-# Changes to the demo's settings, which include a quarter of unrotated photos and mirroring.
+# Changes to the demo's settings, which include a quarter of unrotated photos, distilled.
 VARIANTS: dict[str, dict[str, Any]] = {
     "demo": {},
     "no unrotated photos": {"source_fraction": 0.0},
-    "distillation": {"distillation": 1.0},
+    "distillation 1": {"distillation": 1.0},
+    "distillation 4": {"distillation": 4.0},
+    "distillation 16": {"distillation": 16.0},
+    "no distillation": {"distillation": 0.0},
+    "low rate, frozen statistics": {
+        "optimizer": {"learning_rate": 2e-4, "freeze_batch_norm": True}
+    },
     "averaged": {"optimizer": {"ema_decay": 0.98}},
     "leave out 10 %": {"discard_fraction": 0.1},
     "weighted by agreement": {"agreement_power": 2.0},
