@@ -39,6 +39,21 @@ ROUND = {
         }
     },
 }
+DEMO = {
+    "test_photos": {"yaw": {"kind": "uniform", "max_deg": 90.0}},
+    "generate": ROUND["generate"],
+    "finetune": {
+        "distillation": 8.0,
+        "optimizer": {
+            "learning_rate": 2e-3,
+            "num_epochs": 6,
+            "lr_halving_epochs": 5,
+            "schedule": "cosine",
+            "warmup_epochs": 0.5,
+            "augment": AUGMENTATION,
+        },
+    },
+}
 AFLW2000 = {
     "kind": "aflw2000",
     "data": "data/faces/AFLW2000",
@@ -55,7 +70,7 @@ REAL_PHOTOS = {
     }
 }
 CHANGED_SINCE: dict[str, dict[str, Any]] = {
-    "demo.yaml": ROUND,
+    "demo.yaml": DEMO,
     "round-photos.yaml": ROUND,
     "round-real-photos.yaml": ROUND | REAL_PHOTOS,
     "round-real-photos-as-turned.yaml": ROUND | REAL_PHOTOS,
