@@ -22,7 +22,17 @@ BASE = {
     },
     "rendering": {"pyglet", "pyopengl", "pyrender", "trimesh"},
     "runs": {
-        *("aiohttp", "botocore", "click", "fsspec", "psutil", "pyarrow", "pydantic", "pyyaml", "ray"),
+        *(
+            "aiohttp",
+            "botocore",
+            "click",
+            "fsspec",
+            "psutil",
+            "pyarrow",
+            "pydantic",
+            "pyyaml",
+            "ray",
+        ),
         *("s3fs", "tenacity", "threadpoolctl", "tqdm"),
     },
     "demo: training, evaluation and registry": {
