@@ -8,7 +8,7 @@ WORKERS ?= 2
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test slow-test gpu-test gpu-check stack stack-test chaos-test lint audit licences format clean
+.PHONY: help env demo test slow-test gpu-test gpu-check stack stack-test chaos-test lint audit licences schemas format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -52,6 +52,10 @@ audit: env  ## known vulnerabilities of the locked versions, where a service ans
 
 licences: env  ## writes docs/licences.md from what is installed
 	@$(VENV)/bin/python -m infra.supply.licences
+
+schemas: env  ## writes configs/schemas, the JSON Schema of the config of each command
+	@for task in evaluate finetune generate pretrain reconstruct robustness round serve synthesize; do \
+		$(VENV)/bin/rayboot schema $$task > configs/schemas/$$task.json || exit 1; done
 
 format: env  ## rewrites the layout of the code
 	@$(VENV)/bin/ruff check --fix .

@@ -251,7 +251,7 @@ else
     printf '%s\n' "$PWD" >"$venv/rayboot-folder"
 fi
 
-extras=dev,detect
+extras=dev
 if has_gpu; then
     extras=$extras,gpu
     need_compiler

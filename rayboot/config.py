@@ -7,10 +7,20 @@ cluster starts, with one sentence that names the key and the remedy.
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar
+from types import MappingProxyType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    NamedTuple,
+    Self,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
 
 import yaml
 from pydantic import (
@@ -23,7 +33,7 @@ from pydantic import (
 )
 
 from rayboot.credentials import explain_url_credentials, find_credentialed_url
-from rayboot.errors import RequestError
+from rayboot.errors import RequestError, did_you_mean
 
 __all__ = ["FormerKey", "FrozenConfig", "ModelName", "Uri", "load_config", "parse_config"]
 
@@ -150,13 +160,53 @@ def parse_config(cls: type[ConfigT], values: Any, *, source: str) -> ConfigT:
         return cls.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or '(top)'}: {item['msg']}"
+            f"{'.'.join(map(str, item['loc'])) or '(top)'}: {_describe_problem(cls, item)}"
             for item in error.errors()
         )
-        allowed = ", ".join(sorted(cls.model_fields))
-        raise RequestError(
-            f"{source}: {problems}; allowed keys at the top level: {allowed}"
-        ) from error
+        raise RequestError(f"{source}: {problems}") from error
+
+
+def _describe_problem(cls: type[FrozenConfig], item: Mapping[str, Any]) -> str:
+    """Returns what is wrong with one key; of an unknown key, which ones there are instead."""
+    if item["type"] != "extra_forbidden":
+        return str(item["msg"])
+    *outer, key = item["loc"]
+    names = _keys_at(cls, outer)
+    return f"unknown key{did_you_mean(str(key), names)} (known keys: {', '.join(sorted(names))})"
+
+
+def _keys_at(annotation: Any, location: Sequence[int | str]) -> set[str]:
+    """Returns the keys of the config at a location of pydantic's errors.
+
+    Args:
+        annotation: type of the value at which the location begins.
+        location: names of keys, positions in lists, and the tag or class of a member of a union.
+    """
+    if isinstance(annotation, type) and issubclass(annotation, FrozenConfig):
+        if not location:
+            return set(annotation.model_fields)
+        field = annotation.model_fields.get(str(location[0]))
+        return _keys_at(field.annotation, location[1:]) if field else set()
+    origin, members = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _keys_at(members[0], location)
+    if origin in (Union, UnionType):
+        # A member is named in the location unless the others are None or scalars.
+        named = [member for member in members if location and _has_tag(member, location[0])]
+        remaining = location[1:] if named else location
+        return set().union(*(_keys_at(member, remaining) for member in named or members))
+    if origin in (list, tuple, dict, Mapping) and location:
+        # The last of the types is that of a mapping's values; tuples in configs have one type.
+        values = [member for member in members if member is not Ellipsis]
+        return _keys_at(values[-1], location[1:])
+    return set()
+
+
+def _has_tag(member: Any, tag: int | str) -> bool:
+    """Whether a member of a union is the one that a location calls ``tag``."""
+    if not (isinstance(member, type) and issubclass(member, FrozenConfig)):
+        return False
+    return tag in (member.__name__, *(field.default for field in member.model_fields.values()))
 
 
 def load_config(cls: type[ConfigT], path: str | Path) -> ConfigT:

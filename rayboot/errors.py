@@ -6,6 +6,9 @@ The command line turns :class:`RequestError` into exit status 2 and any other
 :class:`RaybootError` into exit status 1.
 """
 
+import difflib
+from collections.abc import Iterable
+
 __all__ = [
     "REJECT_STAGES",
     "AccessError",
@@ -21,6 +24,7 @@ __all__ = [
     "StoreError",
     "UnfinishedDataError",
     "WeightsError",
+    "did_you_mean",
 ]
 
 
@@ -100,3 +104,11 @@ class FaceRejectedError(RaybootError):
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         # Exceptions are pickled between processes; by default only args[0] would be restored.
         return type(self), (self.stage, self.reason, self.message)
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """Returns ``, did you mean A or B?`` for the end of a message, empty if no name is similar."""
+    by_spelling = {name.lower(): name for name in names}
+    similar = difflib.get_close_matches(word.lower(), by_spelling, n=2, cutoff=0.7)
+    suggested = [by_spelling[spelling] for spelling in similar]
+    return f", did you mean {' or '.join(suggested)}?" if suggested else ""

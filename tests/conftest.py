@@ -141,7 +141,7 @@ def create_mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[P
 
 @pytest.fixture(scope="session")
 def detector() -> "FaceDetector":
-    """The face detector of the extra ``detect``; tests skip, with its words, where it is absent."""
+    """The face detector; tests skip, with its words, where its package is absent."""
     from rayboot.data.detector import FaceDetector
     from rayboot.errors import RequestError
 

@@ -98,13 +98,6 @@ def test_an_unknown_command_or_option_is_a_wrong_request(arguments: list[str]) -
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("name", sorted(cli.main.commands))
-def test_every_command_has_a_help_text(name: str) -> None:
-    result = CliRunner().invoke(cli.main, [name, "--help"])
-    assert result.exit_code == 0
-    assert (cli.main.commands[name].help or "").endswith(".")
-
-
 def test_commands_that_need_a_config_refuse_a_missing_one(tmp_path: Path) -> None:
     for name, command in cli.main.commands.items():
         required = [p for p in command.params if isinstance(p, click.Option) and p.required]
@@ -143,7 +136,7 @@ def test_serve_checks_a_request_before_ray_starts(
         (["--host", "0.0.0.0"], "RAYBOOT_SERVE_TOKEN"),
         (["--model", "none.safetensors"], "none.safetensors"),
         (["--port", "0"], "--port"),
-        (["--config", str(config)], "replica: Extra inputs are not permitted"),
+        (["--config", str(config)], "replica: unknown key, did you mean replicas?"),
     ):
         result = CliRunner().invoke(cli.main, ["serve", *arguments])
         assert result.exit_code == 2 and words in result.stderr, result.output
@@ -184,7 +177,7 @@ def test_an_interrupted_run_prints_the_command_that_resumes_it(
     [
         ([], "needs --config"),
         (["--experiment", "robustness"], "--input"),
-        (["--config", "x.yaml", "--input", "photos"], "--experiment robustness"),
+        (["--config", "evaluate-scan", "--input", "photos"], "--experiment robustness"),
     ],
 )
 def test_an_incomplete_evaluation_request_is_refused(arguments: list[str], word: str) -> None:

@@ -62,7 +62,7 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("name: a\nsead: 1\n", ["sead", "allowed keys", "inner, name, seed"]),
+        ("name: a\nsead: 1\n", ["sead", "unknown key, did you mean seed?", "inner, name, seed"]),
         ("name: a\ninner: {depth: 0}\n", ["inner.depth", "greater than 0"]),
         ("seed: 1\n", ["name", "required"]),
         ("- name\n", ["expected a mapping", "list"]),

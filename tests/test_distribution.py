@@ -36,7 +36,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(distributions: Path) -> No
     assert path.name == f"rayboot-{rayboot.__version__}-py3-none-any.whl"
     with zipfile.ZipFile(path) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
-        assert names == tracked("rayboot")
+        configs = {f"rayboot/{name}" for name in tracked("configs")}
+        assert names == tracked("rayboot") | configs
         (licence,) = (name for name in wheel.namelist() if name.endswith("licenses/LICENSE"))
         assert wheel.read(licence) == (ROOT / "LICENSE").read_bytes()
 
@@ -51,10 +52,39 @@ def test_the_source_distribution_can_be_built_and_tested(distributions: Path) ->
     assert {"Makefile", "constraints.txt", "pyproject.toml", "README.md", "CHANGELOG.md"} <= names
 
 
-def test_the_wheel_runs_without_the_checkout(distributions: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def unpacked(distributions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The content of the wheel, in a folder without the clone."""
+    folder = tmp_path_factory.mktemp("unpacked")
     (path,) = distributions.glob("*.whl")
     with zipfile.ZipFile(path) as wheel:
-        wheel.extractall(tmp_path)  # noqa: S202 - built by this test
+        wheel.extractall(folder)  # noqa: S202 - built by this module
+    return folder
+
+
+def test_the_configs_of_the_wheel_are_found_by_name(unpacked: Path, tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "rayboot", *arguments],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(unpacked), "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    listed = {line.split()[0] for line in run("configs", "list").stdout.splitlines()}
+    assert listed == {Path(name).stem for name in tracked("configs") if name.endswith(".yaml")}
+    assert run("configs", "copy", "round-photos", "own").stdout == "own/round-photos.yaml\n"
+    assert (tmp_path / "own/schemas/round.json").exists()
+    config = (ROOT / "configs/round-photos.yaml").read_text("utf-8")
+    assert run("configs", "show", "round-photos").stdout == config
+    command = ["generate", "--config", "generate-laptop", "--input", "none", "--output", "out"]
+    done = run(*command)
+    assert done.returncode == 2 and f"{tmp_path}/none: there is no such file" in done.stderr
+
+
+def test_the_wheel_runs_without_the_checkout(unpacked: Path) -> None:
     code = (
         "import rayboot; from rayboot.models import load_network;"
         "from rayboot.registry.resolve import resolve_model;"
@@ -62,13 +92,13 @@ def test_the_wheel_runs_without_the_checkout(distributions: Path, tmp_path: Path
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
+        cwd=unpacked,
+        env={"PYTHONPATH": str(unpacked), "PATH": ""},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     where, slices = done.stdout.split()
-    assert Path(where).is_relative_to(tmp_path)
+    assert Path(where).is_relative_to(unpacked)
     assert slices == "112"

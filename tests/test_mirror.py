@@ -14,7 +14,7 @@ TESTED_IN = {
     "cli/group": "test_cli",
     "cli/messages": "test_cli",
     "cli/model_commands": "test_cli",
-    "cli/options": "test_cli",
+    "cli/options": "cli/test_config_commands",
     "cli/serving_commands": "test_cli",
     "cli/task_config": "test_cli",
     "cli/training_commands": "test_cli",

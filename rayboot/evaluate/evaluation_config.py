@@ -20,11 +20,13 @@ class MeasureConfig(FrozenConfig):
     datasets: dict[str, AnyDataset] = Field(min_length=1)
     """Datasets by their name in tables; ``kind`` selects the type of a dataset."""
     protocol: Protocol = Protocol()
+    """How errors are measured."""
     bands: tuple[tuple[float, float], ...] = ((0, 15), (15, 30), (30, 45), (45, 60), (60, 90))
     """Bands of |yaw|, degrees, both ends included."""
     num_actors: PositiveInt = 2
     """Number of Ray actors; each holds all models."""
     cpus_per_actor: PositiveFloat = 0.9
+    """CPUs of each actor."""
     gpus_per_actor: float = Field(0.0, ge=0)
     """GPUs of each actor; 0 runs the models on the CPU."""
     batch_size: PositiveInt = 16

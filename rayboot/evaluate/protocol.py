@@ -28,6 +28,7 @@ class Protocol(FrozenConfig):
     """Settings of a normalised mean error (NME) measurement."""
 
     version: Literal[1] = PROTOCOL_VERSION
+    """Version of the protocol's definition."""
     direction: Direction = "truth_to_prediction"
     """Shape whose points are measured to the closest points of the other shape: every true point;
     every predicted vertex that lies over the true face; or the mean of both directions."""

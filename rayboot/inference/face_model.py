@@ -311,7 +311,7 @@ def reconstruct(
 ) -> Any:
     """Reconstructs the 3D faces of photos, in this process, without Ray and OpenGL.
 
-    The faces are found by a detector (extra ``detect``). A photo's result does not depend on the
+    The faces are found by a detector. A photo's result does not depend on the
     other photos of a list.
 
     Args:

@@ -54,8 +54,9 @@ class ReconstructConfig(FrozenConfig):
     unit: MeshUnit = "metre"
     """Unit of the vertices: ``metre``, by people's mean size, or ``pixel`` of the crop."""
     detect_faces: bool = True
-    """Whether faces are detected in photos without landmarks (extra ``detect``)."""
+    """Whether faces are detected in photos without landmarks."""
     inference: InferenceConfig = InferenceConfig()
+    """Settings of the network."""
     pools: PoolConfig = PoolConfig()
     """The ``render`` actors colour and write the meshes; they need no GPU."""
 

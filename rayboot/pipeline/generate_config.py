@@ -21,12 +21,14 @@ class SelectionConfig(FrozenConfig):
     """Limits of a near-frontal face; beyond them the reconstruction is not accurate enough."""
 
     max_yaw_deg: float = Field(20.0, gt=0, le=90)
+    """Largest yaw to either side."""
     max_pitch_deg: float = Field(30.0, gt=0, le=90)
+    """Largest pitch, up or down."""
     min_confidence: float = Field(0.4, ge=0, le=1)
     """Lower limit on the confidence of the estimated pose; below it the axes are unreliable."""
     detect_faces: bool = True
-    """Whether a face is detected in photos without landmarks (extra ``detect``); otherwise such
-    photos become rejects."""
+    """Whether a face is detected in photos without landmarks; otherwise such photos become
+    rejects."""
 
 
 class RenderConfig(FrozenConfig):
@@ -62,12 +64,14 @@ class PoolConfig(FrozenConfig):
     num_reconstruct_actors: int = Field(1, ge=1)
     """Number of actors that run the network; each holds one."""
     reconstruct_cpus: float = Field(0.9, gt=0)
+    """CPUs that Ray reserves for each network."""
     reconstruct_gpus: float = Field(0.0, ge=0)
     """Fraction of a GPU that Ray reserves for each network; 0 runs it on the processor."""
     num_render_actors: int = Field(1, ge=1)
     """Number of renderers; at most the number of cores, since a software renderer gains nothing
     from more."""
     render_cpus: float = Field(0.9, gt=0)
+    """CPUs that Ray reserves for each renderer."""
     render_gpus: float = Field(0.0, ge=0)
     """Fraction of a GPU that Ray reserves for each renderer, which then renders there; where
     there are several GPUs and this is 0, renderers are distributed over them in turn."""
@@ -122,10 +126,15 @@ class GenerateConfig(FrozenConfig):
     tracking_uri: str | None = None
     """URI of the registry that resolves ``models:/`` names; None uses MLflow's own setting."""
     inference: InferenceConfig = InferenceConfig()
+    """Settings of the network."""
     isovalue: float = Field(0.5, gt=0, lt=1)
+    """Occupancy on the surface: voxels at or above it belong to the face."""
     views: ViewConfig = ViewConfig()
+    """Rotations of each face."""
     selection: SelectionConfig = SelectionConfig()
+    """Photos that are used: limits of a near-frontal face, and face detection."""
     render: RenderConfig = RenderConfig()
+    """How the views are rendered."""
     max_clipped: float = Field(0.05, ge=0, le=1)
     """Upper limit on the fraction of a view's target outside the volume; a view beyond it is left
     out."""
@@ -134,7 +143,9 @@ class GenerateConfig(FrozenConfig):
     seed: int = 0
     """Seed of the split into training and validation, and of random lights."""
     round_index: int = Field(0, ge=0)
+    """Number of the round, counted from 0; stored with the pairs, and part of their seeds."""
     pools: PoolConfig = PoolConfig()
+    """Numbers of actors and their resources."""
 
     def cell_px(self, size: int) -> int:
         """Returns the edge length of the cells of the rendered surface's grid; 0 for voxels.

@@ -171,7 +171,7 @@ def require_detector(detect_faces: bool, num_without_landmarks: int) -> None:
     """Refuses photos without landmarks where the face detector is not installed.
 
     Raises:
-        RequestError: The extra ``detect`` is missing.
+        RequestError: The package of the face detector is missing.
     """
     if detect_faces and num_without_landmarks:
         FaceDetector()

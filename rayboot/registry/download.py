@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
-from rayboot.errors import RequestError
+from rayboot.errors import RequestError, did_you_mean
 from rayboot.registry.promotion import CHAMPION, describe_missing_champion
 from rayboot.registry.runs import (
     absolute_registry_uri,
@@ -76,7 +76,8 @@ def _pin_version(model: str, tracking_uri: str | None) -> str:
             raise RequestError(f"model {model}: {why}") from error
         raise RequestError(
             f"model {model}: the registry {absolute_registry_uri(tracking_uri)} has no such "
-            f"alias ({error}); set MLFLOW_TRACKING_URI to the store that has it, or name a version"
+            f"alias ({error}){_similar_names(client, match['name'])}; set MLFLOW_TRACKING_URI to "
+            "the store that has it, or name a version"
         ) from error
     return f"models:/{match['name']}/{version}"
 
@@ -93,11 +94,21 @@ def _download_weights(uri: str, tracking_uri: str, registry_uri: str) -> Path:
             name, _, version = uri.removeprefix("models:/").partition("/")
             if (files := _list_artifacts(client, name, version)) is None:
                 raise RequestError(
-                    f"model {uri}: cannot be read from the registry {registry_uri} ({error}); set "
-                    "MLFLOW_TRACKING_URI, or MLFLOW_REGISTRY_URI, to the store that has it"
+                    f"model {uri}: cannot be read from the registry {registry_uri} ({error})"
+                    f"{_similar_names(client, name)}; set MLFLOW_TRACKING_URI, or "
+                    "MLFLOW_REGISTRY_URI, to the store that has it"
                 ) from error
             found = _single_weights(uri, files)
             return Path(mlflow.artifacts.download_artifacts(f"{uri}/{found}"))
+
+
+def _similar_names(client: MlflowClient, name: str) -> str:
+    """Returns which registered models a name may be meant for, as the part of a message."""
+    try:
+        names = {model.name for model in client.search_registered_models()}
+    except MlflowException:
+        return ""
+    return "" if name in names else did_you_mean(name, names)
 
 
 def _list_artifacts(client: MlflowClient, name: str, version: str) -> list[str] | None:

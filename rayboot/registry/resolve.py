@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from rayboot.errors import RequestError, WeightsError
+from rayboot.errors import RequestError, WeightsError, did_you_mean
 from rayboot.models import NetworkConfig, require_weights
 from rayboot.registry.model_names import BUILTIN
 
@@ -63,9 +63,10 @@ def resolve_model(model: str | ResolvedModel, tracking_uri: str | None = None) -
     else:
         uri, path = model, Path(model.removeprefix("file://")).expanduser()
     if not path.is_file():
+        meant = f"builtin:{model}" if f"builtin:{model}" in BUILTIN else model
         raise RequestError(
-            f"model {model}: no such file; give a weights file, {', '.join(BUILTIN)} or "
-            "models:/NAME@ALIAS"
+            f"model {model}: no such file{did_you_mean(meant, BUILTIN)}; give a weights file, "
+            f"{', '.join(BUILTIN)} or models:/NAME@ALIAS"
         )
     status = path.stat()
     try:

@@ -22,7 +22,9 @@ class GateConfig(FrozenConfig):
     """How much ICP NME must improve on profiles, and may worsen on near-frontal faces."""
 
     profile_from_deg: float = Field(60.0, gt=0, le=90)
+    """Smallest absolute yaw of a profile."""
     front_to_deg: float = Field(15.0, gt=0, le=90)
+    """Largest absolute yaw of a frontal face."""
     min_profile_gain: float = Field(0.0, gt=-1, lt=1)
     """Smallest improvement on profiles, as a fraction of the champion's profile error."""
     max_front_loss: float = Field(0.1, ge=0)

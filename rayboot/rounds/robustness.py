@@ -65,7 +65,9 @@ class RobustnessConfig(FrozenConfig):
     generate: GenerateConfig = GenerateConfig()
     """How renders are made; input, output, model and rotations follow from this experiment."""
     protocol: Protocol = Protocol()
+    """How errors are measured."""
     num_actors: int = Field(2, ge=1)
+    """Number of Ray actors that measure; each holds all models."""
     num_steps: int = Field(3, ge=1, le=8)
     """Number of rotations to each side in the proposal."""
     tracking_uri: str | None = None

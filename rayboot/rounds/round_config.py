@@ -35,20 +35,25 @@ class RoundConfig(FrozenConfig):
     model: ModelName = BUILTIN_COMPACT
     """Network to improve: a weights file, ``builtin:compact`` or ``models:/NAME/VERSION``."""
     generate: GenerateConfig = GenerateConfig()
+    """How pairs are generated; input, output and model follow from the round."""
     angles: AnglesConfig | None = None
     """How to choose the yaw steps from the network's disagreement with its own rotated shapes.
     None: the yaw steps of ``generate.views`` are used."""
     finetune: FinetuneSettings = FinetuneSettings()
     """Training settings; data, weights and folders follow from the round."""
     gate: GateConfig = GateConfig()
+    """Conditions on the errors under which the candidate becomes the champion."""
     drift: DriftConfig = DriftConfig()
+    """Limits on how far the candidate's shapes may drift from the teacher's."""
     first_teacher: ModelName | None = None
     """Network whose shape statistics are the reference for drift; None: the network to improve."""
     tracking_uri: str | None = None
     """URI of the MLflow store; None is ``MLFLOW_TRACKING_URI`` where that is set, or a SQLite store
     in the output folder."""
     experiment: str = "rayboot"
+    """Name of the MLflow experiment."""
     registered_model: str = "rayboot-vrn"
+    """Name of the registered model whose versions the rounds add."""
     num_cpus: int | None = Field(None, ge=1)
     """Number of CPUs of a Ray instance that the round starts; None: all of the machine's."""
 

@@ -43,7 +43,7 @@ class ReconstructionEngine:
         comparison: the model to compare with, if there is one.
 
     Raises:
-        RequestError: a model does not exist, or the extra ``detect`` is not installed.
+        RequestError: a model does not exist, or the package of the face detector is missing.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ class FaceFinder:
         max_faces: largest number of faces that are chosen.
 
     Raises:
-        RequestError: the extra ``detect`` is not installed.
+        RequestError: the package of the face detector is missing.
     """
 
     def __init__(self, max_megapixels: float, max_faces: int) -> None:

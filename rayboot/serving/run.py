@@ -76,7 +76,7 @@ def prepare_service(config: ServeConfig) -> ServeConfig:
     """Checks that the packages of the service are installed; makes paths absolute.
 
     Raises:
-        RequestError: the extra ``serve`` is not installed.
+        RequestError: a package is missing.
     """
     try:
         import fastapi  # noqa: F401
@@ -86,7 +86,7 @@ def prepare_service(config: ServeConfig) -> ServeConfig:
     except ImportError as error:
         raise RequestError(
             f"serving requires packages that are not installed ({error}); run "
-            '`pip install "rayboot[serve]"`'
+            "`pip install --upgrade rayboot`"
         ) from error
     return with_absolute_paths(config)
 

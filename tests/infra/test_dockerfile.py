@@ -115,7 +115,7 @@ def test_layers_contain_the_packages_of_the_extras() -> None:
     for name, extras in (("env-cpu", []), ("env-cuda", ["gpu"])):
         command = next(s.text for s in STAGES[name].steps_of("RUN") if "requirements.py" in s.text)
         named = command.split("pyproject.toml ")[1].split(" >")[0].split()
-        assert named == ["cluster", "detect", "serve", *extras]
+        assert named == ["cluster", *extras]
     script = [sys.executable, "infra/image/requirements.py", "pyproject.toml", "cluster"]
     done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=True)
     printed = {str(Requirement(line)) for line in done.stdout.splitlines()}

@@ -158,5 +158,5 @@ def test_an_unknown_model_is_reported_before_ray_starts() -> None:
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "python_multipart", None)
-    with pytest.raises(RequestError, match=r'pip install "rayboot\[serve\]"'):
+    with pytest.raises(RequestError, match=r"pip install --upgrade rayboot"):
         run_service(ServeConfig(), print)

@@ -25,6 +25,7 @@ class Aflw2000Dataset(Aflw2000Files):
     truth: ClassVar[str] = "68 3D landmarks of the published fits, measured to the surface"
 
     kind: Literal["aflw2000"] = "aflw2000"
+    """Selects this type of dataset."""
 
     def read(self, row: Mapping[str, Any], size: int) -> GroundTruthFace:
         """Returns the crop of a photo with its landmarks as truth."""

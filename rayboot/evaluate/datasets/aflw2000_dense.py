@@ -34,6 +34,7 @@ class Aflw2000DenseDataset(Aflw2000Files):
     }
 
     kind: Literal["aflw2000_dense"] = "aflw2000_dense"
+    """Selects this type of dataset."""
     shape_model: Uri
     """URI of a folder with your own ``Model_Shape.mat`` and ``Model_Exp.mat``."""
     region: RegionConfig = FACE_REGION

@@ -70,6 +70,7 @@ class FlorenceDataset(EvalDataset):
     truth: ClassVar[str] = "3D scan of the person, whose expression is not that of the frames"
 
     kind: Literal["florence"] = "florence"
+    """Selects this type of dataset."""
     data: Uri
     """URI of the scans and videos."""
     landmarks: Uri

@@ -28,6 +28,7 @@ class RegionConfig(FrozenConfig):
     """All vertices, those near the tip of the nose, or those that a file selects."""
 
     kind: Literal["all", "radius", "file"] = "all"
+    """How the region is given: the whole face, by a distance or by a file."""
     radius: PositiveFloat | None = None
     """Radius of kind ``radius``: 3D distance from the tip of the nose, in outer eye distances."""
     own_radius: PositiveFloat | None = None

@@ -41,6 +41,7 @@ class RenderedPairsDataset(EvalDataset):
     )
 
     kind: Literal["pairs"] = "pairs"
+    """Selects this type of dataset."""
     data: Uri
     """URI of the data set, which the network that is measured on it has generated."""
 

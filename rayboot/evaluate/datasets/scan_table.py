@@ -56,6 +56,7 @@ class ScanTableDataset(EvalDataset):
     truth: ClassVar[str] = "the table's meshes"
 
     kind: Literal["table"] = "table"
+    """Selects this type of dataset."""
     data: Uri
     """URI of the Parquet file."""
     region: RegionConfig = RegionConfig()

@@ -26,6 +26,7 @@ class SyntheticDataset(EvalDataset):
     truth: ClassVar[str] = "dense mesh of the synthetic face, without ears and neck"
 
     kind: Literal["synthetic"] = "synthetic"
+    """Selects this type of dataset."""
     data: Uri
     """URI of the dataset."""
 
