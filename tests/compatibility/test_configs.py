@@ -28,21 +28,7 @@ ROUND = {
         "inference": {"average_mirrored": True},
     },
     "finetune": {
-        "optimizer": {
-            "learning_rate": 2e-4,
-            "num_epochs": 4,
-            "lr_halving_epochs": 5,
-            "schedule": "cosine",
-            "warmup_epochs": 0.25,
-            "freeze_batch_norm": True,
-            "augment": AUGMENTATION,
-        }
-    },
-}
-DEMO = {
-    "test_photos": {"yaw": {"kind": "uniform", "max_deg": 90.0}},
-    "generate": ROUND["generate"],
-    "finetune": {
+        "source_fraction": 0.25,
         "distillation": 8.0,
         "optimizer": {
             "learning_rate": 2e-3,
@@ -54,6 +40,7 @@ DEMO = {
         },
     },
 }
+DEMO = {**ROUND, "test_photos": {"yaw": {"kind": "uniform", "max_deg": 90.0}}}
 AFLW2000 = {
     "kind": "aflw2000",
     "data": "data/faces/AFLW2000",
