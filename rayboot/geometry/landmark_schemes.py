@@ -12,7 +12,6 @@ from rayboot.geometry.orthographic_camera import fit_orthographic
 
 __all__ = ["KNOWN_COUNTS", "MIRRORED_ORDER", "complete_landmarks", "to_ibug68"]
 
-
 _IBUG68_IN_WFLW98 = np.array(
     [
         *(*range(0, 33, 2), *range(33, 38), *range(42, 47), *range(51, 60)),

@@ -25,7 +25,6 @@ from rayboot.geometry.orthographic_camera import fit_orthographic
 
 __all__ = ["Scan", "cut_scan", "make_true_face", "require_detector"]
 
-
 _UPPER_LANDMARKS = slice(17, 48)
 """Brows, nose and eyes, which do not move when the mouth opens."""
 

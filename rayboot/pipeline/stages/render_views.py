@@ -212,7 +212,7 @@ def _place_landmarks(
 
     The jaw gets the depth of the mean face. In the photo it coincides with the silhouette, where
     the front of the shape is before the jaw: lifted there, it would turn into a narrower box, and
-    the face would be cropped 5 % too large at 40 degrees and 6.5 % at 60.
+    the face would be cropped too large.
     """
     mean = landmarks_from_pose(pose)
     if landmarks is None:
