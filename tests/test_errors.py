@@ -1,3 +1,4 @@
+import inspect
 import pickle
 
 import pytest
@@ -6,7 +7,11 @@ from rayboot import errors
 
 
 def test_every_error_is_a_rayboot_error() -> None:
-    classes = [getattr(errors, name) for name in errors.__all__ if not name.isupper()]
+    classes = [
+        thing
+        for thing in vars(errors).values()
+        if inspect.isclass(thing) and thing.__module__ == errors.__name__
+    ]
     assert len(classes) > 5
     assert all(issubclass(error, errors.RaybootError) for error in classes)
 

@@ -14,7 +14,7 @@ from rayboot.io.storage import Entry, join_uri, list_entries, open_file, read_by
 __all__ = ["read_run", "run_ids"]
 
 _RUN_FILES = frozenset({
-    "manifest.json", "fingerprint.json", "stamp.json", "lock.json", "forgetting.json",
+    "manifest.json", "fingerprint.json", "stamp.json", "lock.json", "change.json",
     "round.json", "drift.json", "summary.json",
 })  # fmt: skip
 """Names of the files in which a run describes itself; ``stamp.json`` is that of version 0.1."""

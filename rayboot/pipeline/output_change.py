@@ -34,7 +34,7 @@ __all__ = [
     "parse_row_file",
 ]
 
-_RECORD = "_run/forgetting.json"
+_RECORD = "_run/change.json"
 """Record of a change while it is under way."""
 
 NEXT_SUFFIX = ".next"

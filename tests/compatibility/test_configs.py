@@ -62,6 +62,7 @@ CHANGED_SINCE: dict[str, dict[str, Any]] = {
     "round-real-photos.yaml": ROUND | REAL_PHOTOS,
     "round-real-photos-as-turned.yaml": ROUND | REAL_PHOTOS,
     "generate-laptop.yaml": {"views": {"both_sides_within_deg": 8.0}},
+    "evaluate-made-faces.yaml": {"models": {"base": "builtin:base"}},
     "finetune-spot.yaml": {"optimizer": {"micro_batch_size": 16}},
     "synthesize-baseline.yaml": {
         "backgrounds": "data/backgrounds",
