@@ -50,7 +50,7 @@ lint: env  ## style and types
 audit: env  ## known vulnerabilities of the locked versions, where a service answers
 	@$(VENV)/bin/python -m infra.supply.audit
 
-licences: env  ## writes docs/licences.md from what is installed
+licences: env  ## writes docs/reference/licences.md from what is installed
 	@$(VENV)/bin/python -m infra.supply.licences
 
 schemas: env  ## writes configs/schemas, the JSON Schema of the config of each command

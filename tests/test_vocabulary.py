@@ -1,7 +1,7 @@
 """Names and messages use the field's terms: former private words do not come back.
 
 Identifiers and module names are read from the syntax tree; phrases are sought in the text of
-code, docs and configs. docs/architecture.md says which terms are used instead.
+code, docs and configs. docs/how-it-works/architecture.md says which terms are used instead.
 """
 
 import ast

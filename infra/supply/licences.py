@@ -1,4 +1,4 @@
-"""Licences of the dependencies: ``python -m infra.supply.licences`` writes docs/licences.md.
+"""Licences of the dependencies; ``python -m infra.supply.licences`` writes their page of docs.
 
 The licence of a package comes from the metadata of its installation: the SPDX expression, or the
 field or classifiers of older metadata. ``licences.toml`` lists the allowed licences, and those that
@@ -17,7 +17,7 @@ from license_expression import ExpressionError, get_spdx_licensing
 __all__ = ["OUTPUT", "Rules", "installed_licence", "is_allowed", "page", "read_pins", "read_rules"]
 
 ROOT = Path(__file__).resolve().parents[2]
-OUTPUT = ROOT / "docs/licences.md"
+OUTPUT = ROOT / "docs/reference/licences.md"
 _TEMPLATE = Path(__file__).with_name("licences.template.md")
 _SPDX = get_spdx_licensing()
 _CLASSIFIER = "License :: "
@@ -104,7 +104,7 @@ def _is_allowed_expression(parsed: Any, rules: Rules) -> bool:
 
 
 def page(rules: Rules) -> str:
-    """Returns the text of docs/licences.md for the versions in constraints.txt.
+    """Returns the text of docs/reference/licences.md for the versions in constraints.txt.
 
     Raises:
         ValueError: a package is not installed, or has no licence or a forbidden one.

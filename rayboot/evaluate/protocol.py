@@ -1,7 +1,8 @@
 """The measurement protocol: every setting that changes the error of a reconstruction.
 
 Two results can be compared only where their protocols are equal; each result
-stores its protocol and the protocol's version. ``docs/evaluation.md`` describes it in words.
+stores its protocol and the protocol's version. ``docs/reference/evaluation.md`` describes
+it in words.
 """
 
 from typing import Literal
@@ -43,8 +44,8 @@ class Protocol(FrozenConfig):
     true points."""
     max_iterations: int = Field(200, ge=1)
     """Maximum number of iterations of each ICP pass. A pass ends earlier when its steps are small
-    (docs/evaluation.md says how small); running it to full convergence changes the errors of four
-    synthetic faces by less than 0.05 %."""
+    (docs/reference/evaluation.md says how small); running it to full convergence changes the
+    errors of four synthetic faces by less than 0.05 %."""
     max_correspondence: float | None = Field(None, gt=0)
     """Maximum distance of a pair of closest points in ICP, as a fraction of the outer eye distance.
     Points that are farther apart are ignored by ICP and still measured. None: no limit."""

@@ -264,7 +264,7 @@ def test_secrets_are_referenced_and_not_contained(folder: str) -> None:
 
 
 def test_the_documentation_describes_how_to_create_each_secret() -> None:
-    text = (ROOT / "docs" / "clusters.md").read_text("utf-8")
+    text = (ROOT / "docs/guides/clusters.md").read_text("utf-8")
     created = re.findall(r"kubectl create secret generic ([\w-]+)", text)
     assert set(created) == SECRETS | {SERVICE_SECRET}
 
@@ -346,7 +346,7 @@ def test_everything_is_in_one_namespace(folder: str) -> None:
 
 
 def test_the_images_that_docs_build_are_those_of_the_manifests() -> None:
-    text = (ROOT / "docs/clusters.md").read_text("utf-8")
+    text = (ROOT / "docs/guides/clusters.md").read_text("utf-8")
     built = set(re.findall(r'(?:-t|docker tag \S+) "\$registry/([\w.:-]+)"', text))
     used = {
         container["image"].rpartition("/")[2]

@@ -30,7 +30,7 @@ from rayboot.registry.runs import make_client, open_run
 from tests.infra.manifests import ROOT, of_kind
 from tests.registry.test_registration import CODE, examples, network
 
-GUIDE = (ROOT / "docs/clusters.md").read_text("utf-8")
+GUIDE = (ROOT / "docs/guides/clusters.md").read_text("utf-8")
 MODEL = "faces"
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=5"
 
@@ -117,7 +117,7 @@ def localize(words: list[str], layout: StackLayout, name: str) -> list[str]:
 
 
 def kubernetes_server(layout: StackLayout, database: Database) -> Server:
-    """Server of the manifest, with secrets as docs/clusters.md creates them."""
+    """Server of the manifest, with secrets as docs/guides/clusters.md creates them."""
     (deployment,) = of_kind("small", "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     (scheme,) = re.findall(r"^ *uri=(\S+)://mlflow:", GUIDE, re.MULTILINE)
@@ -169,7 +169,7 @@ def compose_server(layout: StackLayout, database: Database) -> Server:
 
 
 def make_user(url: str, admin: Login, login: Login) -> None:
-    """Creates a user as docs/clusters.md does."""
+    """Creates a user as docs/guides/clusters.md does."""
     request = urllib.request.Request(
         f"{url}/api/2.0/mlflow/users/create",
         headers={**admin.headers(), "Content-Type": "application/json"},

@@ -1,4 +1,4 @@
-"""docs/python.md and the README's lines for Python do what they say, block by block."""
+"""docs/guides/python.md and the README's lines for Python do what they say, block by block."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from rayboot.pipeline.generate_request import prepare_generate
 from rayboot.pipeline.in_process_executor import InProcessExecutor
 
 ROOT = Path(__file__).resolve().parents[2]
-GUIDE = ROOT / "docs/python.md"
+GUIDE = ROOT / "docs/guides/python.md"
 
 pytestmark = [
     pytest.mark.egl,

@@ -11,7 +11,7 @@ below. The class is the dataset's config and its reader in one:
 - ``read`` returns the crop and the true shape of one row, or raises ``FaceRejectedError``.
 
 Metrics, summary, tables, plots and the report then include it without further changes. Describe
-its files in ``docs/evaluation.md``, and add an example config to
+its files in ``docs/reference/evaluation.md``, and add an example config to
 ``tests/evaluate/datasets/test_kinds.py``.
 """
 

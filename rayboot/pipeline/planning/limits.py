@@ -1,8 +1,8 @@
 """Limits on the number of photos: listing, the driver's memory, files and store requests.
 
 Costs that a sample cannot show are constants here, measured by ``benchmarks/scale.py`` on two
-cores of an AMD EPYC (docs/generate.md), or taken from the documentation of others, which is
-then named.
+cores of an AMD EPYC (docs/guides/pairs-at-scale.md), or taken from the documentation of others,
+which is then named.
 """
 
 import math
@@ -62,7 +62,7 @@ _MAX_SERIAL_S = 3600.0
 
 _GIB = 2**30
 HEAD_NODE_MEMORY_GIB = (16, 32)
-"""Memory of the head nodes in docs/clusters.md, in GiB, the smallest first."""
+"""Memory of the head nodes in docs/guides/clusters.md, in GiB, the smallest first."""
 
 
 class InputSpec(NamedTuple):

@@ -1,6 +1,6 @@
 """A second implementation of the NME, with SciPy's k-d tree and rotations by SVD.
 
-It follows docs/evaluation.md literally, and is slow.
+It follows docs/reference/evaluation.md literally, and is slow.
 """
 
 import numpy as np
