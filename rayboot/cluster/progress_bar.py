@@ -113,6 +113,7 @@ class _LineLogger:
     def _log(self, progress: Progress) -> None:
         total = progress.num_steps or self._total
         _LOG.info(
-            "%s: %d of %s, %s", self._title, progress.step, total or "unknown", progress.text,
+            "%s: %d of %s%s", self._title, progress.step, total or "unknown",
+            f", {progress.text}" if progress.text else "",
             extra={"step": progress.step, "num_steps": total, "unit": self._unit},
         )  # fmt: skip

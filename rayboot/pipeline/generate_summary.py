@@ -156,7 +156,9 @@ def format_summary(summary: GenerateSummary) -> str:
     for (stage, reason), count in sorted(summary.rejects.items()):
         lines.append(f"{count} rejected: {stage}, {reason}")
     if summary.stages:
-        num_photos = max(usage.rows for usage in summary.stages.values())
+        # Photos of a lost actor pass its stage again, but have one row each.
+        num_rows = summary.num_faces + sum(summary.rejects.values())
+        num_photos = min(num_rows, max(usage.rows for usage in summary.stages.values()))
         rate = num_photos / max(summary.seconds, 1e-9)
         lines.append(
             f"{num_photos} photos in {_format_duration(summary.seconds)}, "

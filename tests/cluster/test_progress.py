@@ -52,3 +52,9 @@ def test_a_file_receives_few_lines_and_the_last_one(caplog: pytest.LogCaptureFix
         assert reached.wait(60)
     first, last = caplog.messages
     assert first.startswith("fine-tune: 1 of 99") and not last.startswith("fine-tune: 1 of")
+
+
+def test_a_line_without_remarks_ends_after_the_numbers(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"), show_progress("generate", "photo", lambda: Progress(4, 96, "")):
+        pass
+    assert caplog.messages == ["generate: 4 of 96"]

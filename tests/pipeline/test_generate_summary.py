@@ -33,6 +33,18 @@ def test_a_summary_lists_counts_costs_and_uris() -> None:
     ]
 
 
+def test_photos_that_passed_a_stage_twice_count_once() -> None:
+    usage = {"read": StageUsage(108, 1.0, 0.5, 9), "turn": StageUsage(104, 20.0, 12.0, 9)}
+    text = format_summary(SUMMARY._replace(stages=usage, seconds=50.0))
+    assert "100 photos in 50 s, 2.0 photos per second" in text.splitlines()
+
+
+def test_a_resumed_run_counts_its_own_photos() -> None:
+    usage = {"read": StageUsage(40, 1.0, 0.5, 9), "turn": StageUsage(40, 20.0, 12.0, 9)}
+    text = format_summary(SUMMARY._replace(stages=usage, seconds=20.0))
+    assert "40 photos in 20 s, 2.0 photos per second" in text.splitlines()
+
+
 def test_a_data_set_that_was_already_finished_shows_no_costs() -> None:
     text = format_summary(SUMMARY._replace(rejects={}, num_views_left_out=0))
     assert text.splitlines()[0] == "90 faces, 400 views"
