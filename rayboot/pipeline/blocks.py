@@ -36,7 +36,7 @@ _MAX_BYTES = 2**27
 
 _MAX_BLOCKS = 400_000
 """Upper limit that the driver's memory sets: each block occupies some 15 kB there
-(docs/guides/pairs-at-scale.md)."""
+(docs/results/throughput.md)."""
 
 _MIN_BLOCKS_PER_ACTOR = 8
 _MIN_ROWS_PER_ACTOR = 2

@@ -14,9 +14,10 @@ from rayboot.data.readers import list_photos
 from rayboot.data.subsets import evenly_spaced
 from rayboot.errors import RequestError
 from rayboot.io.parquet import count_rows, read_table
-from rayboot.io.storage import join_uri, list_files, write_bytes
+from rayboot.io.storage import join_uri, write_bytes
 from rayboot.pipeline.dry_run import generate_in_process
 from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.pipeline.generate_summary import list_row_files
 from rayboot.render.contact_sheet import contact_sheet
 
 __all__ = ["pairs_sheet", "preview_photos", "write_preview"]
@@ -99,7 +100,8 @@ def _write_page(out: Path, title: str, sheet: np.ndarray) -> Path:
 
 def _read_faces(uri: str, count: int) -> list[dict[str, Any]]:
     """Reads the images of at most ``count`` faces, spread evenly over the data set."""
-    names = [n for n in list_files(uri) if n.startswith("outcome=face/") and n.endswith(".parquet")]
+    # A run that is under way, or was interrupted, has files that are cut off.
+    names = [name for name in list_row_files(uri) if name.startswith("outcome=face/")]
     sizes = [count_rows(join_uri(uri, name)) for name in names]
     starts = np.cumsum([0, *sizes])
     selected = evenly_spaced(int(starts[-1]), count)

@@ -31,6 +31,13 @@ __all__ = ["RayExecutor"]
 # Importing ray.data sets the level of its logger. Its plans and hints would hide the progress of
 # the run; they are in Ray's own logs.
 logging.getLogger("ray.data").setLevel(logging.ERROR)
+# Nor may its errors hide the one sentence that a run ends with: a full disk is a hundred lines of
+# tracebacks there. Ray's log file has them, and the error itself is raised here.
+for _handler in logging.getLogger("ray.data").handlers:
+    if isinstance(_handler, logging.StreamHandler) and not isinstance(
+        _handler, logging.FileHandler
+    ):
+        _handler.setLevel(logging.CRITICAL)
 
 
 class RayExecutor:

@@ -21,6 +21,7 @@ from rayboot.data.manifest import (
 )
 from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_uri, list_files, open_file
+from rayboot.pipeline.generate_summary import list_row_files
 from rayboot.pipeline.output_change import REMOVED_PREFIX, parse_row_file
 from rayboot.registry.model_versions import ModelVersion, list_versions
 from rayboot.registry.runs import has_store
@@ -88,7 +89,7 @@ def trace_face(tracking_uri: str, face_id: str, data: Sequence[str] = ()) -> Tra
     uris.update(dict.fromkeys(data))
     tables, missing = {}, []
     for uri in uris:
-        names = [name for name in list_files(uri) if name.startswith("outcome=")]
+        names = list_row_files(uri)
         if names:
             names += [name for name in list_files(uri, MANIFEST_FOLDER) if _is_record(name)]
             tables[uri] = [retry_io(partial(_read_ids, uri, name), uri) for name in names]

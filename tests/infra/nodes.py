@@ -22,7 +22,7 @@ STORE_FRACTION = 0.3
 MEMORY_GIB = {
     # Including the subprocess that does the work. Renderers were measured at 0.35 GB
     # for 164,000 faces, and a whole run with two of them, two readers, a network and the driver at
-    # 4.2 GB (docs/guides/pairs-at-scale.md); the rest is reserve.
+    # 4.2 GB (docs/results/throughput.md); the rest is reserve.
     "read": 1.0,
     "turn": 1.0,
     # Not measured on a GPU: CUDA, the network, and batches in page-locked memory.

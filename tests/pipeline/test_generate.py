@@ -1,7 +1,9 @@
+import logging
 import shutil
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +20,7 @@ from rayboot.pipeline.output_layout import CHECKPOINT
 from rayboot.pipeline.preview import pairs_sheet, write_preview
 from rayboot.registry.model_names import BUILTIN_COMPACT
 from rayboot.registry.resolve import resolve_model
+from tests.data.pair_sets import face, write_pairs
 from tests.pipeline.photos import BAD, mixed_folder
 
 pytestmark = pytest.mark.egl
@@ -153,6 +156,28 @@ def test_preview_shows_faces(pairs: Path, tmp_path: Path) -> None:
     assert write_preview(str(pairs), tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(RequestError, match="suffix"):
         write_preview(str(pairs), tmp_path / "sheet.tiff")
+
+
+def test_preview_leaves_out_what_a_full_disk_cut_off(tmp_path: Path) -> None:
+    uri = write_pairs(tmp_path / "pairs", [face(index) for index in range(4)])
+    whole = pairs_sheet(uri)
+    (tmp_path / "pairs/outcome=face/cut-000000-0.parquet").write_bytes(b"PAR1 and nothing more")
+    note = tmp_path / "pairs" / CHECKPOINT / "cut.pending.parquet"
+    note.parent.mkdir(parents=True)
+    note.touch()
+    assert np.array_equal(pairs_sheet(uri), whole)
+
+
+def test_errors_of_ray_data_are_left_to_its_log_file() -> None:
+    import rayboot.pipeline.ray_executor  # noqa: F401 - what is tested
+
+    # pytest adds handlers of its own to the root logger, which this one does not propagate to.
+    shown = [
+        handler
+        for handler in logging.getLogger("ray.data").handlers
+        if type(handler).__name__ == "PlainRayHandler" and handler.level < logging.CRITICAL
+    ]
+    assert logging.getLogger("ray.data").handlers and not shown
 
 
 def test_bad_requests_are_refused_before_ray(tmp_path: Path, photos: Path) -> None:

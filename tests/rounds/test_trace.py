@@ -144,3 +144,15 @@ def test_versions_pin_the_manifest_that_they_were_trained_on(
     }
     text = format_trace("b.jpg", trace_face("", "b.jpg"))
     assert "face b.jpg in outcome=face/a.parquet, taken out since" in text
+
+
+def test_files_that_an_interrupted_run_cut_off_are_not_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = write_data_set(tmp_path / "pairs", "face", [("a.jpg", "A")])
+    (tmp_path / "pairs/outcome=face/cut-000000-0.parquet").write_bytes(b"PAR1 and nothing more")
+    note = tmp_path / "pairs/_run/checkpoint/cut.pending.parquet"
+    note.parent.mkdir(parents=True)
+    note.touch()
+    monkeypatch.setattr(trace_module, "list_versions", lambda uri: [])
+    assert [use.file for use in trace_face("", "a.jpg", [uri]).uses] == ["outcome=face/a.parquet"]

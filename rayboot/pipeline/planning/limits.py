@@ -1,7 +1,7 @@
 """Limits on the number of photos: listing, the driver's memory, files and store requests.
 
 Costs that a sample cannot show are constants here, measured by ``benchmarks/scale.py`` on two
-cores of an AMD EPYC (docs/guides/pairs-at-scale.md), or taken from the documentation of others,
+cores of an AMD EPYC (docs/results/throughput.md), or taken from the documentation of others,
 which is then named.
 """
 
