@@ -46,6 +46,11 @@ def find_rayboot_error(error: BaseException | None) -> RaybootError | None:
     Ray wraps the error of a worker in ``cause``; Ray Train stores errors by the worker's rank, and
     that of its controller in ``controller_failure``.
     """
+    # What Ray raises for an error of a worker is an instance of its class too, but says the
+    # worker's whole traceback.
+    original = getattr(error, "cause", None)
+    if isinstance(original, RaybootError):
+        return original
     if error is None or isinstance(error, RaybootError):
         return error
     wrapped = [

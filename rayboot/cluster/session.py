@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import socket
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -111,9 +113,33 @@ def connect(
         _init(address=address, runtime_env=runtime_env)
     try:
         print_restart_notice_aside()
-        yield
+        with _interrupted_by_sigterm():
+            yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Makes SIGTERM what Ctrl-C is, within a ``with`` block.
+
+    Batch systems, service managers and clusters end a run by SIGTERM, at which Ray would abort the
+    process: its lease and its local Ray would remain for a while. Only the main thread may set
+    signal handlers; in others nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        # None stands for a handler that was not set from Python.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if former is None else former)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _report_start_problems(address: str | None) -> None:

@@ -181,7 +181,7 @@ def open_existing_store(tracking_uri: str | None) -> MlflowClient:
     if not has_store(tracking_uri):
         raise RequestError(
             f"there is no MLflow store {absolute_registry_uri(tracking_uri)}; set "
-            "MLFLOW_TRACKING_URI, or give --tracking-uri, to the store in which models were "
+            "MLFLOW_TRACKING_URI, or tracking_uri of the config, to the store in which models were "
             f"registered, or {_REGISTRY_VARIABLE} to a registry apart from it"
         )
     return make_client(tracking_uri)

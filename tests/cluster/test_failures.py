@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from rayboot.cluster.failures import translate_ray_errors
-from rayboot.errors import ClusterError
+from rayboot.cluster.failures import find_rayboot_error, translate_ray_errors
+from rayboot.errors import ClusterError, RaybootError, RequestError
 
 
 class FragileActor:
@@ -52,3 +52,16 @@ def test_an_error_in_the_constructor_of_an_actor_is_not_translated(ray_local: An
     with expected as raised, translate_ray_errors("s3://b/k"):
         ray_local.get(actor.die.remote())
     assert not isinstance(raised.value, ClusterError)
+
+
+def refuse() -> None:
+    raise RequestError("one sentence")
+
+
+def test_an_error_of_a_worker_says_its_own_sentence(ray_local: Any) -> None:
+    with pytest.raises(RaybootError) as raised:
+        ray_local.get(ray_local.remote(num_cpus=0)(refuse).remote())
+    assert "Traceback" in str(raised.value) or "ray::" in str(raised.value)
+    known = find_rayboot_error(raised.value)
+    assert type(known) is RequestError
+    assert str(known) == "one sentence"

@@ -86,3 +86,32 @@ def test_a_ray_that_does_not_start_is_one_sentence(
     assert done.returncode == 0, done.stderr[-2000:]
     (line,) = done.stdout.splitlines()
     assert line.startswith(words) and len(line) < 600
+
+
+TERMINATED = """
+import os, signal, time
+from rayboot.cluster.session import connect
+
+with connect(num_cpus=1, object_store_memory=100 * 2**20):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_sigterm_interrupts_a_run_as_ctrl_c_does() -> None:
+    inherited = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    for _ in range(NUM_STARTS):
+        done = subprocess.run(
+            [sys.executable, "-c", TERMINATED],
+            env=inherited,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if "timed out during startup" not in done.stderr:
+            break
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout == "interrupted\n"
