@@ -15,6 +15,9 @@ __all__ = ["WRITTEN_KEYS", "RunRequirements", "iterate_entries", "read_requireme
 WRITTEN_KEYS = ("output", "storage")
 """Config keys whose URIs a run writes to."""
 
+_STORE_PROTOCOLS = ("s3://", "s3a://", "gs://", "gcs://", "abfs://", "abfss://", "az://")
+"""How URIs of object stores begin."""
+
 _MLFLOW_STORES = ("TRACKING", "REGISTRY")
 _DEFAULT_TRACKING = "sqlite:///mlflow.db"
 
@@ -24,7 +27,7 @@ class RunRequirements(NamedTuple):
 
     Attributes:
         gpu: whether the run needs a CUDA GPU.
-        storage_uris: ``s3://`` URIs that the run reads or writes.
+        storage_uris: URIs of object stores that the run reads or writes.
         tracking_uri: URI of the MLflow store.
         ray_address: address of the Ray cluster; None for a local Ray.
         written_uris: those of ``storage_uris`` that the run writes to.
@@ -75,7 +78,9 @@ def read_requirements(
     entries = list(iterate_entries(values))
     named = {key: value for key, value in entries if isinstance(value, str)}
     stores = [
-        (key, uri) for key, uri in entries if isinstance(uri, str) and uri.startswith("s3://")
+        (key, uri)
+        for key, uri in entries
+        if isinstance(uri, str) and uri.startswith(_STORE_PROTOCOLS)
     ]
     return RunRequirements(
         gpu=any(_requests_gpu(key, value) for key, value in entries),

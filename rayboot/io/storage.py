@@ -39,6 +39,7 @@ __all__ = [
     "as_local_file",
     "create_bytes",
     "exists",
+    "has_entries",
     "is_same_place",
     "join_below",
     "join_uri",
@@ -78,6 +79,8 @@ def join_below(uri: str, name: str) -> str:
 
 
 def _open(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    # gcsfs would ask for the kind of every bucket, and warn each time where it may not know.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
         # Other processes write too: a cached listing would hide their files.
         if is_chained(uri):
@@ -149,13 +152,22 @@ def exists(uri: str) -> bool:
     return bool(filesystem.exists(path))
 
 
+def has_entries(uri: str) -> bool:
+    """Whether a folder has files or folders; unlike :func:`exists`, a refused access raises."""
+    filesystem, path = _open(uri)
+    try:
+        return bool(filesystem.ls(path, detail=False))
+    except FileNotFoundError:
+        return False
+
+
 class Entry(NamedTuple):
     """A file in a listing.
 
     Attributes:
         num_bytes: size of the file.
-        tag: hash of the content (ETag), if the store has one: files of equal size and tag
-            are equal. None on local disks, and for multipart uploads.
+        tag: hash of the content (ETag of S3, MD5 of others), if the store has one: files of equal
+            size and tag are equal. None on local disks, and for uploads in parts.
     """
 
     num_bytes: int
@@ -199,7 +211,11 @@ def _relative(path: str, root: str) -> str:
 
 
 def _tag_of(info: dict[str, Any]) -> str | None:
-    tag = str(info.get("ETag") or info.get("etag") or info.get("md5Hash") or "").strip('"')
+    # An "etag" of Google or Azure names a version of the file: copies of it have others.
+    md5 = info.get("md5Hash") or (info.get("content_settings") or {}).get("content_md5")
+    if isinstance(md5, bytes | bytearray):
+        return md5.hex()
+    tag = str(md5 or info.get("ETag") or "").strip('"')
     # The ETag of a multipart upload (it contains a hyphen) depends on the sizes of the parts.
     return tag if tag and "-" not in tag else None
 
