@@ -253,11 +253,12 @@ def _mlflow_login() -> dict[str, str] | None:
 def _check_sqlite(uri: str, path: Path) -> Check:
     folder = path.resolve().parent
     if not path.exists():
-        if folder.is_dir() and os.access(folder, os.W_OK):
+        # A run creates the folder as well.
+        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        if existing.is_dir() and os.access(existing, os.W_OK):
             return Check("MLflow", "ok", f"{uri} will be created")
-        return Check(
-            "MLflow", "FAIL", f"{uri}: {folder} is not a writable folder", f"mkdir -p {folder}"
-        )
+        remedy = "name another tracking_uri or output, or make the folder writable"
+        return Check("MLflow", "FAIL", f"{uri}: {existing} is not a writable folder", remedy)
     try:
         with sqlite3.connect(path, timeout=2) as store:
             store.execute("BEGIN IMMEDIATE")

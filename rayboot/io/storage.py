@@ -56,6 +56,12 @@ __all__ = [
 
 _READ_AHEAD_BYTES = 4 * 2**20
 
+_EXTRAS = {
+    **dict.fromkeys(("gs", "gcs"), "; run `pip install 'rayboot[gcs]'`"),
+    **dict.fromkeys(("abfs", "abfss", "az"), "; run `pip install 'rayboot[azure]'`"),
+}
+"""Extras of rayboot that bring the package of a protocol, as the end of a sentence."""
+
 _PROBE_NAME = ".rayboot-write-test"
 
 _TEMPORARY_PREFIX_CHARS = 32
@@ -91,6 +97,7 @@ def _open(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         # fsspec knows the package of every protocol, and names it in the error.
         raise RequestError(
             f"{uri}: {get_protocol(uri)}:// needs a package that is not installed: {error}"
+            f"{_EXTRAS.get(get_protocol(uri), '')}"
         ) from error
     except ValueError as error:
         raise RequestError(
