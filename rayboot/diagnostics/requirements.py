@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from rayboot.config import describe_yaml_error, parse_yaml
 from rayboot.credentials import explain_url_credentials, find_credentialed_url
 from rayboot.errors import RequestError
 
@@ -61,9 +62,13 @@ def read_requirements(
     values: Any = {}
     if config is not None:
         try:
-            values = yaml.safe_load(Path(config).read_text(encoding="utf-8")) or {}
+            values = parse_yaml(Path(config).read_text(encoding="utf-8")) or {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = str(error).splitlines()[0]
+            reason = (
+                describe_yaml_error(error)
+                if isinstance(error, yaml.YAMLError)
+                else str(error).splitlines()[0]
+            )
             raise RequestError(f"config {config}: cannot be read: {reason}") from error
         if not isinstance(values, dict):
             raise RequestError(

@@ -252,7 +252,10 @@ def _local_sizes(folder: str) -> dict[str, int]:
             try:
                 # A Path for each of millions of files would take longer than the call itself.
                 sizes[path] = os.stat(path).st_size  # noqa: PTH116
-            except FileNotFoundError:  # a broken link is listed; a file just removed is not
+            except OSError as error:
+                # A broken link, or one of a ring of links, is listed; a file just removed is not.
+                if not isinstance(error, FileNotFoundError) and error.errno != errno.ELOOP:
+                    raise
                 if Path(path).is_symlink():
                     sizes[path] = 0
     return sizes
