@@ -35,7 +35,16 @@ from pydantic import (
 from rayboot.credentials import explain_url_credentials, find_credentialed_url
 from rayboot.errors import RequestError, did_you_mean
 
-__all__ = ["FormerKey", "FrozenConfig", "ModelName", "Uri", "load_config", "parse_config"]
+__all__ = [
+    "FormerKey",
+    "FrozenConfig",
+    "ModelName",
+    "Uri",
+    "describe_yaml_error",
+    "load_config",
+    "parse_config",
+    "parse_yaml",
+]
 
 _LOG = logging.getLogger(__name__)
 
@@ -217,7 +226,7 @@ def load_config(cls: type[ConfigT], path: str | Path) -> ConfigT:
     """
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RequestError(
             f"config {path}: cannot be read ({error.strerror}); give --config an existing YAML file"
@@ -228,6 +237,44 @@ def load_config(cls: type[ConfigT], path: str | Path) -> ConfigT:
         ) from error
     except yaml.YAMLError as error:
         raise RequestError(
-            f"config {path}: not valid YAML: {str(error).splitlines()[0]}"
+            f"config {path}: not valid YAML: {describe_yaml_error(error)}"
         ) from error
     return parse_config(cls, values or {}, source=f"config {path}")
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, of which the last of several equal keys would win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Builds a mapping; its keys must differ, apart from those that ``<<`` merges in."""
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            line = key.start_mark.line + 1
+            if (first := lines.setdefault(key.value, line)) != line:
+                raise yaml.constructor.ConstructorError(
+                    None,
+                    None,
+                    f"the key {key.value} is given twice, in lines {first} and {line}; merge them",
+                    key.start_mark,
+                )
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str) -> Any:
+    """Returns the value of a YAML document, without tags that create objects.
+
+    Raises:
+        yaml.YAMLError: the text is no YAML, or a key of a mapping is given twice.
+    """
+    return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+
+
+def describe_yaml_error(error: yaml.YAMLError) -> str:
+    """Returns what is wrong in one line, with the number of the line where it is known."""
+    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
+    if problem is None or mark is None:
+        return str(error).splitlines()[0]
+    hint = "; indent with spaces" if "\\t" in problem else ""
+    return f"{problem} (line {mark.line + 1}){hint}"

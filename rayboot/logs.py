@@ -144,8 +144,8 @@ def logging_to_stderr(
 
 
 _VERBOSE_LIBRARIES = (
-    "OpenGL", "PIL", "aiobotocore", "alembic", "asyncio", "botocore", "fsspec", "matplotlib",
-    "s3fs", "urllib3",
+    "OpenGL", "PIL", "adlfs", "aiobotocore", "alembic", "asyncio", "azure", "botocore", "fsspec",
+    "gcsfs", "google", "matplotlib", "s3fs", "urllib3",
 )  # fmt: skip
 """Libraries whose INFO records (tables created, no accelerator present) do not help users."""
 

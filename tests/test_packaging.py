@@ -14,7 +14,7 @@ from packaging.version import Version
 from tests.test_architecture import FILES, imported_modules
 
 # What installing rayboot brings, by what needs it: one machine, from a photo to a mesh, a page
-# and a whole round. What only clusters, GPUs, ONNX or HEIC need is an extra.
+# and a whole round. What only clusters, GPUs, ONNX, HEIC or stores other than S3 need is an extra.
 BASE = {
     "photos and faces": {
         *("imagehash", "numpy", "opencv-python-headless", "pillow", "scikit-image", "scipy"),
@@ -40,7 +40,7 @@ BASE = {
     },
     "serve": {"fastapi", "prometheus-client", "python-multipart", "starlette"},
 }
-EXTRAS = {"cluster", "dev", "gpu", "head", "heic", "onnx"}
+EXTRAS = {"azure", "cluster", "dev", "gcs", "gpu", "head", "heic", "onnx"}
 FORMER_EXTRAS = {"detect", "serve"}
 MAX_BASE_MB = 1600
 """Size of everything that the base brings, without PyTorch, whose builds differ several times."""

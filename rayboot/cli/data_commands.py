@@ -58,14 +58,23 @@ def synthesize(config_path: Path, output_uri: str) -> None:
     type=URI,
     help="Where to write the packed photos.",
 )
-def pack(inputs: tuple[str, ...], output_uri: str) -> None:
-    """Pack photos into few large files, which are listed and read far faster."""
+@prune_option
+def pack(inputs: tuple[str, ...], output_uri: str, prune: bool) -> None:
+    """Pack photos into few large files, which are listed and read far faster.
+
+    The same command resumes, and adds photos that are new.
+    """
     from rayboot.cluster.session import connect
     from rayboot.pipeline.pack import pack, prepare_pack
 
-    plan = prepare_pack(single_or_tuple(inputs), output_uri)
+    plan = prepare_pack(single_or_tuple(inputs), output_uri, prune=prune)
+    print_changes(plan.changes)
     with connect():
         count = pack(plan)
+        if plan.is_resumed:  # its listing may be older than the input
+            plan = prepare_pack(single_or_tuple(inputs), output_uri)
+            print_changes(plan.changes)
+            count = pack(plan)
     print_note(f"{count} photos")
     print_unread(plan.unread)
     click.echo(output_uri)

@@ -46,6 +46,8 @@ _STORE_VARIABLES = (
     "AWS_ENDPOINT_URL_S3",
     "AWS_REGION",
     "AWS_DEFAULT_REGION",
+    "AZURE_STORAGE_ACCOUNT_NAME",
+    "STORAGE_EMULATOR_HOST",
 )
 """Location of the object store, which workers take from the driver. Access keys are not passed
 on, because the dashboard shows these variables; each machine has keys of its own."""

@@ -27,6 +27,10 @@ _MAX_SRGB_DIFFERENCE = 2
 """Largest change of a colour, of 255, that a profile may cause and still count as sRGB; the pixels
 are then left as they are."""
 
+_SRGB_GAMMA, _GAMMA_TOLERANCE, _GAMMA_RANGE = 1 / 2.2, 0.1, (0.1, 2.0)
+"""Exponent of a PNG whose values are those of sRGB, its tolerance as viewers have it, and the range
+of exponents that mean one."""
+
 _PROBE_LEVELS = (0, 32, 64, 128, 192, 255)
 
 _Transform = PIL.ImageCms.ImageCmsTransform
@@ -42,6 +46,8 @@ def convert_to_srgb(image: PIL.Image.Image) -> PIL.Image.Image:
     """
     profile = image.info.get("icc_profile")
     if not profile:
+        if (gamma := _png_gamma(image)) is not None:
+            return _convert_gamma(image, gamma)
         return _convert_adobe_rgb(image) if _is_adobe_rgb_by_exif(image) else image
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
@@ -53,6 +59,31 @@ def convert_to_srgb(image: PIL.Image.Image) -> PIL.Image.Image:
         converted.putalpha(alpha)
         return converted
     return _convert(image, profile) or image
+
+
+def _png_gamma(image: PIL.Image.Image) -> float | None:
+    """Returns the exponent of a PNG of 8 bits whose values are not encoded like sRGB's, else None.
+
+    Renderers write linear values so; browsers and viewers convert them.
+    """
+    gamma = image.info.get("gamma")
+    if not isinstance(gamma, float) or not _GAMMA_RANGE[0] <= gamma <= _GAMMA_RANGE[1]:
+        return None
+    is_srgb = "srgb" in image.info or abs(gamma / _SRGB_GAMMA - 1) <= _GAMMA_TOLERANCE
+    return gamma if not is_srgb and image.mode in ("L", "LA", "P", "RGB", "RGBA") else None
+
+
+def _convert_gamma(image: PIL.Image.Image, gamma: float) -> PIL.Image.Image:
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+    linear = (np.arange(256) / 255) ** (1 / gamma)
+    table = _SRGB_LEVELS[np.round(linear * _NUM_LEVELS).astype(np.uint16)]
+    converted = PIL.Image.fromarray(table[np.asarray(image.convert("RGB"))])
+    if alpha is not None:
+        converted.putalpha(alpha)
+    return converted
 
 
 def _is_adobe_rgb_by_exif(image: PIL.Image.Image) -> bool:

@@ -3,7 +3,7 @@
 import zlib
 from functools import cache
 
-__all__ = ["describe_format", "is_heif", "register_heif", "strip_png_text"]
+__all__ = ["describe_format", "is_heif", "is_unread_jpeg", "register_heif", "strip_png_text"]
 
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
@@ -25,6 +25,10 @@ _SIGNATURES = (
     (b"MM\0*", "a TIFF file of an unknown kind, such as raw data of a camera"),
 )
 
+_FRAMES = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7}
+_LOSSLESS_FRAMES = (0xC3, 0xC7, 0xCB, 0xCF, 0xF7)
+"""Markers of the frame of a JPEG, and of those whose coding is lossless."""
+
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_TEXT = (b"tEXt", b"zTXt", b"iTXt")
 _MAX_PROFILE_BYTES = 2**20
@@ -32,6 +36,8 @@ _MAX_PROFILE_BYTES = 2**20
 
 def describe_format(payload: bytes) -> str:
     """Returns what a file is that no decoder of photos recognises, as far as its bytes say so."""
+    if (rare := _describe_rare_jpeg(payload)) is not None:
+        return rare
     for signature, name in _SIGNATURES:
         if payload.startswith(signature):
             return name
@@ -44,6 +50,26 @@ def describe_format(payload: bytes) -> str:
     if start.startswith((b"<svg", b"<?xml")):
         return "an SVG drawing or another XML file"
     return "bytes of no known image format"
+
+
+def _describe_rare_jpeg(payload: bytes) -> str | None:
+    """Returns what kind of JPEG a file is if decoders of photos do not read it, else None."""
+    if not payload.startswith(b"\xff\xd8"):
+        return None
+    position = 2
+    while position + 9 < len(payload) and payload[position] == 0xFF:
+        marker, bits = payload[position + 1], payload[position + 4]
+        if marker in _FRAMES:
+            if marker in _LOSSLESS_FRAMES:
+                return "a lossless JPEG, as medical scanners write them"
+            return None if bits == 8 else f"a JPEG of {bits} bits per channel"
+        position += 2 + int.from_bytes(payload[position + 2 : position + 4], "big")
+    return None
+
+
+def is_unread_jpeg(payload: bytes) -> bool:
+    """Whether a file is a JPEG of a kind that decoders of photos do not read."""
+    return _describe_rare_jpeg(payload) is not None
 
 
 def is_heif(payload: bytes) -> bool:

@@ -13,6 +13,7 @@ from rayboot.data.color_profiles import convert_to_srgb
 from rayboot.data.image_formats import (
     describe_format,
     is_heif,
+    is_unread_jpeg,
     register_heif,
     strip_png_text,
 )
@@ -115,8 +116,12 @@ def _decode(payload: bytes, max_pixels: int) -> np.ndarray:
         raise FaceRejectedError("read", "too-large", f"{error}; resize the photo") from error
     except Exception as error:  # the decoders of the formats have no common error class
         # Pillow recognised the format, so what follows its header is incomplete or damaged.
+        if is_unread_jpeg(payload):
+            raise PIL.UnidentifiedImageError from error
         message = f"the image file is truncated or damaged: {error}"
         raise FaceRejectedError("read", "truncated", message) from error
+    if image.mode == "I" and is_tiff(payload):
+        return decode_tiff(payload)  # Pillow takes the largest of 32 bits for negative numbers
     return _to_rgb(convert_to_srgb(_apply_exif_rotation(image)))
 
 

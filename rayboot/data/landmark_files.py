@@ -51,6 +51,9 @@ _TABLE_KEYS = ("3D", "2D")
 """Landmarks in the Torch7 tables of 300W-LP, best first."""
 
 _MAX_DIMENSIONS = 4
+_NO_NUMBER = ("na", "n/a", "null", "none", "-")
+"""How tables write that a point was not seen, besides ``nan``."""
+
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
@@ -113,6 +116,8 @@ def _parse_t7(payload: bytes) -> np.ndarray:
 
 
 def _parse_mat(payload: bytes) -> np.ndarray:
+    if payload.startswith(b"MATLAB 7.3"):
+        raise ValueError("it is of MATLAB 7.3 (HDF5); save it with '-v7'")
     content = scipy.io.loadmat(io.BytesIO(payload))
     found = {key: np.asarray(content[key], np.float64) for key in _MAT_KEYS if key in content}
     if not found:
@@ -193,7 +198,7 @@ def _parse_text(payload: bytes) -> np.ndarray:
         raise ValueError("expected points, got no line of numbers")
     header: Sequence[str] = ()
     if len(rows) > 1 and all(_number(cell) is None for cell in rows[0]):
-        header, rows = [cell.strip("\"'").lower() for cell in rows[0]], rows[1:]
+        header, rows = [cell.lower() for cell in rows[0]], rows[1:]
     columns = list(zip(*rows, strict=True))
     named = dict(zip(header, columns, strict=False))
     if "x_0" in named:  # OpenFace: one line a face
@@ -204,6 +209,9 @@ def _parse_text(payload: bytes) -> np.ndarray:
         return np.array([named[axis] for axis in "xyz" if axis in named], np.float64).T
     # Names of files or of points may come first or last.
     numeric = [column for column in columns if all(_number(cell) is not None for cell in column)]
+    # A column of names may be "none" or "-" throughout.
+    seen = [column for column in numeric if any(cell.lower() != "nan" for cell in column)]
+    numeric = seen if len(seen) > 1 else numeric
     if not numeric:
         raise ValueError("expected points, got no column of numbers")
     table = np.array(numeric, np.float64).T
@@ -212,8 +220,14 @@ def _parse_text(payload: bytes) -> np.ndarray:
 
 
 def _split_rows(text: str) -> list[list[str]]:
+    """Returns the cells without quotes, and ``nan`` for what tools write in place of a number."""
+    rows = [[cell.strip("\"'") for cell in row] for row in _split_cells(text)]
+    return [["nan" if cell.lower() in _NO_NUMBER else cell for cell in row] for row in rows]
+
+
+def _split_cells(text: str) -> list[list[str]]:
     """Returns the cells of each line that is no comment and no part of a ``.pts`` header."""
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip() for line in _separate_brackets(text).splitlines()]
     lines = [line for line in lines if line not in ("", "{", "}") and line[0] != "#"]
     lines = [line for line in lines if ":" not in line.split()[0]]
     if any(";" in line for line in lines):
@@ -222,6 +236,14 @@ def _split_rows(text: str) -> list[list[str]]:
     if all(len(row) > 1 and all(map(_DECIMAL_COMMA.fullmatch, row)) for row in by_space):
         return [[cell.replace(",", ".") for cell in row] for row in by_space]
     return [re.split(r"\s*,\s*|\s+", line.rstrip(",")) for line in lines]
+
+
+def _separate_brackets(text: str) -> str:
+    """Returns the text of a printed list or array without its brackets, one point a line."""
+    if not re.match(r"\s*(array\s*)?[\[(]", text):
+        return text
+    points = re.sub(r"[])]\s*,?\s*", "\n", text)
+    return re.sub(r"[\[(]|array", " ", points)
 
 
 def _number(cell: str) -> float | None:

@@ -17,6 +17,9 @@ UNKNOWN_KIND_REASONS = frozenset(("unreadable", "wrong-shape", "unseen"))
 _MIN_INSIDE = 0.5
 """Smallest fraction of the landmarks inside the photo; the jaw of a profile may be outside."""
 
+_MAX_DISTANCE = 10.0
+"""Distance from the first pixel, in sides of the photo, from which on a point counts as unseen."""
+
 _UNSEEN = (0.0, -1.0)
 """Values that data sets write for both coordinates of a landmark that is not seen."""
 
@@ -47,7 +50,7 @@ def read_landmarks(
         FaceRejectedError: stage ``landmarks``; reason ``unreadable``, ``wrong-shape``,
             ``unseen``, ``degenerate`` or ``outside-image``.
     """
-    landmarks = _read_points(payload, suffix)
+    landmarks = _read_points(payload, suffix, image_size)
     if orientation != 1:
         landmarks = _orient(landmarks, image_size, orientation)
     try:
@@ -67,7 +70,7 @@ def read_landmarks(
     return landmarks
 
 
-def _read_points(payload: bytes, suffix: str) -> np.ndarray:
+def _read_points(payload: bytes, suffix: str, image_size: tuple[int, int]) -> np.ndarray:
     """Returns the landmarks (68, 2) in px from 0; unseen ones are NaN."""
     try:
         points, convention = parse_landmark_file(payload, suffix)
@@ -79,7 +82,7 @@ def _read_points(payload: bytes, suffix: str) -> np.ndarray:
         ) from error
     if points.ndim == 2 and points.shape[1] >= 2:
         points = points[:, :2]  # without depth or confidence
-        points = np.where(_is_seen(points)[:, None], points - convention.origin, np.nan)
+        points = np.where(_is_seen(points, image_size)[:, None], points - convention.origin, np.nan)
     try:
         landmarks = to_ibug68(points)
     except ShapeError as error:
@@ -87,9 +90,13 @@ def _read_points(payload: bytes, suffix: str) -> np.ndarray:
     return landmarks[:, ::-1] if convention.row_first else landmarks
 
 
-def _is_seen(points: np.ndarray) -> np.ndarray:
+def _is_seen(points: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """Returns which points (N, 2) a file marks as seen, or places where some camera saw them."""
     marked = [(points == value).all(axis=1) for value in _UNSEEN]
-    return np.asarray(np.isfinite(points).all(axis=1) & ~np.any(marked, axis=0))
+    # A crop around a point far away would be of that size.
+    with np.errstate(invalid="ignore"):
+        is_near = (np.abs(points) <= _MAX_DISTANCE * max(image_size)).all(axis=1)
+    return np.asarray(is_near & ~np.any(marked, axis=0))
 
 
 def _inside_fraction(landmarks: np.ndarray, image_size: tuple[int, int]) -> float:

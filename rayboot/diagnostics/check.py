@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Literal, NamedTuple
 
+import rayboot
 from rayboot.credentials import redact_url_credentials
 
-__all__ = ["Check", "format_check", "last_line", "run_in_subprocess"]
+__all__ = ["Check", "format_check", "install_remedy", "is_clone", "last_line", "run_in_subprocess"]
 
 _MAX_LINE_CHARS = 300
 
@@ -24,6 +26,16 @@ def format_check(check: Check, width: int = 14) -> str:
     """Returns one line, with the remedy on a second one; names are padded to ``width``."""
     line = redact_url_credentials(f"{check.status:<4}  {check.name:<{width}}  {check.detail}")
     return f"{line}\n{'':<{width + 8}}-> {check.remedy}" if check.remedy else line
+
+
+def is_clone() -> bool:
+    """Whether rayboot runs from a clone, whose Makefile prepares the environment."""
+    return (Path(rayboot.__file__).parents[1] / "infra/install.sh").is_file()
+
+
+def install_remedy(in_clone: str) -> str:
+    """Returns what installs a package that is missing or broken, given the command in a clone."""
+    return in_clone if is_clone() else "pip install --upgrade --force-reinstall rayboot"
 
 
 def run_in_subprocess(code: str, timeout_s: float) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from rayboot.cluster.environment import find_start_problems
-from rayboot.diagnostics.check import Check, last_line, run_in_subprocess
+from rayboot.diagnostics.check import (
+    Check,
+    install_remedy,
+    is_clone,
+    last_line,
+    run_in_subprocess,
+)
 
 __all__ = [
     "check_compiler",
@@ -73,16 +79,22 @@ def check_gpu(required: bool) -> Check:
     )
     done = run_in_subprocess(code, timeout_s=120)
     if done.returncode != 0:
-        return Check("GPU", "FAIL", f"PyTorch cannot be imported: {last_line(done)}", "make env")
+        return Check(
+            "GPU",
+            "FAIL",
+            f"PyTorch cannot be imported: {last_line(done)}",
+            install_remedy("make env"),
+        )
     name, version = done.stdout.strip().split("|")
     if name:
         return Check("GPU", "ok", f"{name}, PyTorch {version}")
     if Path("/dev/nvidia0").exists():
+        cuda = "make clean env" if is_clone() else "pip install --force-reinstall torch"
         return Check(
             "GPU",
             "FAIL" if required else "note",
             f"this machine has one, but PyTorch {version} cannot use it",
-            "make clean env installs the CUDA build; if it is installed, update the driver",
+            f"{cuda} installs the CUDA build; if it is installed, update the driver",
         )
     if required:
         return Check(
@@ -102,7 +114,10 @@ def check_compiler() -> Check:
     done = run_in_subprocess(code, timeout_s=120)
     if done.returncode != 0:
         return Check(
-            "compilation", "FAIL", f"PyTorch cannot be imported: {last_line(done)}", "make env"
+            "compilation",
+            "FAIL",
+            f"PyTorch cannot be imported: {last_line(done)}",
+            install_remedy("make env"),
         )
     missing, _, remedy = done.stdout.strip().partition(": ")
     if not missing:

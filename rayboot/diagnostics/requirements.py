@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from rayboot.config import describe_yaml_error, parse_yaml
 from rayboot.credentials import explain_url_credentials, find_credentialed_url
 from rayboot.errors import RequestError
 
@@ -14,6 +15,9 @@ __all__ = ["WRITTEN_KEYS", "RunRequirements", "iterate_entries", "read_requireme
 
 WRITTEN_KEYS = ("output", "storage")
 """Config keys whose URIs a run writes to."""
+
+_STORE_PROTOCOLS = ("s3://", "s3a://", "gs://", "gcs://", "abfs://", "abfss://", "az://")
+"""How URIs of object stores begin."""
 
 _MLFLOW_STORES = ("TRACKING", "REGISTRY")
 _DEFAULT_TRACKING = "sqlite:///mlflow.db"
@@ -24,7 +28,7 @@ class RunRequirements(NamedTuple):
 
     Attributes:
         gpu: whether the run needs a CUDA GPU.
-        storage_uris: ``s3://`` URIs that the run reads or writes.
+        storage_uris: URIs of object stores that the run reads or writes.
         tracking_uri: URI of the MLflow store.
         ray_address: address of the Ray cluster; None for a local Ray.
         written_uris: those of ``storage_uris`` that the run writes to.
@@ -58,9 +62,13 @@ def read_requirements(
     values: Any = {}
     if config is not None:
         try:
-            values = yaml.safe_load(Path(config).read_text(encoding="utf-8")) or {}
+            values = parse_yaml(Path(config).read_text(encoding="utf-8")) or {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = str(error).splitlines()[0]
+            reason = (
+                describe_yaml_error(error)
+                if isinstance(error, yaml.YAMLError)
+                else str(error).splitlines()[0]
+            )
             raise RequestError(f"config {config}: cannot be read: {reason}") from error
         if not isinstance(values, dict):
             raise RequestError(
@@ -75,7 +83,9 @@ def read_requirements(
     entries = list(iterate_entries(values))
     named = {key: value for key, value in entries if isinstance(value, str)}
     stores = [
-        (key, uri) for key, uri in entries if isinstance(uri, str) and uri.startswith("s3://")
+        (key, uri)
+        for key, uri in entries
+        if isinstance(uri, str) and uri.startswith(_STORE_PROTOCOLS)
     ]
     return RunRequirements(
         gpu=any(_requests_gpu(key, value) for key, value in entries),

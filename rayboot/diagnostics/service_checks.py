@@ -17,6 +17,8 @@ from rayboot.diagnostics.check import Check, last_line, run_in_subprocess
 
 __all__ = ["check_mlflow", "check_ray", "check_storage"]
 
+_S3_SCHEMES = ("s3", "s3a")
+
 _NO_CONDITIONS = (
     "ignores conditional writes: two runs that start at the same moment may write to one output"
 )
@@ -118,8 +120,7 @@ def check_storage(uri: str, written: bool = False) -> Check:
         written: whether the run writes there: the check then writes and removes an object.
     """
     name = f"storage {uri}"
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    where = endpoint or "AWS (AWS_ENDPOINT_URL is not set)"
+    where, remedy = _store_of(uri)
     # In a child process, because an unreachable endpoint is retried for minutes.
     code = (
         "from rayboot.diagnostics.service_checks import _access_storage; "
@@ -132,22 +133,45 @@ def check_storage(uri: str, written: bool = False) -> Check:
             remedy = "start one run at a time on an output, or use a store that honours them"
             return Check(name, "note", f"{where} answers, {found}, but {notes[0]}", remedy)
         return Check(name, "ok", f"{where} answers, {found}")
-    return Check(
-        name,
-        "FAIL",
-        f"{where}: {last_line(done)}",
-        "check the bucket's name, the permissions of the credentials below this URI, "
-        "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    )
+    return Check(name, "FAIL", f"{where}: {last_line(done)}", remedy)
+
+
+def _store_of(uri: str) -> tuple[str, str]:
+    """Returns what a store is called, and what to check where it does not answer."""
+    permissions = "check the bucket's name, the permissions of the credentials below this URI, "
+    scheme = urlsplit(uri).scheme
+    if scheme in _S3_SCHEMES:
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        variables = "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        return endpoint or "AWS (AWS_ENDPOINT_URL is not set)", permissions + variables
+    if scheme in ("gs", "gcs"):
+        endpoint = os.environ.get("STORAGE_EMULATOR_HOST")
+        variables = "and GOOGLE_APPLICATION_CREDENTIALS"
+        return endpoint or "Google Cloud Storage", permissions + variables
+    account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
+    variables = "and AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with a key"
+    return f"Azure account {account}" if account else "Azure", permissions + variables
 
 
 def _access_storage(uri: str, written: bool) -> None:
     """Lists and, if ``written``, writes below ``uri``; meant for a child process."""
+    from rayboot.io.lease import honours_conditions
+    from rayboot.io.storage import join_uri, require_writable
+
+    is_s3 = urlsplit(uri).scheme in _S3_SCHEMES
+    content, access = _look_into_s3(uri) if is_s3 else _look_into_store(uri, written)
+    print(f"can be listed{' and written' * written}{access}, {content}")
+    if written:
+        require_writable(uri)
+        if not honours_conditions(join_uri(uri, ".rayboot-condition-test")):
+            print(_NO_CONDITIONS)
+
+
+def _look_into_s3(uri: str) -> tuple[str, str]:
+    """Returns what is below a URI, and how it is accessed."""
     import s3fs
 
-    from rayboot.io.lease import honours_conditions
     from rayboot.io.s3_access import s3_options
-    from rayboot.io.storage import join_uri, require_writable
 
     options = {"connect_timeout": 5, "read_timeout": 10, "retries": {"max_attempts": 1}}
     parts = urlsplit(uri)
@@ -157,12 +181,18 @@ def _access_storage(uri: str, written: bool) -> None:
         "list_objects_v2", Bucket=parts.netloc, Prefix=parts.path.lstrip("/"), MaxKeys=1
     )
     content = "contains objects" if response["KeyCount"] else "is empty"
-    without_keys = ", without keys" if store.anon else ""
-    print(f"can be listed{' and written' * written}{without_keys}, {content}")
-    if written:
-        require_writable(uri)
-        if not honours_conditions(join_uri(uri, ".rayboot-condition-test")):
-            print(_NO_CONDITIONS)
+    return content, ", without keys" if store.anon else ""
+
+
+def _look_into_store(uri: str, written: bool) -> tuple[str, str]:
+    """Returns the same of stores that do not tell an empty folder from a missing bucket."""
+    from rayboot.io.storage import has_entries
+
+    if has_entries(uri):
+        return "contains objects", ""
+    if not written:
+        raise FileNotFoundError(f"{uri}: no such bucket, or nothing is below this URI")
+    return "is empty", ""
 
 
 def check_mlflow(tracking_uri: str) -> Check:
@@ -223,11 +253,12 @@ def _mlflow_login() -> dict[str, str] | None:
 def _check_sqlite(uri: str, path: Path) -> Check:
     folder = path.resolve().parent
     if not path.exists():
-        if folder.is_dir() and os.access(folder, os.W_OK):
+        # A run creates the folder as well.
+        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        if existing.is_dir() and os.access(existing, os.W_OK):
             return Check("MLflow", "ok", f"{uri} will be created")
-        return Check(
-            "MLflow", "FAIL", f"{uri}: {folder} is not a writable folder", f"mkdir -p {folder}"
-        )
+        remedy = "name another tracking_uri or output, or make the folder writable"
+        return Check("MLflow", "FAIL", f"{uri}: {existing} is not a writable folder", remedy)
     try:
         with sqlite3.connect(path, timeout=2) as store:
             store.execute("BEGIN IMMEDIATE")

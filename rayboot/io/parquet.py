@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from rayboot.io.storage import open_file, write_bytes
 
-__all__ = ["count_rows", "read_table", "write_table"]
+__all__ = ["count_rows", "count_rows_per_group", "read_table", "write_table"]
 
 
 def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -29,6 +29,12 @@ def count_rows(uri: str) -> int:
     """Number of rows of a Parquet file; only the footer of the file is read."""
     with open_file(uri) as file:
         return int(pq.read_metadata(file).num_rows)
+
+
+def count_rows_per_group(uri: str) -> int:
+    """Number of rows of the first row group of a Parquet file that is not empty."""
+    with open_file(uri) as file:
+        return int(pq.read_metadata(file).row_group(0).num_rows)
 
 
 def write_table(uri: str, table: pa.Table, **options: Any) -> None:

@@ -39,15 +39,31 @@ _REFUSAL_CODES = (
 """Error numbers of a refused access, a read-only disk, a name that is no valid one, and of pipes,
 sockets and devices."""
 
-_EXPIRED = r"(?i:expired|TimeTooSkewed|RefreshRequired)"
+_EXPIRED = r"(?i:expired|TimeTooSkewed|RefreshRequired|time frame)"
 """What errors of credentials say that will be renewed, or of a clock that will be set."""
 
-_BAD_CREDENTIALS = "InvalidAccessKeyId|SignatureDoesNotMatch|InvalidSecurity"
+_BAD_CREDENTIALS = (
+    "InvalidAccessKeyId|SignatureDoesNotMatch|InvalidSecurity"  # S3
+    "|failed to authenticate|AuthenticationFailed|InvalidAuthenticationInfo"  # Azure
+    "|Anonymous caller|Invalid Credentials"  # Google
+)
 """What a store answers whose credentials are wrong for every file, not for one."""
+
+_REFUSAL_STATUSES = (401, 403)
+_ARCHIVED = "BlobArchived"
+"""What Azure answers, with status 409, for a file that was moved to the archive."""
+
+_REFUSALS_IN_WORDS = (
+    "OSError: Forbidden: "  # gcsfs
+    r"|[\w.]*(ResponseError|AuthenticationError|ExistsError): (?s:.*)"
+    rf"ErrorCode:(Auth|Insufficient|{_ARCHIVED})"
+)
+"""How errors of gcsfs and of Azure's clients begin that say that access is refused."""
 
 RETRIED_ERRORS = (
     rf"^(?!({'|'.join(kind.__name__ for kind in _DEFINITE_ERRORS)})\b"
     rf"|PermissionError\b(?!.*{_EXPIRED})"
+    rf"|(?!(?s:.*){_EXPIRED})({_REFUSALS_IN_WORDS})"
     rf"|OSError: \[Errno ({'|'.join(map(str, _DISK_FULL_CODES + _REFUSAL_CODES))})\])"
 )
 """Regular expression of the errors that are retried, for libraries that match errors by their
@@ -69,10 +85,13 @@ _STORE_CLIENTS = (
 
 def _is_transient(error: BaseException) -> bool:
     """Whether a store raised the error and may succeed later, unlike an error of the program."""
-    if isinstance(error, OSError):
-        is_answer = isinstance(error, _DEFINITE_ERRORS) or _is_disk_full(error)
-        return not is_answer and not _is_refused(error)
-    return type(error).__module__.partition(".")[0] in _STORE_CLIENTS
+    is_answer = isinstance(error, _DEFINITE_ERRORS) or _is_disk_full(error)
+    return _may_be_of_store(error) and not is_answer and not _is_refused(error)
+
+
+def _may_be_of_store(error: BaseException) -> bool:
+    client = type(error).__module__.partition(".")[0]
+    return isinstance(error, OSError) or client in _STORE_CLIENTS
 
 
 def _is_disk_full(error: BaseException) -> bool:
@@ -81,12 +100,22 @@ def _is_disk_full(error: BaseException) -> bool:
 
 def _is_refused(error: BaseException) -> bool:
     """Whether a disk or store refuses the file, and will refuse it again."""
-    if not isinstance(error, OSError):
+    if not _may_be_of_store(error):
         return False
-    if isinstance(error, PermissionError):
+    is_archived = _ARCHIVED in str(error)
+    if isinstance(error, PermissionError) or _status(error) in _REFUSAL_STATUSES or is_archived:
         # s3fs keeps the code of the store's answer in the cause alone.
         return re.search(_EXPIRED, f"{error} {error.__cause__}") is None
-    return error.errno in _REFUSAL_CODES
+    return isinstance(error, OSError) and error.errno in _REFUSAL_CODES
+
+
+def _status(error: BaseException) -> int | None:
+    """HTTP status that a store answered with, where its client tells it."""
+    for name in ("status_code", "code", "status"):  # of azure, gcsfs and aiohttp
+        status = str(getattr(error, name, ""))
+        if status.isdigit():
+            return int(status)
+    return 403 if str(error).startswith("Forbidden: ") else None  # gcsfs, as an OSError
 
 
 def retry_io(call: Callable[[], _T], uri: str, timeout_s: float = _TIMEOUT_S) -> _T:

@@ -39,6 +39,7 @@ __all__ = [
     "as_local_file",
     "create_bytes",
     "exists",
+    "has_entries",
     "is_same_place",
     "join_below",
     "join_uri",
@@ -54,6 +55,12 @@ __all__ = [
 ]
 
 _READ_AHEAD_BYTES = 4 * 2**20
+
+_EXTRAS = {
+    **dict.fromkeys(("gs", "gcs"), "; run `pip install 'rayboot[gcs]'`"),
+    **dict.fromkeys(("abfs", "abfss", "az"), "; run `pip install 'rayboot[azure]'`"),
+}
+"""Extras of rayboot that bring the package of a protocol, as the end of a sentence."""
 
 _PROBE_NAME = ".rayboot-write-test"
 
@@ -78,6 +85,8 @@ def join_below(uri: str, name: str) -> str:
 
 
 def _open(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    # gcsfs would ask for the kind of every bucket, and warn each time where it may not know.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
         # Other processes write too: a cached listing would hide their files.
         if is_chained(uri):
@@ -88,6 +97,7 @@ def _open(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         # fsspec knows the package of every protocol, and names it in the error.
         raise RequestError(
             f"{uri}: {get_protocol(uri)}:// needs a package that is not installed: {error}"
+            f"{_EXTRAS.get(get_protocol(uri), '')}"
         ) from error
     except ValueError as error:
         raise RequestError(
@@ -149,13 +159,22 @@ def exists(uri: str) -> bool:
     return bool(filesystem.exists(path))
 
 
+def has_entries(uri: str) -> bool:
+    """Whether a folder has files or folders; unlike :func:`exists`, a refused access raises."""
+    filesystem, path = _open(uri)
+    try:
+        return bool(filesystem.ls(path, detail=False))
+    except FileNotFoundError:
+        return False
+
+
 class Entry(NamedTuple):
     """A file in a listing.
 
     Attributes:
         num_bytes: size of the file.
-        tag: hash of the content (ETag), if the store has one: files of equal size and tag
-            are equal. None on local disks, and for multipart uploads.
+        tag: hash of the content (ETag of S3, MD5 of others), if the store has one: files of equal
+            size and tag are equal. None on local disks, and for uploads in parts.
     """
 
     num_bytes: int
@@ -199,7 +218,11 @@ def _relative(path: str, root: str) -> str:
 
 
 def _tag_of(info: dict[str, Any]) -> str | None:
-    tag = str(info.get("ETag") or info.get("etag") or info.get("md5Hash") or "").strip('"')
+    # An "etag" of Google or Azure names a version of the file: copies of it have others.
+    md5 = info.get("md5Hash") or (info.get("content_settings") or {}).get("content_md5")
+    if isinstance(md5, bytes | bytearray):
+        return md5.hex()
+    tag = str(md5 or info.get("ETag") or "").strip('"')
     # The ETag of a multipart upload (it contains a hyphen) depends on the sizes of the parts.
     return tag if tag and "-" not in tag else None
 
@@ -229,7 +252,10 @@ def _local_sizes(folder: str) -> dict[str, int]:
             try:
                 # A Path for each of millions of files would take longer than the call itself.
                 sizes[path] = os.stat(path).st_size  # noqa: PTH116
-            except FileNotFoundError:  # a broken link is listed; a file just removed is not
+            except OSError as error:
+                # A broken link, or one of a ring of links, is listed; a file just removed is not.
+                if not isinstance(error, FileNotFoundError) and error.errno != errno.ELOOP:
+                    raise
                 if Path(path).is_symlink():
                     sizes[path] = 0
     return sizes

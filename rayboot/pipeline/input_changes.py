@@ -60,7 +60,8 @@ def compare_listings(
     """Compares a stored listing with the input as it is now.
 
     Args:
-        stored: Listing of the run, with ``duplicate_of``.
+        stored: Listing of the run; if it has ``duplicate_of``, duplicates are marked in the new
+            one as well.
         present: Rows of :data:`~rayboot.data.readers.PHOTO_SCHEMA`, every photo of the input that
             may take part.
         taking_part: Those of ``present`` that a new run would list; of videos some frames only.
@@ -72,12 +73,15 @@ def compare_listings(
     changed = _changed_ids(stored, present)
     replaced = pa.array([*changed, *(gone if prune else [])], pa.string())
     kept = stored.filter(pc.invert(pc.is_in(stored["face_id"], value_set=replaced)))
-    kept, released = _release_duplicates(kept, set(replaced.to_pylist()))
+    marks_duplicates = "duplicate_of" in stored.column_names
+    released: list[str] = []
+    if marks_duplicates:
+        kept, released = _release_duplicates(kept, set(replaced.to_pylist()))
     is_changed = pc.is_in(present["face_id"], value_set=pa.array(changed, pa.string()))
     added = [taking_part.filter(is_new), present.filter(is_changed)]
-    new = mark_duplicates(
-        pa.concat_tables([part.cast(PHOTO_SCHEMA) for part in added]).sort_by("face_id"), kept
-    )
+    new = pa.concat_tables([part.cast(PHOTO_SCHEMA) for part in added]).sort_by("face_id")
+    if marks_duplicates:
+        new = mark_duplicates(new, kept)
     num_new = len(added[0])
     return ListingUpdate(
         pa.concat_tables([kept, new], promote_options="default"),

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rayboot.data.manifest import MANIFEST_FOLDER, number_manifest
-from rayboot.io.parquet import read_table, write_table
+from rayboot.io.parquet import count_rows_per_group, read_table, write_table
 from rayboot.io.storage import exists, join_uri, list_files, read_bytes, remove, write_bytes
 from rayboot.pipeline.checkpoint_files import finished_files
 from rayboot.pipeline.output_layout import CHECKPOINT, FINGERPRINT
@@ -53,7 +53,8 @@ class OutputChange:
 
     Attributes:
         ids: ``face_id`` of the photos whose rows are taken out.
-        rows: Folders of the rows, relative to the output.
+        rows: Folders of the rows, relative to the output; an empty name is the output itself,
+            without its folders.
         finished: Files that mark the output as finished, and are removed if rows are taken out.
         leftovers: Further files that are removed, meshes for example.
         keeps_record: Whether the ids that are taken out stay recorded.
@@ -114,7 +115,7 @@ def _take_out(output: str, change: OutputChange) -> None:
     affected = [
         name
         for folder in change.rows
-        for name in finished_files(output, list_files(output, folder))
+        for name in finished_files(output, _row_files(output, folder))
         if name.endswith(".parquet") and len(_rows_of(join_uri(output, name), ids))
     ]
     if change.keeps_record:
@@ -126,6 +127,11 @@ def _take_out(output: str, change: OutputChange) -> None:
     for name in list_files(output, CHECKPOINT):
         if name.endswith(".parquet"):
             _remove_rows(join_uri(output, name), ids, join_uri(output, name))
+
+
+def _row_files(output: str, folder: str) -> list[str]:
+    names = list_files(output, folder)
+    return names if folder else [name for name in names if "/" not in name]
 
 
 def _rows_of(uri: str, ids: pa.Array) -> pa.Table:
@@ -175,6 +181,6 @@ def _remove_rows(uri: str, ids: pa.Array, target: str) -> None:
     if len(kept) == len(table):
         return
     if len(kept):
-        write_table(target, kept)
+        write_table(target, kept, row_group_size=count_rows_per_group(uri))
     if target != uri or not len(kept):
         remove(uri)

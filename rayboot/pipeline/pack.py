@@ -1,23 +1,40 @@
-"""Photos of any source into few large Parquet files, which are read one row group at a time."""
+"""Photos of any source into few large Parquet files, which are read one row group at a time.
+
+A set that is packed again follows its input: new photos are added in further files. Each index is
+kept under a number in ``manifests/``, so that it stays told which photos the set had at a time.
+"""
 
 import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
 from rayboot.data.fingerprint import Fingerprint
+from rayboot.data.manifest import MANIFEST_FOLDER
 from rayboot.data.readers import INDEX_NAME, PACKED_SCHEMA, PHOTO_SCHEMA
 from rayboot.data.readers.unread import unread_note
-from rayboot.errors import FaceRejectedError, RaybootError
+from rayboot.errors import FaceRejectedError, RaybootError, RequestError
 from rayboot.io.absolute_paths import absolute_inputs
 from rayboot.io.parquet import count_rows, read_table, write_table
-from rayboot.io.storage import absolute_uri, exists, join_uri, list_files, require_writable
+from rayboot.io.storage import (
+    absolute_uri,
+    exists,
+    join_uri,
+    list_files,
+    read_bytes,
+    require_writable,
+    write_bytes,
+)
 from rayboot.logs import new_run_id
 from rayboot.pipeline.checkpoint_files import finished_files
+from rayboot.pipeline.follow_input import OutputFiles, complete_pending_change, follow_input
 from rayboot.pipeline.graph import StageSpec
+from rayboot.pipeline.input_changes import InputChanges
 from rayboot.pipeline.listing import list_inputs, require_other_folder
+from rayboot.pipeline.output_change import finish_change
 from rayboot.pipeline.output_layout import FINGERPRINT, LISTING
 from rayboot.pipeline.runner import Executor, Job, run_job
 
@@ -38,18 +55,31 @@ class PackPlan(NamedTuple):
         num_photos: Number of listed photos.
         run_id: Identifier in log lines, shared by all runs that resume the request.
         unread: Sentence on the files that look like pictures and are not read, if there are any.
+        changes: How the input differs from the one that a finished set was packed from.
+        is_resumed: Whether the set was begun before and is not finished: its listing may be older
+            than the input.
     """
 
     output: str
     num_photos: int
     run_id: str
     unread: str = ""
+    changes: InputChanges = InputChanges()
+    is_resumed: bool = False
 
 
-def prepare_pack(inputs: str | tuple[str, ...], output: str) -> PackPlan:
+def prepare_pack(inputs: str | tuple[str, ...], output: str, *, prune: bool = False) -> PackPlan:
     """Checks a request and lists its photos, test subsets included; needs no Ray.
 
+    A finished set is compared with its input as it is now, and what is new is added.
+
+    Args:
+        inputs: URI of the photos, or several.
+        output: URI of the folder of the packed photos.
+        prune: Whether photos that are no longer in the input are taken out.
+
     Raises:
+        BusyError: The listing has to be changed, and another run writes to the output.
         RequestError: There is no photo, the output cannot be written, or another request began
             it.
     """
@@ -59,19 +89,65 @@ def prepare_pack(inputs: str | tuple[str, ...], output: str) -> PackPlan:
     require_other_folder(inputs, output)
     require_writable(output)
     fingerprint = Fingerprint(output, FINGERPRINT, {"input": sources})
+    complete_pending_change(output)
     stored = fingerprint.load()
+    is_finished = exists(join_uri(output, INDEX_NAME))
+    is_resumed = stored is not None and not is_finished
+    changes = InputChanges()
+    listing = join_uri(output, LISTING)
+    # Version 0.1 recorded the listing alone.
+    is_listed = exists(listing)
     if stored is None:
-        listing = join_uri(output, LISTING)
-        unread = ""
-        # Version 0.1 recorded the listing alone.
-        if not exists(listing):
-            photos = list_inputs(inputs, include_test=True)
-            unread = unread_note(photos)
-            write_table(listing, photos, store_schema=False)
-        stored = fingerprint.save(
-            num_photos=count_rows(listing), run_id=new_run_id(), unread=unread
+        unread = _require_overlap(inputs, output) if is_listed else _write_listing(inputs, listing)
+        num_photos = count_rows(listing)
+        stored = fingerprint.save(num_photos=num_photos, run_id=new_run_id(), unread=unread)
+    if is_finished or (prune and is_listed):
+        stored, changes = _follow_input(inputs, output, stored, prune)
+    unread = stored.get("unread", "")
+    return PackPlan(output, stored["num_photos"], stored["run_id"], unread, changes, is_resumed)
+
+
+def _write_listing(inputs: str | tuple[str, ...], listing: str) -> str:
+    """Lists the photos; returns the sentence on files that are not read."""
+    photos = list_inputs(inputs, include_test=True)
+    write_table(listing, photos, store_schema=False)
+    return unread_note(photos)
+
+
+def _require_overlap(inputs: str | tuple[str, ...], output: str) -> str:
+    """Refuses an input with which a set without a record was certainly not begun.
+
+    Returns:
+        Sentence on files that are not read.
+
+    Raises:
+        RequestError: None of the listed photos is in the input.
+    """
+    photos = list_inputs(inputs, include_test=True)
+    listed = read_table(join_uri(output, LISTING), ["face_id"])["face_id"]
+    if not pc.any(pc.is_in(listed, value_set=photos["face_id"])).as_py():
+        raise RequestError(
+            f"output {output} was begun with another input, whose photo {listed[0]} is not among "
+            f"the {len(photos)} of this one; choose a new output"
         )
-    return PackPlan(output, stored["num_photos"], stored["run_id"], stored.get("unread", ""))
+    return unread_note(photos)
+
+
+def _follow_input(
+    inputs: str | tuple[str, ...], output: str, stored: dict[str, Any], prune: bool
+) -> tuple[dict[str, Any], InputChanges]:
+    """Adds photos to the listing; returns the record of the request, and what differs."""
+    photos = list_inputs(inputs, include_test=True)
+    unread = unread_note(photos)
+    update, written = follow_input(
+        output,
+        OutputFiles(rows=("",), finished=(INDEX_NAME,)),
+        photos,
+        photos,
+        lambda update: {**stored, "num_photos": len(update.listing), "unread": unread},
+        prune=prune,
+    )
+    return written or {**stored, "unread": unread}, update.changes
 
 
 def pack(plan: PackPlan, num_readers: int = 4, executor: Executor | None = None) -> int:
@@ -110,9 +186,14 @@ class PackJob(Job[int]):
         """Fetch."""
         return (StageSpec("pack", PackPhotos, _ROWS_PER_GROUP, self._num_readers, _READER_CPUS),)
 
+    def recover(self) -> None:
+        """Completes a change of the rows that was interrupted."""
+        finish_change(self.output)
+
     def is_complete(self) -> bool:
-        """Whether the index is written."""
-        return exists(join_uri(self.output, INDEX_NAME))
+        """Whether the index is written, and has every listed photo."""
+        index = join_uri(self.output, INDEX_NAME)
+        return exists(index) and count_rows(index) == self.num_photos
 
     def count_finished(self) -> int:
         """Number of photos in the files that are written completely."""
@@ -120,6 +201,9 @@ class PackJob(Job[int]):
 
     def complete(self) -> None:
         """Writes the index, a listing of what was packed; images and landmarks are not read.
+
+        It is written under its number first. A former index without one, of version 0.1, gets the
+        number before it.
 
         Raises:
             RaybootError: The packed photos are not those that were listed.
@@ -131,19 +215,22 @@ class PackJob(Job[int]):
                 f"{self.output}: {self.num_photos} photos were listed, but {len(index)} are "
                 "packed; run the same command again"
             )
-        write_table(join_uri(self.output, INDEX_NAME), index)
+        current = join_uri(self.output, INDEX_NAME)
+        numbers = [_number(name) for name in list_files(self.output, MANIFEST_FOLDER)]
+        number = max(numbers, default=0) + 1
+        if number == 1 and exists(current):
+            write_bytes(join_uri(self.output, _numbered(1)), read_bytes(current))
+            number = 2
+        for name in (_numbered(number), INDEX_NAME):
+            write_table(join_uri(self.output, name), index)
 
     def summarize(self) -> int:
         """Number of packed photos."""
         return self.num_photos
 
     def _parts(self) -> list[str]:
-        names = [
-            name
-            for name in list_files(self.output)
-            if name.endswith(".parquet") and not name.startswith("_run/")
-        ]
-        return finished_files(self.output, names)
+        names = [name for name in list_files(self.output) if "/" not in name]
+        return finished_files(self.output, [name for name in names if name.endswith(".parquet")])
 
 
 class PackPhotos:
@@ -165,6 +252,14 @@ class PackPhotos:
         fetched = self._fetcher.fetch(listed)
         rows = [_packed_row(row, photo) for row, photo in zip(listed, fetched, strict=True)]
         return pa.Table.from_pylist(rows, schema=PACKED_SCHEMA)
+
+
+def _numbered(number: int) -> str:
+    return f"{MANIFEST_FOLDER}/{number:06d}.index"
+
+
+def _number(name: str) -> int:
+    return int(name.removeprefix(f"{MANIFEST_FOLDER}/").removesuffix(".index"))
 
 
 def _packed_row(row: dict[str, Any], fetched: FetchedPhoto | FaceRejectedError) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import yaml
 
-from rayboot.config import FrozenConfig, load_config
+from rayboot.config import FrozenConfig, load_config, parse_yaml
 from rayboot.errors import RequestError
 from rayboot.evaluate.evaluation_config import EvaluateConfig
 from rayboot.pipeline.export_request import ReconstructConfig
@@ -103,7 +103,7 @@ def load_any_config(path: str | Path) -> FrozenConfig | None:
 def find_commands(config_type: type[FrozenConfig], path: str | Path) -> list[str]:
     """Returns the commands to which a config belongs by its keys; none if it may be of the type."""
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return []
     if not isinstance(values, Mapping) or _has_keys_of(config_type, values):

@@ -1,7 +1,9 @@
+import subprocess
 from pathlib import Path
 
 import pytest
 
+import rayboot
 from rayboot.diagnostics import machine_checks
 from rayboot.diagnostics.check import Check, format_check, last_line, run_in_subprocess
 
@@ -28,6 +30,18 @@ def test_a_missing_gpu_fails_only_if_it_is_required() -> None:
     assert "PyTorch" in optional.detail or "required" in optional.detail
     assert optional.status != "FAIL"
     assert (required.status == "ok") == ("none" not in required.detail and not required.remedy)
+
+
+def test_remedies_are_those_of_the_installation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = subprocess.CompletedProcess([], 1, "", "ImportError: libtorch.so")
+    monkeypatch.setattr(machine_checks, "run_in_subprocess", lambda *_, **__: broken)
+    checks = (lambda: machine_checks.check_gpu(required=False), machine_checks.check_compiler)
+    assert [check().remedy for check in checks] == ["make env"] * 2
+    # A wheel has no Makefile.
+    monkeypatch.setattr(rayboot, "__file__", str(tmp_path / "site-packages/rayboot/__init__.py"))
+    assert all(check().remedy.startswith("pip install ") for check in checks)
 
 
 def test_a_missing_compiler_is_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -108,11 +108,12 @@ def test_sqlite_stores_are_checked(tmp_path: Path) -> None:
         f"sqlite:///{path} will be created",
         "",
     )
-    assert (
-        check_mlflow(f"sqlite:///{tmp_path}/none/mlflow.db").remedy == f"mkdir -p {tmp_path}/none"
-    )
+    # A run creates its output, in which its store is by default.
+    assert check_mlflow(f"sqlite:///{tmp_path}/runs/photos/mlflow.db").status == "ok"
+    assert not (tmp_path / "runs").exists()
     path.write_text("this is no SQLite database" * 100)
     assert check_mlflow(f"sqlite:///{path}").status == "FAIL"
+    assert check_mlflow(f"sqlite:///{path}/mlflow.db").status == "FAIL"
 
 
 def test_a_locked_sqlite_store_fails(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from rayboot.data.readers.base import (
     build_photo_table,
     folder_and_files,
     is_photo,
+    is_shadow,
     match_landmarks,
 )
 from rayboot.data.readers.groups import TEST_SUBSETS
@@ -50,9 +51,6 @@ READERS: tuple[type[PhotoReader], ...] = (LooseFiles, PackedPhotos, ParquetTable
 """Readers in the order in which they are asked, for files and for rows."""
 
 _LOG = logging.getLogger(__name__)
-
-_MACOS_FOLDER = "__MACOSX"
-"""Folder in which macOS stores a shadow file for each file of an archive."""
 
 
 def create_readers() -> list[PhotoReader]:
@@ -131,6 +129,4 @@ def _require_unique(uri: str, photos: pa.Table) -> None:
 
 def _is_hidden(name: str) -> bool:
     """Whether a path is hidden, or a shadow file of macOS: such files are photos by name alone."""
-    return name != "." and any(
-        part.startswith(".") or part == _MACOS_FOLDER for part in name.split("/")
-    )
+    return name != "." and (is_shadow(name) or any(p.startswith(".") for p in name.split("/")))

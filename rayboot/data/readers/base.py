@@ -3,14 +3,15 @@
 import posixpath
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import pyarrow as pa
 
 from rayboot.data.landmarks import LANDMARK_SUFFIXES
 from rayboot.data.readers.groups import dataset_name, group_id, is_test_photo, video_folder
-from rayboot.errors import FaceRejectedError
+from rayboot.errors import FaceRejectedError, RequestError
 from rayboot.io.storage import Entry
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "PhotoReader",
     "Row",
     "build_photo_table",
+    "damaged_if_unreadable",
     "folder_and_files",
     "is_photo",
+    "is_shadow",
     "match_landmarks",
     "suffix_of",
 ]
@@ -57,6 +60,10 @@ PHOTO_SCHEMA = pa.schema(
 )
 """Columns of a listing of photos. Runs store their listings, so the columns keep their names
 and their meaning."""
+
+_SHADOW_FOLDERS = frozenset(("__MACOSX", "@eaDir"))
+"""Folders of files of the same names as photos: what macOS adds to archives, and the thumbnails of
+Synology's stations."""
 
 PHOTO_SUFFIXES = frozenset(
     (
@@ -148,6 +155,34 @@ class PhotoReader(Protocol):
 def suffix_of(name: str) -> str:
     """Returns the suffix of a file name, in lower case and with the dot."""
     return posixpath.splitext(name)[1].lower()
+
+
+def is_shadow(name: str) -> bool:
+    """Whether a path is of a file that macOS or a NAS keeps beside each photo, under its suffix."""
+    *folders, file = name.split("/")
+    return file.startswith("._") or not _SHADOW_FOLDERS.isdisjoint(folders)
+
+
+@contextmanager
+def damaged_if_unreadable(uri: str, kind: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turns errors of a file of many photos that cannot be listed into one sentence.
+
+    Args:
+        uri: URI of the file.
+        kind: Name of its format.
+        errors: What the library raises on damaged files.
+
+    Raises:
+        RequestError: the file is damaged.
+    """
+    try:
+        yield
+    except errors as error:
+        reason = str(error).splitlines()[0].rstrip(":")
+        raise RequestError(
+            f"{uri}: expected a {kind} file, got one that is empty, incomplete or damaged "
+            f"({reason}); copy it again, or remove it"
+        ) from error
 
 
 def is_photo(name: str) -> bool:

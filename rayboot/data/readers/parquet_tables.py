@@ -19,6 +19,7 @@ from rayboot.data.readers.base import (
     FetchedPhoto,
     Row,
     build_photo_table,
+    damaged_if_unreadable,
     folder_and_files,
 )
 from rayboot.data.readers.byte_ranges import rejected_if_unreadable
@@ -29,6 +30,11 @@ from rayboot.io.storage import Entry, join_uri, open_file
 __all__ = ["ParquetTables"]
 
 _SUFFIX = ".parquet"
+
+_IS_BYTES = (
+    *(pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view),
+    pa.types.is_fixed_size_binary,
+)
 
 
 class ParquetTables:
@@ -99,7 +105,7 @@ class ParquetTables:
 
 def _list_rows(folder: str, name: str) -> pa.Table:
     uri = join_uri(folder, name)
-    with open_file(uri) as file:
+    with damaged_if_unreadable(uri, "Parquet", pa.ArrowInvalid), open_file(uri) as file:
         parquet = pq.ParquetFile(file, pre_buffer=True)
         available = parquet.schema_arrow.names
         if "image" not in available:
@@ -128,7 +134,9 @@ def _require_bytes(uri: str, kind: pa.DataType) -> None:
     if pa.types.is_struct(kind):
         names = [kind.field(index).name for index in range(kind.num_fields)]
         kind = kind.field("bytes").type if "bytes" in names else kind
-    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if not any(is_bytes(kind) for is_bytes in _IS_BYTES):
         raise RequestError(
             f"{uri}: expected a column `image` with the bytes of photos, or with structs of "
             f"`bytes` and `path`, got {kind}; store the content of image files"

@@ -15,8 +15,10 @@ from rayboot.data.readers.base import (
     FetchedPhoto,
     Row,
     build_photo_table,
+    damaged_if_unreadable,
     folder_and_files,
     is_photo,
+    is_shadow,
     match_landmarks,
     suffix_of,
 )
@@ -71,10 +73,12 @@ def _list_members(folder: str, name: str) -> tuple[pa.Table, list[str]]:
     """Lists one tar file; returns its photos, and the pictures in it that are not read."""
     uri = join_uri(folder, name)
     with (
+        damaged_if_unreadable(uri, "tar", tarfile.TarError, EOFError),
         open_file(uri, sequential=True) as file,
         tarfile.open(fileobj=file, encoding="utf-8") as archive,
     ):
-        members = {member.name: member for member in archive if member.isfile()}
+        files = (member for member in archive if member.isfile())
+        members = {file.name: file for file in files if not is_shadow(file.name)}
     photos = [member for member in members if is_photo(member)]
     sizes: dict[str, int | None] = {name: member.size for name, member in members.items()}
     landmarks = [members[file] if file else None for file in match_landmarks(photos, sizes)]

@@ -3,7 +3,7 @@
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
@@ -25,6 +25,12 @@ UNREAD_SUFFIXES = frozenset(
 )
 """Suffixes of pictures that are not read: raw data of cameras, files of editors, rare formats."""
 
+_ARCHIVE_SUFFIXES = (
+    *(".zip", ".rar", ".7z", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".arrow"),
+    *(".feather", ".lmdb", ".h5", ".hdf5", ".tfrecord"),
+)
+"""Suffixes of files that may contain photos, and are not read."""
+
 _PHOTO_WITH_MORE = re.compile(
     r"(\.(?:jpe?g|png|webp|gif|tiff?|bmp|heic|avif)(?:[^.\w/][^/]*|_[^./]*|\.\d+))$", re.IGNORECASE
 )
@@ -37,11 +43,28 @@ _MAX_SUFFIX_CHARS = 16
 
 
 def describe_unread(names: Iterable[str]) -> str:
-    """Returns a sentence on the files that look like pictures and are not read; empty for none.
+    """Returns a sentence on pictures and archives that are not read; empty for none.
 
     Args:
         names: Paths of all files of a data set.
     """
+    names = list(names)
+    sentences = [_describe_pictures(names), _describe_archives(names)]
+    return "; ".join(sentence for sentence in sentences if sentence)
+
+
+def _describe_archives(names: Sequence[str]) -> str:
+    archives = [name for name in names if name.lower().endswith(_ARCHIVE_SUFFIXES)]
+    if not archives:
+        return ""
+    more = ", ..." if len(archives) > _NUM_EXAMPLES else ""
+    return (
+        f"{len(archives)} archives are not read ({', '.join(archives[:_NUM_EXAMPLES])}{more}); "
+        "unpack them, or store the photos in .tar or Parquet files"
+    )
+
+
+def _describe_pictures(names: Sequence[str]) -> str:
     counts: Counter[str] = Counter()
     examples: list[str] = []
     for name in names:
