@@ -83,7 +83,11 @@ def _load(path: Path) -> TexturedMesh:
     """Returns the scan with its colours; vertices are repeated for each texture coordinate."""
     scan = read_textured_mesh(path)
     if scan.colors == "none":
-        click.echo(f"{path} has neither texture nor vertex colours; it is rendered grey", err=True)
+        # Renders are emissive: without colours they are a flat silhouette, which shows no face.
+        raise ShapeError(
+            f"{path} has neither texture nor vertex colours, so its renders would show only an "
+            "outline; expected a scan with colours"
+        )
     return TexturedMesh(
         scan.vertices,
         scan.faces,

@@ -78,3 +78,12 @@ def test_landmarks_of_another_kind_are_said_in_one_sentence(tmp_path: Path) -> N
         code == 2 and "expected 68 finite points (68, 3), or 51 without jaw, got (5, 3)" in output
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_scan_without_colours_is_refused(tmp_path: Path) -> None:
+    scan = tmp_path / "grey.obj"
+    scan.write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    np.save(tmp_path / "marks.npy", load_head_model().mean[load_head_model().landmarks])
+    code, output = render(str(scan), str(tmp_path / "marks.npy"), str(tmp_path / "out"))
+    assert code == 2 and "neither texture nor vertex colours" in output
+    assert not (tmp_path / "out").exists()
