@@ -16,7 +16,7 @@ names=$(sed -n 's/^\([A-Z_]*\)=.*/\1/p' "$settings")
 # shellcheck disable=SC1090
 . "$settings"
 for name in $names; do
-    [ -n "${!name}" ] || fail "$settings: $name is empty; docs/guides/clusters.md describes its value"
+    [ -n "${!name}" ] || fail "$settings: $name is empty; docs/guides/aws.md describes its value"
 done
 
 mkdir -p "$folder"

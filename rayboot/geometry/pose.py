@@ -94,12 +94,17 @@ def estimate_pose(
         degrees, which falls to zero for shapes that are not symmetric.
 
     Raises:
-        ShapeError: the vertices are not (N, 3), or fewer than 50; the landmarks are not (68, 2).
-        DegenerateInputError: the vertices lie on a line or plane, or the landmarks on a line.
+        ShapeError: the vertices are not (N, 3); the landmarks are not (68, 2).
+        DegenerateInputError: the vertices are fewer than 50, as of a speck instead of a face, or
+            lie on a line or plane; or the landmarks lie on a line.
     """
     vertices = np.asarray(vertices, np.float64)
-    if vertices.ndim != 2 or vertices.shape[1] != 3 or len(vertices) < _MIN_VERTICES:
-        raise ShapeError(f"expected at least {_MIN_VERTICES} vertices (N, 3), got {vertices.shape}")
+    if vertices.ndim != 2 or vertices.shape[1] != 3:
+        raise ShapeError(f"expected vertices (N, 3), got {vertices.shape}")
+    if len(vertices) < _MIN_VERTICES:
+        raise DegenerateInputError(
+            f"expected a face of at least {_MIN_VERTICES} vertices, got {len(vertices)}"
+        )
     centroid = vertices.mean(axis=0)
     axes, gap = _principal_axes(vertices - centroid)
     if method == "covariance":

@@ -22,11 +22,7 @@ from rayboot.pipeline.in_process_executor import InProcessExecutor
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs/guides/python.md"
 
-pytestmark = [
-    pytest.mark.egl,
-    # The package webdataset leaves its files to the garbage collector.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.egl
 
 
 def blocks_of(path: Path, *languages: str) -> list[tuple[str, str]]:
@@ -67,7 +63,7 @@ def test_every_block_of_the_guide_runs(folder: Path, monkeypatch: pytest.MonkeyP
     names: dict[str, Any] = {}
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     blocks = blocks_of(GUIDE, "python", "sh")
-    assert len(blocks) > 7
+    assert len(blocks) > 6
     for language, text in blocks:
         if language == "sh":
             assert text.startswith("rayboot ")
@@ -81,10 +77,7 @@ def test_every_block_of_the_guide_runs(folder: Path, monkeypatch: pytest.MonkeyP
     assert {path.name for path in folder.glob("*.jpg.glb")} == {"portrait.jpg.glb", "group.jpg.glb"}
     assert len(names["everyone"]) == 2
     assert names["same"].volume.shape == names["face"].volume.shape
-    # The network of the guide has learned what faces have in common, from a few photos.
-    print(f"intersection over union {names['before']:.2f}, then {names['after']:.2f}")
-    assert names["after"] > 0.4 > 2 * names["before"]
-    assert names["occupancy"].any() and isinstance(names["yaw_deg"], float)
+    assert names["sample"]["target"].any() and len(names["views"]) > 0
 
 
 def test_the_lines_of_the_readme_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
