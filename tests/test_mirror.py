@@ -96,6 +96,7 @@ TESTED_IN = {
     "registry/model_versions": "rounds/test_trace",
     "registry/run_description": "registry/test_system_metrics",
     "render/contact_sheet": "render/test_surroundings",
+    "render/photo_charts": "render/test_texture_atlas",
     "render/scene": "render/test_renderer",
     "rounds/demo": "integration/test_demo",
     "rounds/provenance": "rounds/test_trace",

@@ -101,6 +101,14 @@ def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
     show_default="the config's, else metre",
     help="Unit of the meshes; metres are by the size of people on average.",
 )
+@click.option(
+    "--format",
+    "kinds",
+    type=click.Choice(["ply", "glb", "obj"]),
+    multiple=True,
+    show_default="the config's, else ply and glb",
+    help="File format of the meshes; may be given several times. OBJ has the photo as texture.",
+)
 @prune_option
 @optional_config("YAML of actor pools and file formats.")
 def reconstruct(
@@ -109,10 +117,11 @@ def reconstruct(
     output_uri: str,
     faces: Literal["largest", "all"],
     unit: Literal["metre", "pixel"] | None,
+    kinds: tuple[Literal["ply", "glb", "obj"], ...],
     prune: bool,
     config_path: Path | None,
 ) -> None:
-    """Reconstruct coloured meshes from photos, as PLY and GLB; the same command resumes."""
+    """Reconstruct coloured meshes from photos; the same command resumes."""
     from rayboot.cli.task_config import load_task_config
     from rayboot.pipeline.export_meshes import export_on_this_machine
     from rayboot.pipeline.export_request import ReconstructConfig, prepare_export
@@ -122,6 +131,8 @@ def reconstruct(
     config = None if config_path is None else load_task_config(ReconstructConfig, config_path)
     if unit is not None:
         config = (config or ReconstructConfig()).replace(unit=unit)
+    if kinds:
+        config = (config or ReconstructConfig()).replace(kinds=kinds)
     photos = single_or_tuple(inputs)
     plan = prepare_export(model, photos, output_uri, config, faces=faces, prune=prune)
     print_changes(plan.changes)
