@@ -60,7 +60,7 @@ def test_an_obj_has_the_photo_as_texture_and_is_pruned_whole(
 ) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
-    sources = sorted(Path(synthetic_set).glob("*.jpg"))[:2]
+    sources = sorted(Path(synthetic_set).rglob("*.jpg"))[:2]
     for source in sources:
         shutil.copy(source, photos)
     config = ReconstructConfig(kinds=("obj", "glb"), unit="pixel")

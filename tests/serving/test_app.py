@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import httpx2
 import jsonschema
 import numpy as np
@@ -105,6 +106,8 @@ def test_all_mesh_files_hold_the_same_shape(post: Any, portrait: bytes) -> None:
 def test_an_obj_has_the_photo_in_its_own_resolution_as_texture(
     post: Any, portrait: bytes, tmp_path: Path
 ) -> None:
+    photo = decode_photo(portrait)
+    portrait = encode_image(cv2.resize(photo, None, fx=3, fy=3), "jpeg")
     response = post(portrait, output="obj")
     assert response.headers["content-type"] == "application/zip"
     zipfile.ZipFile(io.BytesIO(response.content)).extractall(tmp_path)
