@@ -7,6 +7,7 @@ from typing import Literal
 import click
 
 from rayboot.cli.help import example
+from rayboot.cli.live_text import LiveText
 from rayboot.cli.messages import print_changes, print_note, print_unread
 from rayboot.cli.options import (
     URI,
@@ -20,14 +21,23 @@ from rayboot.registry.model_names import BUILTIN, BUILTIN_BASE
 __all__ = ["export_onnx", "import_weights", "reconstruct", "rollback", "status", "trace"]
 
 
-@click.command(epilog=example("rayboot status runs"))
+@click.command(epilog=example("rayboot status runs --watch"))
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
+@click.option("--watch", is_flag=True, help="Show them again and again until none is unfinished.")
 @tracking_option
-def status(folder: Path, tracking_uri: str | None) -> None:
-    """Show the rounds below FOLDER, by default runs, and the champion."""
-    from rayboot.rounds.status import describe_registry, describe_rounds
+def status(folder: Path, watch: bool, tracking_uri: str | None) -> None:
+    """Show the rounds below FOLDER, by default runs, and the champion.
 
-    click.echo(describe_rounds(folder))
+    Where the output is no terminal, --watch prints the lines that change.
+    """
+    from rayboot.rounds.status import describe_registry, describe_rounds, watch_rounds
+
+    if watch:
+        display = LiveText()
+        for text in watch_rounds(folder, with_elapsed=display.is_terminal):
+            display.show(text)
+    else:
+        click.echo(describe_rounds(folder))
     names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
     tracking_uri = tracking_uri or next(filter(None, map(os.environ.get, names)), None)
     if tracking_uri is not None:
