@@ -69,6 +69,7 @@ TESTED_IN = {
     "models/network_config": "models/test_vrn",
     "models/onnx_check": "models/test_onnx_export",
     "models/volumetric": "models/test_reconstructor",
+    "pipeline/planning/storage": "integration/test_planned_storage",
     "pipeline/checkpoint": "pipeline/test_generate",
     "pipeline/checkpoint_files": "pipeline/test_generate",
     "pipeline/dry_run": "test_cli",

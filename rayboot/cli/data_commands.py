@@ -93,13 +93,14 @@ def pack(inputs: tuple[str, ...], output_uri: str) -> None:
 def plan(
     config_path: Path, inputs: tuple[str, ...], nodes: int | None, sizes: tuple[int, ...]
 ) -> None:
-    """Measure a sample; estimate the time for the whole input on 1 to 64 nodes."""
+    """Measure a sample; estimate bytes, and the time on 1 to 64 nodes, for the whole input."""
     import yaml
 
     from rayboot.cli.task_config import load_task_config
     from rayboot.pipeline.generate_config import GenerateConfig
     from rayboot.pipeline.planning.calibration import calibrate_input
     from rayboot.pipeline.planning.scaling import estimate, format_estimates, format_scaling
+    from rayboot.pipeline.planning.storage import format_storage
 
     config = load_task_config(GenerateConfig, config_path)
     config = config.replace(input=single_or_tuple(inputs)) if inputs else config
@@ -108,6 +109,8 @@ def plan(
     rows = estimate(size.calibration, size.photos, size.node, node_counts, config.pools)
     table = format_estimates(size.calibration, size.node, rows)
     click.echo(f"{size.photos.num_photos} photos; {table}")
+    if (storage := size.calibration.storage) is not None:
+        click.echo(f"\n{format_storage(storage, size.photos.num_photos)}")
     if nodes is not None:
         pools = rows[0].capacity.pools
         changes = {"pools": pools.model_dump(mode="json", exclude_defaults=True)}
