@@ -16,6 +16,7 @@ from rayboot.cli.options import (
     prune_option,
     single_or_tuple,
 )
+from rayboot.counts import describe_count
 from rayboot.errors import REJECT_STAGES
 
 __all__ = ["export_pairs", "generate", "pack", "plan", "preview", "synthesize"]
@@ -66,7 +67,7 @@ def pack(inputs: tuple[str, ...], output_uri: str) -> None:
     plan = prepare_pack(single_or_tuple(inputs), output_uri)
     with connect():
         count = pack(plan)
-    print_note(f"{count} photos")
+    print_note(describe_count(count, "photo"))
     print_unread(plan.unread)
     click.echo(output_uri)
 
@@ -108,7 +109,7 @@ def plan(
     node_counts = (1, 2, 4, 8, 16, 32, 64) if nodes is None else (nodes,)
     rows = estimate(size.calibration, size.photos, size.node, node_counts, config.pools)
     table = format_estimates(size.calibration, size.node, rows)
-    click.echo(f"{size.photos.num_photos} photos; {table}")
+    click.echo(f"{describe_count(size.photos.num_photos, 'photo')}; {table}")
     if (storage := size.calibration.storage) is not None:
         click.echo(f"\n{format_storage(storage, size.photos.num_photos)}")
     if nodes is not None:
@@ -168,7 +169,8 @@ def generate(
     print_changes(plan.changes)
     if retried_stage is not None:
         count = remove_rejects(plan.output, retried_stage)
-        print_note(f"{count} photos that stage {retried_stage} rejected are processed again")
+        photos = describe_count(count, "photo")
+        print_note(f"{photos} that stage {retried_stage} rejected will be processed again")
     with logged_run(plan.run_id), connect():
         summary = generate(plan)
         if plan.is_resumed:  # its listing may be older than the input

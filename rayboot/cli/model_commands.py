@@ -16,6 +16,7 @@ from rayboot.cli.options import (
     single_or_tuple,
     tracking_option,
 )
+from rayboot.counts import describe_count
 from rayboot.registry.model_names import BUILTIN, BUILTIN_BASE
 
 __all__ = ["export_onnx", "import_weights", "reconstruct", "rollback", "status", "trace"]
@@ -151,7 +152,7 @@ def reconstruct(
         plan = prepare_export(model, photos, output_uri, config, faces=faces)
         print_changes(plan.changes)
         summary = export_on_this_machine(plan)
-    print_note(f"{summary.num_meshes} meshes")
+    print_note(describe_count(summary.num_meshes, "mesh"))
     if summary.num_of_several:
         remark = ", of whom the largest is reconstructed (--faces all for each)"
         print_note(
@@ -197,12 +198,21 @@ def import_weights(src: Path, dst: Path) -> None:
     metavar="FILE",
     help="File to write; its name ends in .onnx.",
 )
+@click.option(
+    "--register",
+    is_flag=True,
+    help="Also store the file as an artifact of the registered version that --model names.",
+)
 @tracking_option
-def export_onnx(model: str, output: Path, tracking_uri: str | None) -> None:
+def export_onnx(model: str, output: Path, register: bool, tracking_uri: str | None) -> None:
     """Export a network as ONNX, and check it against PyTorch with ONNX Runtime."""
-    from rayboot.registry.onnx_file import write_onnx
+    from rayboot.registry.onnx_file import register_onnx, write_onnx
 
-    difference = write_onnx(model, output, tracking_uri)
+    if register:
+        difference, uri = register_onnx(model, output, tracking_uri)
+        print_note(f"stored as {uri}")
+    else:
+        difference = write_onnx(model, output, tracking_uri)
     print_note(
         f"with ONNX Runtime the surface differs by up to {difference.surface_px:.2g} px of the crop"
     )
