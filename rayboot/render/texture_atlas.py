@@ -60,7 +60,8 @@ def _refine(texture: np.ndarray, crop: np.ndarray, closeup: np.ndarray) -> np.nd
     kept = (texture == crop).all(axis=-1).astype(np.float32)
     weights = cv2.resize(kept, fine_size, interpolation=cv2.INTER_LINEAR)[..., None]
     coarse = cv2.resize(texture, fine_size, interpolation=cv2.INTER_LINEAR).astype(np.float32)
-    return np.rint(weights * closeup + (1 - weights) * coarse).astype(np.uint8)
+    blended = weights * closeup + (1 - weights) * coarse
+    return np.asarray(np.rint(blended), np.uint8)
 
 
 def _arrange(photo: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ def describe_rounds(folder: Path, *, with_elapsed: bool = False) -> str:
 
     Args:
         folder: folder of one round or of several.
-        with_elapsed: whether the time since a step began is told.
+        with_elapsed: whether the time since a step began is given.
 
     Raises:
         RequestError: there is no round below ``folder``.
