@@ -33,7 +33,7 @@ def test_a_folder_that_is_filled_further(synthetic_set: str, tmp_path: Path) -> 
     grown = reconstruct(photos, output)
     assert "1 photo was added to the input: this one is processed now" in grown.stderr
     assert f"no longer in the input ({names[0]})" in grown.stderr
-    assert "--prune takes them out" in grown.stderr
+    assert "--prune takes it out" in grown.stderr
     ids = pq.read_table(output / "index.parquet")["face_id"].to_pylist()
     assert ids == names
     reconstruct(photos, output, "--prune")
