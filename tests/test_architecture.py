@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # other.
 LEVELS = {
     "errors": 0,
+    "counts": 0,
     "credentials": 0,
     "config": 1,
     "logs": 1,

@@ -16,6 +16,7 @@ from rayboot.cli.options import (
     prune_option,
     single_or_tuple,
 )
+from rayboot.counts import describe_count
 from rayboot.errors import REJECT_STAGES
 
 __all__ = ["export_pairs", "generate", "pack", "plan", "preview", "synthesize"]
@@ -75,7 +76,7 @@ def pack(inputs: tuple[str, ...], output_uri: str, prune: bool) -> None:
             plan = prepare_pack(single_or_tuple(inputs), output_uri)
             print_changes(plan.changes)
             count = pack(plan)
-    print_note(f"{count} photos")
+    print_note(describe_count(count, "photo"))
     print_unread(plan.unread)
     click.echo(output_uri)
 
@@ -102,13 +103,14 @@ def pack(inputs: tuple[str, ...], output_uri: str, prune: bool) -> None:
 def plan(
     config_path: Path, inputs: tuple[str, ...], nodes: int | None, sizes: tuple[int, ...]
 ) -> None:
-    """Measure a sample; estimate the time for the whole input on 1 to 64 nodes."""
+    """Measure a sample; estimate bytes, and the time on 1 to 64 nodes, for the whole input."""
     import yaml
 
     from rayboot.cli.task_config import load_task_config
     from rayboot.pipeline.generate_config import GenerateConfig
     from rayboot.pipeline.planning.calibration import calibrate_input
     from rayboot.pipeline.planning.scaling import estimate, format_estimates, format_scaling
+    from rayboot.pipeline.planning.storage import format_storage
 
     config = load_task_config(GenerateConfig, config_path)
     config = config.replace(input=single_or_tuple(inputs)) if inputs else config
@@ -116,7 +118,9 @@ def plan(
     node_counts = (1, 2, 4, 8, 16, 32, 64) if nodes is None else (nodes,)
     rows = estimate(size.calibration, size.photos, size.node, node_counts, config.pools)
     table = format_estimates(size.calibration, size.node, rows)
-    click.echo(f"{size.photos.num_photos} photos; {table}")
+    click.echo(f"{describe_count(size.photos.num_photos, 'photo')}; {table}")
+    if (storage := size.calibration.storage) is not None:
+        click.echo(f"\n{format_storage(storage, size.photos.num_photos)}")
     if nodes is not None:
         pools = rows[0].capacity.pools
         changes = {"pools": pools.model_dump(mode="json", exclude_defaults=True)}
@@ -174,7 +178,8 @@ def generate(
     print_changes(plan.changes)
     if retried_stage is not None:
         count = remove_rejects(plan.output, retried_stage)
-        print_note(f"{count} photos that stage {retried_stage} rejected are processed again")
+        photos = describe_count(count, "photo")
+        print_note(f"{photos} that stage {retried_stage} rejected will be processed again")
     with logged_run(plan.run_id), connect():
         summary = generate(plan)
         if plan.is_resumed:  # its listing may be older than the input

@@ -7,6 +7,7 @@ from typing import Literal
 import click
 
 from rayboot.cli.help import example
+from rayboot.cli.live_text import LiveText
 from rayboot.cli.messages import print_changes, print_note, print_unread
 from rayboot.cli.options import (
     URI,
@@ -15,19 +16,29 @@ from rayboot.cli.options import (
     single_or_tuple,
     tracking_option,
 )
+from rayboot.counts import describe_count
 from rayboot.registry.model_names import BUILTIN, BUILTIN_BASE
 
 __all__ = ["export_onnx", "import_weights", "reconstruct", "rollback", "status", "trace"]
 
 
-@click.command(epilog=example("rayboot status runs"))
+@click.command(epilog=example("rayboot status runs --watch"))
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
+@click.option("--watch", is_flag=True, help="Show them again and again until none is unfinished.")
 @tracking_option
-def status(folder: Path, tracking_uri: str | None) -> None:
-    """Show the rounds below FOLDER, by default runs, and the champion."""
-    from rayboot.rounds.status import describe_registry, describe_rounds
+def status(folder: Path, watch: bool, tracking_uri: str | None) -> None:
+    """Show the rounds below FOLDER, by default runs, and the champion.
 
-    click.echo(describe_rounds(folder))
+    Where the output is no terminal, --watch prints the lines that change.
+    """
+    from rayboot.rounds.status import describe_registry, describe_rounds, watch_rounds
+
+    if watch:
+        display = LiveText()
+        for text in watch_rounds(folder, with_elapsed=display.is_terminal):
+            display.show(text)
+    else:
+        click.echo(describe_rounds(folder))
     names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
     tracking_uri = tracking_uri or next(filter(None, map(os.environ.get, names)), None)
     if tracking_uri is not None:
@@ -101,6 +112,14 @@ def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
     show_default="the config's, else metre",
     help="Unit of the meshes; metres are by the size of people on average.",
 )
+@click.option(
+    "--format",
+    "kinds",
+    type=click.Choice(["ply", "glb", "obj"]),
+    multiple=True,
+    show_default="the config's, else ply and glb",
+    help="File format of the meshes; may be given several times. OBJ has the photo as texture.",
+)
 @prune_option
 @optional_config("YAML of actor pools and file formats.")
 def reconstruct(
@@ -109,10 +128,11 @@ def reconstruct(
     output_uri: str,
     faces: Literal["largest", "all"],
     unit: Literal["metre", "pixel"] | None,
+    kinds: tuple[Literal["ply", "glb", "obj"], ...],
     prune: bool,
     config_path: Path | None,
 ) -> None:
-    """Reconstruct coloured meshes from photos, as PLY and GLB; the same command resumes."""
+    """Reconstruct coloured meshes from photos; the same command resumes."""
     from rayboot.cli.task_config import load_task_config
     from rayboot.pipeline.export_meshes import export_on_this_machine
     from rayboot.pipeline.export_request import ReconstructConfig, prepare_export
@@ -122,6 +142,8 @@ def reconstruct(
     config = None if config_path is None else load_task_config(ReconstructConfig, config_path)
     if unit is not None:
         config = (config or ReconstructConfig()).replace(unit=unit)
+    if kinds:
+        config = (config or ReconstructConfig()).replace(kinds=kinds)
     photos = single_or_tuple(inputs)
     plan = prepare_export(model, photos, output_uri, config, faces=faces, prune=prune)
     print_changes(plan.changes)
@@ -130,7 +152,7 @@ def reconstruct(
         plan = prepare_export(model, photos, output_uri, config, faces=faces)
         print_changes(plan.changes)
         summary = export_on_this_machine(plan)
-    print_note(f"{summary.num_meshes} meshes")
+    print_note(describe_count(summary.num_meshes, "mesh"))
     if summary.num_of_several:
         remark = ", of whom the largest is reconstructed (--faces all for each)"
         print_note(
@@ -176,12 +198,21 @@ def import_weights(src: Path, dst: Path) -> None:
     metavar="FILE",
     help="File to write; its name ends in .onnx.",
 )
+@click.option(
+    "--register",
+    is_flag=True,
+    help="Also store the file as an artifact of the registered version that --model names.",
+)
 @tracking_option
-def export_onnx(model: str, output: Path, tracking_uri: str | None) -> None:
+def export_onnx(model: str, output: Path, register: bool, tracking_uri: str | None) -> None:
     """Export a network as ONNX, and check it against PyTorch with ONNX Runtime."""
-    from rayboot.registry.onnx_file import write_onnx
+    from rayboot.registry.onnx_file import register_onnx, write_onnx
 
-    difference = write_onnx(model, output, tracking_uri)
+    if register:
+        difference, uri = register_onnx(model, output, tracking_uri)
+        print_note(f"stored as {uri}")
+    else:
+        difference = write_onnx(model, output, tracking_uri)
     print_note(
         f"with ONNX Runtime the surface differs by up to {difference.surface_px:.2g} px of the crop"
     )

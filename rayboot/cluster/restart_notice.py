@@ -5,12 +5,9 @@ may be restarted. Every actor of Ray Data is one, and no option changes that. Th
 lost with the process that owns them only, which is the driver: then there is no run to restart.
 """
 
-import os
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
+
+from rayboot.cluster.output_filter import without_lines
 
 __all__ = ["print_restart_notice_aside"]
 
@@ -24,7 +21,7 @@ def print_restart_notice_aside() -> None:
     # It needs no CPU, and ends before its process has started.
     actor: Any = ray.remote(num_cpus=0, max_restarts=1)(_Nothing)
     argument = ray.put(None)
-    with _without_notice():
+    with without_lines(_NOTICE):
         handle = actor.remote(argument)
     ray.kill(handle)
 
@@ -32,21 +29,3 @@ def print_restart_notice_aside() -> None:
 class _Nothing:
     def __init__(self, argument: None) -> None:
         pass
-
-
-@contextmanager
-def _without_notice() -> Iterator[None]:
-    """Holds back what a ``with`` block writes to stderr, and writes all but the notice after it."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            file.seek(0)
-            for line in file:
-                if _NOTICE not in line:
-                    os.write(2, line)

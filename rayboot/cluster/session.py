@@ -189,7 +189,9 @@ def _init(*, address: str, **options: Any) -> None:
 
     try:
         _wait_for_port(address)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        context: Any = ray.init(
+            address=address, log_to_driver=False, logging_level=logging.ERROR, **options
+        )
     except (
         Exception
     ) as error:  # Ray raises many classes, RuntimeError and ConnectionError among them
@@ -200,3 +202,6 @@ def _init(*, address: str, **options: Any) -> None:
         if address == "local":
             what, remedy = "Ray cannot be started on this machine", "see `rayboot doctor`"
         raise ClusterError(f"{what} ({type(error).__name__}: {reason}); {remedy}") from error
+    # HOST:PORT; a Ray that was started here has no dashboard.
+    if dashboard := getattr(context, "dashboard_url", ""):
+        _LOG.info("Ray's dashboard: http://%s", dashboard)

@@ -10,10 +10,20 @@ import numpy as np
 
 from rayboot.errors import DegenerateInputError, ShapeError
 
-__all__ = ["apply_affine", "invert_affine", "landmark_crop", "resize_crop", "warp_photo"]
+__all__ = [
+    "apply_affine",
+    "invert_affine",
+    "landmark_crop",
+    "resize_crop",
+    "warp_closeup",
+    "warp_photo",
+]
 
 _REFERENCE_SIZE = 192
 _REFERENCE_BOX = 90.0
+
+_MAX_CLOSEUP = 512
+"""Largest width of what a viewer or a texture shows of a face, px."""
 
 
 def landmark_crop(landmarks: np.ndarray, size: int) -> np.ndarray:
@@ -105,3 +115,19 @@ def warp_photo(photo: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
     return cv2.warpAffine(
         photo, affine, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+
+
+def warp_closeup(photo: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray | None:
+    """Resamples the crop in the photo's resolution, as far as viewers and textures need it.
+
+    Args:
+        photo: (H, W, 3) uint8.
+        affine: (2, 3), from photo px to crop px.
+        size: width and height of the crop, px.
+
+    Returns:
+        (T, T, 3) uint8 with T at most 512, or None where the photo is no finer than the crop.
+    """
+    scale = np.sqrt(abs(np.linalg.det(np.asarray(affine, np.float64)[:, :2])))
+    fine = min(_MAX_CLOSEUP, round(size / scale))
+    return warp_photo(photo, resize_crop(affine, size, fine), fine) if fine > size else None

@@ -11,7 +11,7 @@ import numpy as np
 
 from rayboot.data.detector import FaceDetector, crop_from_detection
 from rayboot.errors import DegenerateInputError, FaceRejectedError, RequestError
-from rayboot.geometry.crop import resize_crop, warp_photo
+from rayboot.geometry.crop import warp_closeup, warp_photo
 from rayboot.inference.photos import NamedPhoto, Photo, decode_named, name_photos
 from rayboot.inference.reconstruction import Reconstruction
 from rayboot.models import HeadRegressor, InferenceConfig, NetworkConfig, load_network
@@ -30,9 +30,6 @@ _GPU_BATCH_SIZE = 16
 """Number of crops of a forward pass on a GPU; on a CPU it is one, which is as fast."""
 
 _MAX_LOADED_MODELS = 4
-
-_MAX_CLOSEUP = 512
-"""Largest width of what a viewer shows of the photo, px."""
 
 
 class _Crop(NamedTuple):
@@ -170,7 +167,7 @@ class FaceModel:
         chosen = detections if faces == "all" else detections[:1]
         affines = [crop_from_detection(detection, size) for detection in chosen]
         return [
-            _Crop(warp_photo(photo, affine, size), affine, _make_closeup(photo, affine, size))
+            _Crop(warp_photo(photo, affine, size), affine, warp_closeup(photo, affine, size))
             for affine in affines
         ]
 
@@ -189,13 +186,6 @@ class FaceModel:
             image, affine, closeup = crop
             results.append(Reconstruction(name, self.name, image, affine, own, landmarks, closeup))
         return results
-
-
-def _make_closeup(photo: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray | None:
-    """Returns the crop in the photo's resolution, as far as a viewer needs it."""
-    scale = np.sqrt(abs(np.linalg.det(affine[:, :2])))
-    fine = min(_MAX_CLOSEUP, round(size / scale))
-    return warp_photo(photo, resize_crop(affine, size, fine), fine) if fine > size else None
 
 
 def _name_rejection(error: FaceRejectedError, name: str) -> FaceRejectedError:

@@ -11,6 +11,7 @@ import numpy as np
 
 from rayboot.data.images import encode_image
 from rayboot.data.mesh_files import MESH_SUFFIXES, MeshFileKind, encode_face_mesh
+from rayboot.data.obj_files import encode_face_obj
 from rayboot.errors import DegenerateInputError, RequestError, ShapeError
 from rayboot.geometry.camera import pixel_from_crop
 from rayboot.geometry.crop import apply_affine, invert_affine
@@ -123,19 +124,35 @@ class Reconstruction:
         return apply_affine(invert_affine(self.crop_from_photo), pixels)
 
     def encode(self, kind: MeshFileKind, unit: MeshUnit = "metre") -> bytes:
-        """Returns the mesh with its colours as the content of a file.
+        """Returns the mesh with coloured vertices as the content of one file.
 
         Args:
-            kind: ``glb``, ``ply`` or ``obj``.
+            kind: ``glb``, ``ply`` or ``obj``; :meth:`encode_obj` is OBJ with a texture.
             unit: ``metre``, by the mean size of people's faces, or ``pixel`` of the crop.
         """
         return encode_face_mesh(self.mesh, kind, self.crop.shape[0], unit)
 
+    def encode_obj(self, name: str = "face.obj", unit: MeshUnit = "metre") -> dict[str, bytes]:
+        """Returns the mesh with the photo as its texture: the OBJ and the files it refers to.
+
+        Args:
+            name: name or path of the OBJ file.
+            unit: as in :meth:`encode`.
+
+        Returns:
+            The content of each file by its name: ``face.obj``, ``face.mtl`` and
+            ``face-texture.png``, in this order.
+        """
+        return encode_face_obj(self.mesh, self.crop, self.closeup, name, unit)
+
     def save(self, path: str | os.PathLike[str], unit: MeshUnit = "metre") -> None:
         """Writes the mesh with its colours; the suffix of the name chooses the kind of file.
 
+        An OBJ has the photo as its texture, in two more files next to it: ``face.obj`` refers to
+        ``face.mtl``, and that to ``face-texture.png``.
+
         Args:
-            path: path or URI that ends in ``.glb``, ``.ply`` or ``.obj``; a file is replaced.
+            path: path or URI that ends in ``.glb``, ``.ply`` or ``.obj``; files are replaced.
             unit: as in :meth:`encode`; the file names it.
 
         Raises:
@@ -152,11 +169,18 @@ class Reconstruction:
         if unit not in get_args(MeshUnit):
             raise RequestError(f"unit must be one of {', '.join(get_args(MeshUnit))}, got {unit!r}")
         try:
-            write_bytes(name, self.encode(cast("MeshFileKind", suffix.removeprefix(".")), unit))
+            for file, content in self._encode_files(name, suffix, unit).items():
+                write_bytes(file, content)
         except OSError as error:
             raise RequestError(
                 f"{name}: cannot be written ({error}); give a path that is writable"
             ) from error
+
+    def _encode_files(self, name: str, suffix: str, unit: MeshUnit) -> dict[str, bytes]:
+        if suffix == ".obj":
+            # The OBJ last, because it is complete only with what it refers to.
+            return dict(reversed(self.encode_obj(name, unit).items()))
+        return {name: self.encode(cast("MeshFileKind", suffix.removeprefix(".")), unit)}
 
     def to_html(self, *others: "Reconstruction") -> str:
         """Returns a page that shows the mesh; it needs no other file and no network.

@@ -83,7 +83,7 @@ def fits_into_process(plan: ExportPlan) -> bool:
 
 
 def export_meshes(plan: ExportPlan, executor: Executor | None = None) -> ExportSummary:
-    """Writes ``STEM.ply`` and ``STEM.glb`` for every face, named as its photo.
+    """Writes ``STEM.ply``, ``STEM.glb`` or ``STEM.obj`` for every face, named as its photo.
 
     Photos whose names differ only in the suffix keep it (``a_jpg.ply``); where all faces of a photo
     are exported, their number follows (``a-1.ply``). See :mod:`rayboot.pipeline.mesh_names`.
@@ -124,7 +124,14 @@ class ExportJob(Job[ExportSummary]):
         shape = (network.slices, network.resolution, network.resolution)
         all_faces = self._plan.faces == "all"
         return (
-            crop_stage(network, pools, None, config.detect_faces, all_faces=all_faces),
+            crop_stage(
+                network,
+                pools,
+                None,
+                config.detect_faces,
+                all_faces=all_faces,
+                with_closeups="obj" in config.kinds,
+            ),
             predict_stage(self._plan.weights, config.inference, pools),
             StageSpec(
                 "mesh",

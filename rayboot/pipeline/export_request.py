@@ -1,13 +1,14 @@
 """A request for meshes, checked before Ray starts and recorded for later runs."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from rayboot.config import FrozenConfig
 from rayboot.data.fingerprint import Fingerprint
+from rayboot.data.obj_files import companion_names
 from rayboot.data.readers.unread import unread_note
 from rayboot.geometry.physical_size import MeshUnit
 from rayboot.io.absolute_paths import absolute_inputs, absolute_model
@@ -42,7 +43,8 @@ __all__ = [
     "prepare_export",
 ]
 
-MeshKind = Literal["ply", "glb"]
+MeshKind = Literal["ply", "glb", "obj"]
+"""Kind of a mesh file; ``obj`` has the photo as a texture, in two more files."""
 FaceChoice = Literal["largest", "all"]
 
 
@@ -50,7 +52,8 @@ class ReconstructConfig(FrozenConfig):
     """How photos become meshes, and on which pools of actors."""
 
     kinds: tuple[MeshKind, ...] = ("ply", "glb")
-    """Files that are written for each face."""
+    """Files that are written for each face: PLY and GLB with coloured vertices, OBJ with the photo
+    as texture."""
     unit: MeshUnit = "metre"
     """Unit of the vertices: ``metre``, by people's mean size, or ``pixel`` of the crop."""
     detect_faces: bool = True
@@ -215,6 +218,10 @@ def _meshes_of(output: str, ids: Sequence[str], listing: pa.Table) -> list[str]:
     index = join_uri(output, MESH_INDEX)
     if not ids or not exists(index):
         return []
-    rows = read_table(index, ["face_id", "ply", "glb"])
+    rows = read_table(index)
     rows = rows.filter(pc.is_in(rows["face_id"], value_set=pa.array(ids, pa.string())))
-    return [name for kind in ("ply", "glb") for name in rows[kind].to_pylist() if name]
+    # An index of an earlier version has no column for OBJ.
+    kinds = [kind for kind in get_args(MeshKind) if kind in rows.column_names]
+    names = [name for kind in kinds for name in rows[kind].to_pylist() if name]
+    objs = [name for name in names if name.endswith(".obj")]
+    return names + [other for name in objs for other in companion_names(name)]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import pyarrow.compute as pc
 
+from rayboot.counts import describe_count
 from rayboot.io.parquet import count_rows, read_table
 from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_uri, list_files
@@ -148,7 +149,9 @@ def list_row_files(output: str) -> list[str]:
 
 def format_summary(summary: GenerateSummary) -> str:
     """Formats a summary as lines of text."""
-    lines = [f"{summary.num_faces} faces, {summary.num_views} views"]
+    lines = [
+        f"{describe_count(summary.num_faces, 'face')}, {describe_count(summary.num_views, 'view')}"
+    ]
     if summary.num_views_left_out:
         lines[0] += f" ({summary.num_views_left_out} more would leave the volume)"
     if summary.unused_landmarks:
@@ -161,7 +164,7 @@ def format_summary(summary: GenerateSummary) -> str:
         num_photos = min(num_rows, max(usage.rows for usage in summary.stages.values()))
         rate = num_photos / max(summary.seconds, 1e-9)
         lines.append(
-            f"{num_photos} photos in {_format_duration(summary.seconds)}, "
+            f"{describe_count(num_photos, 'photo')} in {_format_duration(summary.seconds)}, "
             f"{rate:.1f} photos per second"
         )
         for name, usage in summary.stages.items():

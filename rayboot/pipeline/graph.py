@@ -55,6 +55,7 @@ def crop_stage(
     detect_faces: bool,
     test_hashes: str | None = None,
     all_faces: bool = False,
+    with_closeups: bool = False,
 ) -> StageSpec:
     """The stage that reads photos and crops their faces.
 
@@ -66,6 +67,7 @@ def crop_stage(
         test_hashes: URI of the :class:`~rayboot.data.perceptual_hash.HashIndex` of the photos
             kept for testing; None where there are none.
         all_faces: Whether all faces that are detected in a photo are cropped, or the largest.
+        with_closeups: Whether crops are also made in the photo's resolution, for textures.
     """
     make = partial(
         CropFaces,
@@ -74,6 +76,7 @@ def crop_stage(
         detect_faces=detect_faces,
         test_hashes=test_hashes,
         all_faces=all_faces,
+        with_closeups=with_closeups,
     )
     spec = SubprocessSpec.create(make, reject_crop, pools.photo_timeout_s)
     return StageSpec("read", spec, pools.batch_size, pools.num_readers, pools.reader_cpus)

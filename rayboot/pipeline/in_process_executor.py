@@ -101,6 +101,8 @@ def write_block(
         partition_cols: Columns that become folders.
         options: Options of :func:`pyarrow.parquet.write_to_dataset`.
     """
+    # Each chunk would be a row group, and its statistics take as many bytes as some faces.
+    block = block.combine_chunks()
     filesystem.create_dir(checkpoint, recursive=True)
     pending, finished = (
         posixpath.join(checkpoint, f"{name}{end}.parquet") for end in (".pending", "")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rayboot.counts import describe_count
 from rayboot.data.readers import PHOTO_SCHEMA
 from rayboot.pipeline.listing import mark_duplicates
 
@@ -133,16 +134,24 @@ def describe_changes(changes: InputChanges, remedy: str = "--prune") -> str:
     """Returns sentences on what differs; empty where nothing does."""
     sentences: Sequence[str] = []
     if changes.num_new or changes.num_changed:
-        of_changed = f" and {changes.num_changed} were changed" if changes.num_changed else ""
-        sentences = [
-            f"{changes.num_new} photos were added to the input{of_changed}: these are processed now"
-        ]
+        was, were = "was added to the input", "were added to the input"
+        new = describe_count(changes.num_new, "photo", was, were)
+        verb = "was" if changes.num_changed == 1 else "were"
+        of_changed = f" and {changes.num_changed} {verb} changed" if changes.num_changed else ""
+        is_one = changes.num_new + changes.num_changed == 1
+        which = "this one is" if is_one else "these are"
+        sentences = [f"{new}{of_changed}: {which} processed now"]
     if changes.num_gone:
         more = ", ..." if changes.num_gone > len(changes.gone_examples) else ""
         names = f"{', '.join(changes.gone_examples)}{more}"
-        fate = "were taken out" if changes.pruned else f"stay; {remedy} takes them out"
-        sentences = [
-            *sentences,
-            f"{changes.num_gone} photos are no longer in the input ({names}): their rows {fate}",
-        ]
+        is_one = changes.num_gone == 1
+        gone = describe_count(
+            changes.num_gone, "photo", "is no longer in the input", "are no longer in the input"
+        )
+        if changes.pruned:
+            fate = "its row was taken out" if is_one else "their rows were taken out"
+        else:
+            fate = "its row stays" if is_one else "their rows stay"
+            fate = f"{fate}; {remedy} takes {'it' if is_one else 'them'} out"
+        sentences = [*sentences, f"{gone} ({names}): {fate}"]
     return "; ".join(sentences)

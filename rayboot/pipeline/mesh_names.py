@@ -20,7 +20,7 @@ _MAX_PATH_BYTES = 700
 """Longest path below the output; S3 allows keys of 1024 bytes."""
 
 _HASH_DIGITS = 10
-_MESH_SUFFIXES = (".ply", ".glb")
+_MESH_SUFFIXES = (".ply", ".glb", ".obj", ".mtl")
 
 
 def assign_mesh_names(face_ids: Sequence[str], taken: Sequence[str] = ()) -> list[str]:

@@ -28,6 +28,6 @@ def require_faces(num_faces: int, rejects: Mapping[tuple[str, str], int], record
         f"{count} {stage}/{reason}" for (stage, reason), count in counts.most_common(_NUM_REASONS)
     )
     more = ", ..." if len(counts) > _NUM_REASONS else ""
-    raise RaybootError(
-        f"none of {counts.total()} photos gave a face: {reasons}{more}; {records} tells why"
-    )
+    total = counts.total()
+    none = "not even the one photo" if total == 1 else f"none of {total} photos"
+    raise RaybootError(f"{none} gave a face: {reasons}{more}; {records} tells why")

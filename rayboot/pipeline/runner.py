@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from rayboot.counts import describe_count
 from rayboot.io.lease import hold_lease
 from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_uri
@@ -180,8 +181,8 @@ def run_job(
         started = clock.monotonic()
         num_left = job.num_photos - store.retry(job.count_finished, job.output)
         _LOG.info(
-            "run %s: %d photos, %d of them left, output %s",
-            run_id, job.num_photos, num_left, job.output,
+            "run %s: %s, %d left, output %s",
+            run_id, describe_count(job.num_photos, "photo"), num_left, job.output,
             extra={"num_photos": job.num_photos, "num_left": num_left, "output": job.output},
         )  # fmt: skip
         usage = executor.execute(job, num_left) if num_left else {}

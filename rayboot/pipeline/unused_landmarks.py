@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
+from rayboot.counts import describe_count
+
 __all__ = ["count_unused_landmarks", "describe_unused_landmarks"]
 
 
@@ -21,6 +23,6 @@ def describe_unused_landmarks(counts: Mapping[str, int]) -> str:
         return ""
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
     return (
-        f"{sum(counts.values())} photos have landmark files of an unknown kind ({reasons}); the "
-        "detector searched their faces"
+        f"{describe_count(sum(counts.values()), 'photo', 'has', 'have')} landmark files of an "
+        f"unknown kind ({reasons}); the detector searched their faces"
     )

@@ -1,5 +1,6 @@
 """From the name of a model to its ONNX file, which is checked before it is in place."""
 
+import hashlib
 import tempfile
 from pathlib import Path
 
@@ -7,9 +8,14 @@ from rayboot.errors import RaybootError, RequestError
 from rayboot.models import load_network
 from rayboot.models.onnx_check import MAX_SURFACE_ERROR, OnnxDifference, check_onnx
 from rayboot.models.onnx_export import export_onnx, require_onnx
+from rayboot.registry.model_versions import find_version
 from rayboot.registry.resolve import resolve_model
+from rayboot.registry.runs import Run, default_tracking_uri, make_client
 
-__all__ = ["write_onnx"]
+__all__ = ["register_onnx", "write_onnx"]
+
+_FOLDER = "onnx"
+"""Folder of the file among the artifacts of the version's run."""
 
 
 def write_onnx(model: str, path: Path, tracking_uri: str | None = None) -> OnnxDifference:
@@ -50,3 +56,40 @@ def write_onnx(model: str, path: Path, tracking_uri: str | None = None) -> OnnxD
     except OSError as error:
         raise RequestError(f"{path}: cannot be written ({error})") from error
     return difference
+
+
+def register_onnx(
+    model: str, path: Path, tracking_uri: str | None = None
+) -> tuple[OnnxDifference, str]:
+    """Writes a registered version as ONNX, and stores the file as an artifact of its run.
+
+    The version's tags ``rayboot.onnx`` and ``rayboot.onnx_sha256`` tell where it is, and its hash.
+
+    Args:
+        model: ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``.
+        path: as in :func:`write_onnx`.
+        tracking_uri: as in :func:`write_onnx`.
+
+    Returns:
+        How far the file differs from the model, and the URI of the artifact.
+
+    Raises:
+        RequestError: the model is no registered version, or its run is not known.
+        RequestError, RaybootError: see :func:`write_onnx`; then nothing is stored.
+    """
+    store = tracking_uri or default_tracking_uri()
+    version = find_version(store, model)
+    if not version.run_id:
+        raise RequestError(
+            f"{version.uri}: was registered without a run, whose artifacts could have the ONNX "
+            "file; export it without --register"
+        )
+    # By its number, because an alias may move meanwhile.
+    difference = write_onnx(version.uri, path, store)
+    Run(store, version.run_id).log_file(path, _FOLDER)
+    uri = f"runs:/{version.run_id}/{_FOLDER}/{path.name}"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    client = make_client(store)
+    for key, value in (("rayboot.onnx", uri), ("rayboot.onnx_sha256", digest)):
+        client.set_model_version_tag(version.name, version.version, key, value)
+    return difference, uri

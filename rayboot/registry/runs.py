@@ -1,6 +1,7 @@
 """Runs in MLflow: the driver opens a run, and every process that has its id can write to it."""
 
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from mlflow.utils.uri import is_local_uri
 
 from rayboot.credentials import explain_url_credentials, find_credentialed_url
 from rayboot.errors import RequestError
+from rayboot.registry.run_links import describe_run_link
 
 __all__ = [
     "Run",
@@ -33,6 +35,8 @@ __all__ = [
 
 # MLflow prints a run's addresses to stdout, which is for results.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+_LOG = logging.getLogger(__name__)
 
 _PARAMS_PER_REQUEST, _METRICS_PER_REQUEST = 100, 1000
 _MAX_PARAM_LENGTH = 6000
@@ -248,7 +252,9 @@ def open_run(tracking_uri: str, experiment: str, name: str, artifacts: str | Non
         file.parent.mkdir(parents=True, exist_ok=True)
     client = make_client(tracking_uri)
     experiment_id = _experiment_id(client, experiment, artifacts)
-    return Run(tracking_uri, client.create_run(experiment_id, run_name=name).info.run_id)
+    run_id = client.create_run(experiment_id, run_name=name).info.run_id
+    _log_link(tracking_uri, experiment_id, run_id)
+    return Run(tracking_uri, run_id)
 
 
 def resume_run(tracking_uri: str, run_id: str) -> Run:
@@ -267,7 +273,13 @@ def resume_run(tracking_uri: str, run_id: str) -> Run:
             f"run {run_id}: the MLflow store {tracking_uri} does not contain it; give the store in "
             "which it was started, or choose a new name or output"
         ) from error
+    _log_link(tracking_uri, client.get_run(run_id).info.experiment_id, run_id)
     return Run(tracking_uri, run_id)
+
+
+def _log_link(tracking_uri: str, experiment_id: str, run_id: str) -> None:
+    uri = absolute_tracking_uri(tracking_uri or default_tracking_uri())
+    _LOG.info("MLflow: %s", describe_run_link(uri, experiment_id, run_id))
 
 
 def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:

@@ -15,9 +15,10 @@ from rayboot.geometry.alignment import Similarity
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose
 from rayboot.render.inpaint import inpaint
+from rayboot.render.photo_charts import Rim
 from rayboot.render.scene import Scene, TexturedSurface, textured_square
 from rayboot.render.sheet import BACK, surround_with_sheet
-from rayboot.render.texturing import ColorMode, Rim, texture_mesh
+from rayboot.render.texturing import ColorMode, texture_mesh
 from rayboot.render.visibility import compute_visibility, silhouette_mask
 
 __all__ = ["SurroundingsMode", "build_scene"]

@@ -12,19 +12,18 @@ photo as a texture, so a mesh coarser than the photo loses none of its detail.
 
 from typing import Literal, NamedTuple, assert_never
 
-import cv2
 import numpy as np
 
 from rayboot.geometry.camera import pixel_from_crop
 from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.pose import FacePose
-from rayboot.render.inpaint import fill_nearest
 from rayboot.render.interpolation import sample_bilinear
 from rayboot.render.light_transfer import estimate_light_ratios
+from rayboot.render.photo_charts import Rim, add_neighbours, make_charts, values_at
 from rayboot.render.scene import TexturedMesh
 from rayboot.render.visibility import Visibility, compute_visibility
 
-__all__ = ["ColorMode", "Rim", "color_vertices", "texture_mesh"]
+__all__ = ["ColorMode", "color_vertices", "texture_mesh"]
 
 ColorMode = Literal["mirrored", "projected"]
 """``mirrored``: hidden surfaces get their mirror image's colours; ``projected``: every vertex
@@ -37,37 +36,8 @@ seen so obliquely there that its colours vary from vertex to vertex."""
 _MIRROR_TOLERANCE = 2.5
 """Largest distance of a mirror image from the visible front, px of a 96 px crop."""
 
-_MAX_RIM_DIFFERENCE = 36
-"""Largest difference (of 255, in any channel) between a pixel of the rim and the face next to
-it; beyond that it is background."""
-
-_RING_WIDTH = 2.0
-"""Width of the ring inside the rim whose colours the back of the head gets, px of a 96 px crop."""
-
-_BACK_DEPTH = 5.0
-"""Depth behind the front (px of a 96 px crop) from which a surface is the back of the head, not
-the hidden side of a nose: it must not show the face in front of it."""
-
-_MIN_DONOR_PIXELS = 64
-"""Smallest number of visible pixels of a face; with fewer, colours are projected plainly."""
-
 _DIRECT, _MIRRORED, _BLENDED = range(3)
 """Sources of a vertex's colour: its own pixel, its mirror image's, or a blend of visible ones."""
-
-
-class Rim(NamedTuple):
-    """The pixels along a face's outline, which may show the background if the solid is too wide.
-
-    Attributes:
-        width: distance from the outline, px of a 96 px crop, within which pixels colour no hidden
-            surface and are replaced where they differ from the face; one number, or (S, S) for
-            each pixel of the photo.
-        outer_width: distance within which pixels are replaced whatever they show. It is 0 where
-            surroundings continue the face, so that both show the photo.
-    """
-
-    width: float | np.ndarray = 3.0
-    outer_width: float = 1.0
 
 
 class _Colors(NamedTuple):
@@ -181,26 +151,17 @@ def _fill_hidden(
     rim: Rim,
 ) -> _Colors:
     """Gives visible vertices their own pixel, and hidden ones colours from elsewhere."""
-    size, count = photo.shape[0], len(mesh.vertices)
-    pixels = pixel_from_crop(mesh.vertices, size, size)
-    donors = visibility.visible_pixels & (visibility.outline_distance > rim.width)
-    if donors.sum() < _MIN_DONOR_PIXELS:
+    charts = make_charts(mesh, photo, visibility, rim)
+    if charts is None:
         return _project_photo(mesh, photo)
-    filled = fill_nearest(photo, donors)
-    texture = _remove_background(photo, filled, visibility, rim)
-    factors = np.ones((count, 3), np.float32)
-    # Neighbours of visible vertices keep their own pixel as well: single steep vertices in a
-    # visible region would otherwise stand out as speckles of the other side's light.
-    direct = _add_neighbours(mesh.faces, visibility.visible)
-    # Not on the rim, where steep vertices are beside the pixels of the face.
-    direct &= visibility.visible | _at_pixels(donors, pixels)
-    back = ~direct & (visibility.depth_behind_front(mesh.vertices) > _BACK_DEPTH)
-    ring = fill_nearest(photo, donors & (visibility.outline_distance <= rim.width + _RING_WIDTH))
+    count, pixels = len(mesh.vertices), charts.pixels
+    values = np.empty((count, 3), np.float32)
+    for number, image in enumerate(charts.images):
+        chosen = charts.chart == number
+        values[chosen] = sample_bilinear(image, pixels[chosen])
+    direct, factors = charts.chart == 0, np.ones((count, 3), np.float32)
     source = np.where(direct, _DIRECT, _BLENDED)
-    values = sample_bilinear(filled, pixels)
-    values[direct] = sample_bilinear(texture, pixels[direct])
-    values[back] = sample_bilinear(ring, pixels[back])
-    colors = _Colors(texture, source, pixels, factors, values)
+    colors = _Colors(charts.images[0], source, pixels, factors, values)
     return colors if pose is None else _mirror_hidden(colors, mesh, pose, visibility, direct)
 
 
@@ -213,7 +174,7 @@ def _mirror_hidden(
     image_pixels = pixel_from_crop(images, size, size)
     hidden = image_visible & ~direct
     # Next to hidden vertices the light of both sides is known, and there it must be continuous.
-    adjacent = _add_neighbours(mesh.faces, _add_neighbours(mesh.faces, hidden))
+    adjacent = add_neighbours(mesh.faces, add_neighbours(mesh.faces, hidden))
     adjacent = adjacent & direct & image_visible
     factors, values = colors.factors.copy(), colors.values.copy()
     factors[hidden] = estimate_light_ratios(
@@ -229,29 +190,6 @@ def _mirror_hidden(
     )
 
 
-def _at_pixels(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Returns the values (N,) of an image (S, S) at columns and rows (N, 2)."""
-    column, row = np.clip(np.rint(pixels).astype(int), 0, len(image) - 1).T
-    return np.asarray(image[row, column])
-
-
-def _add_neighbours(faces: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Returns the chosen vertices (N,) bool and those that share a triangle with one."""
-    grown = np.zeros(len(chosen), bool)
-    grown[faces[chosen[faces].any(axis=1)].ravel()] = True
-    return grown
-
-
-def _remove_background(
-    photo: np.ndarray, filled: np.ndarray, visibility: Visibility, rim: Rim
-) -> np.ndarray:
-    """Returns the photo with background pixels of the rim replaced by the face next to them."""
-    differs = (cv2.absdiff(photo, filled) > _MAX_RIM_DIFFERENCE).any(axis=-1)
-    distance = visibility.outline_distance
-    kept = (distance > rim.width) | ((distance > rim.outer_width) & ~differs)
-    return np.where(kept[..., None], photo, filled)
-
-
 def _mirror_images(
     mesh: Mesh, pose: FacePose, visibility: Visibility
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -262,5 +200,5 @@ def _mirror_images(
     visible = visibility.is_visible(images, mirrored_normals, _MIRROR_TOLERANCE)
     size = len(visibility.outline_distance)
     pixels = pixel_from_crop(images[visible], size, size)
-    visible[visible] = _at_pixels(visibility.outline_distance, pixels) > _MIRROR_RIM
+    visible[visible] = values_at(visibility.outline_distance, pixels) > _MIRROR_RIM
     return images, visible

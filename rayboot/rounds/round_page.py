@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rayboot.counts import describe_count
 from rayboot.data.images import encode_image
 from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics
 from rayboot.evaluate.report.html_page import RejectCount, ReportFigure
@@ -47,7 +48,8 @@ def write_page(
     context = PageContext(
         title="One bootstrap round",
         summary=(
-            f"{summary.num_faces} photos became {summary.num_views} pairs; the network "
+            f"{describe_count(summary.num_faces, 'photo')} became "
+            f"{describe_count(summary.num_views, 'pair')}; the network "
             f"fine-tuned on them is version {state.version} of {config.registered_model} and "
             f"{decision}: {state.reason}."
         ),

@@ -176,9 +176,10 @@ def _add_reconstruction(app: FastAPI, backend: Backend, metrics: ServiceMetrics)
         ] = "largest",
         output: Annotated[
             Output,
-            Query(description="`glb` and `ply`: mesh with coloured vertices; `obj`: likewise, "
-                  "zipped; `volume`: occupancy (D, S, S) as NPZ; `json`: boxes of all faces, "
-                  "landmarks and pose of the chosen."),
+            Query(description="`glb` and `ply`: mesh with coloured vertices; `obj`: with the "
+                  "photo as texture, a ZIP archive of OBJ, MTL and PNG; `volume`: occupancy "
+                  "(D, S, S) as NPZ; `json`: boxes of all faces, landmarks and pose of the "
+                  "chosen."),
         ] = "glb",
         mesh: Annotated[
             MeshFormat, Query(description="With `json`: `glb` adds each mesh in base64.")

@@ -69,7 +69,9 @@ class ReconstructionEngine:
         if follower is None:
             raise RequestError("this service has no second model to compare with")
         model = follower.current
-        found = self._finder.find(request.photo, request.faces, model.size)
+        found = self._finder.find(
+            request.photo, request.faces, model.size, with_closeups=request.output == "obj"
+        )
         return PreparedRequest(request, model, found)
 
     def predict(self, crops: Sequence[tuple[LoadedModel, np.ndarray]]) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 from rayboot.data.detector import Detection, FaceDetector, crop_from_detection
 from rayboot.data.images import decode_photo
 from rayboot.errors import FaceRejectedError
-from rayboot.geometry.crop import warp_photo
+from rayboot.geometry.crop import warp_closeup, warp_photo
 
 __all__ = ["CroppedFace", "FaceFinder", "FoundFaces"]
 
@@ -20,11 +20,14 @@ class CroppedFace(NamedTuple):
         number: its number, the largest face being 1.
         crop_from_photo: (2, 3) affine from photo px to crop px.
         crop: (S, S, 3) uint8.
+        closeup: (T, T, 3) uint8, the same in the photo's resolution; None if that is no finer, or
+            not wanted.
     """
 
     number: int
     crop_from_photo: np.ndarray
     crop: np.ndarray
+    closeup: np.ndarray | None = None
 
 
 class FoundFaces(NamedTuple):
@@ -60,13 +63,16 @@ class FaceFinder:
         self._local = threading.local()
         self._local.detector = FaceDetector()
 
-    def find(self, photo: bytes, choice: str, size: int) -> FoundFaces:
+    def find(
+        self, photo: bytes, choice: str, size: int, *, with_closeups: bool = False
+    ) -> FoundFaces:
         """Finds faces and crops the chosen ones.
 
         Args:
             photo: bytes of an image file from an untrusted source.
             choice: ``all``, ``largest``, or the number of a face as text.
             size: width and height of a crop, px.
+            with_closeups: whether crops are also made in the photo's resolution.
 
         Raises:
             FaceRejectedError: stage ``read`` or ``landmarks`` as
@@ -81,7 +87,8 @@ class FaceFinder:
         chosen = []
         for number in self._select(choice, len(detections)):
             affine = crop_from_detection(detections[number - 1], size)
-            chosen.append(CroppedFace(number, affine, warp_photo(image, affine, size)))
+            closeup = warp_closeup(image, affine, size) if with_closeups else None
+            chosen.append(CroppedFace(number, affine, warp_photo(image, affine, size), closeup))
         return FoundFaces(image.shape[1], image.shape[0], detections, chosen)
 
     def _select(self, choice: str, count: int) -> range:

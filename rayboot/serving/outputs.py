@@ -44,24 +44,28 @@ def make_reply(
     output, count = request.output, len(found.detections)
     numbers = [face.number for face in found.chosen]
     faces = [
-        Reconstruction("the photo", model, face.crop, face.crop_from_photo, volume)
+        Reconstruction(
+            "the photo", model, face.crop, face.crop_from_photo, volume, closeup=face.closeup
+        )
         for face, volume in zip(found.chosen, volumes, strict=True)
     ]
     if output == "json":
         document = _describe(request, found, dict(zip(numbers, faces, strict=True)), model)
         body = json.dumps(document, separators=(",", ":")).encode()
         return Reply(body, _MEDIA_TYPES[output], "face.json", model, count)
-    files = {
-        f"face-{number}.{_SUFFIXES[output]}": _encode(request, output, face)
-        for number, face in zip(numbers, faces, strict=True)
-    }
+    files: dict[str, bytes] = {}
+    for number, face in zip(numbers, faces, strict=True):
+        files |= _encode(request, output, face, f"face-{number}.{_SUFFIXES[output]}")
     if request.faces == "all" or output == "obj":
         return Reply(_zip(files), "application/zip", "faces.zip", model, count)
     ((name, body),) = files.items()
     return Reply(body, _MEDIA_TYPES[output], name, model, count)
 
 
-def _encode(request: ReconstructionRequest, output: Output, face: Reconstruction) -> bytes:
+def _encode(
+    request: ReconstructionRequest, output: Output, face: Reconstruction, name: str
+) -> dict[str, bytes]:
+    """Returns the files of a face by their names."""
     if output == "volume":
         buffer = io.BytesIO()
         np.savez_compressed(
@@ -69,9 +73,11 @@ def _encode(request: ReconstructionRequest, output: Output, face: Reconstruction
             occupancy=face.volume.astype(np.float16),
             crop_from_photo=face.crop_from_photo,
         )
-        return buffer.getvalue()
+        return {name: buffer.getvalue()}
     assert output != "json"
-    return face.encode(output, request.unit)
+    if output == "obj":
+        return face.encode_obj(name, request.unit)
+    return {name: face.encode(output, request.unit)}
 
 
 def _describe(

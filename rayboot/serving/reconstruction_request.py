@@ -7,8 +7,9 @@ from rayboot.geometry.physical_size import MeshUnit
 __all__ = ["MeshFormat", "Output", "ReconstructionRequest", "Reply", "Which"]
 
 Output = Literal["glb", "ply", "obj", "volume", "json"]
-"""``glb``, ``ply``: a mesh with coloured vertices. ``obj``: the same, in a ZIP archive. ``volume``:
-the occupancy as NPZ. ``json``: faces, landmarks and pose."""
+"""``glb``, ``ply``: a mesh with coloured vertices. ``obj``: a mesh with the photo as texture, in a
+ZIP archive of OBJ, MTL and PNG. ``volume``: the occupancy as NPZ. ``json``: faces, landmarks and
+pose."""
 
 MeshFormat = Literal["none", "glb"]
 """What ``json`` contains of the mesh: nothing, or the GLB in base64."""

@@ -5,9 +5,10 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from rayboot.cluster.output_filter import without_lines
 from rayboot.cluster.session import connect
 from rayboot.errors import RequestError
 from rayboot.io.absolute_paths import with_absolute_paths
@@ -23,6 +24,8 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _QUIET = {"log_level": "WARNING", "enable_access_log": False}
 """Logging of Ray Serve, into files of Ray's session."""
+
+_CONTROLLER_ENDED = b"Task ServeController.graceful_shutdown failed"
 
 
 def run_service(config: ServeConfig, announce: Callable[[str], None]) -> None:
@@ -43,7 +46,7 @@ def run_service(config: ServeConfig, announce: Callable[[str], None]) -> None:
     on_cluster = "RAY_ADDRESS" in os.environ
     if not on_cluster:
         _require_free_port(config.host, config.port)
-    with _interruptible() as set_signals, connect():
+    with _interruptible() as set_signals, ExitStack() as ending, connect():
         # Ray has set handlers of its own.
         set_signals(_interrupt)
         from ray import serve
@@ -65,6 +68,9 @@ def run_service(config: ServeConfig, announce: Callable[[str], None]) -> None:
         finally:
             # A second Ctrl-C would leave processes behind.
             set_signals(signal.SIG_IGN)
+            # Ray reports that the controller, which it ends itself, did not answer. The report may
+            # come until Ray has stopped, which is when this ends.
+            ending.enter_context(without_lines(_CONTROLLER_ENDED, (1, 2)))
             if on_cluster:
                 # Others may serve there too.
                 serve.delete(APP_NAME)

@@ -1,11 +1,6 @@
-import os
 import subprocess
 import sys
 from typing import Any
-
-import pytest
-
-from rayboot.cluster.restart_notice import _without_notice
 
 RUN = """
 import sys
@@ -26,12 +21,6 @@ with connect(sys.argv[1]):
         print(ray.get(Stage.remote(ray.put(value)).value.remote()))
     print("still there", file=sys.stderr)
 """
-
-
-def test_other_lines_are_printed(capfd: pytest.CaptureFixture[str]) -> None:
-    with _without_notice():
-        os.write(2, b"before\n[E] the actor restart will fail. See ...\nafter\n")
-    assert capfd.readouterr().err == "before\nafter\n"
 
 
 def test_an_actor_with_arguments_in_the_object_store_prints_no_notice(ray_local: Any) -> None:

@@ -4,9 +4,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import ray
 
+from rayboot.cluster import session
+from rayboot.cluster.session import connect
 from tests.ray_head import NUM_STARTS
 
 # Niceness is relative to the driver, which may itself be a nice process.
@@ -115,3 +119,16 @@ def test_sigterm_interrupts_a_run_as_ctrl_c_does() -> None:
             break
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout == "interrupted\n"
+
+
+def test_the_dashboard_of_a_cluster_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rayboot")
+    for url, lines in (("10.0.0.1:8265", 1), ("", 0)):
+        caplog.clear()
+        monkeypatch.setattr(ray, "init", lambda **_: SimpleNamespace(dashboard_url=url))  # noqa: B023
+        monkeypatch.setattr(session, "print_restart_notice_aside", lambda: None)
+        with connect("auto"):
+            pass
+        assert caplog.text.count("Ray's dashboard: http://10.0.0.1:8265") == lines

@@ -99,7 +99,7 @@ def test_pictures_that_are_not_read_are_counted_and_named(
 
 
 def test_a_folder_of_unread_pictures_says_so(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"no photo found.*1 files look like pictures.*\.cr2"):
+    with pytest.raises(RequestError, match=r"no photo found.*1 file looks like a picture.*\.cr2"):
         list_photos(make_folder(tmp_path / "set", "a.cr2"))
 
 

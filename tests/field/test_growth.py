@@ -31,9 +31,9 @@ def test_a_folder_that_is_filled_further(synthetic_set: str, tmp_path: Path) -> 
     shutil.copy(rows[2]["landmarks_uri"], photos)
     (photos / names[0]).unlink()
     grown = reconstruct(photos, output)
-    assert "1 photos were added to the input: these are processed now" in grown.stderr
+    assert "1 photo was added to the input: this one is processed now" in grown.stderr
     assert f"no longer in the input ({names[0]})" in grown.stderr
-    assert "--prune takes them out" in grown.stderr
+    assert "--prune takes it out" in grown.stderr
     ids = pq.read_table(output / "index.parquet")["face_id"].to_pylist()
     assert ids == names
     reconstruct(photos, output, "--prune")

@@ -1,5 +1,6 @@
 import base64
 import html
+import io
 import json
 import pickle
 import re
@@ -14,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial import cKDTree
 from selenium.webdriver.common.by import By
 
 from rayboot.data.images import decode_photo
@@ -107,9 +109,26 @@ def test_saved_files_hold_the_mesh(face: Reconstruction, tmp_path: Path, suffix:
     assert decoded.vertices == pytest.approx(face.mesh.vertices, abs=1e-4)
 
 
-def test_viewers_read_the_colours_of_an_obj(face: Reconstruction, tmp_path: Path) -> None:
+def test_an_obj_has_the_photo_as_texture(face: Reconstruction, tmp_path: Path) -> None:
+    photo = tmp_path / "face.png"
+    photo.write_bytes(b"the user's photo")
     face.save(tmp_path / "face.obj")
-    shape: Any = trimesh.load_mesh(tmp_path / "face.obj", process=False, maintain_order=True)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["face-texture.png", "face.mtl", "face.obj", "face.png"]
+    assert photo.read_bytes() == b"the user's photo"
+    shape: Any = trimesh.load_mesh(tmp_path / "face.obj", process=False)
+    assert face.mesh.colors is not None
+    # trimesh repeats vertices where the texture has a seam.
+    _, nearest = cKDTree(shape.vertices).query(metres_per_pixel(96) * face.mesh.vertices)
+    colors = np.asarray(shape.visual.to_color().vertex_colors)[nearest, :3].astype(int)
+    difference = np.abs(colors - face.mesh.colors).max(axis=1)
+    assert np.median(difference) <= 2 and np.quantile(difference, 0.9) <= 12
+
+
+def test_an_obj_of_one_file_has_colours_at_its_vertices(face: Reconstruction) -> None:
+    shape: Any = trimesh.load_mesh(
+        io.BytesIO(face.encode("obj")), file_type="obj", process=False, maintain_order=True
+    )
     assert face.mesh.colors is not None
     difference = shape.visual.vertex_colors[:, :3].astype(int) - face.mesh.colors
     assert np.abs(difference).max() <= 1

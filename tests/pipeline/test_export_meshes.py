@@ -1,6 +1,8 @@
 import io
+import shutil
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -51,6 +53,38 @@ def test_photos_become_meshes_and_bad_ones_reasons(
     assert len(names) == 2 * summary.num_meshes
     assert all((alone / name).read_bytes() == (output / name).read_bytes() for name in names)
     assert pq.read_table(alone / "index.parquet") == pq.read_table(output / "index.parquet")
+
+
+def test_an_obj_has_the_photo_as_texture_and_is_pruned_whole(
+    synthetic_set: str, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    sources = sorted(Path(synthetic_set).rglob("*.jpg"))[:2]
+    for source in sources:
+        shutil.copy(source, photos)
+    config = ReconstructConfig(kinds=("obj", "glb"), unit="pixel")
+    output = tmp_path / "meshes"
+
+    def export(*, prune: bool = False) -> list[dict[str, Any]]:
+        plan = prepare_export("builtin:compact", str(photos), str(output), config, prune=prune)
+        export_on_this_machine(plan)
+        rows: list[dict[str, Any]] = pq.read_table(output / "index.parquet").to_pylist()
+        return rows
+
+    for row in export():
+        obj = trimesh.load_mesh(output / row["obj"], process=False)
+        # The crop is 96 px wide, and so is the texture of a photo that is no finer.
+        assert np.asarray(obj.visual.material.image).shape[1] >= 192
+        glb = trimesh.load_mesh(output / row["glb"], process=False)
+        assert np.abs(obj.bounds - glb.bounds).max() < 1e-4 and row["ply"] is None
+    suffixes = [".glb", ".mtl", ".obj", ".png"]
+    mesh_files = [path for path in output.iterdir() if path.suffix in suffixes]
+    assert sorted(path.suffix for path in mesh_files) == sorted(2 * suffixes)
+    (photos / sources[0].name).unlink()
+    assert len(export(prune=True)) == 1
+    left = [path for path in output.iterdir() if path.suffix in suffixes]
+    assert sorted(path.suffix for path in left) == suffixes
 
 
 @pytest.mark.parametrize(

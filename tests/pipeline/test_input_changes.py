@@ -84,11 +84,11 @@ def test_photos_that_are_gone_stay_unless_they_are_pruned() -> None:
     before = stored(a=TAGGED, b={"tag": "2"})
     kept = compare_listings(before, present, present, prune=False)
     assert (len(kept.listing), kept.taken_out, kept.changes.num_gone) == (2, [], 1)
-    assert "1 photos are no longer in the input (b)" in describe_changes(kept.changes)
-    assert "--prune takes them out" in describe_changes(kept.changes)
+    assert "1 photo is no longer in the input (b): its row stays" in describe_changes(kept.changes)
+    assert "--prune takes it out" in describe_changes(kept.changes)
     pruned = compare_listings(before, present, present, prune=True)
     assert (pruned.listing["face_id"].to_pylist(), pruned.taken_out) == (["a"], ["b"])
-    assert "were taken out" in describe_changes(pruned.changes)
+    assert "its row was taken out" in describe_changes(pruned.changes)
 
 
 def test_nothing_is_said_where_nothing_differs() -> None:

@@ -69,7 +69,7 @@ def test_single_photos_are_inputs_beside_folders(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_photo_is_refused_by_its_name(tmp_path: Path) -> None:
     write(tmp_path, "a.psd", b"8BPS")
-    with pytest.raises(RequestError, match=r"no photo found.*1 files.*\.psd"):
+    with pytest.raises(RequestError, match=r"no photo found.*1 file .*\.psd"):
         list_inputs(str(tmp_path / "a.psd"))
 
 

@@ -7,13 +7,16 @@ import json
 import threading
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import cv2
 import httpx2
 import jsonschema
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial import cKDTree
 from starlette.testclient import TestClient
 
 from benchmarks.serve_load import mutate
@@ -93,13 +96,32 @@ def test_all_mesh_files_hold_the_same_shape(post: Any, portrait: bytes) -> None:
     glb = decode_mesh(post(portrait, output="glb").content, ".glb")
     ply = decode_mesh(post(portrait, output="ply").content, ".ply")
     archive = zipfile.ZipFile(io.BytesIO(post(portrait, output="obj").content))
-    assert archive.namelist() == ["face-1.obj"]
-    obj = trimesh.load(io.BytesIO(archive.read("face-1.obj")), file_type="obj", process=False)
+    assert archive.namelist() == ["face-1.obj", "face-1.mtl", "face-1-texture.png"]
+    obj = decode_mesh(archive.read("face-1.obj"), ".obj")
     for vertices, faces in ((ply.vertices, ply.faces), (obj.vertices, obj.faces)):
         assert np.allclose(vertices, glb.vertices, atol=1e-6)
         assert np.array_equal(faces, glb.faces)
-    colors = np.asarray(obj.visual.vertex_colors)[:, :3]
-    assert colors.std(axis=0).min() > 3
+
+
+def test_an_obj_has_the_photo_in_its_own_resolution_as_texture(
+    post: Any, portrait: bytes, tmp_path: Path
+) -> None:
+    photo = decode_photo(portrait)
+    portrait = encode_image(cv2.resize(photo, None, fx=3, fy=3), "jpeg")
+    response = post(portrait, output="obj")
+    assert response.headers["content-type"] == "application/zip"
+    zipfile.ZipFile(io.BytesIO(response.content)).extractall(tmp_path)
+    obj = trimesh.load_mesh(tmp_path / "face-1.obj", process=False)
+    image = np.asarray(obj.visual.material.image)
+    assert image.shape[1] > 192 and image.std() > 3
+    ply = trimesh.load_mesh(
+        io.BytesIO(post(portrait, output="ply").content), file_type="ply", process=False
+    )
+    # trimesh repeats vertices where the texture has a seam.
+    _, nearest = cKDTree(obj.vertices).query(ply.vertices)
+    colors = np.asarray(obj.visual.to_color().vertex_colors)[nearest, :3].astype(int)
+    difference = np.abs(colors - ply.visual.vertex_colors[:, :3]).max(axis=1)
+    assert np.median(difference) <= 4
 
 
 def test_the_volume_is_the_networks_occupancy(

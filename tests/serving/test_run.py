@@ -110,7 +110,8 @@ def _stop(service: Service) -> None:
     assert not alive and gone
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(service.address)
-    # Besides the hint for users, nothing is printed.
+    # Besides the address, and the hint for users, nothing is printed.
+    assert service.process.stdout is not None and service.process.stdout.read() == b""
     lines = service.log.read_text().splitlines()
     assert [line for line in lines if "Ctrl-C ends the service" not in line] == []
 

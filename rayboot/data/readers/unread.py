@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
+from rayboot.counts import describe_count
+
 __all__ = [
     "UNREAD_SUFFIXES",
     "describe_unread",
@@ -77,9 +79,15 @@ def _describe_pictures(names: Sequence[str]) -> str:
         return ""
     by_suffix = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
     more = ", ..." if counts.total() > len(examples) else ""
+    files = describe_count(
+        counts.total(),
+        "file",
+        "looks like a picture and is not read",
+        "look like pictures and are not read",
+    )
     return (
-        f"{counts.total()} files look like pictures and are not read: {by_suffix} "
-        f"({', '.join(examples)}{more}); convert them to JPEG or PNG, or correct their suffix"
+        f"{files}: {by_suffix} ({', '.join(examples)}{more}); convert them to JPEG or PNG, or "
+        "correct their suffix"
     )
 
 

@@ -45,6 +45,7 @@ from rayboot.pipeline.in_process_executor import write_block
 from rayboot.pipeline.output_layout import LISTING
 from rayboot.pipeline.planning.capacity import Calibration, Node, compute_capacity
 from rayboot.pipeline.planning.limits import InputSpec
+from rayboot.pipeline.planning.storage import measure_storage
 
 __all__ = ["CalibratedInput", "calibrate", "calibrate_input", "map_identity_stages"]
 
@@ -109,17 +110,18 @@ def calibrate(
     pools = compute_capacity(rough, plan.num_photos, node, num_nodes, plan.config.pools).pools
     planned = plan._replace(config=plan.config.replace(pools=pools))
     calibration, rows = _measure(planned, num_photos)
-    write_s, write_cpu_s, count_s = _time_writing(plan.output, rows)
+    write_s, write_cpu_s, count_s = _time_writing(plan.output, rows.slice(0, ROWS_PER_BLOCK))
     return calibration._replace(
         engine_rate=_measure_engine_rate(plan, num_photos),
         write_s=write_s,
         write_cpu_s=write_cpu_s,
         count_s=count_s,
+        storage=measure_storage(rows, plan.output, plan.weights),
     )
 
 
 def _measure(plan: GeneratePlan, num_photos: int) -> tuple[Calibration, pa.Table]:
-    """Returns the cost of the stages, and one block of their output."""
+    """Returns the cost of the stages, and their output."""
     pools = plan.config.pools
     stages = require_actors(generate_stages(plan))
     photos = _sample_photos(plan, num_photos)
@@ -150,7 +152,7 @@ def _measure(plan: GeneratePlan, num_photos: int) -> tuple[Calibration, pa.Table
         count_s=0.0,
         shape=plan.volume_shape(),
     )
-    return calibration, output.slice(0, ROWS_PER_BLOCK)
+    return calibration, output
 
 
 def _time_writing(output: str, block: pa.Table, num_repeats: int = 5) -> tuple[float, float, float]:

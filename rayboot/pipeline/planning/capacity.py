@@ -11,6 +11,7 @@ from rayboot.pipeline.blocks import (
     rows_per_block,
 )
 from rayboot.pipeline.generate_config import PoolConfig
+from rayboot.pipeline.planning.storage import StorageSizes
 
 __all__ = ["Calibration", "Capacity", "Node", "compute_capacity", "suggest_pools"]
 
@@ -50,6 +51,7 @@ class Calibration(NamedTuple):
         write_cpu_s: processor time that writes such a block.
         count_s: time to count the rows of a written file by their kind.
         shape: (D, H, W) of the network's volume.
+        storage: bytes of what runs write; None where they were not measured.
     """
 
     num_photos: int
@@ -63,6 +65,7 @@ class Calibration(NamedTuple):
     write_cpu_s: float
     count_s: float
     shape: tuple[int, int, int]
+    storage: StorageSizes | None = None
 
     def block_s(self) -> float:
         """Returns the time that Ray's driver needs for a block, whatever it contains."""

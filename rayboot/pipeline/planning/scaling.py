@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from rayboot.counts import describe_count
 from rayboot.pipeline.blocks import ROWS_PER_BLOCK, WRITE_CPUS
 from rayboot.pipeline.generate_config import PoolConfig
 from rayboot.pipeline.planning.capacity import Calibration, Capacity, Node, compute_capacity
@@ -151,7 +152,8 @@ def format_estimates(
     """Formats the calibration, and a table with one line for each number of nodes."""
     face_fraction = calibration.num_faces / calibration.num_photos
     lines = [
-        f"{calibration.num_photos} photos measured, {face_fraction:.0%} of them became pairs; "
+        f"{describe_count(calibration.num_photos, 'photo')} measured, "
+        f"{face_fraction:.0%} of them became pairs; "
         f"nodes of {node.cpus:g} cores and {node.gpus:g} GPUs",
         "",
         f"{'stage':16s} {'CPU ms/photo':>12s} {'busy ms/photo':>14s}",

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
-from rayboot.data.images import decode_photo, make_thumbnail, read_orientation
+from rayboot.data.images import decode_photo, encode_image, make_thumbnail, read_orientation
 from rayboot.data.landmarks import UNKNOWN_KIND_REASONS, read_landmarks
 from rayboot.data.perceptual_hash import HashIndex
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.camera import gaze_angles
-from rayboot.geometry.crop import apply_affine, landmark_crop, warp_photo
+from rayboot.geometry.crop import apply_affine, landmark_crop, warp_closeup, warp_photo
 from rayboot.geometry.landmarks68 import rotation_from_landmarks
 from rayboot.pipeline.generate_config import SelectionConfig
 from rayboot.pipeline.stages.records import Row, map_rows, rows_to_table, table_to_rows
@@ -49,8 +49,10 @@ class CropFaces:
              num_people: number of faces that the detector found, of which the largest is cropped
              unused_landmarks: why the detector was asked although there is a landmark file, a
              reason of :data:`rayboot.data.landmarks.UNKNOWN_KIND_REASONS`
-             faces: crop and image of every face, the largest first, if ``all_faces`` is set and
-             a detector found them; crop and image are then None
+             closeup: JPEG of the crop in the photo's resolution, if ``with_closeups`` is set and
+             that is finer
+             faces: crop, image and closeup of every face, the largest first, if ``all_faces`` is
+             set and a detector found them; the row's own are then None
              reject: the reasons of :mod:`rayboot.data.images` and
              :mod:`rayboot.data.landmarks`, and ``duplicate``, ``test-picture``,
              ``not-frontal``, ``no-landmarks``, ``no-face``, ``face-too-small``
@@ -62,6 +64,7 @@ class CropFaces:
         test_hashes: URI of the :class:`rayboot.data.perceptual_hash.HashIndex` of the test
             photos; a photo that shows one of them, under whatever name, is rejected.
         all_faces: whether every face that a detector finds is cropped, instead of the largest.
+        with_closeups: whether crops are also made in the photo's resolution.
     """
 
     def __init__(
@@ -71,9 +74,11 @@ class CropFaces:
         detect_faces: bool,
         test_hashes: str | None = None,
         all_faces: bool = False,
+        with_closeups: bool = False,
     ) -> None:
         self._size, self._selection = size, selection
         self._detect_faces, self._all_faces = detect_faces, all_faces
+        self._with_closeups = with_closeups
         self._detector: FaceDetector | None = None
         self._fetcher = PhotoFetcher()
         self._test_hashes = HashIndex.load(test_hashes) if test_hashes else None
@@ -125,11 +130,16 @@ class CropFaces:
             {
                 "crop": affine.ravel().tolist(),
                 "image": warp_photo(photo, affine, self._size).tobytes(),
+                "closeup": self._encode_closeup(photo, affine),
             }
             for affine in (affines if self._all_faces else affines[:1])
         ]
         several = self._all_faces and located.num_people is not None
         return {"faces": faces} if several else faces[0]
+
+    def _encode_closeup(self, photo: np.ndarray, affine: np.ndarray) -> bytes | None:
+        closeup = warp_closeup(photo, affine, self._size) if self._with_closeups else None
+        return None if closeup is None else encode_image(closeup, "jpeg")
 
     def _require_not_test_photo(self, content_hash: str, photo: np.ndarray) -> None:
         if self._test_hashes is None:

@@ -35,6 +35,7 @@ FACE_TYPE = pa.struct(
     [
         ("crop", pa.list_(pa.float64())),
         ("image", pa.binary()),
+        ("closeup", pa.binary()),
         ("occupancy", pa.binary()),
         ("cells", pa.binary()),
         ("box", pa.list_(pa.int32())),
@@ -64,6 +65,8 @@ STAGE_SCHEMA = pa.schema(
         # Raw bytes of the crop (S, S, 3) and of its landmarks (68, 2) float64, if any.
         ("image", pa.binary()),
         ("landmarks", pa.binary()),
+        # JPEG of the crop in the photo's resolution; null if that is no finer, or not wanted.
+        ("closeup", pa.binary()),
         # The faces of a photo of which all are exported, the largest first: each with its own
         # crop, volume and reject, which the row itself then lacks; null where one is exported.
         ("faces", pa.list_(FACE_TYPE)),

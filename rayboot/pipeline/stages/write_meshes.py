@@ -5,9 +5,12 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
+from rayboot.data.images import decode_photo
 from rayboot.data.mesh_files import encode_face_mesh
+from rayboot.data.obj_files import encode_face_obj
 from rayboot.errors import DegenerateInputError, FaceRejectedError
 from rayboot.geometry.isosurface import extract_coarse_surface
+from rayboot.geometry.mesh import Mesh
 from rayboot.geometry.physical_size import MeshUnit, units_per_pixel
 from rayboot.io.retry import retry_io
 from rayboot.io.storage import join_below, write_bytes
@@ -35,6 +38,7 @@ INDEX_SCHEMA = pa.schema(
         ("units_per_pixel", pa.float64()),
         ("ply", pa.string()),
         ("glb", pa.string()),
+        ("obj", pa.string()),
         ("stage", pa.string()),
         ("reason", pa.string()),
         ("message", pa.string()),
@@ -50,9 +54,9 @@ ROW_SCHEMA = INDEX_SCHEMA.append(
 
 
 class WriteMeshes:
-    """Occupancy volume to a mesh with coloured vertices, written in one file per format.
+    """Occupancy volume to a mesh in the photo's colours, written in every format of ``kinds``.
 
-    Reads    mesh_name, image, occupancy, cells, box; or faces, each with these but the name
+    Reads    mesh_name, image, closeup, occupancy, cells, box; or faces, each with all but the name
     Gives    rows of :data:`ROW_SCHEMA`: the names of the files, or the reason of a reject
 
     Args:
@@ -112,15 +116,28 @@ class WriteMeshes:
             raise FaceRejectedError("reconstruct", "degenerate", str(error)) from error
         # Photos of any pose are accepted here, so no symmetry plane is estimated.
         colored = color_vertices(mesh, crop, None, "mirrored")
-        payloads = {kind: encode_face_mesh(colored, kind, size, self._unit) for kind in self._kinds}
-        for kind, payload in payloads.items():
-            uri = join_below(self._output, file_names[kind])
+        for name, payload in self._encode(colored, crop, row["closeup"], file_names).items():
+            uri = join_below(self._output, name)
             try:
                 retry_io(partial(write_bytes, uri, payload), uri)
             except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
                 message = f"{uri} cannot be written ({error}); rename the photo, or choose another"
                 raise FaceRejectedError("reconstruct", "name-taken", f"{message} output") from error
         return {**file_names, "unit": self._unit, "units_per_pixel": self._units_per_pixel}
+
+    def _encode(
+        self, mesh: Mesh, crop: np.ndarray, closeup: bytes | None, file_names: Row
+    ) -> dict[str, bytes]:
+        """Returns the contents of all files by their names."""
+        files: dict[str, bytes] = {}
+        for kind in self._kinds:
+            name = file_names[kind]
+            if kind == "obj":
+                fine = None if closeup is None else decode_photo(closeup)
+                files |= encode_face_obj(mesh, crop, fine, name, self._unit)
+            else:
+                files[name] = encode_face_mesh(mesh, kind, len(crop), self._unit)
+        return files
 
     def _file_names(self, row: Row) -> Row:
         """Returns the file name of each format; a ``face_id`` from a table may hold any text.

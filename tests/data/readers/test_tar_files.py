@@ -24,5 +24,5 @@ def test_members_of_tar_files_are_photos(tmp_path: Path) -> None:
 def test_pictures_in_tar_files_that_are_not_read_are_named(tmp_path: Path) -> None:
     write_tar(tmp_path / "shard-000.tar", {"1.jpg": b"one", "raw/2.dng": b"two", "3.txt": b""})
     note = unread_note(list_photos(str(tmp_path)))
-    assert note.startswith("1 files look like pictures and are not read: 1 .dng")
+    assert note.startswith("1 file looks like a picture and is not read: 1 .dng")
     assert "shard-000/raw/2.dng" in note

@@ -100,8 +100,8 @@ def test_reasons_counts_and_notes_are_on_the_page(report_outputs: Outputs) -> No
     text = report_outputs[0].read_text("utf-8")
     body = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
     assert "24 faces" in body and "23 faces" in body
-    assert "Could not be measured: 1 faces, 1 reason" in body
-    assert "Excluded from the measurement: 1 faces, 1 reason" in body
+    assert "Could not be measured: 1 face, 1 reason" in body
+    assert "Excluded from the measurement: 1 face, 1 reason" in body
     assert "A note &lt;/script&gt;" in body
     assert "left out &lt;/script&gt;" in body
     assert "Protocol version 1" in body

@@ -36,6 +36,8 @@ def test_a_sample_is_measured_and_its_output_is_removed(
     assert 0 < calibration.write_cpu_s <= calibration.write_s < 10
     assert 0 < calibration.count_s < 10
     assert calibration.shape == (112, 96, 96)
+    assert calibration.storage is not None
+    assert calibration.storage.num_faces == calibration.num_faces
 
 
 def test_an_input_is_measured_without_an_output(ray_local: Any, synthetic_set: str) -> None:
