@@ -8,7 +8,7 @@ WORKERS ?= 2
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test slow-test gpu-test gpu-check stack stack-test chaos-test lint audit licences schemas format clean
+.PHONY: help env demo test slow-test gpu-test gpu-check stack stack-test chaos-test lint audit licences schemas docs reference notebooks format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -56,6 +56,16 @@ licences: env  ## writes docs/reference/licences.md from what is installed
 schemas: env  ## writes configs/schemas, the JSON Schema of the config of each command
 	@for task in evaluate finetune generate pretrain reconstruct robustness round serve synthesize; do \
 		$(VENV)/bin/rayboot schema $$task > configs/schemas/$$task.json || exit 1; done
+
+docs: env  ## the documentation's site in build/site; a warning is an error
+	@$(VENV)/bin/python -m infra.docs
+	@echo build/site/index.html
+
+reference: env  ## writes the pages of docs/reference that are made from the code
+	@$(VENV)/bin/python -m infra.docs.reference
+
+notebooks: env  ## executes docs/notebooks and stores their outputs; minutes
+	@$(VENV)/bin/python -m infra.docs.notebooks
 
 format: env  ## rewrites the layout of the code
 	@$(VENV)/bin/ruff check --fix .

@@ -66,11 +66,13 @@ class PairsDataset(Dataset[Any]):
 
     A sample is a dict, which PyTorch's default ``collate_fn`` can batch:
 
-    ``image``: (3, S, S) RGB, float32 in [0, 1] or uint8. ``target``: see
-    :data:`~rayboot.data.pair_targets.PairTarget`. ``yaw_deg`` and ``pitch_deg``: the rotation that
-    was applied. ``gaze`` (3,) float32: direction that the face looks in. ``transform`` (3, 4)
-    float32: from the frame of the photo to the view's, px. ``is_source``: whether the image is the
-    unrotated photo. ``face_id``.
+    - ``image``: (3, S, S) RGB, float32 in [0, 1] or uint8.
+    - ``target``: see :data:`~rayboot.data.pair_targets.PairTarget`.
+    - ``yaw_deg`` and ``pitch_deg``: the rotation that was applied.
+    - ``gaze``: (3,) float32, direction that the face looks in.
+    - ``transform``: (3, 4) float32, from the frame of the photo to the view's, px.
+    - ``is_source``: whether the image is the unrotated photo.
+    - ``face_id``: name of the photo.
 
     The order is that of the faces' names, whatever files hold them. A data set can be pickled, so
     workers of a DataLoader may be started in any way.

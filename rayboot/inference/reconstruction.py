@@ -209,7 +209,9 @@ class Reconstruction:
         shell = None if ipython is None else ipython.get_ipython()
         if shell is not None and hasattr(shell, "kernel"):
             display = importlib.import_module("IPython.display")
-            display.display(display.HTML(self._frame(*others)))
+            # As the content of a cell's output: IPython's class HTML warns of frames.
+            content = {"text/html": self._frame(*others), "text/plain": repr(self)}
+            display.display(content, raw=True)
             return
         import tempfile
         import webbrowser

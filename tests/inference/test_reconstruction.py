@@ -204,13 +204,14 @@ def test_show_opens_the_browser_or_the_cell(
     shown: list[object] = []
     modules: Any = {name: types.ModuleType(name) for name in ("IPython", "IPython.display")}
     modules["IPython"].get_ipython = lambda: types.SimpleNamespace(kernel=object())
-    modules["IPython.display"].display = shown.append
-    modules["IPython.display"].HTML = lambda text: text
+    modules["IPython.display"].display = lambda content, raw: shown.append((content, raw))
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     face.show()
     face.show(face)
-    assert shown == [face._frame(), face._frame(face)] and len(opened) == 1
+    frames = [face._frame(), face._frame(face)]
+    assert shown == [({"text/html": text, "text/plain": repr(face)}, True) for text in frames]
+    assert len(opened) == 1
 
 
 def test_a_face_travels_between_processes(face: Reconstruction) -> None:

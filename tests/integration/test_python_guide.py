@@ -1,9 +1,5 @@
 """docs/guides/python.md and the README's lines for Python do what they say, block by block."""
 
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +14,11 @@ from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.generate_request import prepare_generate
 from rayboot.pipeline.in_process_executor import InProcessExecutor
+from tests.docs_blocks import ROOT, find_blocks, run_blocks
 
-ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs/guides/python.md"
 
 pytestmark = pytest.mark.egl
-
-
-def blocks_of(path: Path, *languages: str) -> list[tuple[str, str]]:
-    """Returns language and text of each block of code."""
-    found = re.findall(r"^```(\w+)\n(.*?)^```", path.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    return [(language, text) for language, text in found if language in languages]
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +49,9 @@ def _shows_a_face(detector: FaceDetector, photo: np.ndarray) -> bool:
 
 
 def test_every_block_of_the_guide_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder)
-    names: dict[str, Any] = {}
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    blocks = blocks_of(GUIDE, "python", "sh")
+    blocks = [block for block in find_blocks(GUIDE) if block.reason is None]
     assert len(blocks) > 6
-    for language, text in blocks:
-        if language == "sh":
-            assert text.startswith("rayboot ")
-            command = [sys.executable, "-m", *text.split()]
-            subprocess.run(command, cwd=folder, env=environment, check=True)
-        else:
-            exec(compile(text, str(GUIDE), "exec"), names)  # noqa: S102
+    names = run_blocks(blocks, folder, monkeypatch)
 
     shape: Any = trimesh.load_mesh(folder / "face.glb")
     assert len(shape.faces) > 5000
@@ -86,8 +67,11 @@ def test_the_lines_of_the_readme_run(folder: Path, monkeypatch: pytest.MonkeyPat
         (folder / name).unlink(missing_ok=True)
     (folder / "portrait.jpg").rename(folder / "photo.jpg")
     try:
-        for _, text in blocks_of(ROOT / "README.md", "python"):
-            exec(compile(text, "README.md", "exec"), {})  # noqa: S102
+        run_blocks(
+            [b for b in find_blocks(ROOT / "README.md") if b.language == "python"],
+            folder,
+            monkeypatch,
+        )
     finally:
         (folder / "photo.jpg").rename(folder / "portrait.jpg")
     assert (folder / "face.glb").read_bytes()[:4] == b"glTF"
