@@ -9,6 +9,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.registry import _registry
 
 from rayboot.errors import RequestError
 from rayboot.io.storage import (
@@ -213,8 +214,10 @@ def test_an_unknown_protocol_is_refused(function: Callable[[str], Any]) -> None:
 def test_the_package_of_a_protocol_that_is_not_installed_is_named(
     protocol: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # None makes the import fail even where the package is installed.
+    # None makes the import fail even where the package is installed; fsspec keeps classes that it
+    # has imported before.
     monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(_registry, protocol, raising=False)
     message = f"{protocol}://bucket/set: {protocol}:// needs a package.*(?i:install {package})"
     with pytest.raises(RequestError, match=message):
         read_bytes(f"{protocol}://bucket/set")

@@ -19,9 +19,9 @@ BAD = {
 }
 """Stage and reason of the reject that each bad file becomes; None accepts any reason."""
 
-LEFT_TO_DETECTOR = {"wrong-size.jpg", "no-tensor.jpg"}
+LEFT_TO_DETECTOR = {"wrong-size.jpg", "no-tensor.jpg", "outside.jpg"}
 """Those of the bad files that become faces if a detector is asked: their landmarks are of an
-unknown kind."""
+unknown kind, or all far from the photo, which counts as unseen."""
 
 
 def mixed_folder(folder: Path, synthetic_set: str, num_good: int = 8) -> Path:

@@ -76,12 +76,12 @@ def test_cut_off_anywhere_it_is_finished_later(
     done = 0
 
     def step(real):
-        def counted(*args):
+        def counted(*args, **options):
             nonlocal done
             if done == num_steps:
                 raise KeyboardInterrupt
             done += 1
-            return real(*args)
+            return real(*args, **options)
 
         return counted
 
