@@ -3,8 +3,8 @@
 python benchmarks/drift.py --pairs runs/demo/round/pairs --out runs/drift
 
 Two copies of a pairs data set get other shapes: in ``one-face`` every face has the shape of the
-first one, in ``one-side`` the front of the left half of each shape is removed. The network is
-fine-tuned on each copy as in the demo, and compared with the network before.
+first one, in ``one-side`` the left half of each shape is moved back by a tenth of the depth. The
+network is fine-tuned on each copy as in the demo, and compared with the network before.
 """
 
 import json
@@ -18,6 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rayboot.cluster.session import connect
+from rayboot.geometry.surface_depth import (
+    complete_surface_depth,
+    measure_columns,
+    pack_surface_depth,
+)
 from rayboot.geometry.volume import pack_occupancy, unpack_occupancy
 from rayboot.registry.resolve import resolve_model
 from rayboot.rounds.demo import demo_config
@@ -75,9 +80,12 @@ def copy_with_changed_shapes(source: Path, target: Path, change: ShapeChange) ->
     first = unpack(pq.ParquetFile(files[0]).read().slice(0, 1).to_pylist()[0])
     for file in files:
         table = pq.ParquetFile(file).read()
-        shapes = [pack_occupancy(change(unpack(row), first)) for row in table.to_pylist()]
-        column = table.schema.get_field_index("occupancy")
-        table = table.set_column(column, table.schema.field(column), pa.array(shapes, pa.binary()))
+        shapes = [change(unpack(row), first) for row in table.to_pylist()]
+        # Networks learn from one of the two columns, according to their kind.
+        for name, encode in (("occupancy", pack_occupancy), ("surface_depth", encode_depth)):
+            column = table.schema.get_field_index(name)
+            values = pa.array([encode(shape) for shape in shapes], pa.binary())
+            table = table.set_column(column, table.schema.field(column), values)
         copy = target / "outcome=face" / file.name
         copy.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, copy)
@@ -89,6 +97,12 @@ def copy_with_changed_shapes(source: Path, target: Path, change: ShapeChange) ->
 def unpack(row: dict) -> np.ndarray:
     """Returns the shape of a face's row, (D, H, W) bool."""
     return unpack_occupancy(row["occupancy"], tuple(row["shape"]))
+
+
+def encode_depth(shape: np.ndarray) -> bytes:
+    """Returns the stored depth maps of a shape (D, H, W) bool."""
+    columns = measure_columns(shape.astype(np.float32) - 0.5)
+    return pack_surface_depth(complete_surface_depth(columns, shape.shape[2]))
 
 
 def first_face(shape: np.ndarray, first: np.ndarray) -> np.ndarray:
