@@ -1,7 +1,6 @@
 """Fixtures that the tests of several packages use."""
 
 import contextlib
-import logging
 import os
 import shutil
 import signal
@@ -209,16 +208,3 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield driver
     finally:
         driver.quit()
-
-
-@pytest.fixture(autouse=True)
-def loggers_that_log() -> None:
-    """Lets rayboot's loggers pass records on, whatever an earlier test's library did to them.
-
-    ``logging.config.fileConfig`` and ``logging.disable``, which libraries call in a process,
-    silence loggers of others.
-    """
-    logging.disable(logging.NOTSET)
-    for name, logger in logging.root.manager.loggerDict.items():
-        if name.split(".")[0] == "rayboot" and isinstance(logger, logging.Logger):
-            logger.disabled, logger.propagate = False, True

@@ -34,10 +34,9 @@ logging.getLogger("ray.data").setLevel(logging.ERROR)
 # Nor may its errors hide the one sentence that a run ends with: a full disk is a hundred lines of
 # tracebacks there. Ray's log file has them, and the error itself is raised here.
 for _handler in logging.getLogger("ray.data").handlers:
-    # Ray's console handler alone: handlers of others, such as a test's, keep their level.
-    if type(_handler) is logging.StreamHandler or type(_handler).__module__.startswith("ray."):
-        if isinstance(_handler, logging.FileHandler) or "File" in type(_handler).__name__:
-            continue
+    # Only Ray's own: the level of a handler that others put there belongs to them.
+    is_of_ray = type(_handler).__module__.startswith("ray.")
+    if is_of_ray and isinstance(_handler, logging.StreamHandler):
         _handler.setLevel(logging.CRITICAL)
 
 
