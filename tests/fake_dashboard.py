@@ -1,11 +1,12 @@
 """A server that returns a version like the dashboard of Ray, with or without a token."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
+
+from tests.http_thread import serving
 
 
 @contextmanager
@@ -25,12 +26,5 @@ def serve_dashboard(ray_version: str, token: str | None = None) -> Iterator[str]
         def log_message(self, *args: Any) -> None:
             """Keeps requests out of the output of the tests."""
 
-    server = HTTPServer(("127.0.0.1", 0), Dashboard)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(HTTPServer(("127.0.0.1", 0), Dashboard)) as url:
+        yield url

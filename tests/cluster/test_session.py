@@ -32,12 +32,17 @@ print(worker - os.nice(0))
 def test_local_workers_have_the_niceness_of_the_driver_unless_the_user_sets_it(
     variables: dict[str, str], niceness: int
 ) -> None:
+    assert int(run_with_own_ray(SCRIPT, variables)) == niceness
+
+
+def run_with_own_ray(script: str, variables: dict[str, str]) -> str:
+    """Runs a script that starts Ray, again where the machine was too busy; returns its output."""
     inherited = {
         k: v for k, v in os.environ.items() if k not in ("RAY_worker_niceness", "RAY_ADDRESS")
     }
     for _ in range(NUM_STARTS):
         done = subprocess.run(
-            [sys.executable, "-c", SCRIPT],
+            [sys.executable, "-c", script],
             env={**inherited, **variables},
             capture_output=True,
             text=True,
@@ -46,7 +51,7 @@ def test_local_workers_have_the_niceness_of_the_driver_unless_the_user_sets_it(
         if "timed out during startup" not in done.stderr:
             break
     assert done.returncode == 0, done.stderr[-2000:]
-    assert int(done.stdout) == niceness
+    return done.stdout
 
 
 REFUSED = """
@@ -106,19 +111,7 @@ with connect(num_cpus=1, object_store_memory=100 * 2**20):
 
 
 def test_sigterm_interrupts_a_run_as_ctrl_c_does() -> None:
-    inherited = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-    for _ in range(NUM_STARTS):
-        done = subprocess.run(
-            [sys.executable, "-c", TERMINATED],
-            env=inherited,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        if "timed out during startup" not in done.stderr:
-            break
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout == "interrupted\n"
+    assert run_with_own_ray(TERMINATED, {}) == "interrupted\n"
 
 
 def test_the_dashboard_of_a_cluster_is_logged(

@@ -4,8 +4,6 @@ import base64
 import contextlib
 import io
 import json
-import threading
-from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,6 +28,7 @@ from rayboot.serving.engine import ReconstructionEngine
 from rayboot.serving.model_choice import ModelChoice
 from rayboot.serving.reconstruction_request import ReconstructionRequest
 from rayboot.serving.serve_config import ServeConfig
+from tests.http_thread import serving
 from tests.node_packages import node_modules, validate_gltf
 from tests.render.solids import SIZE, ellipsoid, smooth_photo
 
@@ -85,17 +84,8 @@ class _Files(SimpleHTTPRequestHandler):
         """Says nothing."""
 
 
-@contextlib.contextmanager
-def served(folder: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def served(folder: Path) -> contextlib.AbstractContextManager[str]:
+    return serving(ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=str(folder))))
 
 
 @pytest.mark.browser

@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +18,7 @@ from infra.supply.audit import (
     find_vulnerable,
     read_ignored,
 )
+from tests.http_thread import serving
 
 TODAY = datetime.date(2026, 1, 31)
 CLOSED_URL = "http://127.0.0.1:1/v1/query"
@@ -55,16 +55,8 @@ def serve(answer: Any) -> Iterator[Service]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}/v1/query"
-        yield Service("OSV", ("-s", "osv", "--osv-url", url))
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as url:
+        yield Service("OSV", ("-s", "osv", "--osv-url", f"{url}/v1/query"))
 
 
 def osv_response(name: str, version: str) -> tuple[int, bytes]:
