@@ -118,7 +118,7 @@ def test_the_dashboard_of_a_cluster_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "rayboot")
-    # Tests of other files leave a Ray running, which would be used without a word.
+    # Tests of other files leave a Ray running, which `connect` would use as it is.
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     for url, lines in (("10.0.0.1:8265", 1), ("", 0)):
         caplog.clear()

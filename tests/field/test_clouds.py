@@ -181,15 +181,13 @@ def test_the_doctor_checks_these_stores(
     assert absent.status == "FAIL" and "AWS" not in absent.remedy
 
 
-@pytest.fixture
-def azure(emulator: Emulator) -> AzureEmulator:
-    if not isinstance(emulator, AzureEmulator):
-        pytest.skip("the emulator of Google's store asks for no credentials")
-    return emulator
+# Google's emulator asks for no credentials.
+with_azure = pytest.mark.parametrize("emulator", [AzureEmulator], indirect=True, ids=["abfs"])
 
 
+@with_azure
 def test_a_refused_file_of_azure_is_a_reject(
-    azure: AzureEmulator, bucket: str, monkeypatch: pytest.MonkeyPatch
+    emulator: AzureEmulator, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A shared access signature that may list and not read; people pass these on by mail."""
     from azure.storage.blob import generate_container_sas
@@ -202,9 +200,9 @@ def test_a_refused_file_of_azure_is_a_reject(
         permission="l",
         expiry=datetime.now(UTC) + timedelta(hours=1),
     )
-    connection = f"BlobEndpoint={azure.endpoint_url};SharedAccessSignature={signature}"
+    connection = f"BlobEndpoint={emulator.endpoint_url};SharedAccessSignature={signature}"
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection)
-    azure.forget_clients()
+    emulator.forget_clients()
     (refused,) = PhotoFetcher().fetch(list_photos(bucket).to_pylist())
     assert isinstance(refused, FaceRejectedError)
     assert (refused.stage, refused.reason) == ("read", "forbidden")
@@ -215,12 +213,13 @@ def test_a_refused_file_of_azure_is_a_reject(
     assert not re.search(RETRIED_ERRORS, f"{type(error.value).__name__}: {error.value}")
 
 
+@with_azure
 def test_a_wrong_key_of_azure_ends_the_run(
-    azure: AzureEmulator, bucket: str, monkeypatch: pytest.MonkeyPatch
+    emulator: AzureEmulator, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection = azure.environment["AZURE_STORAGE_CONNECTION_STRING"]
+    connection = emulator.environment["AZURE_STORAGE_CONNECTION_STRING"]
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection.replace("Eby8", "Abcd"))
-    azure.forget_clients()
+    emulator.forget_clients()
     with pytest.raises(StoreError, match="refuses the credentials"):
         retry_io(lambda: read_bytes(f"{bucket}/a.jpg"), bucket)
 
