@@ -118,8 +118,10 @@ def test_the_dashboard_of_a_cluster_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "rayboot")
-    # Tests of other files leave a Ray running, which `connect` would use as it is.
+    # Tests of other files leave a Ray running, which `connect` would use as it is;
+    # it must outlive this one.
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
     for url, lines in (("10.0.0.1:8265", 1), ("", 0)):
         caplog.clear()
         monkeypatch.setattr(ray, "init", lambda **_: SimpleNamespace(dashboard_url=url))  # noqa: B023
