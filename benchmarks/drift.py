@@ -48,8 +48,8 @@ def main(pairs: Path, out: Path, epochs: int) -> None:
         weights[name] = train(out / name, out / f"{name}.safetensors", epochs)
     shapes = measure_drift(weights, str(pairs), DriftConfig())
     for name, statistics in shapes.items():
-        drift = detect_drift(shapes["first"], statistics, DriftConfig())
-        click.echo(json.dumps({"run": name, **statistics._asdict(), "drift": drift}))
+        drift = detect_drift(shapes["first"].photos, statistics, DriftConfig())
+        click.echo(json.dumps({"run": name, **statistics.to_json(), "drift": drift}))
 
 
 def train(data: Path, target: Path, epochs: int) -> Path:

@@ -255,7 +255,7 @@ def _decide(
     errors = measured.results.errors()
     champion = errors.get(CHAMPION, errors[BEFORE])
     decision = decide_promotion(champion, errors[AFTER], config.gate)
-    drift = detect_drift(statistics[FIRST_TEACHER], statistics[AFTER], config.drift)
+    drift = detect_drift(statistics[FIRST_TEACHER].photos, statistics[AFTER], config.drift)
     if not drift:
         return decision
     return decision._replace(passed=False, reason=f"shapes drift: {drift}; {decision.reason}")
@@ -320,9 +320,10 @@ def _register(
 
 def _log_metrics(run: Run, summary: GenerateSummary, statistics: StatisticsByModel) -> None:
     metrics = {
-        f"shapes/{name.replace(' ', '_')}/{key}": value
+        f"shapes/{name.replace(' ', '_')}/{kind}/{key}": value
         for name, shapes in statistics.items()
-        for key, value in shapes._asdict().items()
+        for kind, part in shapes.by_kind().items()
+        for key, value in part._asdict().items()
     }
     counts = {"faces": summary.num_faces, "views": summary.num_views}
     run.log_metrics({**metrics, **counts, "rejects": sum(summary.rejects.values())})

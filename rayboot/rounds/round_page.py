@@ -86,8 +86,9 @@ def _page_facts(
         f"{optimizer.learning_rate:g}, halved every {optimizer.lr_halving_epochs} epochs; "
         f"{config.finetune.source_fraction:.0%} unrotated photos",
         **{
-            f"shapes of the {name} network": _describe_statistics(shapes)
+            f"shapes of the {name} network on {kind}": _describe_statistics(part)
             for name, shapes in statistics.items()
+            for kind, part in shapes.by_kind().items()
         },
         "time": ", ".join(f"{name} {spent:.0f} s" for name, spent in state.seconds.items()),
         "MLflow": f"{config.tracking_uri}, run {state.run_id}",
@@ -98,5 +99,5 @@ def _page_facts(
 def _describe_statistics(shapes: ShapeStatistics) -> str:
     return (
         f"spread {shapes.spread:.4f}, overlap with the mirror image's shape {shapes.mirror:.3f}, "
-        f"{shapes.volume:.1%} of the volume ({shapes.num_shapes} photos)"
+        f"{shapes.volume:.1%} of the volume ({shapes.num_shapes} faces)"
     )

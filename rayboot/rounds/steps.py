@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from rayboot.evaluate.evaluation_config import EvaluateConfig
-from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics
 from rayboot.evaluate.report.examples import pick_by_yaw, read_dataset_faces
 from rayboot.evaluate.run import Evaluation, EvaluationPlan, measure, prepare_evaluation
 from rayboot.io.storage import write_bytes
@@ -21,7 +20,7 @@ from rayboot.pipeline.generate_request import GeneratePlan, prepare_generate
 from rayboot.registry.registration import InputExamples, register_weights
 from rayboot.registry.resolve import ResolvedModel, resolve_model
 from rayboot.registry.runs import Run
-from rayboot.rounds.drift import measure_drift
+from rayboot.rounds.drift import DriftStatistics, measure_drift
 from rayboot.rounds.round_config import RoundConfig
 from rayboot.train.finetune import finetune, prepare_finetune
 from rayboot.train.training_config import FinetuneConfig
@@ -56,7 +55,7 @@ FIRST_TEACHER = "first teacher"
 EVALUATION = "evaluation"
 """Name of the folder of a round's evaluation."""
 
-StatisticsByModel = dict[str, ShapeStatistics]
+StatisticsByModel = dict[str, DriftStatistics]
 """Shape statistics by :data:`FIRST_TEACHER` and :data:`AFTER`."""
 
 
@@ -161,11 +160,11 @@ def measure_shape_statistics(
     path = Path(config.output) / "drift.json"
     if path.exists():
         stored = json.loads(path.read_text("utf-8"))
-        return {name: ShapeStatistics(**values) for name, values in stored.items()}
+        return {name: DriftStatistics.from_json(values) for name, values in stored.items()}
     first = resolve_model(config.first_teacher or model, config.tracking_uri).path
     weights = {FIRST_TEACHER: first, AFTER: candidate}
     statistics = measure_drift(weights, config.pairs_uri, config.drift, manifest)
-    values = {name: shapes._asdict() for name, shapes in statistics.items()}
+    values = {name: shapes.to_json() for name, shapes in statistics.items()}
     write_bytes(str(path), json.dumps(values, indent=1).encode())
     return statistics
 

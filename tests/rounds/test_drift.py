@@ -1,10 +1,15 @@
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from rayboot.data.images import encode_image
 from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics
-from rayboot.rounds.drift import DriftConfig, detect_drift, read_crops
-from tests.data.pair_sets import NUM_FACES, SHAPE, face, plain_image, write_pairs
+from rayboot.rounds.drift import DriftConfig, DriftStatistics, detect_drift, measure_drift
+from rayboot.registry.resolve import resolve_model
+from tests.data.pair_sets import face, write_pairs
+from tests.evaluate.synthetic_crops import read_frontal_crops
 
 FIRST = ShapeStatistics(64, spread=0.02, mirror=0.95, volume=0.09)
 
@@ -21,21 +26,43 @@ FIRST = ShapeStatistics(64, spread=0.02, mirror=0.95, volume=0.09)
         (FIRST._replace(volume=0.113), "change their size"),
     ],
 )
+@pytest.mark.parametrize("kind", ["photos", "views"])
 def test_statistics_outside_the_first_teachers_range_are_named(
-    candidate: ShapeStatistics, word: str
+    candidate: ShapeStatistics, word: str, kind: str
 ) -> None:
-    drift = detect_drift(FIRST, candidate, DriftConfig())
-    assert word in drift if word else drift == ""
+    measured = DriftStatistics(FIRST, FIRST)._replace(**{kind: candidate})
+    drift = detect_drift(FIRST, measured, DriftConfig())
+    assert word in drift and f"(on {kind})" in drift if word else drift == ""
 
 
 def test_all_statistics_outside_the_range_are_named() -> None:
-    drift = detect_drift(FIRST, ShapeStatistics(64, 0.0, 0.5, 0.2), DriftConfig())
-    assert drift.count(";") == 2
+    collapsed = ShapeStatistics(64, 0.0, 0.5, 0.2)
+    drift = detect_drift(FIRST, DriftStatistics(collapsed, collapsed), DriftConfig())
+    assert drift.count(";") == 5
 
 
-def test_crops_are_ordered_by_the_names_of_their_photos(tmp_path: Path) -> None:
-    uri = write_pairs(tmp_path / "pairs", [face(index) for index in reversed(range(NUM_FACES))])
-    crops = read_crops(uri, 3)
-    # Faces 0 and 3 are in the validation split.
-    assert crops.shape == (3, *SHAPE[1:], 3)
-    assert [crop[0, 0, 0] for crop in crops] == [plain_image(200 + i)[0, 0, 0] for i in (1, 2, 4)]
+def test_statistics_are_stored_and_those_of_version_0_1_are_read() -> None:
+    for statistics in (DriftStatistics(FIRST, FIRST), DriftStatistics(FIRST)):
+        stored = json.loads(json.dumps(statistics.to_json()))
+        assert DriftStatistics.from_json(stored) == statistics
+    assert DriftStatistics.from_json(FIRST._asdict()) == DriftStatistics(FIRST)
+
+
+@pytest.mark.parametrize(("num_views", "num_measured"), [(4, 4), (3, None)])
+def test_views_are_measured_where_enough_faces_have_one(
+    synthetic_set: str, tmp_path: Path, num_views: int, num_measured: int | None
+) -> None:
+    faces = []
+    for number, crop in enumerate(read_frontal_crops(synthetic_set)[:4]):
+        # A view that is not rotated has the statistics of the photo.
+        view = {"image": encode_image(crop, "png"), "transform": np.eye(3, 4).ravel().tolist()}
+        row = {"image": view["image"], "split": "train", "shape": [112, 96, 96]}
+        faces.append(face(number) | row | {"views": [view] if number < num_views else []})
+    uri = write_pairs(tmp_path / "pairs", faces)
+    weights = {"compact": resolve_model("builtin:compact").path}
+    statistics = measure_drift(weights, uri, DriftConfig())["compact"]
+    assert statistics.photos.num_shapes == 4
+    if num_measured is None:
+        assert statistics.views is None
+    else:
+        assert statistics.views == statistics.photos

@@ -17,13 +17,14 @@ from rayboot.models import Reconstructor
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 
-__all__ = ["ShapeStatistics", "compute_shape_statistics", "measure_shapes"]
+__all__ = ["MIN_FACES", "ShapeStatistics", "compute_shape_statistics", "measure_shapes"]
 
 _BATCH_SIZE = 8
 _POSE_CELL_PX = 2
 """Cell size of the surface that the pose is estimated from; a finer one changes nothing."""
 
-_MIN_FACES = 4
+MIN_FACES = 4
+"""Smallest number of faces that have statistics."""
 
 
 class ShapeStatistics(NamedTuple):
@@ -45,12 +46,16 @@ class ShapeStatistics(NamedTuple):
     volume: float
 
 
-def measure_shapes(network: Reconstructor, crops: np.ndarray) -> ShapeStatistics:
+def measure_shapes(
+    network: Reconstructor, crops: np.ndarray, transforms: np.ndarray | None = None
+) -> ShapeStatistics:
     """Predicts the shapes of crops and returns their statistics.
 
     Args:
         network: Network, on its device.
-        crops: (N, S, S, 3) uint8 RGB, near-frontal faces of different people.
+        crops: (N, S, S, 3) uint8 RGB, faces of different people.
+        transforms: (N, 3, 4) float64, from the frame of each face's near-frontal photo to that of
+            its crop, px; None where the crops themselves are near-frontal.
 
     Raises:
         RequestError: Fewer than four crops have a shape whose pose can be estimated.
@@ -61,9 +66,11 @@ def measure_shapes(network: Reconstructor, crops: np.ndarray) -> ShapeStatistics
         part = crops[start : start + _BATCH_SIZE]
         shapes = predictor.predict(part)
         mirrored = predictor.predict(np.ascontiguousarray(part[:, :, ::-1]))[..., ::-1]
-        for shape, other in zip(shapes, mirrored, strict=True):
+        for number, (shape, other) in enumerate(zip(shapes, mirrored, strict=True), start):
             mirror_ious.append(_iou(shape >= 0.5, other >= 0.5))
             volume_fractions.append(float((shape >= 0.5).mean()))
+            if transforms is not None:
+                shape = transform_volume(shape, _invert(transforms[number]))
             rotated = _rotate_to_frontal(shape)
             if rotated is not None:
                 frontal.append(rotated)
@@ -83,9 +90,9 @@ def compute_shape_statistics(
     Raises:
         RequestError: Fewer than four shapes are given.
     """
-    if len(frontal) < _MIN_FACES:
+    if len(frontal) < MIN_FACES:
         raise RequestError(
-            f"shape statistics require at least {_MIN_FACES} near-frontal faces whose pose can be "
+            f"shape statistics require at least {MIN_FACES} near-frontal faces whose pose can be "
             f"estimated, got {len(frontal)}; give more photos"
         )
     count = len(frontal)
@@ -119,3 +126,8 @@ def _frontal_from_pose(pose: FacePose) -> np.ndarray:
     """Returns the transform (3, 4) of the pose's axes to the frame's, and its centroid to 0."""
     rotation = np.stack([pose.symmetry_normal, pose.up, pose.gaze])
     return np.column_stack([rotation, -rotation @ pose.centroid])
+
+
+def _invert(transform: np.ndarray) -> np.ndarray:
+    inverse = np.linalg.inv(transform[:, :3])
+    return np.column_stack([inverse, -inverse @ transform[:, 3]])

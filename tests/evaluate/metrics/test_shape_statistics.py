@@ -1,14 +1,11 @@
 import numpy as np
 import pytest
 
-from rayboot.data.ground_truth import read_truth
-from rayboot.data.images import decode_photo
 from rayboot.errors import RequestError
 from rayboot.evaluate.metrics.shape_statistics import compute_shape_statistics, measure_shapes
-from rayboot.geometry.crop import warp_photo
-from rayboot.io.storage import join_uri, read_bytes
 from rayboot.models import load_network
 from rayboot.registry.resolve import resolve_model
+from tests.evaluate.synthetic_crops import read_frontal_crops
 
 
 def box(width: int) -> np.ndarray:
@@ -41,18 +38,7 @@ def test_too_few_faces_are_refused() -> None:
 
 @pytest.fixture(scope="module")
 def crops(synthetic_set: str) -> np.ndarray:
-    rows = read_truth(synthetic_set, ["face_id", "crop", "yaw_deg"]).to_pylist()
-    return np.stack(
-        [
-            warp_photo(
-                decode_photo(read_bytes(join_uri(synthetic_set, row["face_id"]))),
-                np.reshape(row["crop"], (2, 3)),
-                96,
-            )
-            for row in rows
-            if abs(row["yaw_deg"]) <= 10
-        ]
-    )
+    return read_frontal_crops(synthetic_set)
 
 
 def test_a_trained_network_distinguishes_faces_and_is_symmetric(crops: np.ndarray) -> None:
