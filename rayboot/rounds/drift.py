@@ -27,8 +27,10 @@ __all__ = ["DriftConfig", "DriftStatistics", "detect_drift", "measure_drift"]
 
 
 class DriftConfig(FrozenConfig):
-    """Limits on how far shapes, of photos and of rotated views, may differ from the first teacher's
-    of the same photos."""
+    """Limits on how far shapes may differ from the first teacher's of the same photos.
+
+    They hold for the candidate's shapes of the photos and for those of rotated views.
+    """
 
     num_photos: int = Field(64, ge=4)
     """Number of faces of the pairs data set on which the shape statistics are computed."""

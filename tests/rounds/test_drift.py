@@ -6,8 +6,8 @@ import pytest
 
 from rayboot.data.images import encode_image
 from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics
-from rayboot.rounds.drift import DriftConfig, DriftStatistics, detect_drift, measure_drift
 from rayboot.registry.resolve import resolve_model
+from rayboot.rounds.drift import DriftConfig, DriftStatistics, detect_drift, measure_drift
 from tests.data.pair_sets import face, write_pairs
 from tests.evaluate.synthetic_crops import read_frontal_crops
 
