@@ -118,12 +118,12 @@ def test_pretrain_prints_nothing_but_the_weights_to_stdout(
 ) -> None:
     config = tmp_path / "pretrain.yaml"
     config.write_text(
-        f"data: {synthetic_set}\noutput: {tmp_path}\noptimizer: {{num_epochs: 1}}\n"
+        f"data: {synthetic_set}\noutput: {tmp_path}\nnetwork: head\noptimizer: {{num_epochs: 1}}\n"
         f"tracking_uri: {create_mlflow_store(tmp_path)}\n"
     )
     done = CliRunner().invoke(cli.main, ["pretrain", "--config", str(config)])
-    assert (done.exit_code, done.stdout) == (0, f"{tmp_path / 'vrn.safetensors'}\n"), done.output
-    assert (tmp_path / "vrn.safetensors").exists()
+    assert (done.exit_code, done.stdout) == (0, f"{tmp_path / 'head.safetensors'}\n"), done.output
+    assert (tmp_path / "head.safetensors").exists()
 
 
 def test_serve_checks_a_request_before_ray_starts(

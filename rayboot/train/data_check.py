@@ -8,6 +8,7 @@ from rayboot.data.pair_index import index_faces, read_faces
 from rayboot.data.splits import Split, assign_split
 from rayboot.errors import RequestError
 from rayboot.models import NetworkConfig
+from rayboot.models.volumetric import VolumetricReconstructor
 from rayboot.models.weights import network_class
 from rayboot.train.training_config import FinetuneConfig, PretrainConfig, TrainingConfig
 
@@ -20,9 +21,11 @@ def require_pairs(config: FinetuneConfig, network: NetworkConfig) -> None:
     """Checks that a pairs data set has faces for every worker, with targets of the network's kind.
 
     Raises:
-        RequestError: that is not so, or the crops have another size.
+        RequestError: that is not so, the crops have another size, or the loss has a term that the
+            network does not have.
         UnfinishedDataError: the data set has no manifest.
     """
+    _require_loss(config, network)
     for split in _SPLITS:
         index = index_faces(config.data, split, config.manifest)
         _require_enough(config, len(index), f"{split} faces", "give more photos")
@@ -34,8 +37,10 @@ def require_truth(config: PretrainConfig, network: NetworkConfig) -> None:
     """Checks that synthetic photos suffice for every worker, with truth of the network's kind.
 
     Raises:
-        RequestError: that is not so, or the crops have another size.
+        RequestError: that is not so, the crops have another size, or the loss has a term that the
+            network does not have.
     """
+    _require_loss(config, network)
     kind = network_class(network).target_kind
     for split, index in split_truth(config).items():
         _require_enough(config, len(index), f"{split} photos", "synthesise more identities")
@@ -83,4 +88,12 @@ def _require_size(config: TrainingConfig, shape: tuple[int, ...], network: Netwo
         raise RequestError(
             f"{config.data}: expected crops of {size} px, as the network takes them, got "
             f"{shape[2]} x {shape[1]} px; make the data set for a network of this size"
+        )
+
+
+def _require_loss(config: TrainingConfig, network: NetworkConfig) -> None:
+    if config.depth_gradient and not issubclass(network_class(network), VolumetricReconstructor):
+        raise RequestError(
+            f"depth_gradient: expected 0 for {type(network).__name__}, which predicts no volume, "
+            f"got {config.depth_gradient:g}"
         )

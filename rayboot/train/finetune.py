@@ -67,9 +67,10 @@ class FinetuneTask(TrainingTask):
     def make_objective(self, device: torch.device) -> Objective:
         """Returns the network's loss, with distillation where the config sets its weight."""
         if not self.config.distillation:
-            return Objective()
+            return super().make_objective(device)
         with self._weights.local_path() as path:
-            return Objective(load_network(path, str(device)), self.config.distillation)
+            teacher = load_network(path, str(device))
+        return Objective(teacher, self.config.distillation, self.config.depth_gradient)
 
 
 def finetune(config: FinetuneConfig, run: Run | None = None) -> TrainingResult:

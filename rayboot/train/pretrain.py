@@ -47,7 +47,14 @@ _NETWORKS: dict[str, Callable[[], NetworkConfig]] = {
     "head": HeadConfig,
 }
 
-_RECORDED = {"network", "initial_model", "val_fraction", "num_workers", "optimizer"}
+_RECORDED = {
+    "network",
+    "initial_model",
+    "val_fraction",
+    "num_workers",
+    "optimizer",
+    "depth_gradient",
+}
 """Config keys that the training record has: those that decide the weights."""
 
 

@@ -50,4 +50,4 @@ class TrainingTask(ABC):
 
     def make_objective(self, device: torch.device) -> Objective:
         """Returns the function that a step minimises; by default the network's loss."""
-        return Objective()
+        return Objective(depth_gradient=self.config.depth_gradient)

@@ -3,7 +3,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from rayboot.errors import ShapeError
-from rayboot.models.losses import voxel_cross_entropy
+from rayboot.models.losses import depth_gradient_loss, voxel_cross_entropy
 
 SHAPE = (3, 5, 8, 8)
 
@@ -78,3 +78,58 @@ def test_more_voxels_than_one_chunk() -> None:
     logits, targets = torch.randn(shape, generator=rng), torch.rand(shape, generator=rng) < 0.3
     ours, theirs = both_losses(logits, targets)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-10)
+
+
+def columns(heights: torch.Tensor) -> torch.Tensor:
+    """Returns the occupancy (1, 40, h, w) of columns filled from the back, heights in slices."""
+    order = torch.arange(40.0)[:, None, None]
+    return (heights - order).clamp(0, 1)[None]
+
+
+def logits_of(occupancy: torch.Tensor) -> torch.Tensor:
+    return torch.logit(occupancy, eps=1e-6)
+
+
+def slope(per_column: float) -> torch.Tensor:
+    return 10 + per_column * torch.arange(8.0).expand(8, 8)
+
+
+def test_a_shape_that_is_only_moved_has_the_same_slopes() -> None:
+    loss = depth_gradient_loss(logits_of(columns(slope(1.5) + 6)), columns(slope(1.5)))
+    assert loss < 1e-3
+
+
+def test_the_loss_is_the_error_of_the_slopes() -> None:
+    # Two slices are a pixel, and of the two axes one has no slope.
+    loss = depth_gradient_loss(logits_of(columns(slope(0.0))), columns(slope(1.0)))
+    torch.testing.assert_close(loss, torch.tensor(0.25), atol=1e-3, rtol=0)
+
+
+def test_steps_at_an_outline_do_not_count() -> None:
+    true = slope(0.0).clone()
+    true[:, 4:] = 40
+    flat = logits_of(columns(slope(0.0)))
+    assert depth_gradient_loss(flat, columns(true)) < 1e-3
+    true[:, 4:] = 0
+    assert depth_gradient_loss(flat, columns(true)) < 1e-3
+
+
+def test_samples_are_weighted_in_the_loss_of_slopes() -> None:
+    logits = logits_of(columns(slope(0.0))).repeat(2, 1, 1, 1).requires_grad_()
+    targets = torch.cat([columns(slope(1.0)), columns(slope(0.0))])
+    both = depth_gradient_loss(logits, targets)
+    first = depth_gradient_loss(logits, targets, torch.tensor([2.0, 0.0]))
+    torch.testing.assert_close(first, 2 * both)
+    first.backward()
+    assert logits.grad[0].abs().sum() > 0 == logits.grad[1].abs().sum()
+    assert logits.grad.isfinite().all()
+
+
+def test_slopes_of_nothing_cost_nothing() -> None:
+    empty = torch.zeros(1, 40, 8, 8)
+    assert depth_gradient_loss(empty - 5, empty) == 0
+
+
+def test_slopes_of_other_shapes_are_refused() -> None:
+    with pytest.raises(ShapeError, match="logits' shape"):
+        depth_gradient_loss(torch.zeros(1, 40, 8, 8), torch.zeros(1, 40, 8, 4))

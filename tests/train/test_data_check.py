@@ -37,6 +37,14 @@ def test_pairs_that_fit_are_accepted(tmp_path: Path) -> None:
         require_pairs(FinetuneConfig(data=data, model="", num_workers=2), network)
 
 
+def test_slopes_are_refused_for_networks_without_volumes(tmp_path: Path) -> None:
+    data = write_pairs(tmp_path / "pairs", [face(index) for index in range(NUM_FACES)])
+    config = FinetuneConfig(data=data, model="", depth_gradient=0.1)
+    require_pairs(config, NETWORK)
+    with pytest.raises(RequestError, match="depth_gradient: expected 0 for HeadConfig"):
+        require_pairs(config, HeadConfig(resolution=32))
+
+
 @pytest.mark.egl
 def test_truth_is_checked_for_every_worker(synthetic_set: str, tmp_path: Path) -> None:
     config = PretrainConfig(data=synthetic_set, output=str(tmp_path), val_fraction=0.3)

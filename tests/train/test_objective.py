@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from rayboot.models import HeadConfig, NetworkConfig, Reconstructor, VRNConfig, make_network
+from rayboot.models.losses import depth_gradient_loss
 from rayboot.train.objective import Objective
 from rayboot.train.train_state import TrainState
 from rayboot.train.training_config import OptimizerConfig
@@ -53,6 +54,25 @@ def test_views_are_weighted() -> None:
         estimate = state.network(IMAGES[1:], raw=True)
         view_loss = state.network.loss(estimate, targets[1:], weights[1:])
     assert actual.item() == pytest.approx(0.75 * view_loss.item(), rel=1e-4)
+
+
+def test_slopes_are_part_of_the_loss_of_photos_and_views() -> None:
+    state, teacher = TrainState(make(VRN_SIZES, 1), OptimizerConfig()), make(VRN_SIZES, 2)
+    is_source = torch.tensor([True, False, False, True])
+    with torch.no_grad():
+        targets = (torch.rand(4, 96, 96, 96) < 0.5).float()
+        estimate = state.network(IMAGES, raw=True)
+        soft = state.network.soft_targets(teacher(IMAGES, raw=True))
+        expected = 0.5 * (
+            depth_gradient_loss(estimate[~is_source], targets[~is_source])
+            + 3.0 * depth_gradient_loss(estimate[is_source], soft[is_source])
+        )
+        with_slopes, without = (
+            Objective(teacher, 3.0, weight).loss(state, IMAGES, targets, is_source, None)
+            for weight in (0.2, 0.0)
+        )
+    assert expected > 0
+    torch.testing.assert_close(with_slopes - without, 0.2 * expected, rtol=1e-3, atol=1e-6)
 
 
 def test_the_teacher_does_not_learn() -> None:
