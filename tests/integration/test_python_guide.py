@@ -41,7 +41,7 @@ def folder(
 def test_every_block_of_the_guide_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = [block for block in find_blocks(GUIDE) if block.reason is None]
     assert len(blocks) > 6
-    names = run_blocks(blocks, folder, monkeypatch)
+    names = run_blocks(blocks, folder, monkeypatch, in_process=True)
 
     shape: Any = trimesh.load_mesh(folder / "face.glb")
     assert len(shape.faces) > 5000
