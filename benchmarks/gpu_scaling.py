@@ -47,7 +47,7 @@ _CALIBRATION = Calibration(
 
 @click.command()
 def main() -> None:
-    """Prints efficiency and hours by number of nodes and photos, what limits each size, and LS3D-W."""
+    """Prints efficiency and hours by number of nodes and photos, the limits, and LS3D-W."""
     by_size = {count: _estimate(count, _NODE, _NUM_NODES) for count in _NUM_PHOTOS}
     click.echo(format_efficiency(by_size))
     for run in by_size[_NUM_PHOTOS[-1]]:

@@ -53,7 +53,13 @@ def _analyze_without_overloads(analyzer: ModuleAnalyzer) -> None:
 
 
 def _without_any(
-    _app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, arguments: str, returned: str | None
+    _app: Sphinx,
+    _what: str,
+    _name: str,
+    _obj: Any,
+    _options: Any,
+    arguments: str,
+    returned: str | None,
 ) -> tuple[str, str | None]:
     """Leaves out a return type that says nothing, as that of an overloaded function."""
     return arguments, None if returned == "~typing.Any" else returned

@@ -39,7 +39,9 @@ def folder(synthetic_set: str, tmp_path: Path) -> Path:
 
 def test_every_block_of_the_guide_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(NETWORK_KINDS, "plain_config", NETWORK_KINDS["vrn_config"])  # and restored
-    (config,) = re.findall(r"^```yaml\n(.*?)^```", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    (config,) = re.findall(
+        r"^```yaml\n(.*?)^```", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
     assert EvaluateConfig.model_validate(yaml.safe_load(config)).output == "evaluation"
     blocks = [block for block in find_blocks(GUIDE) if block.reason is None]
     assert len(blocks) == 5

@@ -40,9 +40,7 @@ pytestmark = [
 
 
 @pytest.fixture
-def folder(
-    synthetic_set: str, detector: FaceDetector, tmp_path: Path, s3_server: S3Server
-) -> Path:
+def folder(synthetic_set: str, detector: FaceDetector, tmp_path: Path, s3_server: S3Server) -> Path:
     """A folder and a bucket with what the guide names: photos, and pairs of them."""
     portrait, other = (encode_image(p, "jpeg") for p in find_portraits(synthetic_set, detector, 2))
     (tmp_path / "photos/photos").mkdir(parents=True)
@@ -84,9 +82,7 @@ def address(registry: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", registry)
     # MLflow's server sets it, for the whole process.
     monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
-    with serving_app(
-        scoring_server.init(mlflow.pyfunc.load_model(f"models:/{NAME}/2"))
-    ) as address:
+    with serving_app(scoring_server.init(mlflow.pyfunc.load_model(f"models:/{NAME}/2"))) as address:
         yield address
 
 
