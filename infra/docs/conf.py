@@ -47,7 +47,7 @@ _analyze = ModuleAnalyzer.analyze
 
 
 def _analyze_without_overloads(analyzer: ModuleAnalyzer) -> None:
-    """Reads a module as Sphinx does; overloads are for type checkers, a reader needs one signature."""
+    """Reads a module without overloads: they are for type checkers, readers need one signature."""
     _analyze(analyzer)
     analyzer.overloads = {}
 
