@@ -2,6 +2,10 @@
 
 import logging
 from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
 
 import rayboot
 
@@ -16,7 +20,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 # Anchors of headings are those that repositories' web pages give them.
 myst_heading_anchors = 4
 
-# Types are in the docstrings, with shapes and units; signatures would repeat them.
+# What a type does not say, shapes and units, is in the docstrings.
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
@@ -38,3 +42,30 @@ html_static_path = [str(Path(__file__).parent / "static")]
 html_css_files = ["rayboot.css"]
 html_show_copyright = False
 html_domain_indices = False
+
+_analyze = ModuleAnalyzer.analyze
+
+
+def _analyze_without_overloads(analyzer: ModuleAnalyzer) -> None:
+    """Reads a module without overloads: they are for type checkers, readers need one signature."""
+    _analyze(analyzer)
+    analyzer.overloads = {}
+
+
+def _without_any(
+    _app: Sphinx,
+    _what: str,
+    _name: str,
+    _obj: Any,
+    _options: Any,
+    arguments: str,
+    returned: str | None,
+) -> tuple[str, str | None]:
+    """Leaves out a return type that says nothing, as that of an overloaded function."""
+    return arguments, None if returned == "~typing.Any" else returned
+
+
+def setup(app: Sphinx) -> None:
+    """Changes what Sphinx writes as signatures."""
+    ModuleAnalyzer.analyze = _analyze_without_overloads  # type: ignore[method-assign]
+    app.connect("autodoc-process-signature", _without_any)

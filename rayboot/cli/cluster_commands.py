@@ -60,6 +60,8 @@ def doctor(
         # A round has a store of its own by default.
         tracking_uri = config.with_absolute_paths().tracking_uri
         requirements = requirements._replace(tracking_uri=tracking_uri or requirements.tracking_uri)
+        # A round generates with the network that it improves, whatever `generate.model` says.
+        config = config.replace(generate=config.generate.replace(model=config.model))
     for check in diagnose(requirements, config):
         click.echo(format_check(check))
         num_failed += check.status == "FAIL"

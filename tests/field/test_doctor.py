@@ -74,3 +74,19 @@ def test_the_store_is_that_of_the_round(tmp_path: Path, monkeypatch: pytest.Monk
     assert result.exit_code == 0, result.output
     (requirements,) = checked
     assert requirements.tracking_uri == f"sqlite:///{tmp_path / 'runs/photos/mlflow.db'}"
+
+
+def test_the_network_of_a_round_is_the_one_that_generates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`generate.model` is not used in a round, and its default need not be there."""
+    named = []
+
+    def record(requirements: RunRequirements, config: FrozenConfig) -> Iterator[Check]:
+        named.extend(check.detail for check in check_config(config) if check.name == "model")
+        return iter(())
+
+    monkeypatch.setattr(doctor, "diagnose", record)
+    result = CliRunner().invoke(main, ["doctor", "--config", str(CONFIGS / "paper.yaml")])
+    assert result.exit_code == 0, result.output
+    assert len(named) == 1 and "data/vrn-unguided.safetensors" in named[0]

@@ -1,7 +1,6 @@
 """Blocks of code in the docs: each runs in a test, or says why it cannot; commands are valid."""
 
 import re
-import shlex
 from pathlib import Path
 
 import click
@@ -9,30 +8,26 @@ import pytest
 
 from rayboot.cli import main
 from rayboot.data.detector import FaceDetector
-from rayboot.data.images import decode_photo
-from rayboot.errors import FaceRejectedError
-from tests.docs_blocks import ROOT, Block, find_blocks, run_blocks
+from rayboot.data.images import encode_image
+from tests.docs_blocks import ROOT, Block, commands_of, find_blocks, run_blocks
+from tests.integration.portraits import find_portraits
 
 RUN_BY = {
     "docs/get-started.md": "integration/test_docs_blocks",
+    "docs/guides/mesh-from-a-photo.md": "integration/test_photo_guides",
     "docs/guides/own-network.md": "integration/test_own_network_guide",
+    "docs/guides/pairs-at-scale.md": "integration/test_run_pages",
     "docs/guides/python.md": "integration/test_python_guide",
+    "docs/guides/registry.md": "integration/test_registry_guide",
+    "docs/guides/serving.md": "integration/test_photo_guides",
+    "docs/how-it-works/architecture.md": "integration/test_worked_changes",
+    "docs/operations/failures.md": "integration/test_run_pages",
+    "docs/operations/logs.md": "integration/test_run_pages",
 }
 """Pages whose blocks a test runs, and that test."""
 
 GENERATED = {"docs/reference/cli.md"}
 """Pages whose blocks are examples that tests/cli/test_help.py parses where they are written."""
-
-NOT_YET_MARKED = {
-    "docs/guides/mesh-from-a-photo.md",
-    "docs/guides/pairs-at-scale.md",
-    "docs/guides/registry.md",
-    "docs/guides/serving.md",
-    "docs/how-it-works/architecture.md",
-    "docs/operations/failures.md",
-    "docs/operations/logs.md",
-}
-"""Pages with blocks that neither run nor have a reason; a page that has none leaves this list."""
 
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 BLOCKS = [block for page in PAGES for block in find_blocks(page)]
@@ -41,47 +36,21 @@ BLOCKS = [block for page in PAGES for block in find_blocks(page)]
 def test_every_block_runs_or_says_why_not() -> None:
     assert len(BLOCKS) > 40
     unmarked = {b.page: b.place for b in BLOCKS if b.reason is None and b.page.startswith("docs/")}
-    missing = set(unmarked) - set(RUN_BY) - GENERATED - NOT_YET_MARKED
+    missing = set(unmarked) - set(RUN_BY) - GENERATED
     assert not missing, (
         f"{[unmarked[page] for page in sorted(missing)]}: run the page in a test and name it in "
         "RUN_BY, or write <!-- not run: REASON --> before the block"
     )
-    assert set(unmarked) >= NOT_YET_MARKED, "pages without such blocks leave the list"
     for page, test in RUN_BY.items():
         assert page in unmarked and (ROOT / "tests" / f"{test}.py").exists()
 
 
-def commands_of(block: Block) -> list[list[str]]:
-    """The calls of rayboot in a block of shell, as words; what the shell replaces is one word."""
-    text = re.sub(r"\\\n", " ", block.text)
-    text = re.sub(r"\$\([^()]*\)", "X", text)
-    found = []
-    for line in text.splitlines():
-        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-        lexer.whitespace_split = True
-        words = list(lexer)
-        for start, word in enumerate(words):
-            before = words[start - 1] if start else "&&"
-            is_first = re.fullmatch(r"&&|\|\|?|;|\(|time|sudo|exec|[A-Z_]+=.*", before)
-            if re.fullmatch(r"(.*/bin/)?rayboot", word) and is_first:
-                end = next(
-                    (i for i in range(start, len(words)) if re.fullmatch(r"[|&;<>()]+", words[i])),
-                    len(words),
-                )
-                arguments = words[start + 1 : end]
-                # In `2> log`, the number belongs to the sign.
-                if end < len(words) and words[end].startswith(">") and arguments[-1] == "2":
-                    arguments.pop()
-                found.append(arguments)
-    return found
-
-
-SHELL = [block for block in BLOCKS if block.language != "python" and commands_of(block)]
+SHELL = [block for block in BLOCKS if block.language != "python" and commands_of(block.text)]
 
 
 @pytest.mark.parametrize("block", SHELL, ids=lambda block: block.place)
 def test_every_command_is_one_that_the_program_accepts(block: Block) -> None:
-    for arguments in commands_of(block):
+    for arguments in commands_of(block.text):
         if arguments and arguments[-1] in ("--help", "--version"):
             arguments = arguments[:-1]
             if not arguments:
@@ -110,24 +79,18 @@ def _parse(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("line", ["rayboot generat", "A=b rayboot generate --inptu x | cat"])
 def test_a_command_that_does_not_exist_is_found(line: str) -> None:
-    block = Block("docs/a.md", 1, "sh", line, None)
     with pytest.raises(click.UsageError, match=r"No such (command|option)"):
-        _parse(commands_of(block)[0])
+        _parse(commands_of(line)[0])
 
 
 @pytest.mark.egl
 def test_the_first_steps_work(
     synthetic_set: str, detector: FaceDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for path in sorted(Path(synthetic_set).rglob("*.jpg")):
-        try:
-            detector.detect(decode_photo(path.read_bytes()))
-        except FaceRejectedError:
-            continue
-        (tmp_path / "photo.jpg").write_bytes(path.read_bytes())
-        break
+    (photo,) = find_portraits(synthetic_set, detector, 1)
+    (tmp_path / "photo.jpg").write_bytes(encode_image(photo, "jpeg"))
     blocks = [b for b in find_blocks(ROOT / "docs/get-started.md") if b.reason is None]
-    names = run_blocks(blocks, tmp_path, monkeypatch)
+    names = run_blocks(blocks, tmp_path, monkeypatch, in_process=True)
     assert {"photo.glb", "photo.ply", "index.parquet"} <= {
         p.name for p in tmp_path.glob("meshes/*")
     }

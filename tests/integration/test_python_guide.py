@@ -8,13 +8,13 @@ import pytest
 import trimesh
 
 from rayboot.data.detector import FaceDetector
-from rayboot.data.images import decode_photo, encode_image
-from rayboot.errors import FaceRejectedError
+from rayboot.data.images import encode_image
 from rayboot.pipeline.generate import generate
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.generate_request import prepare_generate
 from rayboot.pipeline.in_process_executor import InProcessExecutor
 from tests.docs_blocks import ROOT, find_blocks, run_blocks
+from tests.integration.portraits import find_portraits
 
 GUIDE = ROOT / "docs/guides/python.md"
 
@@ -27,10 +27,7 @@ def folder(
 ) -> Path:
     """A folder with what the guide names: photos of synthetic people, and pairs of them."""
     folder = tmp_path_factory.mktemp("guide")
-    photos = [
-        decode_photo(path.read_bytes()) for path in sorted(Path(synthetic_set).rglob("*.jpg"))
-    ]
-    seen = [photo for photo in photos if _shows_a_face(detector, photo)][:2]
+    seen = find_portraits(synthetic_set, detector, 2)
     (folder / "portrait.jpg").write_bytes(encode_image(seen[0], "jpeg"))
     (folder / "group.jpg").write_bytes(encode_image(np.concatenate(seen, axis=1), "jpeg"))
     (folder / "notes.txt").write_text("no photo")
@@ -41,17 +38,10 @@ def folder(
     return folder
 
 
-def _shows_a_face(detector: FaceDetector, photo: np.ndarray) -> bool:
-    try:
-        return len(detector.detect(photo)) == 1
-    except FaceRejectedError:
-        return False
-
-
 def test_every_block_of_the_guide_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = [block for block in find_blocks(GUIDE) if block.reason is None]
     assert len(blocks) > 6
-    names = run_blocks(blocks, folder, monkeypatch)
+    names = run_blocks(blocks, folder, monkeypatch, in_process=True)
 
     shape: Any = trimesh.load_mesh(folder / "face.glb")
     assert len(shape.faces) > 5000

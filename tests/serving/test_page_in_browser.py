@@ -1,8 +1,7 @@
 """The page of the service in a real browser: every control, errors, a phone, the keyboard."""
 
+import contextlib
 import json
-import socket
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
-import uvicorn
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -24,6 +22,7 @@ from rayboot.serving.access import digest_token
 from rayboot.serving.app import EngineBackend, make_app
 from rayboot.serving.engine import ReconstructionEngine
 from rayboot.serving.serve_config import ServeConfig
+from tests.http_thread import serving_app
 
 pytestmark = pytest.mark.browser
 
@@ -32,23 +31,10 @@ TOKEN = "0123456789abcdef"
 VIEW = "return document.getElementById(arguments[0]).viewer.view"
 
 
-def serve(app: Any) -> Iterator[str]:
-    """Runs an app in a thread; yields its address."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def address(engine: ReconstructionEngine) -> Iterator[str]:
-    yield from serve(make_app(ServeConfig(), EngineBackend(engine)))
+    with serving_app(make_app(ServeConfig(), EngineBackend(engine))) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -316,10 +302,8 @@ def test_errors_are_told_in_plain_words(
 
 def test_a_service_that_is_gone_is_reported(browser: Any, photos: dict[str, Path],
                                             engine: ReconstructionEngine) -> None:  # fmt: skip
-    service = serve(make_app(ServeConfig(), EngineBackend(engine)))
-    browser.get(next(service))
-    with pytest.raises(StopIteration):
-        next(service)
+    with serving_app(make_app(ServeConfig(), EngineBackend(engine))) as address:
+        browser.get(address)
     choose(browser, photos["portrait"])
     wait_until(browser, lambda: "cannot be reached" in find(browser, "error").text)
 
@@ -396,16 +380,17 @@ def test_the_token_is_asked_for(
     browser: Any, engine: ReconstructionEngine, photos: dict[str, Path]
 ) -> None:
     config = ServeConfig(host="0.0.0.0")
-    service = serve(make_app(config, EngineBackend(engine), digest_token(TOKEN)))
-    for page in open_page(browser, next(service)):
+    app = make_app(config, EngineBackend(engine), digest_token(TOKEN))
+    with serving_app(app) as address, contextlib.closing(open_page(browser, address)) as pages:
+        page = next(pages)
         assert find(page, "token-form").is_displayed()
         find(page, "token").send_keys("wrong-wrong-wrong", Keys.ENTER)
         choose(page, photos["portrait"])
-        wait_until(page, lambda: find(page, "error").is_displayed())  # noqa: B023
+        wait_until(page, lambda: find(page, "error").is_displayed())
         assert find(page, "token-form").is_displayed()
         find(page, "token").clear()
         find(page, "token").send_keys(TOKEN, Keys.ENTER)
-        wait_until(page, lambda: find(page, "result").is_displayed())  # noqa: B023
+        wait_until(page, lambda: find(page, "result").is_displayed())
         assert not find(page, "error").is_displayed()
-    with pytest.raises(StopIteration):
-        next(service)
+        with pytest.raises(StopIteration):
+            next(pages)
