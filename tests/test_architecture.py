@@ -25,6 +25,7 @@ LEVELS = {
     "logs": 1,
     "viewer": 1,
     "io": 2,
+    "pages": 2,
     "cluster": 3,
     "geometry": 3,
     "render": 4,
