@@ -90,6 +90,8 @@ def write_rejects(folder, rejects, name="part"):
     (folder / "outcome=reject").mkdir(parents=True, exist_ok=True)
     rows = [{column: reject.get(column) for column in REJECT_COLUMNS} for reject in rejects]
     pq.write_table(
-        pa.Table.from_pylist(rows, schema), folder / f"outcome=reject/{name}.parquet", row_group_size=2
+        pa.Table.from_pylist(rows, schema),
+        folder / f"outcome=reject/{name}.parquet",
+        row_group_size=2,
     )
     return str(folder)

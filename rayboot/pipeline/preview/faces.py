@@ -179,8 +179,10 @@ def _make_card(face: Mapping[str, Any], confidence: float, yaw_deg: float) -> Fa
 
 def _name_view(view: Mapping[str, Any]) -> str:
     """Returns the name of a view: its turn, since its pose is that of the photo and the turn."""
-    name = format_turn(view_turn(view)).removeprefix("yaw ")
-    return f"turned {name}".replace("-", "−")
+    turn = view_turn(view)
+    if not any(turn):
+        return "not turned"
+    return f"turned {format_turn(turn).removeprefix('yaw ')}".replace("-", "−")
 
 
 def _shrink(image: bytes) -> bytes:

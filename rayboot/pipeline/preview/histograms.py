@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from rayboot.counts import describe_count
+
 __all__ = ["HEIGHT", "WIDTH", "Bar", "Histogram", "Tick", "make_histogram"]
 
 WIDTH, HEIGHT = 340, 170
@@ -62,7 +64,7 @@ def make_histogram(title: str, noun: str, values: np.ndarray, unit: Unit) -> His
 
     Args:
         title: what is counted.
-        noun: what has the values, in the plural.
+        noun: what has a value, in the singular.
         values: (N,) float; values that are not finite are left out and counted in the summary.
         unit: ``degrees``, of which left and right are to be compared, so that zero is in the middle
             of the axis; or ``fraction``, from 0 to 1.
@@ -78,11 +80,11 @@ def make_histogram(title: str, noun: str, values: np.ndarray, unit: Unit) -> His
     top = ticks[-1]
     summary = f"Median {describe(median)}, from {describe(lowest)} to {describe(highest)}"
     if num_missing := len(values) - len(finite):
-        summary += f"; {num_missing:,} {noun} have no value"
+        summary += f"; {describe_count(num_missing, noun, 'has', 'have')} no value"
     return Histogram(
         title,
         f"{summary}.",
-        _place_bars(counts, edges, top, lambda count: f"{count:,} {noun}", describe),
+        _place_bars(counts, edges, top, noun, describe),
         _place_ticks(multiples, edges, describe),
         [Tick(_y(count, top), f"{count:,}") for count in ticks],
     )
@@ -90,18 +92,22 @@ def make_histogram(title: str, noun: str, values: np.ndarray, unit: Unit) -> His
 
 def _choose_edges(lowest: float, highest: float, unit: Unit) -> tuple[np.ndarray, np.ndarray]:
     """Returns the edges of the bins, as integer multiples of their width and as values."""
-    if unit == "degrees":
-        highest = max(abs(lowest), abs(highest), 1.0)
+    is_signed = unit == "degrees"
+    if is_signed:
+        highest = max(abs(lowest), abs(highest))
         lowest = -highest
     per_unit = next(
         (n for n in _BINS_PER_UNIT[unit] if (highest - lowest) * n <= _MAX_BINS - 2),
         _BINS_PER_UNIT[unit][-1],
     )
-    first, last = math.floor(lowest * per_unit), math.ceil(highest * per_unit)
+    last = math.floor(highest * per_unit) + 1
+    first = -last if is_signed else math.floor(lowest * per_unit)
+    if not is_signed:
+        last = min(last, int(per_unit))
     # Few bins would be drawn as few wide bars.
     while last - first < _MIN_BINS:
         first -= 1
-        last += unit == "degrees" or last < per_unit
+        last += is_signed
     multiples = np.arange(first, last + 1)
     return multiples, multiples / per_unit
 
@@ -117,14 +123,14 @@ def _place_bars(
     counts: Sequence[int],
     edges: np.ndarray,
     top: int,
-    describe_count: Callable[[int], str],
+    noun: str,
     describe: Callable[[float], str],
 ) -> list[Bar]:
     bars = []
     for count, low, high in zip(counts, edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         if count:
             left, right, y = _x(low, edges), _x(high, edges), _y(count, top)
-            label = f"{describe(low)} to {describe(high)}: {describe_count(count)}"
+            label = f"{describe(low)} to {describe(high)}: {describe_count(count, noun)}"
             bars.append(Bar(left + 0.5, y, right - left - 1, HEIGHT - _BOTTOM - y, label))
     return bars
 

@@ -130,9 +130,9 @@ def _card_groups(faces: FaceIndex) -> list[CardGroup]:
 
 def _histograms(faces: FaceIndex) -> list[Histogram]:
     made = (
-        make_histogram("Yaw of the photos", "faces", faces.yaw_deg, "degrees"),
-        make_histogram("Yaw of the views", "views", faces.view_yaws_deg, "degrees"),
-        make_histogram("Confidence of the pose", "faces", faces.confidence, "fraction"),
+        make_histogram("Yaw of the photos", "face", faces.yaw_deg, "degrees"),
+        make_histogram("Yaw of the views", "view", faces.view_yaws_deg, "degrees"),
+        make_histogram("Confidence of the pose", "face", faces.confidence, "fraction"),
     )
     return [histogram for histogram in made if histogram is not None]
 

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rayboot.data.fetch import PhotoFetcher
+from rayboot.data.fetch import FetchedPhoto, PhotoFetcher
 from rayboot.data.images import decode_photo, make_thumbnail
+from rayboot.data.readers import is_photo
 from rayboot.data.row_index import index_rows, read_rows
 from rayboot.errors import FaceRejectedError, StoreError
 from rayboot.io.parquet import read_some_rows, read_table
@@ -28,6 +29,12 @@ _SIDE = 96
 
 _UNSAFE_REASONS = ("crashed", "timed-out")
 """Reasons of photos that are not decoded again: it ended a process, or took too long."""
+
+_BATCH_SIZE = 16
+"""Number of source photos that are fetched at a time."""
+
+_Thumbnail = tuple[bytes | None, str]
+"""JPEG bytes, or why there are none."""
 
 _COLUMNS = ("face_id", "source_uri", "message", "thumbnail")
 
@@ -83,6 +90,8 @@ def read_reject_groups(uri: str, files: Sequence[str]) -> list[RejectGroup]:
     if not files:
         return []
     index = index_rows(uri, files, ["face_id", "stage", "reason"])
+    if not len(index):
+        return []
     counts = index.group_by(["stage", "reason"]).aggregate([("face_id", "count")])
     order = [("face_id_count", "descending"), ("stage", "ascending"), ("reason", "ascending")]
     groups = counts.sort_by(order).to_pylist()
@@ -119,60 +128,59 @@ def _read_file(uri: str, name: str, rows: list[int]) -> pa.Table:
 
 
 def _with_thumbnails(uri: str, rows: Sequence[Mapping[str, Any]]) -> list[RejectedPhoto]:
-    wanted = [
-        row for row in rows if not row["thumbnail"] and row["reason"] not in _UNSAFE_REASONS
-    ]
-    made = _make_thumbnails(_locate(uri, wanted))
+    without = [row for row in rows if not row["thumbnail"]]
+    made = _make_thumbnails(
+        _locate(uri, [row for row in without if row["reason"] not in _UNSAFE_REASONS])
+    )
     photos = []
     for row in rows:
         image, problem = row["thumbnail"], ""
-        if not image:
-            unsafe = (None, "not opened again: it ended or blocked the process that read it")
-            image, problem = made.get(row["face_id"], unsafe)
-        photos.append(RejectedPhoto(row["face_id"], row["message"] or "", image, problem))
+        if not image and row["reason"] in _UNSAFE_REASONS:
+            problem = "not opened again: it ended or blocked the process that read it"
+        elif not image:
+            image, problem = made.get(row["face_id"], (None, "its place in an archive is unknown"))
+        photos.append(RejectedPhoto(row["face_id"], row["message"] or "", image or None, problem))
     return photos
 
 
 def _locate(uri: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Returns rows of the listing of photos; without one, photos are whole files."""
+    """Returns rows of the listing of photos; those that it lacks must be files of their own."""
     listing = join_uri(uri, LISTING)
-    located = {}
+    located = {
+        row["face_id"]: {**_WHOLE_FILE, "face_id": row["face_id"], "source_uri": row["source_uri"]}
+        for row in rows
+        if row["source_uri"] and is_photo(row["source_uri"])
+    }
     if rows and exists(listing):
-        columns = ["face_id", "source_uri", "source_offset", "num_bytes"]
-        table = read_table(listing, columns)
+        table = read_table(listing, ["face_id", "source_uri", "source_offset", "num_bytes"])
         ids = pa.array([row["face_id"] for row in rows])
         for row in table.filter(pc.is_in(table["face_id"], ids)).to_pylist():
-            located[row["face_id"]] = row
-    return [
-        {**_WHOLE_FILE, "face_id": row["face_id"], "source_uri": row["source_uri"]}
-        | located.get(row["face_id"], {})
-        for row in rows
-    ]
+            located[row["face_id"]] = {**_WHOLE_FILE, **row}
+    return list(located.values())
 
 
-def _make_thumbnails(photos: Sequence[dict[str, Any]]) -> dict[str, tuple[bytes | None, str]]:
+def _make_thumbnails(photos: Sequence[Mapping[str, Any]]) -> dict[str, _Thumbnail]:
     """Returns the thumbnail of each photo by its id, or why there is none."""
-    fetcher, made = PhotoFetcher(), {}
-    is_available = True
-    for start in range(0, len(photos), MAX_PHOTOS):
-        part = photos[start : start + MAX_PHOTOS]
-        files: Sequence[Any] = [None] * len(part)
-        if is_available:
-            try:
-                files = fetcher.fetch(part)
-            except StoreError:
-                is_available = False  # the others would wait as long for nothing
-        for photo, file in zip(part, files, strict=True):
-            made[photo["face_id"]] = _make_thumbnail(file)
+    fetcher = PhotoFetcher()
+    made: dict[str, _Thumbnail] = {}
+    for start in range(0, len(photos), _BATCH_SIZE):
+        part = photos[start : start + _BATCH_SIZE]
+        try:
+            files = fetcher.fetch(part)
+        except StoreError:
+            # The others would wait as long for nothing.
+            away = (None, "the store of the photo is unavailable")
+            return made | {photo["face_id"]: away for photo in photos[start:]}
+        made |= {
+            photo["face_id"]: _make_thumbnail(file) for photo, file in zip(part, files, strict=True)
+        }
     return made
 
 
-def _make_thumbnail(file: Any) -> tuple[bytes | None, str]:
-    if file is None:
-        return None, "the store of the photo is unavailable"
-    if isinstance(file, FaceRejectedError):
-        return None, f"cannot be read: {file.reason}"
+def _make_thumbnail(file: FetchedPhoto | FaceRejectedError) -> _Thumbnail:
     try:
+        if isinstance(file, FaceRejectedError):
+            raise file
         return make_thumbnail(decode_photo(file.photo), _SIDE), ""
     except FaceRejectedError as error:
         return None, f"cannot be read: {error.reason}"

@@ -29,8 +29,8 @@ def write_mixed_pairs(folder: Path) -> str:
     """Writes six faces and seven rejects; returns the URI of the data set."""
     poses = zip(CONFIDENCES, YAWS_DEG, strict=True)
     faces = [posed_face(index, *pose) for index, pose in enumerate(poses)]
-    faces[3]["face_id"] = HOSTILE.replace("/", "-")
-    uri = write_pairs(folder / "pairs", faces, rows_per_file=4)
+    faces[3]["face_id"] = HOSTILE
+    write_pairs(folder / "pairs", faces, rows_per_file=4)
     photo = np.full((40, 60, 3), 90, np.uint8)
     source = folder / "source.jpg"
     source.write_bytes(encode_image(photo, "jpeg"))

@@ -16,7 +16,7 @@ def counts(histogram: Histogram) -> list[int]:
 @pytest.mark.parametrize("num_values", [1, 7, 900])
 def test_every_value_is_in_one_bar(unit: Unit, low: float, high: float, num_values: int) -> None:
     values = np.random.default_rng(0).uniform(low, high, num_values)
-    histogram = make_histogram("title", "faces", values, unit)
+    histogram = make_histogram("title", "face", values, unit)
     assert histogram is not None
     assert sum(counts(histogram)) == num_values
     for bar in histogram.bars:
@@ -30,12 +30,12 @@ def test_every_value_is_in_one_bar(unit: Unit, low: float, high: float, num_valu
 
 
 def test_bars_stand_where_their_values_are() -> None:
-    histogram = make_histogram("title", "faces", np.array([0.5, 0.5, 0.9]), "fraction")
+    histogram = make_histogram("title", "face", np.array([0.5, 0.5, 0.9]), "fraction")
     assert histogram is not None
     first, second = histogram.bars
     assert [bar.label for bar in histogram.bars] == [
         "0.50 to 0.52: 2 faces",
-        "0.90 to 0.92: 1 faces",
+        "0.90 to 0.92: 1 face",
     ]
     assert first.height == pytest.approx(2 * second.height, abs=0.1)
     position = {tick.label: tick.position for tick in histogram.x_ticks}
@@ -44,25 +44,25 @@ def test_bars_stand_where_their_values_are() -> None:
 
 
 def test_left_and_right_are_drawn_symmetrically() -> None:
-    histogram = make_histogram("title", "views", np.array([-40.0, -40.0, 10.0]), "degrees")
+    histogram = make_histogram("title", "view", np.array([-40.0, -40.0, 10.0]), "degrees")
     assert histogram is not None
     labels = [tick.label for tick in histogram.x_ticks]
     assert "0°" in labels and labels[0] == labels[-1].replace("+", "−")
     zero = next(tick for tick in histogram.x_ticks if tick.label == "0°")
     ends = [histogram.x_ticks[0].position, histogram.x_ticks[-1].position]
-    assert zero.position == pytest.approx(np.mean(ends), abs=0.1)
+    assert zero.position == pytest.approx(float(np.mean(ends)), abs=0.1)
     assert histogram.summary == "Median −40°, from −40° to +10°."
 
 
 def test_the_ends_of_the_range_are_counted() -> None:
     ends = np.array([0.0, 1.0], np.float32)
-    histogram = make_histogram("title", "faces", ends, "fraction")
+    histogram = make_histogram("title", "face", ends, "fraction")
     assert histogram is not None and counts(histogram) == [1, 1]
 
 
 def test_missing_values_are_counted() -> None:
     values = np.array([0.5, np.nan, np.nan])
-    histogram = make_histogram("title", "faces", values, "fraction")
+    histogram = make_histogram("title", "face", values, "fraction")
     assert histogram is not None
     assert histogram.summary.endswith("; 2 faces have no value.")
-    assert make_histogram("title", "faces", values[1:], "fraction") is None
+    assert make_histogram("title", "face", values[1:], "fraction") is None
