@@ -266,6 +266,7 @@ HEAVY = {
     "render": ("ray", "torch", "mlflow"),
     "models": ("ray", "mlflow", "OpenGL"),
     "data": ("ray", "torch", "mlflow", "OpenGL"),
+    "pipeline.preview": ("ray", "torch", "mlflow", "OpenGL"),
     "inference.face_model": ("ray", "mlflow", "OpenGL"),
 }
 

@@ -9,7 +9,6 @@ from rayboot.data.images import encode_image
 from rayboot.data.readers import list_photos
 from rayboot.errors import RequestError
 from rayboot.io.storage import write_bytes
-from rayboot.pipeline.dry_run import generate_in_process
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.preview.faces import make_cards
 from rayboot.pipeline.preview.page import CardGroup, PreviewPage, describe_pairs, render_page
@@ -45,6 +44,9 @@ def preview_photos(config: GenerateConfig, uri: str, out: Path, num_faces: int =
         RequestError: the suffix is not supported, there is no photo or no such model, or none
             of the photos tried gives a pair.
     """
+    # It brings torch and OpenGL, which the page of a data set does not need.
+    from rayboot.pipeline.dry_run import generate_in_process
+
     is_page = _is_page(out)
     try:
         faces = generate_in_process(config, list_photos(uri), num_faces)
