@@ -25,6 +25,7 @@ LEVELS = {
     "logs": 1,
     "viewer": 1,
     "io": 2,
+    "pages": 2,
     "cluster": 3,
     "geometry": 3,
     "render": 4,
@@ -265,6 +266,7 @@ HEAVY = {
     "render": ("ray", "torch", "mlflow"),
     "models": ("ray", "mlflow", "OpenGL"),
     "data": ("ray", "torch", "mlflow", "OpenGL"),
+    "pipeline.preview": ("ray", "torch", "mlflow", "OpenGL"),
     "inference.face_model": ("ray", "mlflow", "OpenGL"),
 }
 

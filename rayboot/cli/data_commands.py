@@ -199,14 +199,14 @@ def generate(
     required=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where to write the sheet: .html, .png or .jpg.",
+    help="Where to write: .html is a page, .png and .jpg are a contact sheet.",
 )
 @optional_config(
     "If URI contains photos: config of generate to preview on a few of them.",
     default="URI contains pairs",
 )
 def preview(uri: str, out: Path, config_path: Path | None) -> None:
-    """Show a pairs data set, or what a config would make of photos, as a contact sheet."""
+    """Show a pairs data set, or what a config would make of photos, as a page or an image."""
     from rayboot.cli.task_config import load_task_config
     from rayboot.pipeline.generate_config import GenerateConfig
     from rayboot.pipeline.preview import preview_photos, write_preview

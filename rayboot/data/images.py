@@ -38,7 +38,7 @@ _MIN_SIDE = 16
 _ORIENTATION_TAG = 0x0112
 
 _THUMBNAIL_SIDE = 64
-"""Longer side of a thumbnail, px."""
+"""Longer side of the thumbnails that are stored with rejects, px."""
 
 
 def decode_photo(payload: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -217,9 +217,14 @@ def encode_image(image: np.ndarray, image_format: Literal["jpeg", "png"]) -> byt
     return buffer.tobytes()
 
 
-def make_thumbnail(photo: np.ndarray) -> bytes:
-    """Encodes a small JPEG of a photo, which is stored with rejects for people to look at."""
-    scale = _THUMBNAIL_SIDE / max(photo.shape[:2])
+def make_thumbnail(photo: np.ndarray, side: int = _THUMBNAIL_SIDE) -> bytes:
+    """Encodes a small JPEG of a photo, for people to look at.
+
+    Args:
+        photo: (H, W, 3) uint8 sRGB.
+        side: longer side of the JPEG, px.
+    """
+    scale = side / max(photo.shape[:2])
     size = [max(1, round(length * scale)) for length in photo.shape[1::-1]]
     small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
     return cv2.imencode(".jpg", small[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()

@@ -21,7 +21,11 @@ from rayboot.io.storage import join_uri
 __all__ = ["index_rows", "read_rows", "select_shard"]
 
 _NUM_CONCURRENT_FILES = 8
-"""Number of files that are read concurrently."""
+"""Number of files whose rows are read concurrently."""
+
+_NUM_CONCURRENT_INDEXED = 32
+"""Number of files that are indexed concurrently: the latency of a store is far longer than the
+transfer of a few columns."""
 
 _BATCH_ROWS = 256
 """Number of rows that are converted from Arrow to Python at a time."""
@@ -41,7 +45,7 @@ def index_rows(uri: str, files: Sequence[str], columns: Sequence[str]) -> pa.Tab
     Raises:
         StoreError: the store stays unavailable.
     """
-    with ThreadPoolExecutor(_NUM_CONCURRENT_FILES) as pool:
+    with ThreadPoolExecutor(_NUM_CONCURRENT_INDEXED) as pool:
         parts = pool.map(
             lambda name: retry_io(partial(_index_file, uri, name, columns), uri), files
         )

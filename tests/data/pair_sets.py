@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 
 from rayboot.data.images import encode_image
 from rayboot.data.manifest import Manifest, write_manifest
-from rayboot.data.schema import FACE_COLUMNS, PAIRS_SCHEMA
+from rayboot.data.schema import FACE_COLUMNS, PAIRS_SCHEMA, REJECT_COLUMNS
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.surface_depth import (
     complete_surface_depth,
@@ -81,4 +81,17 @@ def write_pairs(folder, faces, rows_per_file=2):
         counts={"faces": len(faces), "views": sum(len(face["views"]) for face in faces)},
     )
     write_manifest(str(folder), manifest)
+    return str(folder)
+
+
+def write_rejects(folder, rejects, name="part"):
+    """Writes rows of rejects, whose missing columns are null; returns the data set's URI."""
+    schema = pa.schema([PAIRS_SCHEMA.field(name) for name in REJECT_COLUMNS])
+    (folder / "outcome=reject").mkdir(parents=True, exist_ok=True)
+    rows = [{column: reject.get(column) for column in REJECT_COLUMNS} for reject in rejects]
+    pq.write_table(
+        pa.Table.from_pylist(rows, schema),
+        folder / f"outcome=reject/{name}.parquet",
+        row_group_size=2,
+    )
     return str(folder)

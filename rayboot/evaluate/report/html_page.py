@@ -1,24 +1,17 @@
-"""The HTML page of an evaluation: one file that needs no other file and no network.
+"""The HTML page of an evaluation: one file that needs no other file and no network."""
 
-Names on the page come from files and configs that are not trusted. Jinja escapes them, in JSON as
-well, and the page's content security policy allows no scripts but its own.
-"""
-
-import base64
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import jinja2
-import numpy as np
 
 from rayboot.evaluate.metrics.bands import BandRow
 from rayboot.evaluate.report.plots import assign_model_colors
 from rayboot.evaluate.report.tables import ModelBlock
 from rayboot.evaluate.report.worst_faces import FailureGroup, WorstFace
 from rayboot.io.storage import write_bytes
-from rayboot.viewer import hash_script, read_viewer_script
+from rayboot.pages import render_document
+from rayboot.viewer import read_viewer_script
 
 __all__ = [
     "BandTable",
@@ -127,25 +120,18 @@ def write_page(path: Path, page: Page) -> Path:
     Returns:
         ``path``.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "number": lambda value: f"{value:.2f}" if np.isfinite(value) else "–",
-        "signed": _format_signed,
-        "data_uri": _data_uri,
-    }
-    scripts = [_read_resource("report.js")]
-    if page.shapes is not None:
-        scripts.insert(0, read_viewer_script())
-    text = environment.from_string(_read_resource("report.html.j2")).render(
-        page._asdict(),
-        colors=assign_model_colors(page.models),
-        scripts=scripts,
-        script_hashes=[hash_script(script) for script in scripts],
-        styles=_read_resource("report.css"),
-        max_ids=_MAX_IDS,
-        max_reasons=_MAX_REASONS,
+    has_viewer = page.shapes is not None
+    scripts = [read_viewer_script(), _read_resource("report.js")] if has_viewer else []
+    text = render_document(
+        _read_resource("report.html.j2"),
+        {
+            **page._asdict(),
+            "colors": assign_model_colors(page.models),
+            "max_ids": _MAX_IDS,
+            "max_reasons": _MAX_REASONS,
+        },
+        _read_resource("report.css"),
+        scripts,
     )
     write_bytes(str(path), text.encode())
     return path
@@ -153,13 +139,3 @@ def write_page(path: Path, page: Page) -> Path:
 
 def _read_resource(name: str) -> str:
     return resources.files("rayboot.evaluate.report").joinpath(name).read_text("utf-8")
-
-
-def _format_signed(value: float, digits: int = 1) -> str:
-    """Formats a number with its sign, as a real minus; NaN becomes a dash."""
-    return f"{value:+.{digits}f}".replace("-", "−") if np.isfinite(value) else "–"
-
-
-def _data_uri(image: bytes) -> str:
-    kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
