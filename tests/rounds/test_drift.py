@@ -1,9 +1,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics
-from rayboot.rounds.drift import DriftConfig, detect_drift, read_crops
+from rayboot.rounds.drift import DriftConfig, detect_drift, measure_drift, read_crops
 from tests.data.pair_sets import NUM_FACES, SHAPE, face, plain_image, write_pairs
 
 FIRST = ShapeStatistics(64, spread=0.02, mirror=0.95, volume=0.09)
@@ -39,3 +40,14 @@ def test_crops_are_ordered_by_the_names_of_their_photos(tmp_path: Path) -> None:
     # Faces 0 and 3 are in the validation split.
     assert crops.shape == (3, *SHAPE[1:], 3)
     assert [crop[0, 0, 0] for crop in crops] == [plain_image(200 + i)[0, 0, 0] for i in (1, 2, 4)]
+
+
+def test_a_gpu_that_is_there_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri, asked = write_pairs(tmp_path / "pairs", [face(1)]), []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        "rayboot.rounds.drift.load_network", lambda path, device: asked.append(device)
+    )
+    monkeypatch.setattr("rayboot.rounds.drift.measure_shapes", lambda network, crops: FIRST)
+    measure_drift({"teacher": tmp_path / "teacher"}, uri, DriftConfig())
+    assert asked == ["cuda"]
