@@ -1,24 +1,32 @@
 """Pools that reserve GPUs, on a Ray that counts two; every process runs on the processor.
 
-Each run has a process and a Ray of its own, since the shared one has no GPU.
+A run has a process and a Ray of its own, since the shared one has no GPU.
 """
 
 import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from rayboot.cluster.session import LOCAL_ENVIRONMENT
 from rayboot.data.manifest import require_finished
+from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig
+from rayboot.pipeline.isolation import SubprocessSpec, SubprocessStage
+from rayboot.pipeline.stages.records import STAGE_SCHEMA
+from rayboot.pipeline.stages.render_views import reject_render
 from tests.pipeline.photos import mixed_folder
-from tests.pipeline.simulated_gpus import NOTES_VARIABLE, read_notes
+from tests.pipeline.simulated_gpus import NOTES_VARIABLE, RenderOnSimulatedGPU, read_notes
 from tests.ray_head import NUM_STARTS
 
 pytestmark = pytest.mark.egl
+
+SHAPE = (16, 32, 32)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,6 +90,25 @@ def run_with_two_gpus(tmp_path: Path, photos: Path, *pools: dict[str, Any]) -> s
     return done.stdout
 
 
+@pytest.mark.parametrize("gpu", [0, 1])
+def test_the_child_of_a_renderer_draws_on_the_gpu_of_its_actor(
+    gpu: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NOTES_VARIABLE, str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", str(gpu))
+    config = GenerateConfig(pools=PoolConfig(render_gpus=0.5, render_device="gpu"))
+    make = partial(
+        RenderOnSimulatedGPU, config=config, shape=SHAPE, model_version="", config_digest=""
+    )
+    stage = SubprocessStage(SubprocessSpec.create(make, reject_render, 60.0))
+    reject = {"face_id": "a", "stage": "read", "reason": "empty", "message": "no bytes"}
+    stage(pa.Table.from_pylist([reject], schema=STAGE_SCHEMA))
+    assert read_notes(tmp_path, "turn") == [
+        {"stage": "turn", "visible": str(gpu), "software": False, "gpu": gpu}
+    ]
+
+
+@pytest.mark.slow
 def test_pools_of_fractions_share_two_gpus(tmp_path: Path, synthetic_set: str) -> None:
     """A network has one GPU; two renderers share the other, and draw on it."""
     photos = mixed_folder(tmp_path / "photos", synthetic_set, num_good=4)
