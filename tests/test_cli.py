@@ -246,5 +246,9 @@ def test_doctor_writes_what_the_parts_of_the_gpu_check_found(tmp_path: Path) -> 
     assert done.stdout.startswith("skipped  evaluation")
     (part,) = json.loads(out.read_text())["parts"].values()
     assert part["status"] == "skipped" and "rayboot synthesize" in part["reason"]
+    # A folder without the files of the faces: the part fails.
+    (tmp_path / "truth").mkdir()
+    failed = CliRunner().invoke(cli.main, [*command, "evaluation"])
+    assert failed.exit_code == 1 and failed.stdout.startswith("FAILED   evaluation")
     refused = CliRunner().invoke(cli.main, [*command, "everything"])
     assert refused.exit_code == 2 and "expected some of machine" in refused.stderr

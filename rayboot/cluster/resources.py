@@ -7,6 +7,7 @@ refused. Ray itself would wait without a message, even on a cluster that never g
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -48,8 +49,15 @@ def require_resources(actors: Sequence[Bundle], free_cpus: int = _NUM_FREE_CPUS)
     Raises:
         RaybootError: the connected cluster is too small, and either does not add nodes or
             has not added enough within the time of :data:`WAIT_VARIABLE`.
-        RequestError: the value of that variable is not a number of seconds.
+        RequestError: the value of that variable is not a number of seconds, or an actor asks for
+            more than one GPU, but not for a whole number.
     """
+    for gpus in (actor.get("GPU", 0.0) for actor in actors):
+        if gpus > 1 and not float(gpus).is_integer():
+            raise RequestError(
+                f"an actor asks for {gpus:g} GPUs; Ray reserves a fraction of one GPU, or whole "
+                "GPUs: round the number of the config up or down"
+            )
     shortage = _describe_shortage(actors, free_cpus)
     if not shortage:
         return
@@ -109,11 +117,32 @@ def _describe_shortage(actors: Sequence[Bundle], free_cpus: int) -> str:
         )
     if gpus > total.get("GPU", 0.0) + _TOLERANCE:
         return f"the actors need {gpus:g} GPUs, but the cluster has {total.get('GPU', 0.0):g}"
+    if shortage := _describe_split_gpus(actors, total.get("GPU", 0.0)):
+        return shortage
     nodes = [node["Resources"] for node in _alive_nodes()]
     for actor in {tuple(sorted(actor.items())) for actor in actors}:
         if not any(all(node.get(k, 0.0) + _TOLERANCE >= v for k, v in actor) for node in nodes):
             needs = " and ".join(f"{amount:g} {kind}" for kind, amount in actor)
             return f"an actor needs {needs}, and no node of the cluster has that much"
+    return ""
+
+
+def _describe_split_gpus(actors: Sequence[Bundle], total: float) -> str:
+    """Describes fractions that do not fit onto single GPUs, though their sum is small enough.
+
+    An actor's fraction is never spread over two.
+    """
+    counts = Counter(actor.get("GPU", 0.0) for actor in actors)
+    for fraction, count in sorted(counts.items()):
+        if not 0 < fraction < 1:
+            continue
+        per_gpu = int(1 / fraction + _TOLERANCE)
+        num_gpus = -(-count // per_gpu)
+        if num_gpus > total + _TOLERANCE:
+            return (
+                f"{count} actors need {fraction:g} of a GPU each, and a GPU has room for "
+                f"{per_gpu}: that is {num_gpus} GPUs, but the cluster has {total:g}"
+            )
     return ""
 
 

@@ -132,6 +132,7 @@ class InferenceConfig(FrozenConfig):
     """Whether a prediction is the mean of those of an image and of its mirror image, mirrored
     back; it takes twice the time."""
     compile: bool = False
-    """Whether the network is compiled; only on a GPU, where it takes about a minute once."""
+    """Whether the network is compiled; only on a GPU. Compiling delays the start of
+    every actor; `rayboot doctor --gpu` measures what it gains."""
     num_threads: int | None = Field(None, ge=1)
     """Number of PyTorch's threads on a CPU; None keeps the process's setting."""

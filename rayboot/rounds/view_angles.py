@@ -17,9 +17,9 @@ from rayboot.pipeline.dry_run import generate_in_process
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.listing import list_inputs
 from rayboot.registry.resolve import resolve_model
-from rayboot.train.loop import ious
 from rayboot.train.sample_store import Sample, SampleStore
 from rayboot.train.training_config import OptimizerConfig
+from rayboot.train.validation import ious
 
 __all__ = ["AnglesConfig", "choose_yaw_steps", "distribute_steps", "measure_agreement"]
 

@@ -28,13 +28,9 @@ from rayboot.train.prefetch import DeviceBatch, read_ahead
 from rayboot.train.sample_store import SampleStore
 from rayboot.train.train_state import EpochRecord, TrainState
 from rayboot.train.training_config import OptimizerConfig
+from rayboot.train.validation import validate
 
-__all__ = ["StepRecord", "ious", "learning_rate", "train_epochs", "train_step", "validate"]
-
-_NUM_IOU_SAMPLES = 256
-"""Approximate number of validation samples per worker whose IoU is computed: for some networks
-the volumes have to be filled first, which takes longer than the loss."""
-
+__all__ = ["StepRecord", "learning_rate", "train_epochs", "train_step"]
 
 _CROP_STREAM = 1
 """Tells the random generator of a step's crops from that of its images."""
@@ -86,10 +82,16 @@ def train_epochs(
         objective: function that a step minimises; by default the network's loss.
         on_step: called after each step, when ``state`` points to the next one.
     """
+    if state.next_epoch >= state.config.num_epochs:
+        return
     objective = objective or Objective()
+    steps = _open_epoch(state, train, state.next_epoch, state.next_step)
     for epoch in range(state.next_epoch, state.config.num_epochs):
-        waited = _train_epoch(state, train, epoch, objective, on_step)
+        waited = _train_epoch(state, steps, objective, on_step)
         loss = float(np.mean(state.losses))
+        if epoch + 1 < state.config.num_epochs:
+            # Its first batches are read while the device validates.
+            steps = _open_epoch(state, train, epoch + 1, 0)
         val_loss, val_iou = validate(state.result, val, state.config)
         state.next_epoch, state.next_step, state.losses = epoch + 1, 0, []
         state.epochs.append(
@@ -98,34 +100,53 @@ def train_epochs(
         yield state.epochs[-1]
 
 
-def _train_epoch(
-    state: TrainState,
-    train: SampleStore,
-    epoch: int,
-    objective: Objective,
-    on_step: Callable[[StepRecord], None] | None,
-) -> float:
-    """Trains the remaining steps of an epoch; returns the fraction of time spent on waiting."""
+class _Steps(NamedTuple):
+    """The steps that remain of an epoch.
+
+    Attributes:
+        epoch: number of the epoch, from 0.
+        num_steps: number of steps of the whole epoch.
+        batches: their batches, each with the seconds that the caller had to wait for it.
+    """
+
+    epoch: int
+    num_steps: int
+    batches: Iterator[tuple[DeviceBatch, float]]
+
+
+def _open_epoch(state: TrainState, train: SampleStore, epoch: int, first_step: int) -> _Steps:
+    """Begins to read an epoch from one of its steps on."""
     config, (rank, num_workers) = state.config, _rank_and_size()
     order = np.random.default_rng([config.seed, epoch, rank]).permutation(len(train))
     batch_size = max(1, config.batch_size // num_workers)
     num_steps = _min_over_workers(max(1, len(train) // batch_size))
     batches = [
-        order[step * batch_size : (step + 1) * batch_size]
-        for step in range(state.next_step, num_steps)
+        order[step * batch_size : (step + 1) * batch_size] for step in range(first_step, num_steps)
     ]
-    state.network.train()
-    if config.freeze_batch_norm:
-        _freeze_batch_norm(state.network)
-    first_step = state.next_step
 
     def draw_crops(number: int) -> np.ndarray | None:
         rng = np.random.default_rng([config.seed, epoch, rank, first_step + number, _CROP_STREAM])
         return draw_crop_transforms(rng, len(batches[number]), config.augment, train.shape[2])
 
+    reader = read_ahead(state.network, train, batches, state.device, draw_crops)
+    return _Steps(epoch, num_steps, reader)
+
+
+def _train_epoch(
+    state: TrainState,
+    steps: _Steps,
+    objective: Objective,
+    on_step: Callable[[StepRecord], None] | None,
+) -> float:
+    """Trains the remaining steps of an epoch; returns the fraction of time spent on waiting."""
+    config, (rank, _) = state.config, _rank_and_size()
+    epoch, num_steps, batches = steps
+    state.network.train()
+    if config.freeze_batch_norm:
+        _freeze_batch_norm(state.network)
     copies = open_side_stream(state.device)
     started, waited = time.perf_counter(), 0.0
-    for batch, seconds in read_ahead(state.network, train, batches, state.device, draw_crops):
+    for batch, seconds in batches:
         rate = learning_rate(config, epoch + state.next_step / num_steps)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
@@ -188,63 +209,6 @@ def _parts(num_samples: int, micro_batch_size: int | None) -> list[slice]:
     size = micro_batch_size or num_samples
     starts = range(0, num_samples, size)
     return [slice(start, min(start + size, num_samples)) for start in starts]
-
-
-@torch.no_grad()
-def ious(
-    network: Reconstructor, store: SampleStore, indices: np.ndarray, config: OptimizerConfig
-) -> np.ndarray:
-    """Computes the intersection over union (M,) of predictions with their targets.
-
-    Args:
-        network: network on its device; its training mode is restored afterwards.
-        store: samples.
-        indices: (M,) indices into ``store``.
-        config: batch size and precision.
-    """
-    device = next(network.parameters()).device
-    was_training = network.training
-    network.eval()
-    values = []
-    starts = range(0, len(indices), config.batch_size)
-    batches = [indices[start : start + config.batch_size] for start in starts]
-    for batch, _ in read_ahead(network, store, batches, device):
-        with autocast(device, config.precision):
-            prediction = network(batch.images, raw=True)
-        values.append(network.iou(prediction, batch.targets).float().cpu().numpy())
-    network.train(was_training)
-    return np.concatenate(values) if values else np.zeros(0, np.float32)
-
-
-@torch.no_grad()
-def validate(
-    network: Reconstructor, val: SampleStore, config: OptimizerConfig
-) -> tuple[float, float]:
-    """Returns mean loss and mean intersection over union at 0.5 on all workers' samples.
-
-    Where a worker has many samples, the latter is computed on evenly spaced batches only.
-    """
-    device = next(network.parameters()).device
-    network.eval()
-    sums = torch.zeros(4, dtype=torch.float64)
-    indices = np.arange(len(val))
-    batches = [indices[i : i + config.batch_size] for i in range(0, len(val), config.batch_size)]
-    num_iou_batches = max(1, _NUM_IOU_SAMPLES // config.batch_size)
-    iou_batches = set(np.linspace(0, len(batches), num_iou_batches, False).astype(int).tolist())
-    for number, (batch, _) in enumerate(read_ahead(network, val, batches, device)):
-        with autocast(device, config.precision):
-            prediction = network(batch.images, raw=True)
-        count = len(batch.images)
-        loss = float(network.loss(prediction, batch.targets)) * count
-        sums[:2] += torch.tensor([loss, count], dtype=torch.float64)
-        if number in iou_batches:
-            iou = float(network.iou(prediction, batch.targets).sum())
-            sums[2:] += torch.tensor([iou, count], dtype=torch.float64)
-    if torch.distributed.is_initialized():
-        sums = sums.to(device)
-        torch.distributed.all_reduce(sums)
-    loss_sum, num_losses, iou_sum, num_ious = sums.tolist()
-    return loss_sum / num_losses, iou_sum / num_ious
 
 
 def _rank_and_size() -> tuple[int, int]:

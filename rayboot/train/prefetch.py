@@ -4,6 +4,7 @@ On a GPU, batches are copied and their targets transformed on a stream of their 
 network computes the batches before them, so nothing of this is between two steps.
 """
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,9 @@ __all__ = ["DeviceBatch", "read_ahead"]
 
 _NUM_AHEAD = 2
 """Number of batches that are read while the device computes another one."""
+
+_Load = Future[Callable[[], "DeviceBatch"]]
+"""A batch that is being read; its result moves it to the device and waits there."""
 
 
 class DeviceBatch(NamedTuple):
@@ -47,7 +51,9 @@ def read_ahead(
     device: torch.device,
     draw_crops: Callable[[int], np.ndarray | None] | None = None,
 ) -> Iterator[tuple[DeviceBatch, float]]:
-    """Yields batches in order, each with the seconds that the caller had to wait for it.
+    """Returns batches in order, each with the seconds that the caller had to wait for it.
+
+    Reading begins with the call, before the first batch is asked for.
 
     Args:
         network: network that learns from the targets.
@@ -70,14 +76,20 @@ def read_ahead(
         ready = stream.mark()
         return lambda: _receive(sent, ready)
 
-    pending: deque[Future[Callable[[], DeviceBatch]]] = deque()
-    remaining = deque(range(len(batches)))
-    with ThreadPoolExecutor(_NUM_AHEAD, thread_name_prefix="read-batch") as pool:
-        while remaining or pending:
-            while remaining and len(pending) < _NUM_AHEAD:
-                pending.append(pool.submit(load, remaining.popleft()))
+    pool = ThreadPoolExecutor(_NUM_AHEAD, thread_name_prefix="read-batch")
+    loads = (pool.submit(load, number) for number in range(len(batches)))
+    return _in_order(pool, deque(itertools.islice(loads, _NUM_AHEAD)), loads)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, pending: deque[_Load], loads: Iterator[_Load]
+) -> Iterator[tuple[DeviceBatch, float]]:
+    with pool:
+        while pending:
             started = time.perf_counter()
-            receive = pending.popleft().result()
+            next_load = pending.popleft()
+            pending.extend(itertools.islice(loads, 1))
+            receive = next_load.result()
             waited = time.perf_counter() - started
             yield receive(), waited
 

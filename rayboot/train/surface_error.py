@@ -4,6 +4,10 @@ The reference is the teacher's own reconstruction of the unrotated photo, transf
 view. So the error serves to monitor a run, not to be reported as a result.
 """
 
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
@@ -11,6 +15,7 @@ from scipy.spatial import cKDTree
 from rayboot.errors import DegenerateInputError
 from rayboot.geometry.isosurface import extract_surface
 from rayboot.models import Reconstructor
+from rayboot.models.device_transfer import HostCopy, open_side_stream
 from rayboot.models.precision import autocast
 from rayboot.train.prefetch import read_ahead
 from rayboot.train.sample_store import SampleStore
@@ -42,36 +47,56 @@ def surface_errors(
         Error in % of the usual outer eye distance, without alignment, for each band of |yaw|,
         degrees, that contains a face.
     """
-    errors = {}
+    bands = dict[str, np.ndarray]()
     for low, high in _BANDS_DEG:
         yaws = np.abs(val.yaws_deg)
         in_band = np.flatnonzero((yaws >= low) & (yaws < high) & ~val.is_source)
-        if len(in_band) == 0:
-            continue
-        chosen = np.unique(np.linspace(0, len(in_band) - 1, _FACES_PER_BAND).astype(int))
-        error = _mean_error(network, val, in_band[chosen], config)
+        if len(in_band):
+            chosen = np.unique(np.linspace(0, len(in_band) - 1, _FACES_PER_BAND).astype(int))
+            bands[f"val_nme/{low}_to_{high}"] = in_band[chosen]
+    errors = {}
+    for name, volumes in zip(bands, _predict(network, val, [*bands.values()], config), strict=True):
+        error = _mean_error(volumes, val.shape[2])
         if np.isfinite(error):
-            errors[f"val_nme/{low}_to_{high}"] = error
+            errors[name] = error
     return errors
 
 
-def _mean_error(
-    network: Reconstructor, val: SampleStore, indices: np.ndarray, config: OptimizerConfig
-) -> float:
+class _Volumes(NamedTuple):
+    """Shapes of a batch, which are on their way to the host.
+
+    Attributes:
+        target: (B, D, S, S) volumes to learn.
+        predicted: (B, D, S, S) volumes of the network.
+    """
+
+    target: HostCopy
+    predicted: HostCopy
+
+
+def _predict(
+    network: Reconstructor, val: SampleStore, batches: list[np.ndarray], config: OptimizerConfig
+) -> Iterator[_Volumes]:
+    """Yields the volumes of each batch when those of the next one are queued on the device."""
     device = next(network.parameters()).device
     network.eval()
-    distances = []
-    for batch, _ in read_ahead(network, val, [indices], device):
+    copies, queued = open_side_stream(device), deque[_Volumes]()
+    for batch, _ in read_ahead(network, val, batches, device):
         with autocast(device, config.precision):
             prediction = network(batch.images, raw=True)
-        target_volumes = network.target_volumes(batch.targets).float().cpu().numpy()
-        predicted_volumes = network.occupancy(prediction).float().cpu().numpy()
-        distances += [
-            _surface_distance(target, predicted)
-            for target, predicted in zip(target_volumes, predicted_volumes, strict=True)
-        ]
+        target = HostCopy(network.target_volumes(batch.targets).float(), copies)
+        queued.append(_Volumes(target, HostCopy(network.occupancy(prediction).float(), copies)))
+        if len(queued) > 1:
+            yield queued.popleft()
+    yield from queued
+
+
+def _mean_error(volumes: _Volumes, crop_size: int) -> float:
+    """Mean surface distance, % of the usual eye distance; not finite without a surface."""
+    pairs = zip(volumes.target.result(), volumes.predicted.result(), strict=True)
+    distances = [_surface_distance(target, predicted) for target, predicted in pairs]
     known = [distance for distance in distances if np.isfinite(distance)]
-    return 100 * float(np.mean(known)) / (_EYE_DISTANCE * val.shape[2]) if known else np.nan
+    return 100 * float(np.mean(known)) / (_EYE_DISTANCE * crop_size) if known else np.nan
 
 
 def _surface_distance(target: np.ndarray, predicted: np.ndarray) -> float:

@@ -107,7 +107,8 @@ class TrainingSettings(FrozenConfig):
     use_gpu: bool = False
     """Whether each worker uses a GPU."""
     compile: bool = False
-    """Whether the network is compiled; only on GPUs, where it takes about a minute once."""
+    """Whether the network is compiled; only on GPUs. Compiling delays the
+    first step; `rayboot doctor --gpu` measures what it gains."""
     cpus_per_worker: float = Field(1.0, gt=0)
     """Number of CPUs that each worker reserves."""
     depth_gradient: float = Field(0.0, ge=0)

@@ -8,9 +8,9 @@ or given a lower weight.
 import numpy as np
 
 from rayboot.models import Reconstructor
-from rayboot.train.loop import ious
 from rayboot.train.sample_store import SampleStore
 from rayboot.train.training_config import FinetuneConfig
+from rayboot.train.validation import ious
 
 __all__ = ["filter_views", "weight_views"]
 

@@ -65,6 +65,33 @@ def test_a_cluster_that_is_too_small(
     assert WAIT_VARIABLE in str(refused.value)
 
 
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster of one node with two GPUs."""
+    resources = {"CPU": 16.0, "GPU": 2.0}
+    node = {"NodeID": "a", "Alive": True, "Resources": resources}
+    monkeypatch.setattr("ray.cluster_resources", lambda: resources)
+    monkeypatch.setattr("ray.nodes", lambda: [node])
+    monkeypatch.delenv(WAIT_VARIABLE, raising=False)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_fractions_are_not_spread_over_two_gpus() -> None:
+    for fitting in (2 * [0.6], 4 * [0.5], 6 * [1 / 3], 20 * [0.1], [1, 0.5, 0.25, 0.25], [2]):
+        require_resources([{"CPU": 0.1, "GPU": gpus} for gpus in fitting])
+    # 1.8 GPUs in total, and each GPU has room for one.
+    with pytest.raises(RaybootError, match=r"3 actors need 0.6 of a GPU.*room for 1: that is 3"):
+        require_resources([{"CPU": 0.1, "GPU": 0.6}] * 3)
+    with pytest.raises(RaybootError, match=r"5 actors need 0.4 of a GPU.*room for 2: that is 3"):
+        require_resources([{"CPU": 0.1, "GPU": 0.4}] * 5)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_more_than_one_gpu_is_a_whole_number() -> None:
+    with pytest.raises(RequestError, match=r"1\.5 GPUs; Ray reserves"):
+        require_resources([{"CPU": 1, "GPU": 1.5}])
+
+
 @pytest.mark.parametrize("text", ["soon", "-1", "nan"])
 @pytest.mark.usefixtures("ray_local")
 def test_a_wait_time_that_is_not_a_number_is_refused(

@@ -9,10 +9,10 @@ import torch
 from rayboot.data.manifest import require_finished
 from rayboot.data.pair_index import index_faces, read_faces
 from rayboot.models import load_network
-from rayboot.train.loop import ious
 from rayboot.train.sample_reader import read_samples
 from rayboot.train.train_state import TrainState, load_position
 from rayboot.train.training_config import FinetuneConfig, OptimizerConfig
+from rayboot.train.validation import ious
 from rayboot.train.worker import STATE, WEIGHTS
 
 # As the round of the archive was configured, in today's words.

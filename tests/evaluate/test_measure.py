@@ -12,8 +12,9 @@ from rayboot.evaluate.datasets.base import DatasetListing, ExcludedFace, GroundT
 from rayboot.evaluate.datasets.synthetic import SyntheticDataset
 from rayboot.evaluate.evaluation_config import MeasureConfig
 from rayboot.evaluate.measure import measure_models, next_part_number
-from rayboot.evaluate.measure_faces import measure_face
+from rayboot.evaluate.measure_faces import MeasureFaces, measure_face
 from rayboot.geometry.volume import unpack_occupancy
+from rayboot.models import load_network
 from rayboot.registry.resolve import resolve_model
 
 
@@ -29,6 +30,19 @@ def test_the_true_volume_has_a_small_error(synthetic_set: str) -> None:
         assert error.nme_icp <= error.nme_none + 0.005
         assert error.nme_icp <= error.nme_correspondence + 0.005
         assert error.yaw_deg == face.yaw_deg and error.reason == ""
+
+
+@pytest.mark.gpu
+def test_errors_on_a_gpu_are_those_on_the_processor(synthetic_set: str) -> None:
+    dataset = SyntheticDataset(data=synthetic_set)
+    listed = dataset.list_faces().rows.slice(0, 4)
+    config = MeasureConfig(datasets={"synthetic": dataset})
+    errors = []
+    for device in ("cpu", "cuda"):
+        network = load_network(resolve_model("builtin:compact").path, device)
+        rows = MeasureFaces({"compact": network}, config, "synthetic")(listed)
+        errors.append(np.array(rows["nme_icp"].to_pylist()))
+    np.testing.assert_allclose(errors[1], errors[0], rtol=0.02)
 
 
 def test_an_empty_prediction_has_no_error_but_a_reason() -> None:

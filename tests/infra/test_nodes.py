@@ -8,7 +8,7 @@ import pytest
 from rayboot.config import load_config
 from rayboot.pipeline.generate_config import GenerateConfig, PoolConfig
 from rayboot.rounds.round_config import RoundConfig
-from rayboot.train.training_config import FinetuneConfig
+from rayboot.train.training_config import FinetuneConfig, FinetuneSettings
 from tests.infra.manifests import ROOT, cluster_spec
 from tests.infra.nodes import Actors, NodeGroup, evaluation, find_problems, pipeline, training
 
@@ -70,6 +70,25 @@ def test_a_round_fits(name: str, folder: str) -> None:
     config = load_config(RoundConfig, CONFIGS / name)
     for step, actors in steps(config).items():
         assert find_problems(actors, groups_of(f"{folder}/round")) == [], step
+
+
+LARGEST_FULL_SIZE_BATCH = 16
+"""Samples of the full-size network that a GPU of 24 GB is assumed to hold."""
+
+
+@pytest.mark.parametrize("name", ["finetune-spot.yaml", "round-ls3d-w.yaml"])
+def test_batches_of_the_full_size_network_are_divided(name: str) -> None:
+    config: FinetuneSettings
+    if name.startswith("round"):
+        config = load_config(RoundConfig, CONFIGS / name).finetune
+    else:
+        config = load_config(FinetuneConfig, CONFIGS / name)
+    num_workers = config.num_workers
+    # With the smallest number of workers, each has the largest part of a batch.
+    fewest = num_workers if isinstance(num_workers, int) else min(num_workers)
+    share = config.optimizer.batch_size // fewest
+    assert min(share, config.optimizer.micro_batch_size or share) <= LARGEST_FULL_SIZE_BATCH
+    assert config.optimizer.batch_size == 64
 
 
 def test_missing_resources_are_reported() -> None:

@@ -56,6 +56,22 @@ def finished(reconstructed: pa.Table) -> pa.Table:
     return RenderViews(CONFIG, SHAPE, "model", "config")(reconstructed)
 
 
+@pytest.mark.gpu
+def test_shapes_of_a_gpu_are_those_of_the_processor(
+    cropped: pa.Table, reconstructed: pa.Table
+) -> None:
+    weights = str(resolve_model("builtin:compact").path)
+    predict = PredictVolume(
+        weights, CONFIG.inference, batch_size=8, use_gpu=True, cell=CONFIG.cell_px(96)
+    )
+    rows = zip(predict(cropped).to_pylist(), reconstructed.to_pylist(), strict=True)
+    for on_gpu, on_cpu in rows:
+        assert on_gpu["reason"] == on_cpu["reason"]
+        if on_gpu["reason"] is None:
+            bits = [np.frombuffer(row["occupancy"], np.uint8) for row in (on_gpu, on_cpu)]
+            assert np.unpackbits(bits[0] ^ bits[1]).mean() < 2e-3
+
+
 def test_every_photo_stays_in_one_row(listing: pa.Table, finished: pa.Table) -> None:
     assert finished.schema.equals(PAIRS_SCHEMA)
     assert finished["face_id"].to_pylist() == listing["face_id"].to_pylist()

@@ -11,7 +11,7 @@ from rayboot.errors import RaybootError
 from rayboot.geometry.camera import rotation_yaw_pitch
 from rayboot.geometry.mesh import Mesh
 from rayboot.render import Renderer, Scene, textured_square
-from rayboot.render.egl_device import EGLDevice
+from rayboot.render.egl_device import EGLDevice, list_devices
 from rayboot.render.renderer import open_renderer
 from rayboot.render.surroundings import build_scene
 from rayboot.render.texturing import color_vertices, texture_mesh
@@ -241,3 +241,17 @@ def test_a_platform_of_the_users_shell_does_not_matter() -> None:
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.gpu
+def test_a_gpu_renders_what_the_software_renderer_does() -> None:
+    if not any(device.nvidia for device in list_devices()):
+        pytest.skip("EGL lists no GPU of NVIDIA")
+    scene = build_scene(ellipsoid(), smooth_photo(), frontal_pose(), "mirrored", "plane")
+    on_gpu, in_software = (
+        Renderer(SIZE, render_device=kind).render(scene, [IDENTITY, yaw_view(40)]).astype(int)
+        for kind in ("gpu", "software")
+    )
+    difference = np.abs(on_gpu - in_software)
+    # Edges may differ by a pixel.
+    assert np.median(difference) == 0 and (difference > 8).mean() < 0.02

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from rayboot.data.images import encode_image
 from rayboot.evaluate.metrics.shape_statistics import ShapeStatistics
@@ -66,3 +67,14 @@ def test_views_are_measured_where_enough_faces_have_one(
         assert statistics.views is None
     else:
         assert statistics.views == statistics.photos
+
+
+def test_a_gpu_that_is_there_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri, asked = write_pairs(tmp_path / "pairs", [face(1)]), []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        "rayboot.rounds.drift.load_network", lambda path, device: asked.append(device)
+    )
+    monkeypatch.setattr("rayboot.rounds.drift.measure_shapes", lambda *arguments: FIRST)
+    measure_drift({"teacher": tmp_path / "teacher"}, uri, DriftConfig())
+    assert asked == ["cuda"]

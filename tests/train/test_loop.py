@@ -1,4 +1,5 @@
 import contextlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,19 +10,13 @@ import torch
 from rayboot.errors import ShapeError
 from rayboot.geometry.volume import pack_occupancy
 from rayboot.models import VRN, VRNConfig
-from rayboot.train.loop import (
-    StepRecord,
-    ious,
-    learning_rate,
-    train_epochs,
-    train_step,
-    validate,
-)
+from rayboot.train.loop import StepRecord, learning_rate, train_epochs, train_step
 from rayboot.train.objective import Objective
 from rayboot.train.prefetch import read_ahead
-from rayboot.train.sample_store import Sample, SampleStore
+from rayboot.train.sample_store import Batch, Sample, SampleStore
 from rayboot.train.train_state import TrainState
 from rayboot.train.training_config import OptimizerConfig
+from rayboot.train.validation import validate
 
 TINY = VRNConfig.compact().replace(
     resolution=32, slices=16, channels=16, stem_channels=8, stem_bottleneck=4
@@ -192,8 +187,40 @@ def test_a_batch_that_cannot_be_read_stops_the_run() -> None:
         list(train_epochs(fresh(CONFIG), broken, disc_samples(8, 1)))
 
 
-def test_ious_are_those_of_validation() -> None:
-    state, val = fresh(CONFIG), disc_samples(12, 1)
-    values = ious(state.network, val, np.arange(12), CONFIG)
-    assert values.mean() == pytest.approx(validate(state.network, val, CONFIG)[1], rel=1e-5)
-    assert np.allclose(ious(state.network, val, np.array([7, 2]), CONFIG), values[[7, 2]])
+class FollowedStore(SampleStore):
+    """Counts the batches that are read from it."""
+
+    def __init__(self, store: SampleStore) -> None:
+        self.__dict__ = dict(vars(store))
+        self.num_read = threading.Semaphore(0)
+
+    def read(self, indices: np.ndarray) -> Batch:
+        batch = super().read(indices)
+        self.num_read.release()
+        return batch
+
+
+def test_the_next_epoch_is_read_while_the_network_is_validated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train, in_time = FollowedStore(disc_samples(24)), list[bool]()
+
+    def validate_when_read(*_: object) -> tuple[float, float]:
+        # The 3 batches of an epoch, and the first of the next one.
+        in_time.append(all(train.num_read.acquire(timeout=20) for _ in range(4)))
+        train.num_read.release()
+        return 0.0, 0.0
+
+    monkeypatch.setattr("rayboot.train.loop.validate", validate_when_read)
+    epochs = train_epochs(fresh(CONFIG.replace(num_epochs=3)), train, disc_samples(8, 1))
+    next(epochs)
+    next(epochs)
+    assert in_time == [True, True]
+    epochs.close()
+
+
+def test_a_finished_training_reads_nothing() -> None:
+    train, state = FollowedStore(disc_samples(24)), fresh(CONFIG)
+    state.next_epoch = CONFIG.num_epochs
+    assert list(train_epochs(state, train, disc_samples(8, 1))) == []
+    assert not train.num_read.acquire(timeout=0.2)

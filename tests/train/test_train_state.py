@@ -13,7 +13,7 @@ TINY = VRNConfig.compact().replace(
 
 
 def step(state: TrainState) -> None:
-    loss = state.forward(torch.rand(2, 3, 32, 32), raw=True).square().mean()
+    loss = state.forward(torch.rand(2, 3, 32, 32, device=state.device), raw=True).square().mean()
     state.optimizer.zero_grad()
     loss.backward()
     state.optimizer.step()
@@ -58,3 +58,20 @@ def test_a_position_of_a_gpu_is_read_and_resumed_without_one(
         assert torch.equal(resumed, saved)
         moments = after.optimizer.state[resumed]["exp_avg"]
         assert torch.equal(moments, before.optimizer.state[saved]["exp_avg"])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_a_training_on_a_gpu_resumes_there_and_on_a_cpu(tmp_path: Path, device: str) -> None:
+    config = OptimizerConfig(ema_decay=0.75, learning_rate=0.01)
+    before = TrainState(VRN(TINY).to("cuda"), config)
+    step(before)
+    torch.save(before.position(), tmp_path / "state.pt")
+    after = TrainState(VRN(TINY).to(device), config)
+    after.restore(load_position(tmp_path / "state.pt"), before.result.state_dict())
+    for resumed, saved in zip(after.network.parameters(), before.network.parameters(), strict=True):
+        assert torch.equal(resumed.cpu(), saved.cpu())
+        moments = after.optimizer.state[resumed]["exp_avg"]
+        assert moments.device.type == device
+        assert torch.equal(moments.cpu(), before.optimizer.state[saved]["exp_avg"].cpu())
+    step(after)

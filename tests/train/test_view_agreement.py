@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from rayboot.train.loop import ious
 from rayboot.train.sample_store import SampleStore
 from rayboot.train.training_config import FinetuneConfig, OptimizerConfig
+from rayboot.train.validation import ious
 from rayboot.train.view_agreement import filter_views, weight_views
 from tests.train.test_loop import CONFIG, SHAPE, disc_samples, fresh
 

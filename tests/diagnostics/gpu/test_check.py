@@ -1,6 +1,7 @@
 """The parts of the GPU check run one after the other, and none can end or delay the others."""
 
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -65,6 +66,16 @@ def test_parts_are_selected_in_their_order() -> None:
     assert select_parts("training, machine") == ["machine", "training"]
     with pytest.raises(RequestError, match=r"parts traning: expected some of machine, .*training"):
         select_parts("traning")
+
+
+def test_the_docs_name_the_parts_and_their_limits() -> None:
+    page = (Path(__file__).parents[3] / "docs/operations/gpu.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([^|]+)` \|[^|]+\| *(\d* ?s?) *\|$", page, re.M)
+    named = [name.strip("`") for names, _ in rows for name in names.split(", ")]
+    assert named == list(PARTS)
+    assert {names: limit for names, limit in rows if limit} == {
+        name: f"{limit:.0f} s" for name, limit in LIMITS_S.items()
+    }
 
 
 def test_the_report_holds_all_records_so_far(tmp_path: Path) -> None:
