@@ -13,7 +13,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
 import fsspec
@@ -40,6 +40,7 @@ __all__ = [
     "create_bytes",
     "exists",
     "has_entries",
+    "is_inside",
     "is_same_place",
     "join_below",
     "join_uri",
@@ -129,9 +130,36 @@ def _open_regular(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
 def is_same_place(uri: str, other: str) -> bool:
     """Whether two URIs name the same file or folder, local ones whatever links lead there."""
-    if any("file" not in _protocols(_open(one)[0]) for one in (uri, other)):
-        return absolute_uri(uri).rstrip("/") == absolute_uri(other).rstrip("/")
-    return os.path.realpath(_open(uri)[1]) == os.path.realpath(_open(other)[1])
+    return _place(uri) == _place(other)
+
+
+def is_inside(uri: str, folder: str) -> bool:
+    """Whether a file or folder is in a folder, at any depth, or is that folder.
+
+    Local ones are compared whatever links lead there, and also by the path as it is written: a
+    listing of the folder follows the links in it.
+    """
+    store, path = _place(uri)
+    folder_store, above = _place(folder)
+    if store != folder_store:
+        return False
+    if f"{path}/".startswith(f"{above.rstrip('/')}/"):
+        return True
+    written = PurePosixPath(_open(uri)[1])
+    # Behind a link, ".." leads elsewhere than the path says.
+    if store != "file" or ".." in written.parts:
+        return False
+    return any(os.path.realpath(parent) == above for parent in written.parents)
+
+
+def _place(uri: str) -> tuple[str, str]:
+    """Returns the store of a URI and the path in it, equal for all spellings of a place."""
+    # What matters of a chain is where its last URI leads.
+    filesystem, path = _open(uri.split("::")[-1] if is_chained(uri) else uri)
+    protocols = _protocols(filesystem)
+    if "file" in protocols:
+        return "file", os.path.realpath(path)
+    return protocols[0], path.rstrip("/")
 
 
 def absolute_uri(uri: str) -> str:

@@ -18,6 +18,7 @@ from rayboot.io.storage import join_uri, write_bytes
 from rayboot.pipeline.dry_run import generate_in_process
 from rayboot.pipeline.generate_config import GenerateConfig
 from rayboot.pipeline.generate_summary import list_row_files
+from rayboot.pipeline.listing import require_other_folder
 from rayboot.render.contact_sheet import contact_sheet
 
 __all__ = ["pairs_sheet", "preview_photos", "write_preview"]
@@ -58,10 +59,11 @@ def preview_photos(config: GenerateConfig, uri: str, out: Path, num_faces: int =
     They are generated in this process, without Ray.
 
     Raises:
-        RequestError: the suffix is not supported, there is no photo or no such model, or none
-            of the photos tried gives a pair.
+        RequestError: the suffix is not supported, or ``out`` is among the photos; there is no
+            photo or no such model, or none of the photos tried gives a pair.
     """
     write_sheet = _choose_writer(out)
+    require_other_folder(uri, str(out))
     try:
         faces = generate_in_process(config, list_photos(uri), num_faces)
     except RequestError as error:

@@ -98,6 +98,35 @@ def test_the_input_is_no_output(photos: str, spelling: str) -> None:
     assert [path.name for path in Path(photos).iterdir()] == ["a.jpg"]
 
 
+@pytest.mark.parametrize("spelling", ["{}/out", "file://{}/a/out", "link/out", "{}/inner/out"])
+def test_no_output_lies_among_the_photos(photos: str, spelling: str, tmp_path: Path) -> None:
+    """`cd photos`, then `--input . --output meshes`."""
+    Path("link").symlink_to(photos)
+    (tmp_path / "inner").mkdir()
+    Path(photos, "inner").symlink_to(tmp_path / "inner")
+    output = spelling.format(photos)
+    rounds = tmp_path / "round.yaml"
+    rounds.write_text(
+        f"photos: {photos}\noutput: {output}\n"
+        f"evaluation: {{datasets: {{a: {{kind: synthetic, data: {photos}}}}}}}\n"
+    )
+    robustness = tmp_path / "robustness.yaml"
+    robustness.write_text(f"input: {photos}\noutput: {output}\nmodels: {{a: builtin:compact}}\n")
+    commands = [
+        ["pack", "--input", photos, "--output", output],
+        ["generate", "--config", str(LAPTOP), "--input", photos, "--output", output],
+        ["reconstruct", "--input", photos, "--output", output],
+        ["evaluate", "--experiment", "robustness", "--config", str(robustness)],
+        ["preview", "--config", str(LAPTOP), photos, "--out", f"{photos}/sheet.png"],
+    ]
+    if "://" not in spelling:  # the state of a round is on a disk
+        commands.append(["round", "--config", str(rounds)])
+    for command in commands:
+        assert "outside of the input" in refuse(*command)
+    assert sorted(path.name for path in Path(photos).iterdir()) == ["a.jpg", "inner"]
+    assert not list((tmp_path / "inner").iterdir())
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     for command in (
         ["pack"],
