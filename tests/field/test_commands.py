@@ -50,11 +50,6 @@ def photos(tmp_path: Path) -> str:
 def test_weights_of_another_network_are_refused(photos: str, tmp_path: Path) -> None:
     weights = tmp_path / "resnet.safetensors"
     save_file({f"layer{n}.weight": torch.zeros(3, 3) for n in range(9)}, str(weights))
-    evaluation = tmp_path / "evaluate.yaml"
-    evaluation.write_text(
-        f"models: {{a: {weights}}}\noutput: out\n"
-        f"datasets: {{a: {{kind: synthetic, data: {photos}}}}}\n"
-    )
     finetuning = tmp_path / "finetune.yaml"
     finetuning.write_text(f"data: {photos}\nmodel: {weights}\n")
     generation = tmp_path / "generate.yaml"
@@ -66,6 +61,20 @@ def test_weights_of_another_network_are_refused(photos: str, tmp_path: Path) -> 
     ):
         sentence = refuse(*command)
         assert "those of another network" in sentence and "layer0.weight" in sentence
+    assert not any(Path.cwd().iterdir())
+
+
+@pytest.mark.egl
+def test_an_evaluation_of_another_network_is_refused(synthetic_set: str, tmp_path: Path) -> None:
+    weights = tmp_path / "resnet.safetensors"
+    save_file({f"layer{n}.weight": torch.zeros(3, 3) for n in range(9)}, str(weights))
+    evaluation = tmp_path / "evaluate.yaml"
+    evaluation.write_text(
+        f"models: {{a: {weights}}}\noutput: out\n"
+        f"datasets: {{a: {{kind: synthetic, data: {synthetic_set}}}}}\n"
+    )
+    sentence = refuse("evaluate", "--config", str(evaluation))
+    assert "those of another network" in sentence and "layer0.weight" in sentence
     assert not any(Path.cwd().iterdir())
 
 

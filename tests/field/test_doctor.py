@@ -1,7 +1,10 @@
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from rayboot.cli import main
@@ -9,6 +12,8 @@ from rayboot.config import FrozenConfig
 from rayboot.diagnostics import doctor
 from rayboot.diagnostics.config_checks import check_config
 from rayboot.diagnostics.doctor import Check, RunRequirements
+from rayboot.diagnostics.requirements import read_requirements
+from rayboot.diagnostics.service_checks import check_ray
 from rayboot.errors import RequestError
 from rayboot.submission.tasks import load_any_config
 
@@ -74,3 +79,23 @@ def test_the_store_is_that_of_the_round(tmp_path: Path, monkeypatch: pytest.Monk
     assert result.exit_code == 0, result.output
     (requirements,) = checked
     assert requirements.tracking_uri == f"sqlite:///{tmp_path / 'runs/photos/mlflow.db'}"
+
+
+def test_the_gpus_of_a_cluster_are_its_nodes(tmp_path: Path) -> None:
+    """The head, where docs say to run it, has none."""
+    path = tmp_path / "run.yaml"
+    path.write_text("{input: photos, output: pairs, pools: {reconstruct_gpus: 1}}")
+    for address in ("ray://head:10001", None):
+        environment = {} if address is None else {"RAY_ADDRESS": address}
+        requirements = read_requirements(path, environment)
+        assert requirements.gpu
+        check = next(check for check in doctor.diagnose(requirements) if check.name == "GPU")
+        is_missing = address is None and not torch.cuda.is_available()
+        assert (check.status == "FAIL") == is_missing
+
+
+def test_the_resources_of_a_cluster_are_told(ray_local: Any) -> None:
+    address = ray_local.get_runtime_context().gcs_address
+    check = check_ray(address)
+    assert check.status in ("ok", "note"), check
+    assert re.search(r"Ray [\d.]+, \d+ CPUs and \d+ GPUs", check.detail)
