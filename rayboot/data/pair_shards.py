@@ -21,7 +21,8 @@ from rayboot.data.pair_targets import PairTarget
 from rayboot.data.pairs_dataset import PairsDataset, View
 from rayboot.data.splits import Split
 from rayboot.errors import RequestError
-from rayboot.io.storage import exists, is_inside, join_uri, read_bytes, remove, write_bytes
+from rayboot.io.places import is_inside
+from rayboot.io.storage import exists, join_uri, read_bytes, remove, write_bytes
 
 __all__ = ["DEFAULT_SHARD_BYTES", "ShardsSummary", "export_pairs"]
 

@@ -13,7 +13,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import fsspec
@@ -40,12 +40,11 @@ __all__ = [
     "create_bytes",
     "exists",
     "has_entries",
-    "is_inside",
-    "is_same_place",
     "join_below",
     "join_uri",
     "list_entries",
     "list_files",
+    "locate",
     "open_file",
     "read_bytes",
     "read_range",
@@ -128,38 +127,14 @@ def _open_regular(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     return filesystem, path
 
 
-def is_same_place(uri: str, other: str) -> bool:
-    """Whether two URIs name the same file or folder, local ones whatever links lead there."""
-    return _place(uri) == _place(other)
+def locate(uri: str) -> tuple[str, str]:
+    """Returns the store of a URI, ``file`` for a local path, and the path in it.
 
-
-def is_inside(uri: str, folder: str) -> bool:
-    """Whether a file or folder is in a folder, at any depth, or is that folder.
-
-    Local ones are compared whatever links lead there, and also by the path as it is written: a
-    listing of the folder follows the links in it.
+    Spellings of one protocol name one store. Of a chain, what matters is where its end leads.
     """
-    store, path = _place(uri)
-    folder_store, above = _place(folder)
-    if store != folder_store:
-        return False
-    if f"{path}/".startswith(f"{above.rstrip('/')}/"):
-        return True
-    written = PurePosixPath(_open(uri)[1])
-    # Behind a link, ".." leads elsewhere than the path says.
-    if store != "file" or ".." in written.parts:
-        return False
-    return any(os.path.realpath(parent) == above for parent in written.parents)
-
-
-def _place(uri: str) -> tuple[str, str]:
-    """Returns the store of a URI and the path in it, equal for all spellings of a place."""
-    # What matters of a chain is where its last URI leads.
     filesystem, path = _open(uri.split("::")[-1] if is_chained(uri) else uri)
     protocols = _protocols(filesystem)
-    if "file" in protocols:
-        return "file", os.path.realpath(path)
-    return protocols[0], path.rstrip("/")
+    return ("file", path) if "file" in protocols else (protocols[0], path.rstrip("/"))
 
 
 def absolute_uri(uri: str) -> str:

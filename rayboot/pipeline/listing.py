@@ -15,7 +15,7 @@ from rayboot.data.readers import PHOTO_SCHEMA, list_photos
 from rayboot.data.readers.unread import unread_note, with_unread_note
 from rayboot.errors import FaceRejectedError, RequestError
 from rayboot.io.paths import escape_undecodable
-from rayboot.io.storage import is_inside, is_same_place
+from rayboot.io.places import is_inside, is_same_place
 
 __all__ = [
     "build_hash_index",

@@ -4,7 +4,6 @@ import importlib.util
 import logging
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -250,33 +249,6 @@ def test_a_killed_run_makes_the_same_pairs(bucket: str, tmp_path: Path, syntheti
     assert rows == read_rows(whole)
     assert require_finished(output).counts == require_finished(whole).counts
     assert not exists(f"{output}/_run/lock.json")
-
-
-@pytest.mark.egl
-@pytest.mark.slow
-@in_one_piece
-@pytest.mark.parametrize("emulator", [GoogleEmulator], indirect=True, ids=["gs"])
-def test_a_killed_run_on_ray_makes_the_same_pairs(
-    bucket: str, tmp_path: Path, synthetic_set: str
-) -> None:
-    """The command itself, whose workers read and write the bucket."""
-    photos, output, whole = (f"{bucket}/{name}" for name in ("photos", "pairs", "whole"))
-    folder = mixed_folder(tmp_path / "photos", synthetic_set, num_good=24)
-    for path in list(folder.glob("*.jpg")):
-        for number in range(2):  # bytes behind the picture make it another photo
-            copy = folder / f"{number}-{path.name}"
-            copy.write_bytes(path.read_bytes() + bytes([number]))
-            if path.with_suffix(".t7").exists():
-                shutil.copy(path.with_suffix(".t7"), copy.with_suffix(".t7"))
-    upload(folder, photos)
-    config = tmp_path / "generate.yaml"
-    config.write_text(pairs_config(photos, output).model_dump_json(exclude_defaults=True))
-    command = [sys.executable, "-m", "rayboot", "generate", "--config", str(config)]
-    finished = kill_after_first_block(command, output)
-    subprocess.run(command, check=True, timeout=400)
-    generate(prepare_generate(pairs_config(photos, whole)), InProcessExecutor())
-    assert finished and set(finished) <= set(list_row_files(output))
-    assert read_rows(output) == read_rows(whole)
 
 
 @pytest.mark.slow

@@ -36,18 +36,18 @@ def describe_apart(photos: pa.Table, uri: str, entries: Mapping[str, Entry]) -> 
         return ""
     read = set(photos["landmarks_uri"].unique().to_pylist())
     stems = {_stem(name) for name in alone.to_pylist()}
-    apart = [name for name in names if _stem(name) in stems and join_uri(uri, name) not in read]
-    if not apart:
+    unread = [name for name in names if _stem(name) in stems and join_uri(uri, name) not in read]
+    if not unread:
         return ""
     files = describe_count(
-        len(apart),
+        len(unread),
         "landmark file",
         "is not next to its photo and is not read",
         "are not next to their photos and are not read",
     )
-    more = ", ..." if len(apart) > _NUM_EXAMPLES else ""
+    more = ", ..." if len(unread) > _NUM_EXAMPLES else ""
     return (
-        f"{files} ({', '.join(apart[:_NUM_EXAMPLES])}{more}); the landmarks of a/x.jpg are in "
+        f"{files} ({', '.join(unread[:_NUM_EXAMPLES])}{more}); the landmarks of a/x.jpg are in "
         "a/x.pts or another of their formats, those of a photo in an archive in the same archive"
     )
 
