@@ -52,8 +52,8 @@ def test_packing_again_changes_nothing(photos: Path, packed: Path) -> None:
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
     with pytest.raises(RequestError, match="no photo"):
-        (tmp_path / "in").mkdir()
         prepare_pack(str(tmp_path / "in"), str(tmp_path / "out"))
 
 
