@@ -85,16 +85,16 @@ def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
                 f"input {uri}: there is no such file or folder; relative paths begin at the folder "
                 "in which the command runs"
             )
-        entries, outputs = without_outputs(entries)
-        photos, in_archives, tables = _list_entries(uri, entries)
+        inputs, outputs = without_outputs(entries)
+        photos, in_archives, tables = _list_entries(uri, inputs)
     except OSError as error:
         raise RequestError(f"input {uri}: cannot be listed ({error})") from error
     if not include_test:
         photos = photos.filter(pc.invert(photos["is_test"]))
-    files = folder_and_files(uri, entries)[1]
+    files = folder_and_files(uri, inputs)[1]
     sentences = [
         describe_unread([*files, *in_archives], tables),
-        describe_apart(photos, uri, entries),
+        describe_apart(photos, uri, inputs),
         describe_outputs(outputs),
     ]
     unread = "; ".join(sentence for sentence in sentences if sentence)

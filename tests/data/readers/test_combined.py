@@ -1,7 +1,9 @@
 """Folders in which photos are stored in several layouts: each photo is listed, once."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from rayboot.data.readers import list_photos
@@ -9,7 +11,7 @@ from rayboot.data.readers.combined import list_by_readers
 from rayboot.data.readers.loose_files import LooseFiles
 from rayboot.data.readers.tar_files import TarFiles
 from rayboot.errors import RequestError
-from rayboot.io.storage import list_entries
+from rayboot.io.storage import Entry, list_entries
 from tests.data.readers.layouts import fetch_photos, write_parquet, write_tar
 
 
@@ -57,7 +59,7 @@ def test_a_reader_gets_the_files_that_are_left(tmp_path: Path) -> None:
     seen: list[list[str]] = []
 
     class Rest(TarFiles):
-        def list_photos(self, uri: str, entries: dict) -> object:
+        def list_photos(self, uri: str, entries: Mapping[str, Entry]) -> pa.Table:
             seen.append(list(entries))
             return super().list_photos(uri, entries)
 
