@@ -25,7 +25,7 @@ class S3Server:
         self._folder = folder
         # By default a gRPC port is the HTTP port plus 10000; here each one is chosen.
         self._ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         (folder / "s3.json").write_text(
             '{"identities": [{"name": "tests", "credentials": [{"accessKey": "tests", '
             '"secretKey": "tests-secret"}], '
@@ -97,7 +97,7 @@ class S3Server:
             self._process.kill()
             self._process.wait()
 
-    def _wait_until_writable(self, process: subprocess.Popen) -> None:
+    def _wait_until_writable(self, process: subprocess.Popen[bytes]) -> None:
         filesystem = self.filesystem()
         deadline = time.monotonic() + 240
         while True:

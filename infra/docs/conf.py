@@ -67,5 +67,5 @@ def _without_any(
 
 def setup(app: Sphinx) -> None:
     """Changes what Sphinx writes as signatures."""
-    ModuleAnalyzer.analyze = _analyze_without_overloads  # type: ignore[method-assign]
+    ModuleAnalyzer.analyze = _analyze_without_overloads  # type: ignore[method-assign, assignment]
     app.connect("autodoc-process-signature", _without_any)

@@ -44,14 +44,7 @@ def synthesize(config_path: Path, output_uri: str) -> None:
 
 
 @click.command(epilog=example("rayboot pack --input photos/ --output packed/"))
-@click.option(
-    "--input",
-    "inputs",
-    multiple=True,
-    required=True,
-    type=URI,
-    help="Folder of photos; may be given several times.",
-)
+@input_option(required=True)
 @click.option(
     "--output",
     "output_uri",
@@ -85,7 +78,7 @@ def pack(inputs: tuple[str, ...], output_uri: str, prune: bool) -> None:
     epilog=example("rayboot plan --config generate-bucket --input s3://photos/packed --nodes 4")
 )
 @config_option
-@input_option
+@input_option()
 @click.option(
     "--nodes",
     type=click.IntRange(1),
@@ -136,7 +129,7 @@ def plan(
     epilog=example("rayboot generate --config generate-laptop --input photos/ --output pairs")
 )
 @config_option
-@input_option
+@input_option()
 @click.option(
     "--output",
     "output_uri",

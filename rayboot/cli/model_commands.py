@@ -11,6 +11,7 @@ from rayboot.cli.live_text import LiveText
 from rayboot.cli.messages import print_changes, print_note, print_unread
 from rayboot.cli.options import (
     URI,
+    input_option,
     optional_config,
     prune_option,
     single_or_tuple,
@@ -91,13 +92,8 @@ def trace(target: str, data: tuple[str, ...], tracking_uri: str | None) -> None:
     metavar="M",
     help=f"A model of the package ({', '.join(BUILTIN)}), a weights file, or models:/NAME@ALIAS.",
 )
-@click.option(
-    "--input",
-    "inputs",
-    multiple=True,
-    required=True,
-    type=URI,
-    help="A photo, or a folder or archive of photos; may be given several times.",
+@input_option(
+    "A photo, or a folder or archive of photos; may be given several times.", required=True
 )
 @click.option("--output", "output_uri", required=True, type=URI, help="Where to write meshes.")
 @click.option(

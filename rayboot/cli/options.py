@@ -90,14 +90,25 @@ def optional_config(
     )
 
 
-input_option = click.option(
-    "--input",
-    "inputs",
-    multiple=True,
-    type=URI,
-    show_default="the config's",
-    help="Folder of photos; may be given several times.",
-)
+def input_option(
+    help_text: str = "Folder of photos; may be given several times.", *, required: bool = False
+) -> Callable[[Command], Command]:
+    """Returns the decorator for ``--input`` of a command that reads photos, as ``inputs``.
+
+    Args:
+        help_text: what the command takes.
+        required: whether no config names the photos.
+    """
+    return click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        required=required,
+        type=URI,
+        show_default=False if required else "the config's",
+        help=help_text,
+    )
+
 
 prune_option = click.option(
     "--prune", is_flag=True, help="Take out what was made of photos that are no longer there."

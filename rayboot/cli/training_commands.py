@@ -80,7 +80,7 @@ def finetune(config_path: Path) -> None:
     default="accuracy",
     help="Errors against ground truth; or self-consistency under rotation, on any photos.",
 )
-@input_option
+@input_option()
 def evaluate(config_path: Path | None, experiment: str, inputs: tuple[str, ...]) -> None:
     """Evaluate models: rows, tables, plots and a page; the same command resumes."""
     if experiment == "robustness":
@@ -134,7 +134,7 @@ def _evaluate_robustness(config_path: Path | None, inputs: tuple[str, ...]) -> N
 
 @click.command("round", epilog=example("rayboot round --config round-photos --input photos/"))
 @config_option
-@input_option
+@input_option()
 @click.option(
     "--output",
     "output",

@@ -21,7 +21,8 @@ from rayboot.data.pair_targets import PairTarget
 from rayboot.data.pairs_dataset import PairsDataset, View
 from rayboot.data.splits import Split
 from rayboot.errors import RequestError
-from rayboot.io.storage import exists, is_same_place, join_uri, read_bytes, remove, write_bytes
+from rayboot.io.places import is_inside
+from rayboot.io.storage import exists, join_uri, read_bytes, remove, write_bytes
 
 __all__ = ["DEFAULT_SHARD_BYTES", "ShardsSummary", "export_pairs"]
 
@@ -72,7 +73,7 @@ def export_pairs(
 
     Raises:
         UnfinishedDataError, RequestError, StoreError: as :class:`PairsDataset` raises them.
-        RequestError: ``output`` holds an export of other settings, or is the data set itself.
+        RequestError: ``output`` holds an export of other settings, or is in the data set.
     """
     manifest = read_manifest(uri)
     request = {
@@ -84,8 +85,11 @@ def export_pairs(
         "include_source": include_source,
         "max_shard_bytes": max_shard_bytes,
     }
-    if is_same_place(uri, output):
-        raise RequestError(f"{output}: is the data set itself; give another folder")
+    if is_inside(output, uri):
+        raise RequestError(
+            f"output {output}: expected a place outside of the data set {uri}, got one in it; "
+            "choose a folder beside it"
+        )
     finished = _read_record(output, _MANIFEST, request)
     if finished is not None:
         return _summarize(finished["shards"])

@@ -40,11 +40,11 @@ __all__ = [
     "create_bytes",
     "exists",
     "has_entries",
-    "is_same_place",
     "join_below",
     "join_uri",
     "list_entries",
     "list_files",
+    "locate",
     "open_file",
     "read_bytes",
     "read_range",
@@ -127,11 +127,14 @@ def _open_regular(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     return filesystem, path
 
 
-def is_same_place(uri: str, other: str) -> bool:
-    """Whether two URIs name the same file or folder, local ones whatever links lead there."""
-    if any("file" not in _protocols(_open(one)[0]) for one in (uri, other)):
-        return absolute_uri(uri).rstrip("/") == absolute_uri(other).rstrip("/")
-    return os.path.realpath(_open(uri)[1]) == os.path.realpath(_open(other)[1])
+def locate(uri: str) -> tuple[str, str]:
+    """Returns the store of a URI, ``file`` for a local path, and the path in it.
+
+    Spellings of one protocol name one store. Of a chain, what matters is where its end leads.
+    """
+    filesystem, path = _open(uri.split("::")[-1] if is_chained(uri) else uri)
+    protocols = _protocols(filesystem)
+    return ("file", path) if "file" in protocols else (protocols[0], path.rstrip("/"))
 
 
 def absolute_uri(uri: str) -> str:

@@ -11,7 +11,7 @@ from rayboot.geometry.camera import SLICES_PER_PIXEL
 
 __all__ = ["depth_gradient_loss", "voxel_cross_entropy"]
 
-_MAX_SLOPE = 3.0
+_MAX_SLOPE = 6.0
 """Largest slope of the true depth that is compared, px per column: steeper are the sides of a
 solid, and the edges of what hides another part."""
 _SCALES = (1, 2, 4)

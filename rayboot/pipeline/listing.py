@@ -15,7 +15,7 @@ from rayboot.data.readers import PHOTO_SCHEMA, list_photos
 from rayboot.data.readers.unread import unread_note, with_unread_note
 from rayboot.errors import FaceRejectedError, RequestError
 from rayboot.io.paths import escape_undecodable
-from rayboot.io.storage import is_same_place
+from rayboot.io.places import is_inside, is_same_place
 
 __all__ = [
     "build_hash_index",
@@ -114,16 +114,24 @@ def _require_unique(inputs: Sequence[str], names: pa.ChunkedArray) -> None:
 
 
 def require_other_folder(inputs: str | Sequence[str], output: str) -> None:
-    """Refuses an output that is one of the inputs: its files would lie among the photos.
+    """Refuses an output that is one of the inputs, or a folder in one.
+
+    Its files would lie among the photos, and the next run would take them for some.
 
     Raises:
-        RequestError: the output is an input.
+        RequestError: the output is an input, or in one.
     """
     for uri in [inputs] if isinstance(inputs, str) else inputs:
         if is_same_place(uri, output):
             raise RequestError(
                 f"output {output}: expected another folder than the input, which it is; files of "
                 "the run would lie among the photos, so choose a new folder"
+            )
+        if is_inside(output, uri):
+            raise RequestError(
+                f"output {output}: expected a place outside of the input {uri}, got one in it; "
+                "the next run would take files of this one for photos, so choose a folder beside "
+                "the input"
             )
 
 
@@ -158,8 +166,8 @@ def subsample_videos(photos: pa.Table, step: int) -> pa.Table:
 def mark_duplicates(photos: pa.Table, known: pa.Table | None = None) -> pa.Table:
     """Adds ``duplicate_of``: the first photo with the same bytes and landmarks, or null.
 
-    Photos that the store has tagged are not read; of the others, only those are read that have
-    the same size as another one.
+    Only photos are read that have the same size as another one, and of which the store has not
+    tagged both.
 
     Args:
         photos: Rows of :data:`~rayboot.data.readers.PHOTO_SCHEMA`, in a fixed order.
@@ -196,20 +204,24 @@ def _mark_duplicates(photos: pa.Table, num_known: int) -> pa.Table:
 
 
 def _untagged_candidates(photos: pa.Table, num_known: int) -> np.ndarray:
-    """Returns the indices of photos without a tag whose bytes another photo may also have.
+    """Returns the indices of photos whose bytes another photo may also have, by their sizes.
 
-    The first ``num_known`` are known to differ from each other.
+    One photo of each such pair has no tag; the other one may have one, as a file on S3 beside the
+    archive that it was unpacked from. The first ``num_known`` are known to differ from each other.
     """
     untagged = pc.is_null(photos["tag"])
     sizes = photos["num_bytes"]
-    counts = pc.value_counts(sizes.filter(untagged))
+    of_untagged = sizes.filter(untagged).unique().drop_null()
+    compared = pc.or_(untagged, pc.is_in(sizes, value_set=of_untagged))
+    counts = pc.value_counts(sizes.filter(compared))
     shared = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     # Sizes of photos in Parquet files are unknown, so any two of these may be equal.
     may_repeat = pc.or_(pc.is_null(sizes), pc.is_in(sizes, value_set=shared.drop_null()))
+    may_repeat = pc.and_(compared, may_repeat)
     if num_known:
-        of_new = sizes.slice(num_known).filter(untagged.slice(num_known)).unique()
+        of_new = sizes.slice(num_known).filter(compared.slice(num_known)).unique()
         may_repeat = pc.and_(may_repeat, pc.is_in(sizes, value_set=of_new))
-    return np.flatnonzero(pc.and_(untagged, may_repeat).to_numpy())
+    return np.flatnonzero(may_repeat.to_numpy())
 
 
 def _encode_by_first_use(names: pa.Array | pa.ChunkedArray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Names of the files that a run keeps below its output, beside what it makes."""
 
+from rayboot.data.readers.run_outputs import RUN_LISTING
+
 __all__ = [
     "CHECKPOINT",
     "FINGERPRINT",
@@ -13,7 +15,7 @@ __all__ = [
     "TEST_PHOTOS",
 ]
 
-LISTING = "_run/listing.parquet"
+LISTING = RUN_LISTING
 """The photos that take part, one row each."""
 
 # Without Arrow's own types: dictionaries of strings are plain strings for every reader.

@@ -108,10 +108,11 @@ def prepare_round(config: RoundConfig) -> RoundPlan:
         RequestError: photos, evaluation faces or model are missing, or the output cannot be
             written or contains another round.
     """
+    # As they are written: a link among the photos is one of their folders.
+    require_other_folder(config.photos, config.output)
     config = config.with_absolute_paths()
     output, tracking_uri = Path(config.output), config.tracking_uri
     assert tracking_uri is not None
-    require_other_folder(config.photos, config.output)
     require_writable(config.output)
     require_writable(config.training_uri)
     for faces in config.evaluation.datasets.values():

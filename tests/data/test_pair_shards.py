@@ -116,8 +116,9 @@ def test_an_export_of_other_settings_is_refused(pairs: str, tmp_path: Path) -> N
     export_pairs(pairs, str(tmp_path))
     with pytest.raises(RequestError, match="holds an export with target 'occupancy'"):
         export_pairs(pairs, str(tmp_path), "surface_depth")
-    with pytest.raises(RequestError, match="is the data set itself"):
-        export_pairs(pairs, pairs)
+    for inside in (pairs, f"{pairs}/shards"):
+        with pytest.raises(RequestError, match="a place outside of the data set"):
+            export_pairs(pairs, inside)
     other = tmp_path / "other"
     other.mkdir()
     (other / "manifest.json").write_text("[]")

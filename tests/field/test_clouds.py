@@ -2,10 +2,13 @@
 
 import importlib.util
 import logging
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,11 +16,20 @@ from pathlib import Path
 import pytest
 
 from rayboot.data.fetch import PhotoFetcher
+from rayboot.data.manifest import require_finished
 from rayboot.data.readers import list_photos
 from rayboot.diagnostics.requirements import read_requirements
 from rayboot.diagnostics.service_checks import _access_storage, check_storage
-from rayboot.errors import AccessError, BusyError, FaceRejectedError, RequestError, StoreError
+from rayboot.errors import (
+    AccessError,
+    BusyError,
+    FaceRejectedError,
+    RequestError,
+    StoreError,
+    UnfinishedDataError,
+)
 from rayboot.io.lease import hold_lease
+from rayboot.io.parquet import read_table
 from rayboot.io.retry import RETRIED_ERRORS, retry_io
 from rayboot.io.storage import (
     as_local_file,
@@ -31,10 +43,16 @@ from rayboot.io.storage import (
     scratch_folder,
     write_bytes,
 )
+from rayboot.pipeline.checkpoint_files import PENDING_SUFFIX, finished_files
+from rayboot.pipeline.generate import generate
+from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.pipeline.generate_request import prepare_generate
+from rayboot.pipeline.generate_summary import list_row_files
 from rayboot.pipeline.in_process_executor import InProcessExecutor
 from rayboot.pipeline.listing import mark_duplicates
 from rayboot.pipeline.pack import pack, prepare_pack
 from tests.clouds import AZURITE_ACCOUNT, AZURITE_KEY, AzureEmulator, Emulator, GoogleEmulator
+from tests.pipeline.photos import mixed_folder
 
 
 @pytest.fixture(scope="module", params=[GoogleEmulator, AzureEmulator], ids=["gs", "abfs"])
@@ -157,6 +175,80 @@ def test_an_interrupted_run_is_resumed(bucket: str) -> None:
     rows = list_photos(output).to_pylist()
     fetched = PhotoFetcher().fetch(rows)
     assert {row["face_id"]: photo.photo for row, photo in zip(rows, fetched, strict=True)} == photos
+
+
+# aiohttp warns that gcsfs sends each file in one piece.
+in_one_piece = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
+
+GENERATE = """
+import sys
+from rayboot.pipeline import generate
+from rayboot.pipeline.generate_request import prepare_generate
+from rayboot.pipeline.in_process_executor import InProcessExecutor
+from tests.field.test_clouds import pairs_config
+
+generate.rows_per_block = lambda *_: 8
+generate.generate(prepare_generate(pairs_config(*sys.argv[1:])), InProcessExecutor())
+"""
+
+
+def pairs_config(photos: str, output: str) -> GenerateConfig:
+    return GenerateConfig(
+        input=photos,
+        output=output,
+        selection={"detect_faces": False},
+        views={"preset": "small"},
+        pools={"batch_size": 4, "num_readers": 1},
+    )
+
+
+def read_rows(output: str) -> list[dict]:
+    """Returns every row of a finished data set, images and occupancy included, by photo."""
+    require_finished(output)
+    rows = [
+        row for name in list_row_files(output) for row in read_table(f"{output}/{name}").to_pylist()
+    ]
+    return sorted(rows, key=lambda row: row["face_id"])
+
+
+def kill_after_first_block(command: list[str], output: str) -> list[str]:
+    """Starts a run, kills it where it has written a part, and returns the files of that part."""
+    with subprocess.Popen(command, start_new_session=True) as run:
+        while not any(is_note(name) for name in list_entries(output, "_run/checkpoint")):
+            assert run.poll() is None, "the run ended before it was killed"
+            time.sleep(0.02)
+        os.killpg(run.pid, signal.SIGKILL)
+    assert not exists(f"{output}/manifest.json")
+    return finished_files(output, list_row_files(output))
+
+
+def is_note(name: str) -> bool:
+    return name.endswith(".parquet") and not name.endswith(PENDING_SUFFIX)
+
+
+def upload(folder: Path, uri: str) -> None:
+    for path in folder.iterdir():
+        write_bytes(f"{uri}/{path.name}", path.read_bytes())
+
+
+@pytest.mark.egl
+@in_one_piece
+def test_a_killed_run_makes_the_same_pairs(bucket: str, tmp_path: Path, synthetic_set: str) -> None:
+    photos, output, whole = (f"{bucket}/{name}" for name in ("photos", "pairs", "whole"))
+    upload(mixed_folder(tmp_path / "photos", synthetic_set, num_good=16), photos)
+    finished = kill_after_first_block([sys.executable, "-c", GENERATE, photos, output], output)
+    assert finished
+    before = {name: read_bytes(f"{output}/{name}") for name in finished}
+    with pytest.raises(UnfinishedDataError, match=r"no manifest\.json"):
+        require_finished(output)
+    for place in (output, whole):
+        generate(prepare_generate(pairs_config(photos, place)), InProcessExecutor())
+    assert {name: read_bytes(f"{output}/{name}") for name in finished} == before
+    rows = read_rows(output)
+    assert len(rows) == len(list_photos(photos)) == len({row["face_id"] for row in rows})
+    assert rows == read_rows(whole)
+    assert require_finished(output).counts == require_finished(whole).counts
+    assert not exists(f"{output}/_run/lock.json")
 
 
 @pytest.mark.slow

@@ -50,11 +50,6 @@ def photos(tmp_path: Path) -> str:
 def test_weights_of_another_network_are_refused(photos: str, tmp_path: Path) -> None:
     weights = tmp_path / "resnet.safetensors"
     save_file({f"layer{n}.weight": torch.zeros(3, 3) for n in range(9)}, str(weights))
-    evaluation = tmp_path / "evaluate.yaml"
-    evaluation.write_text(
-        f"models: {{a: {weights}}}\noutput: out\n"
-        f"datasets: {{a: {{kind: synthetic, data: {photos}}}}}\n"
-    )
     finetuning = tmp_path / "finetune.yaml"
     finetuning.write_text(f"data: {photos}\nmodel: {weights}\n")
     generation = tmp_path / "generate.yaml"
@@ -66,6 +61,20 @@ def test_weights_of_another_network_are_refused(photos: str, tmp_path: Path) -> 
     ):
         sentence = refuse(*command)
         assert "those of another network" in sentence and "layer0.weight" in sentence
+    assert not any(Path.cwd().iterdir())
+
+
+@pytest.mark.egl
+def test_an_evaluation_of_another_network_is_refused(synthetic_set: str, tmp_path: Path) -> None:
+    weights = tmp_path / "resnet.safetensors"
+    save_file({f"layer{n}.weight": torch.zeros(3, 3) for n in range(9)}, str(weights))
+    evaluation = tmp_path / "evaluate.yaml"
+    evaluation.write_text(
+        f"models: {{a: {weights}}}\noutput: out\n"
+        f"datasets: {{a: {{kind: synthetic, data: {synthetic_set}}}}}\n"
+    )
+    sentence = refuse("evaluate", "--config", str(evaluation))
+    assert "those of another network" in sentence and "layer0.weight" in sentence
     assert not any(Path.cwd().iterdir())
 
 
@@ -96,6 +105,35 @@ def test_the_input_is_no_output(photos: str, spelling: str) -> None:
             *command, "--input", photos, "--output", output
         )
     assert [path.name for path in Path(photos).iterdir()] == ["a.jpg"]
+
+
+@pytest.mark.parametrize("spelling", ["{}/out", "file://{}/a/out", "link/out", "{}/inner/out"])
+def test_no_output_lies_among_the_photos(photos: str, spelling: str, tmp_path: Path) -> None:
+    """`cd photos`, then `--input . --output meshes`."""
+    Path("link").symlink_to(photos)
+    (tmp_path / "inner").mkdir()
+    Path(photos, "inner").symlink_to(tmp_path / "inner")
+    output = spelling.format(photos)
+    rounds = tmp_path / "round.yaml"
+    rounds.write_text(
+        f"photos: {photos}\noutput: {output}\n"
+        f"evaluation: {{datasets: {{a: {{kind: synthetic, data: {photos}}}}}}}\n"
+    )
+    robustness = tmp_path / "robustness.yaml"
+    robustness.write_text(f"input: {photos}\noutput: {output}\nmodels: {{a: builtin:compact}}\n")
+    commands = [
+        ["pack", "--input", photos, "--output", output],
+        ["generate", "--config", str(LAPTOP), "--input", photos, "--output", output],
+        ["reconstruct", "--input", photos, "--output", output],
+        ["evaluate", "--experiment", "robustness", "--config", str(robustness)],
+        ["preview", "--config", str(LAPTOP), photos, "--out", f"{photos}/sheet.png"],
+    ]
+    if "://" not in spelling:  # the state of a round is on a disk
+        commands.append(["round", "--config", str(rounds)])
+    for command in commands:
+        assert "outside of the input" in refuse(*command)
+    assert sorted(path.name for path in Path(photos).iterdir()) == ["a.jpg", "inner"]
+    assert not list((tmp_path / "inner").iterdir())
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

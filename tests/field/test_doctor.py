@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from rayboot.cli import main
@@ -9,6 +10,7 @@ from rayboot.config import FrozenConfig
 from rayboot.diagnostics import doctor
 from rayboot.diagnostics.config_checks import check_config
 from rayboot.diagnostics.doctor import Check, RunRequirements
+from rayboot.diagnostics.requirements import read_requirements
 from rayboot.errors import RequestError
 from rayboot.submission.tasks import load_any_config
 
@@ -90,3 +92,16 @@ def test_the_network_of_a_round_is_the_one_that_generates(
     result = CliRunner().invoke(main, ["doctor", "--config", str(CONFIGS / "paper.yaml")])
     assert result.exit_code == 0, result.output
     assert len(named) == 1 and "data/vrn-unguided.safetensors" in named[0]
+
+
+def test_the_gpus_of_a_cluster_are_its_nodes(tmp_path: Path) -> None:
+    """The head, where docs say to run it, has none."""
+    path = tmp_path / "run.yaml"
+    path.write_text("{input: photos, output: pairs, pools: {reconstruct_gpus: 1}}")
+    for address in ("ray://head:10001", None):
+        environment = {} if address is None else {"RAY_ADDRESS": address}
+        requirements = read_requirements(path, environment)
+        assert requirements.gpu
+        check = next(check for check in doctor.diagnose(requirements) if check.name == "GPU")
+        is_missing = address is None and not torch.cuda.is_available()
+        assert (check.status == "FAIL") == is_missing

@@ -120,7 +120,7 @@ def test_archives_that_are_not_read_are_named(tmp_path: Path) -> None:
     assert note.startswith("3 archives are not read (b.zip, c.tar.gz, d.h5)")
     alone = make_folder(tmp_path / "alone", "b.zip")
     for uri in (alone, f"{alone}/b.zip"):
-        with pytest.raises(RequestError, match=r"1 archives are not read .*unpack them"):
+        with pytest.raises(RequestError, match=r"1 archive is not read .*unpack them"):
             list_photos(uri)
 
 

@@ -130,10 +130,12 @@ def test_a_name_that_leads_out_is_rejected(synthetic_set: str, tmp_path: Path) -
 
 
 def test_requests_are_checked(tmp_path: Path, synthetic_set: str) -> None:
+    empty = tmp_path / "photos"
+    empty.mkdir()
     with pytest.raises(RequestError, match="no such file"):
         prepare_export("missing.t7", synthetic_set, str(tmp_path))
     with pytest.raises(RequestError, match="no photo"):
-        prepare_export("builtin:compact", str(tmp_path), str(tmp_path / "out"))
+        prepare_export("builtin:compact", str(empty), str(tmp_path / "out"))
 
 
 def test_a_stopped_run_does_the_rest_alone(

@@ -181,8 +181,9 @@ def test_errors_of_ray_data_are_left_to_its_log_file() -> None:
 
 
 def test_bad_requests_are_refused_before_ray(tmp_path: Path, photos: Path) -> None:
+    (tmp_path / "empty").mkdir()
     with pytest.raises(RequestError, match="no photo"):
-        prepare_generate(request(tmp_path, tmp_path / "out"))
+        prepare_generate(request(tmp_path / "empty", tmp_path / "out"))
     with pytest.raises(RequestError, match="no such file"):
         prepare_generate(request(photos, tmp_path / "out", model="missing.safetensors"))
     (tmp_path / "file").write_text("")

@@ -1,3 +1,4 @@
+import tarfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -5,7 +6,12 @@ import pytest
 
 from rayboot.data.readers import build_photo_table
 from rayboot.errors import RequestError
-from rayboot.pipeline.listing import list_inputs, mark_duplicates, subsample_videos
+from rayboot.pipeline.listing import (
+    list_inputs,
+    mark_duplicates,
+    require_other_folder,
+    subsample_videos,
+)
 
 
 def write(folder: Path, name: str, payload: bytes) -> None:
@@ -82,6 +88,77 @@ def test_tags_mark_duplicates_across_the_chunks_of_a_listing() -> None:
     expected = [None, None, None, "a.jpg", "b.jpg", "a.jpg"]
     for listing in (table, chunked):
         assert mark_duplicates(listing)["duplicate_of"].to_pylist() == expected
+
+
+def test_a_copy_in_an_archive_is_a_duplicate_of_a_tagged_photo(tmp_path: Path) -> None:
+    """Stores tag single files alone; what they were unpacked from may be beside them."""
+    write(tmp_path, "set/a.jpg", b"12345")
+    write(tmp_path, "set/b.jpg", b"123456")
+    with tarfile.open(tmp_path / "set/old.tar", "w") as archive:
+        archive.add(tmp_path / "set/a.jpg", "a.jpg")
+    photos = list_inputs(str(tmp_path / "set"))
+    tags = pa.array(["x", "y", None], pa.string())
+    tagged = photos.set_column(photos.schema.get_field_index("tag"), "tag", tags)
+    assert photos["face_id"].to_pylist() == ["a.jpg", "b.jpg", "old/a.jpg"]
+    for listing in (photos, tagged):
+        assert mark_duplicates(listing)["duplicate_of"].to_pylist() == [None, None, "a.jpg"]
+    (mark,) = mark_duplicates(tagged.slice(2), mark_duplicates(tagged.slice(0, 2)))["duplicate_of"]
+    assert mark.as_py() == "a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "words"),
+    [
+        ("in", "in", "another folder than the input"),
+        ("in", "in/out", "outside of the input"),
+        (("other", "in"), "in/a/b/out", "outside of the input"),
+        ("in", "link/out", "outside of the input"),
+        ("link", "in/out", "outside of the input"),
+        ("in", "in/away", "outside of the input"),
+        ("in", "other/../in/out", "outside of the input"),
+        ("s3://bucket/in", "s3://bucket/in/out", "outside of the input"),
+        ("s3://bucket", "s3a://bucket/out", "outside of the input"),
+        ("s3://bucket/in/", "s3://bucket/in", "another folder than the input"),
+        ("simplecache::s3://bucket/in", "s3://bucket/in/out/", "outside of the input"),
+    ],
+)
+def test_an_output_among_the_photos_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    inputs: str | tuple[str, ...],
+    output: str,
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("in", "other", "else"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "link").symlink_to("in")
+    (tmp_path / "in/away").symlink_to(tmp_path / "else")
+    with pytest.raises(RequestError, match=words):
+        require_other_folder(inputs, output)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output"),
+    [
+        ("in", "in2"),
+        ("in", "out"),
+        ("in/photos", "in"),
+        ("in/a.jpg", "in/out"),
+        ("in", "in/away/../out"),
+        ("s3://bucket/in", "s3://bucket/in2"),
+        ("s3://bucket/in", "s3://other/in/out"),
+        ("s3://bucket/in", "in/out"),
+    ],
+)
+def test_other_outputs_are_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: str, output: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "else/deep").mkdir(parents=True)
+    (tmp_path / "in/away").symlink_to(tmp_path / "else/deep")
+    require_other_folder(inputs, output)
 
 
 def test_videos_are_subsampled_from_their_first_frame() -> None:

@@ -52,8 +52,9 @@ def test_packing_again_changes_nothing(photos: Path, packed: Path) -> None:
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
     with pytest.raises(RequestError, match="no photo"):
-        prepare_pack(str(tmp_path), str(tmp_path / "out"))
+        prepare_pack(str(tmp_path / "in"), str(tmp_path / "out"))
 
 
 def test_a_run_without_ray_packs_the_same(photos: Path, packed: Path, tmp_path: Path) -> None:

@@ -21,10 +21,13 @@ from rayboot.data.readers.base import (
     is_shadow,
     match_landmarks,
 )
+from rayboot.data.readers.combined import list_by_readers
 from rayboot.data.readers.groups import TEST_SUBSETS
+from rayboot.data.readers.landmarks_apart import describe_apart
 from rayboot.data.readers.loose_files import LooseFiles
 from rayboot.data.readers.packed import INDEX_NAME, PACKED_SCHEMA, PackedPhotos
 from rayboot.data.readers.parquet_tables import ParquetTables
+from rayboot.data.readers.run_outputs import describe_outputs, without_outputs
 from rayboot.data.readers.tar_files import TarFiles
 from rayboot.data.readers.unread import describe_unread, with_unread_note
 from rayboot.errors import RequestError
@@ -62,7 +65,7 @@ def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
     """Lists the photos of a data set, sorted by ``face_id``, without decoding any.
 
     Args:
-        uri: URI of the data set, in any layout of :data:`READERS`: a folder, a photo, or a
+        uri: URI of the data set, in any layouts of :data:`READERS`: a folder, a photo, or a
             single file that contains many photos.
         include_test: Whether photos of LS3D-W's test subsets are included.
 
@@ -82,12 +85,19 @@ def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
                 f"input {uri}: there is no such file or folder; relative paths begin at the folder "
                 "in which the command runs"
             )
-        photos, in_archives = _list_entries(uri, entries)
+        inputs, outputs = without_outputs(entries)
+        photos, in_archives, tables = _list_entries(uri, inputs)
     except OSError as error:
         raise RequestError(f"input {uri}: cannot be listed ({error})") from error
     if not include_test:
         photos = photos.filter(pc.invert(photos["is_test"]))
-    unread = describe_unread([*folder_and_files(uri, entries)[1], *in_archives])
+    files = folder_and_files(uri, inputs)[1]
+    sentences = [
+        describe_unread([*files, *in_archives], tables),
+        describe_apart(photos, uri, inputs),
+        describe_outputs(outputs),
+    ]
+    unread = "; ".join(sentence for sentence in sentences if sentence)
     if len(photos) == 0:
         layouts = "; or ".join(reader.description for reader in READERS)
         raise RequestError(
@@ -99,32 +109,27 @@ def list_photos(uri: str, *, include_test: bool = False) -> pa.Table:
     return with_unread_note(photos, unread)
 
 
-def _list_entries(uri: str, entries: Mapping[str, Entry]) -> tuple[pa.Table, list[str]]:
-    """Lists the photos among files by the first exclusive layout, else by all others.
+def _list_entries(uri: str, entries: Mapping[str, Entry]) -> tuple[pa.Table, list[str], list[str]]:
+    """Lists the photos among files by all layouts that are there.
 
     Returns:
-        The photos, and the names of pictures in archives that are not read.
+        The photos, the names of pictures in archives that are not read, and those of Parquet files
+        that may have photos and are not read.
+
+    Raises:
+        RequestError: Parquet files are all there is, and none has photos.
     """
-    readers = [reader for reader in create_readers() if reader.can_read(uri, entries)]
-    exclusive = next((reader for reader in readers if reader.exclusive), None)
-    if exclusive is not None:
-        return exclusive.list_photos(uri, entries), []
-    tables = [reader.list_photos(uri, entries).cast(PHOTO_SCHEMA) for reader in readers]
-    photos = pa.concat_tables([PHOTO_SCHEMA.empty_table(), *tables]).sort_by("face_id")
-    _require_unique(uri, photos)
+    photos, readers = list_by_readers(uri, entries, create_readers())
     archives = [reader for reader in readers if isinstance(reader, TarFiles)]
-    return photos, [name for archive in archives for name in archive.other_names]
-
-
-def _require_unique(uri: str, photos: pa.Table) -> None:
-    """Raises RequestError where two photos have one name."""
-    names = photos["face_id"]
-    if len(names.unique()) != len(names):
-        counts = names.value_counts().to_pylist()
-        repeated = next(pair["values"] for pair in counts if pair["counts"] > 1)
-        raise RequestError(
-            f"input {uri}: two photos have the name {repeated}; names must differ, so rename one"
-        )
+    tables = [reader for reader in readers if isinstance(reader, ParquetTables)]
+    for reader in tables:
+        if len(photos) == 0 and reader.refusal is not None:
+            raise reader.refusal
+    return (
+        photos,
+        [name for reader in archives for name in reader.other_names],
+        [name for reader in tables for name in reader.other_tables],
+    )
 
 
 def _is_hidden(name: str) -> bool:

@@ -102,10 +102,6 @@ class PhotoReader(Protocol):
     description: ClassVar[str]
     """What the layout consists of; completes the sentence "expected ..."."""
 
-    exclusive: ClassVar[bool]
-    """Whether other layouts among the same files are ignored. The photos of layouts that are not
-    exclusive are listed together."""
-
     def can_read(self, uri: str, names: Collection[str]) -> bool:
         """Whether the files of a data set have this layout.
 
@@ -120,7 +116,8 @@ class PhotoReader(Protocol):
 
         Args:
             uri: URI of the data set, or of a single file.
-            entries: Its files, by path relative to ``uri``.
+            entries: Its files, by path relative to ``uri``, without those that a reader before
+                this one has listed as the source of a photo.
 
         Returns:
             A table of :data:`PHOTO_SCHEMA`; string columns may be dictionary-encoded.

@@ -28,15 +28,11 @@ __all__ = ["LooseFiles"]
 
 
 class LooseFiles:
-    """Reader of an image file, or of those in folders of any depth.
-
-    Exclusive: Parquet or tar files in the same folders are something else, such as ground truth.
-    """
+    """Reader of an image file, or of those in folders of any depth."""
 
     description: ClassVar[str] = (
         f"an image file, or a folder of image files, ending in {', '.join(sorted(PHOTO_SUFFIXES))}"
     )
-    exclusive: ClassVar[bool] = True
 
     def can_read(self, uri: str, names: Collection[str]) -> bool:
         """Whether there is an image file."""

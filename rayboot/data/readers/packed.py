@@ -1,5 +1,6 @@
 """Photos that ``rayboot pack`` has written: Parquet files, and an index of all their rows."""
 
+import posixpath
 from collections.abc import Collection, Mapping
 from typing import ClassVar
 
@@ -39,29 +40,42 @@ PACKED_SCHEMA = pa.schema(
 class PackedPhotos(ParquetTables):
     """Reader of packed sets: the index is the listing; rows are fetched as of any Parquet file.
 
-    Exclusive, since the index already lists every Parquet file of the set.
+    Of a set in a subfolder, ``face_id`` and ``group_id`` begin with the folder.
     """
 
     description: ClassVar[str] = "the output of `rayboot pack`"
-    exclusive: ClassVar[bool] = True
 
     def can_read(self, uri: str, names: Collection[str]) -> bool:
         """Whether there is an index."""
-        return INDEX_NAME in folder_and_files(uri, names)[1]
+        return any(_is_index(name) for name in folder_and_files(uri, names)[1])
 
     def list_photos(self, uri: str, entries: Mapping[str, Entry]) -> pa.Table:
-        """Reads the index; URIs stay dictionary-encoded, since thousands of rows share one."""
-        folder, _ = folder_and_files(uri, entries)
-        uri_columns = ["source_uri", "landmarks_uri"]
-        with open_file(join_uri(folder, INDEX_NAME)) as file:
-            index = pq.read_table(file, read_dictionary=uri_columns)
-        for name in uri_columns:
-            absolute = pa.chunked_array(
-                [_join_uris(folder, chunk) for chunk in index[name].chunks],
-                index.schema.field(name).type,
-            )
-            index = index.set_column(index.schema.get_field_index(name), name, absolute)
-        return index
+        """Reads the indices; URIs stay dictionary-encoded, since thousands of rows share one."""
+        folder, files = folder_and_files(uri, entries)
+        sets = [posixpath.dirname(name) for name in files if _is_index(name)]
+        return pa.concat_tables([_read_index(folder, name) for name in sets]).unify_dictionaries()
+
+
+def _is_index(name: str) -> bool:
+    return posixpath.basename(name) == INDEX_NAME
+
+
+def _read_index(uri: str, below: str) -> pa.Table:
+    """Reads the index of the set in the folder ``below`` an input."""
+    folder = join_uri(uri, below) if below else uri
+    uri_columns = ["source_uri", "landmarks_uri"]
+    with open_file(join_uri(folder, INDEX_NAME)) as file:
+        index = pq.read_table(file, read_dictionary=uri_columns)
+    for name in uri_columns:
+        absolute = pa.chunked_array(
+            [_join_uris(folder, chunk) for chunk in index[name].chunks],
+            index.schema.field(name).type,
+        )
+        index = index.set_column(index.schema.get_field_index(name), name, absolute)
+    for name in ("face_id", "group_id") if below else ():
+        values = pc.binary_join_element_wise(below, index[name], "/")
+        index = index.set_column(index.schema.get_field_index(name), name, values)
+    return index
 
 
 def _join_uris(folder: str, names: pa.DictionaryArray) -> pa.DictionaryArray:

@@ -21,6 +21,7 @@ from rayboot.data.readers.base import (
     build_photo_table,
     damaged_if_unreadable,
     folder_and_files,
+    suffix_of,
 )
 from rayboot.data.readers.byte_ranges import rejected_if_unreadable
 from rayboot.errors import FaceRejectedError, RequestError
@@ -46,32 +47,40 @@ class ParquetTables:
     """
 
     description: ClassVar[str] = f"{_SUFFIX} files with the bytes of photos in a column `image`"
-    exclusive: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._cache = _RowGroupCache()
+        self.other_tables: list[str] = []
+        """Files that were listed, have no photos, and may have some under another column."""
+        self.refusal: RequestError | None = None
+        """Why the first file without photos is not read."""
 
     def can_read(self, uri: str, names: Collection[str]) -> bool:
         """Whether there is a Parquet file."""
-        return any(name.endswith(_SUFFIX) for name in folder_and_files(uri, names)[1])
+        return any(suffix_of(name) == _SUFFIX for name in folder_and_files(uri, names)[1])
 
     def list_photos(self, uri: str, entries: Mapping[str, Entry]) -> pa.Table:
-        """Lists the rows; of the images nothing is read.
+        """Lists the rows; of the images nothing is read. Tables without photos are noted.
 
         Raises:
-            RequestError: a file has no column ``image``.
+            RequestError: a file is damaged.
         """
         folder, files = folder_and_files(uri, entries)
-        return pa.concat_tables(
-            [
-                PHOTO_SCHEMA.empty_table(),
-                *(_list_rows(folder, name) for name in files if name.endswith(_SUFFIX)),
-            ]
-        )
+        tables = [PHOTO_SCHEMA.empty_table()]
+        for name in files:
+            if suffix_of(name) != _SUFFIX:
+                continue
+            try:
+                tables.append(_list_rows(folder, name))
+            except _NoPhotosError as error:
+                self.refusal = self.refusal or error
+                if error.may_have_photos:
+                    self.other_tables.append(name)
+        return pa.concat_tables(tables)
 
     def can_fetch(self, row: Row) -> bool:
         """Whether the row is a row of a Parquet file."""
-        return row["source_offset"] is not None and row["source_uri"].endswith(_SUFFIX)
+        return row["source_offset"] is not None and suffix_of(row["source_uri"]) == _SUFFIX
 
     def fetch(
         self, rows: Sequence[Row], num_requests: int
@@ -108,12 +117,7 @@ def _list_rows(folder: str, name: str) -> pa.Table:
     with damaged_if_unreadable(uri, "Parquet", pa.ArrowInvalid), open_file(uri) as file:
         parquet = pq.ParquetFile(file, pre_buffer=True)
         available = parquet.schema_arrow.names
-        if "image" not in available:
-            raise RequestError(
-                f"{uri}: expected a column `image` with the bytes of photos, got the columns "
-                f"{', '.join(available)}; rename the column that contains them"
-            )
-        _require_bytes(uri, parquet.schema_arrow.field("image").type)
+        _require_photos(uri, parquet.schema_arrow)
         names = [c for c in ("face_id", "dataset", "group_id", "tag") if c in available]
         table = parquet.read(columns=names) if names else None
         num_rows = parquet.metadata.num_rows
@@ -125,22 +129,50 @@ def _list_rows(folder: str, name: str) -> pa.Table:
     return build_photo_table(folder, face_ids, source_uri=uris, source_offset=offsets, **columns)
 
 
-def _require_bytes(uri: str, kind: pa.DataType) -> None:
-    """Refuses a column ``image`` that has no bytes of image files.
+class _NoPhotosError(RequestError):
+    """A Parquet file has no column ``image`` with bytes."""
+
+    def __init__(self, message: str, may_have_photos: bool) -> None:
+        super().__init__(message)
+        self.may_have_photos = may_have_photos
+
+
+def _require_photos(uri: str, schema: pa.Schema) -> None:
+    """Requires a column ``image`` with the bytes of image files.
 
     Raises:
-        RequestError: it is neither of bytes nor a struct with ``bytes``.
+        _NoPhotosError: There is none, or it has neither bytes nor structs with ``bytes``.
     """
+    # Ground truth of synthetic photos has bytes, and no photos.
+    may_have_photos = "vertices" not in schema.names and any(map(_has_bytes, schema.types))
+    if "image" not in schema.names:
+        raise _NoPhotosError(
+            f"{uri}: expected a column `image` with the bytes of photos, got the columns "
+            f"{', '.join(schema.names)}; rename the column that contains them",
+            may_have_photos,
+        )
+    kind = schema.field("image").type
     if pa.types.is_struct(kind):
         names = [kind.field(index).name for index in range(kind.num_fields)]
         kind = kind.field("bytes").type if "bytes" in names else kind
+    if not _is_bytes(kind):
+        raise _NoPhotosError(
+            f"{uri}: expected a column `image` with the bytes of photos, or with structs of "
+            f"`bytes` and `path`, got {kind}; store the content of image files",
+            may_have_photos,
+        )
+
+
+def _has_bytes(kind: pa.DataType) -> bool:
+    """Whether a column has bytes, however deep."""
+    nested = (kind.field(index).type for index in range(kind.num_fields))
+    return _is_bytes(kind) or any(map(_has_bytes, nested))
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    if not any(is_bytes(kind) for is_bytes in _IS_BYTES):
-        raise RequestError(
-            f"{uri}: expected a column `image` with the bytes of photos, or with structs of "
-            f"`bytes` and `path`, got {kind}; store the content of image files"
-        )
+    return any(is_bytes(kind) for is_bytes in _IS_BYTES)
 
 
 class _RowGroupCache:

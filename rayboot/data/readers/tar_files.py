@@ -37,7 +37,6 @@ class TarFiles:
     """Reader of uncompressed tar files, one or a folder of them."""
 
     description: ClassVar[str] = f"{_SUFFIX} files of them (WebDataset)"
-    exclusive: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.other_names: list[str] = []
@@ -45,14 +44,14 @@ class TarFiles:
 
     def can_read(self, uri: str, names: Collection[str]) -> bool:
         """Whether there is a tar file."""
-        return any(name.endswith(_SUFFIX) for name in folder_and_files(uri, names)[1])
+        return any(suffix_of(name) == _SUFFIX for name in folder_and_files(uri, names)[1])
 
     def list_photos(self, uri: str, entries: Mapping[str, Entry]) -> pa.Table:
         """Lists the image members; each tar file is read once, member headers are kept."""
         folder, files = folder_and_files(uri, entries)
         tables = [PHOTO_SCHEMA.empty_table()]
         for name in files:
-            if name.endswith(_SUFFIX):
+            if suffix_of(name) == _SUFFIX:
                 table, others = _list_members(folder, name)
                 tables.append(table)
                 self.other_names += [f"{posixpath.splitext(name)[0]}/{file}" for file in others]
@@ -60,7 +59,7 @@ class TarFiles:
 
     def can_fetch(self, row: Row) -> bool:
         """Whether the row is a member of a tar file."""
-        return row["source_offset"] is not None and row["source_uri"].endswith(_SUFFIX)
+        return row["source_offset"] is not None and suffix_of(row["source_uri"]) == _SUFFIX
 
     def fetch(
         self, rows: Sequence[Row], num_requests: int

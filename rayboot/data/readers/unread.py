@@ -29,7 +29,7 @@ UNREAD_SUFFIXES = frozenset(
 
 _ARCHIVE_SUFFIXES = (
     *(".zip", ".rar", ".7z", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".arrow"),
-    *(".feather", ".lmdb", ".h5", ".hdf5", ".tfrecord"),
+    *(".feather", ".lmdb", ".h5", ".hdf5", ".tfrecord", ".pq", ".parq", ".mdb"),
 )
 """Suffixes of files that may contain photos, and are not read."""
 
@@ -44,14 +44,15 @@ _NUM_EXAMPLES = 3
 _MAX_SUFFIX_CHARS = 16
 
 
-def describe_unread(names: Iterable[str]) -> str:
-    """Returns a sentence on pictures and archives that are not read; empty for none.
+def describe_unread(names: Iterable[str], tables: Sequence[str] = ()) -> str:
+    """Returns a sentence on pictures, archives and tables that are not read; empty for none.
 
     Args:
         names: Paths of all files of a data set.
+        tables: Paths of Parquet files that may have photos in another column than ``image``.
     """
     names = list(names)
-    sentences = [_describe_pictures(names), _describe_archives(names)]
+    sentences = [_describe_pictures(names), _describe_archives(names), _describe_tables(tables)]
     return "; ".join(sentence for sentence in sentences if sentence)
 
 
@@ -59,11 +60,25 @@ def _describe_archives(names: Sequence[str]) -> str:
     archives = [name for name in names if name.lower().endswith(_ARCHIVE_SUFFIXES)]
     if not archives:
         return ""
-    more = ", ..." if len(archives) > _NUM_EXAMPLES else ""
+    files = describe_count(len(archives), "archive", "is not read", "are not read")
     return (
-        f"{len(archives)} archives are not read ({', '.join(archives[:_NUM_EXAMPLES])}{more}); "
-        "unpack them, or store the photos in .tar or Parquet files"
+        f"{files} ({_examples(archives)}); unpack them, or store the photos in .tar or Parquet "
+        "files"
     )
+
+
+def _describe_tables(tables: Sequence[str]) -> str:
+    if not tables:
+        return ""
+    have_none = "has no column `image` of bytes and is not read"
+    files = describe_count(
+        len(tables), "Parquet file", have_none, "have no column `image` of bytes and are not read"
+    )
+    return f"{files} ({_examples(tables)}); rename the column that contains photos, if one does"
+
+
+def _examples(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:_NUM_EXAMPLES])}{', ...' if len(names) > _NUM_EXAMPLES else ''}"
 
 
 def _describe_pictures(names: Sequence[str]) -> str:

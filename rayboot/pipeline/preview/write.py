@@ -10,6 +10,7 @@ from rayboot.data.readers import list_photos
 from rayboot.errors import RequestError
 from rayboot.io.storage import write_bytes
 from rayboot.pipeline.generate_config import GenerateConfig
+from rayboot.pipeline.listing import require_other_folder
 from rayboot.pipeline.preview.faces import make_cards
 from rayboot.pipeline.preview.page import CardGroup, PreviewPage, describe_pairs, render_page
 from rayboot.pipeline.preview.sheet import draw_sheet, pairs_sheet
@@ -41,13 +42,14 @@ def preview_photos(config: GenerateConfig, uri: str, out: Path, num_faces: int =
     They are generated in this process, without Ray.
 
     Raises:
-        RequestError: the suffix is not supported, there is no photo or no such model, or none
-            of the photos tried gives a pair.
+        RequestError: the suffix is not supported, or ``out`` is among the photos; there is no
+            photo or no such model, or none of the photos tried gives a pair.
     """
     # It brings torch and OpenGL, which the page of a data set does not need.
     from rayboot.pipeline.dry_run import generate_in_process
 
     is_page = _is_page(out)
+    require_other_folder(uri, str(out))
     try:
         faces = generate_in_process(config, list_photos(uri), num_faces)
     except RequestError as error:

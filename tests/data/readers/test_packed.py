@@ -1,5 +1,6 @@
 """The output of ``rayboot pack``, written here without Ray."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from rayboot.data.fetch import FetchedPhoto
 from rayboot.data.readers import INDEX_NAME, PACKED_SCHEMA, PHOTO_SCHEMA, list_photos
 from rayboot.data.readers.base import build_photo_table
 from rayboot.io.parquet import write_table
-from tests.data.readers.layouts import fetch_photos, write_tar
+from tests.data.readers.layouts import fetch_photos, write_parquet, write_tar
 
 NAMES = ["set/a.jpg", "set/b.jpg", "set/c.jpg"]
 
@@ -61,6 +62,22 @@ def test_photos_are_fetched_from_the_tables(packed: Path) -> None:
     ]
 
 
-def test_other_files_beside_an_index_are_ignored(packed: Path) -> None:
-    write_tar(packed / "unpacked.tar", {"a.jpg": b"a"})
-    assert list_photos(str(packed))["face_id"].to_pylist() == NAMES
+def test_other_photos_beside_an_index_are_listed_too(packed: Path) -> None:
+    """Each row of the set once: its tables are not read again."""
+    write_tar(packed / "more.tar", {"a.jpg": b"a"})
+    (packed / "d.jpg").write_bytes(b"d")
+    write_parquet(packed / "e.parquet", image=[b"e"])
+    photos = fetch_photos(str(packed))
+    assert list(photos) == ["d.jpg", "e.parquet/00000000", "more/a.jpg", *NAMES]
+    assert photos["set/a.jpg"] == FetchedPhoto(b"a", b"marks", ".pts")
+
+
+def test_sets_in_subfolders_are_read(packed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "both"
+    for name in ("one", "two"):
+        shutil.copytree(packed, folder / name, ignore=lambda *_: ["both"])
+    photos = fetch_photos(str(folder))
+    names = [f"{name}/{photo}" for name in ("one", "two") for photo in NAMES]
+    assert list(photos) == names
+    assert photos["two/set/b.jpg"].photo == b"b"
+    assert list_photos(str(folder))["group_id"].to_pylist() == names

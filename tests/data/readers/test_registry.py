@@ -6,6 +6,7 @@ import pytest
 
 from rayboot.data import readers
 from rayboot.data.readers import PHOTO_SCHEMA, TEST_SUBSETS, list_photos
+from rayboot.data.readers.unread import unread_note
 from rayboot.errors import RequestError
 from tests.data.readers.layouts import MakeDataset, fetch_photos, write_parquet, write_tar
 from tests.data.readers.toy_layout import HexLines
@@ -27,7 +28,7 @@ def test_a_new_layout_is_one_file_and_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("toy_layout")
-def test_layouts_that_are_not_exclusive_are_listed_together(tmp_path: Path) -> None:
+def test_layouts_are_listed_together(tmp_path: Path) -> None:
     (tmp_path / "b.hex").write_text("02\n")
     write_parquet(tmp_path / "c.parquet", image=[b"\x03"])
     write_tar(tmp_path / "a.tar", {"x.jpg": b"\x01"})
@@ -36,18 +37,23 @@ def test_layouts_that_are_not_exclusive_are_listed_together(tmp_path: Path) -> N
     assert [photo.photo for photo in photos.values()] == [b"\x01", b"\x02", b"\x03"]
 
 
-def test_tables_beside_loose_photos_are_ignored(tmp_path: Path) -> None:
+def test_ground_truth_beside_photos_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"1")
     write_parquet(tmp_path / "truth/part.parquet", vertices=[b"2"])
-    write_tar(tmp_path / "backup.tar", {"photo.jpg": b"1"})
-    assert list_photos(str(tmp_path))["face_id"].to_pylist() == ["photo.jpg"]
+    write_parquet(tmp_path / "labels.parquet", image=["photo.jpg"], age=[31])
+    photos = list_photos(str(tmp_path))
+    assert photos["face_id"].to_pylist() == ["photo.jpg"]
+    assert unread_note(photos) == ""
 
 
-def test_two_photos_of_one_name_are_refused(tmp_path: Path) -> None:
-    for name in ("x", "y"):
-        write_parquet(tmp_path / f"{name}.parquet", image=[b"1"], face_id=["same"])
-    with pytest.raises(RequestError, match="two photos have the name same"):
-        list_photos(str(tmp_path))
+def test_tables_that_may_have_photos_are_named(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"1")
+    write_parquet(tmp_path / "a.parquet", picture=[b"2"])
+    write_parquet(tmp_path / "b.parquet", row=[{"bytes": b"2"}])
+    note = unread_note(list_photos(str(tmp_path)))
+    assert note.startswith(
+        "2 Parquet files have no column `image` of bytes and are not read (a.par"
+    )
 
 
 def test_hidden_files_and_other_kinds_are_left_out(make_dataset: MakeDataset) -> None:

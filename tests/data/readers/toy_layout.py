@@ -14,7 +14,6 @@ class HexLines:
     """Reader of the layout."""
 
     description: ClassVar[str] = ".hex files with one photo per line"
-    exclusive: ClassVar[bool] = False
 
     def can_read(self, uri: str, names: Collection[str]) -> bool:
         return any(name.endswith(".hex") for name in names)
