@@ -41,6 +41,8 @@ def small_config() -> DemoConfig:
         photos=config.photos.replace(num_identities=24),
         test_photos=config.test_photos.replace(num_identities=16),
         gate=GateConfig(min_profile_gain=-0.9, max_front_loss=9.0),
+        # One epoch of a few photos is no sound training.
+        drift=DriftConfig(max_mirror_loss=0.2),
         finetune=config.finetune.replace(optimizer=optimizer),
         generate=config.generate.replace(pools=config.generate.pools.replace(num_render_actors=1)),
         evaluation={"num_actors": 1},
@@ -72,7 +74,7 @@ def test_a_round_writes_all_its_outputs(result: RoundResult, out: Path) -> None:
     photos, views = shapes["first teacher"]["photos"], shapes["bootstrapped"]["views"]
     # Views that are rotated back vary from face to face like photos.
     assert 0 < photos["spread"] < 1.5 * views["spread"] < 3 * photos["spread"]
-    assert 0.8 < views["mirror"] < 1
+    assert 0.7 < views["mirror"] < 1
 
 
 def test_the_candidate_is_registered(result: RoundResult, out: Path) -> None:
