@@ -45,8 +45,9 @@ NAME = "base"
 
 def draw_views(folder: Path) -> bytes:
     """Returns a contact sheet (PNG) of the demo's views of six near-frontal photos."""
-    synthesize(FRONTAL, str(folder), num_workers=1)
-    sheet = preview_photos(demo_config().generate, str(folder), folder / "sheet.png", num_faces=6)
+    photos = str(folder / "photos")
+    synthesize(FRONTAL, photos, num_workers=1)
+    sheet = preview_photos(demo_config().generate, photos, folder / "sheet.png", num_faces=6)
     return sheet.read_bytes()
 
 
