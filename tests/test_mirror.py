@@ -71,7 +71,6 @@ TESTED_IN = {
     "models/volumetric": "models/test_reconstructor",
     "pipeline/planning/storage": "integration/test_planned_storage",
     "pipeline/checkpoint": "pipeline/test_generate",
-    "pipeline/checkpoint_files": "pipeline/test_generate",
     "pipeline/dry_run": "test_cli",
     "pipeline/export_request": "pipeline/test_export_meshes",
     "pipeline/generate_config": "pipeline/test_generate",

@@ -3,6 +3,9 @@
 Before a file of rows is written, a note with its stem and the ending ``.pending.parquet`` lists
 the ids; after it, the note loses that ending. What an interrupted run left pending, on a local
 disk perhaps half a file, does not count.
+
+Object stores cannot rename: there the note is copied and the one with the ending removed. A run
+that is killed between the two leaves both, and the file of rows is complete.
 """
 
 import itertools
@@ -18,6 +21,7 @@ from rayboot.pipeline.output_layout import CHECKPOINT
 __all__ = ["PENDING_SUFFIX", "finished_files", "finished_ids", "remove_unfinished"]
 
 PENDING_SUFFIX = ".pending.parquet"
+_SUFFIX = ".parquet"
 
 
 def finished_files(output: str, names: Iterable[str]) -> list[str]:
@@ -27,8 +31,9 @@ def finished_files(output: str, names: Iterable[str]) -> list[str]:
         output: URI of the output.
         names: Files of rows below it.
     """
-    pending = tuple(_pending_stems(output))
-    return [name for name in names if not posixpath.basename(name).startswith(pending)]
+    pending, finished = _read_notes(output)
+    unfinished = tuple(pending - finished)
+    return [name for name in names if not posixpath.basename(name).startswith(unfinished)]
 
 
 def finished_ids(output: str) -> pa.Array:
@@ -50,16 +55,19 @@ def remove_unfinished(output: str, rows_below: str) -> None:
         output: URI of the output.
         rows_below: Folder of the rows below it.
     """
-    stems = _pending_stems(output)
-    if not stems:
-        return
-    for name in list_files(output, rows_below):
-        if not name.startswith(CHECKPOINT) and posixpath.basename(name).startswith(tuple(stems)):
-            remove(join_uri(output, name))
-    for stem in stems:
+    pending, finished = _read_notes(output)
+    unfinished = tuple(pending - finished)
+    if unfinished:
+        for name in list_files(output, rows_below):
+            if not name.startswith(CHECKPOINT) and posixpath.basename(name).startswith(unfinished):
+                remove(join_uri(output, name))
+    for stem in sorted(pending):
         remove(join_uri(output, CHECKPOINT, f"{stem}{PENDING_SUFFIX}"))
 
 
-def _pending_stems(output: str) -> list[str]:
-    notes = (posixpath.basename(name) for name in list_files(output, CHECKPOINT))
-    return [note.removesuffix(PENDING_SUFFIX) for note in notes if note.endswith(PENDING_SUFFIX)]
+def _read_notes(output: str) -> tuple[set[str], set[str]]:
+    """Returns the stems that have a pending note, and those that have a finished one."""
+    names = [posixpath.basename(name) for name in list_files(output, CHECKPOINT)]
+    pending = {name.removesuffix(PENDING_SUFFIX) for name in names if name.endswith(PENDING_SUFFIX)}
+    finished = {name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)}
+    return pending, finished

@@ -81,8 +81,8 @@ def test_more_voxels_than_one_chunk() -> None:
 
 
 def columns(heights: torch.Tensor) -> torch.Tensor:
-    """Returns the occupancy (1, 40, h, w) of columns filled from the back, heights in slices."""
-    order = torch.arange(40.0)[:, None, None]
+    """Returns the occupancy (1, 80, h, w) of columns filled from the back, heights in slices."""
+    order = torch.arange(80.0)[:, None, None]
     return (heights - order).clamp(0, 1)[None]
 
 
@@ -107,7 +107,8 @@ def test_the_loss_is_the_error_of_the_slopes() -> None:
 
 def test_steps_at_an_outline_do_not_count() -> None:
     true = slope(0.0).clone()
-    true[:, 4:] = 40
+    # At a distance of four columns, the farthest that is compared, it is a slope of 7.5.
+    true[:, 4:] = 70
     flat = logits_of(columns(slope(0.0)))
     assert depth_gradient_loss(flat, columns(true)) < 1e-3
     true[:, 4:] = 0
