@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 
 from rayboot.cluster.dashboard import AUTH_REMEDY, find_cluster_token, query_dashboard
 from rayboot.diagnostics.check import Check, last_line, run_in_subprocess
+from rayboot.errors import RequestError
+from rayboot.io.s3_access import CHECKSUM_VARIABLE
+from rayboot.io.storage import join_uri, require_writable
 
 __all__ = ["check_mlflow", "check_ray", "check_storage"]
 
@@ -22,6 +25,12 @@ _S3_SCHEMES = ("s3", "s3a")
 _NO_CONDITIONS = (
     "ignores conditional writes: two runs that start at the same moment may write to one output"
 )
+_NO_CHECKSUMS = "refuses checksum headers, and so every file that a run writes"
+_STORE_REMEDIES = {
+    _NO_CONDITIONS: "start one run at a time on an output, or use a store that honours them",
+    _NO_CHECKSUMS: f"set {CHECKSUM_VARIABLE}=when_required",
+}
+"""What a store may lack, with what to do."""
 
 
 def check_ray(address: str | None) -> Check:
@@ -130,8 +139,9 @@ def check_storage(uri: str, written: bool = False) -> Check:
     if done.returncode == 0:
         found, *notes = done.stdout.strip().splitlines()
         if notes:
-            remedy = "start one run at a time on an output, or use a store that honours them"
-            return Check(name, "note", f"{where} answers, {found}, but {notes[0]}", remedy)
+            remedy = "; ".join(_STORE_REMEDIES[note] for note in notes)
+            status = "FAIL" if _NO_CHECKSUMS in notes else "note"
+            return Check(name, status, f"{where} answers, {found}, but {'; '.join(notes)}", remedy)
         return Check(name, "ok", f"{where} answers, {found}")
     return Check(name, "FAIL", f"{where}: {last_line(done)}", remedy)
 
@@ -156,15 +166,34 @@ def _store_of(uri: str) -> tuple[str, str]:
 def _access_storage(uri: str, written: bool) -> None:
     """Lists and, if ``written``, writes below ``uri``; meant for a child process."""
     from rayboot.io.lease import honours_conditions
-    from rayboot.io.storage import join_uri, require_writable
 
     is_s3 = urlsplit(uri).scheme in _S3_SCHEMES
     content, access = _look_into_s3(uri) if is_s3 else _look_into_store(uri, written)
-    print(f"can be listed{' and written' * written}{access}, {content}")
+    notes = []
     if written:
-        require_writable(uri)
+        try:
+            require_writable(uri)
+        except RequestError:
+            if not is_s3 or not _is_writable_without_checksums(uri):
+                raise
+            notes.append(_NO_CHECKSUMS)
         if not honours_conditions(join_uri(uri, ".rayboot-condition-test")):
-            print(_NO_CONDITIONS)
+            notes.append(_NO_CONDITIONS)
+    is_written = written and _NO_CHECKSUMS not in notes
+    print(f"can be listed{' and written' * is_written}{access}, {content}", *notes, sep="\n")
+
+
+def _is_writable_without_checksums(uri: str) -> bool:
+    """Tries it, and leaves checksums switched off in this process."""
+    import s3fs
+
+    os.environ[CHECKSUM_VARIABLE] = "when_required"
+    s3fs.S3FileSystem.clear_instance_cache()  # a client keeps the setting that it began with
+    try:
+        require_writable(uri)
+    except RequestError:
+        return False
+    return True
 
 
 def _look_into_s3(uri: str) -> tuple[str, str]:
