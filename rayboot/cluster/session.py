@@ -50,7 +50,7 @@ _STORE_VARIABLES = (
     "AZURE_STORAGE_ACCOUNT_NAME",
     "STORAGE_EMULATOR_HOST",
 )
-"""Location and abilities of the object store, which workers take from the driver. Access keys are not passed
+"""What tells workers of the object store, taken from the driver. Access keys are not passed
 on, because the dashboard shows these variables; each machine has keys of its own."""
 
 _LOG = logging.getLogger(__name__)
