@@ -18,6 +18,8 @@ class PlainStore:
         objects: content of the objects.
         refused: paths of objects that are not given out, with the code of the answer.
         conditions: whether ``If-None-Match`` is honoured.
+        writable: whether anything may be written.
+        checksums: whether puts with a header of a checksum are accepted.
         signed: number of requests that carried credentials.
         requests: method and path of each request.
     """
@@ -26,6 +28,8 @@ class PlainStore:
         self.objects: dict[str, bytes] = {}
         self.refused: dict[str, str] = {}
         self.conditions = True
+        self.checksums = True
+        self.writable = True
         self.signed = 0
         self.requests: list[tuple[str, str]] = []
         self.endpoint_url = ""
@@ -75,6 +79,12 @@ def serve_store() -> Iterator[PlainStore]:
         def do_PUT(self) -> None:
             path = self._path()
             payload = self.rfile.read(int(self.headers["Content-Length"]))
+            if not store.writable:
+                self._refuse(403, "AccessDenied")
+                return
+            if not store.checksums and any("checksum" in name.lower() for name in self.headers):
+                self._refuse(501, "NotImplemented")
+                return
             if store.conditions and "If-None-Match" in self.headers and path in store.objects:
                 self._refuse(412, "PreconditionFailed")
                 return

@@ -43,6 +43,7 @@ def start_head(
     num_cpus: int = 1,
     node_types: dict[str, Any] | None = None,
     variables: Mapping[str, str] | None = None,
+    num_gpus: int = 0,
 ) -> Iterator[Head]:
     """Runs a head within a ``with`` block; its token and log are in ``folder``.
 
@@ -52,6 +53,7 @@ def start_head(
         node_types: types of nodes that Ray's autoscaler adds when they are requested, with
             its provider of nodes on the same machine.
         variables: further environment variables of the cluster's processes.
+        num_gpus: number of GPUs that the head declares, whether it has them or not.
     """
     # Not below `folder`, because the paths of sockets must be short.
     temp = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
@@ -63,7 +65,8 @@ def start_head(
     command = [
         sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block",
         f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1",
-        f"--num-cpus={num_cpus}", f"--temp-dir={temp}", "--object-store-memory=100000000",
+        f"--num-cpus={num_cpus}", f"--num-gpus={num_gpus}",
+        f"--temp-dir={temp}", "--object-store-memory=100000000",
         # Any free port: another cluster on this machine may use the default one.
         "--dashboard-agent-listen-port=0", "--disable-usage-stats",
     ]  # fmt: skip

@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from rayboot.cli import main
 from rayboot.cluster.broadcast import BroadcastFile
 from rayboot.config import FrozenConfig, load_config
 from rayboot.data.images import encode_image
@@ -93,6 +95,61 @@ def test_every_path_of_a_config_is_resolved(
     for path in sorted(relative_paths(written.model_dump())):
         expected = expected.replace(f'"{path}"', f'"{tmp_path}/{path}"')
     assert resolved.model_dump_json() == expected
+
+
+# What each config reads first and does not bring.
+FIRST_MISSING = {
+    "evaluate-annotations.yaml": "data/faces/AFLW2000",
+    "evaluate-made-faces.yaml": "data/test-faces",
+    "evaluate-scan.yaml": "runs/scan/table.parquet",
+    "finetune-paper.yaml": "data/vrn-unguided.safetensors",
+    "generate-laptop.yaml": "data/photos",
+    "generate-paper.yaml": "data/vrn-unguided.safetensors",
+    "paper.yaml": "data/AFLW2000-3D",
+    "pretrain-base-detail.yaml": "data/base",
+    "pretrain-base.yaml": "data/base",
+    "pretrain-baseline.yaml": "data/baseline",
+    "pretrain-head.yaml": "data/baseline",
+    "robustness-rounds.yaml": "runs/demo/round/candidate.safetensors",
+    "robustness.yaml": "data/photos",
+    "round-photos.yaml": "data/test-faces",
+    "round-real-photos-as-turned.yaml": "data/faces/AFLW2000",
+    "round-real-photos.yaml": "data/faces/AFLW2000",
+    "synthesize-base.yaml": "data/backgrounds",
+    "synthesize-baseline.yaml": "data/backgrounds",
+}
+
+FLAGS = {
+    "generate-laptop.yaml": "--input data/photos --output runs/pairs",
+    "robustness.yaml": "--experiment robustness --input data/photos",
+    "robustness-rounds.yaml": "--experiment robustness --input data/photos",
+    "synthesize-base.yaml": "--output runs/faces",
+    "synthesize-baseline.yaml": "--output runs/faces",
+}
+
+
+@pytest.mark.parametrize("name", FIRST_MISSING)
+def test_a_config_names_the_folder_that_it_was_looked_for_in(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In another folder than that of the config, before Ray starts and anything is written."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("rayboot.cluster.session.connect", None)
+    task = Path(name).stem.partition("-")[0]
+    command = {"paper": "round", "robustness": "evaluate"}.get(task, task)
+    arguments = [command, "--config", str(CONFIGS / name), *FLAGS.get(name, "").split()]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 2, done.output
+    assert f"{tmp_path}/{FIRST_MISSING[name]}" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_config_that_reads_a_folder_of_the_project_is_tried() -> None:
+    """The others read stores and shared volumes, or make faces out of nothing."""
+    for name in NAMES:
+        names_data = any(p.startswith("data/") for p in relative_paths(load(name).model_dump()))
+        reads_store = "s3://" in (CONFIGS / name).read_text("utf-8")
+        assert name in FIRST_MISSING or reads_store or not names_data, name
 
 
 @pytest.fixture

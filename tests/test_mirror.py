@@ -44,6 +44,8 @@ TESTED_IN = {
     "diagnostics/gpu/timing": "diagnostics/gpu/test_parts",
     "diagnostics/gpu/training": "diagnostics/gpu/test_parts",
     "diagnostics/machine_info": "diagnostics/test_support_bundle",
+    "diagnostics/config_gpus": "field/test_doctor",
+    "diagnostics/ray_check": "diagnostics/test_service_checks",
     "diagnostics/ray_logs": "diagnostics/test_support_bundle",
     "diagnostics/run_files": "diagnostics/test_support_bundle",
     "evaluate/datasets/aflw2000_files": "evaluate/datasets/test_aflw2000",

@@ -1,4 +1,4 @@
-"""Requests to the dashboard of a Ray cluster: its version, and whether it requires a token.
+"""Requests to the dashboard of a Ray cluster: its version, its GPUs, whether it requires a token.
 
 Whoever can submit a job runs code on every machine of the cluster, so a dashboard without a
 token is open to everybody who can reach it.
@@ -11,7 +11,13 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["AUTH_REMEDY", "DashboardResponse", "find_cluster_token", "query_dashboard"]
+__all__ = [
+    "AUTH_REMEDY",
+    "DashboardResponse",
+    "count_cluster_gpus",
+    "find_cluster_token",
+    "query_dashboard",
+]
 
 AUTH_REMEDY = (
     "copy the cluster's token to ~/.ray/auth_token (mode 600), or set RAY_AUTH_MODE=token "
@@ -19,6 +25,8 @@ AUTH_REMEDY = (
 )
 
 _TIMEOUT_S = 5.0
+_MAX_BYTES = 50_000_000
+"""A page of nodes has some kilobytes for each."""
 
 
 class DashboardResponse(NamedTuple):
@@ -54,6 +62,22 @@ def query_dashboard(address: str) -> DashboardResponse:
     return DashboardResponse(status, False, _parse_version(body) if status == 200 else None)
 
 
+def count_cluster_gpus(address: str) -> float | None:
+    """Returns the number of GPUs of the nodes that are alive; None if the dashboard does not tell.
+
+    Args:
+        address: as of :func:`query_dashboard`; a token of the environment is sent.
+    """
+    url = f"{address.rstrip('/')}/api/v0/nodes?detail=1&limit=10000"
+    try:
+        _, body = _get(url, find_cluster_token())
+        nodes = json.loads(body)["data"]["result"]["result"]
+        alive = [node["resources_total"] for node in nodes if node["state"] == "ALIVE"]
+        return float(sum(resources.get("GPU", 0.0) for resources in alive))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def find_cluster_token() -> str | None:
     """Returns the token for Ray clusters from where Ray itself reads it; None if there is none."""
     if token := os.environ.get("RAY_AUTH_TOKEN"):
@@ -71,7 +95,7 @@ def _get(url: str, token: str | None) -> tuple[int, bytes]:
     request = urllib.request.Request(url, headers=headers)  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
-            return response.status, response.read(100_000)
+            return response.status, response.read(_MAX_BYTES)
     except urllib.error.HTTPError as error:
         return error.code, b""
 

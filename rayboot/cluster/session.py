@@ -15,7 +15,7 @@ from rayboot.cluster.cpu_limits import count_usable_cores
 from rayboot.cluster.environment import find_start_problems
 from rayboot.cluster.restart_notice import print_restart_notice_aside
 from rayboot.errors import ClusterError
-from rayboot.io.s3_access import ANONYMOUS_VARIABLE, anonymous_setting
+from rayboot.io.s3_access import ANONYMOUS_VARIABLE, CHECKSUM_VARIABLE, anonymous_setting
 
 __all__ = ["LOCAL_ENVIRONMENT", "connect"]
 
@@ -46,10 +46,11 @@ _STORE_VARIABLES = (
     "AWS_ENDPOINT_URL_S3",
     "AWS_REGION",
     "AWS_DEFAULT_REGION",
+    CHECKSUM_VARIABLE,
     "AZURE_STORAGE_ACCOUNT_NAME",
     "STORAGE_EMULATOR_HOST",
 )
-"""Location of the object store, which workers take from the driver. Access keys are not passed
+"""What tells workers of the object store, taken from the driver. Access keys are not passed
 on, because the dashboard shows these variables; each machine has keys of its own."""
 
 _LOG = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ from pathlib import Path
 from rayboot.config import FrozenConfig
 from rayboot.diagnostics.check import Check, format_check
 from rayboot.diagnostics.config_checks import check_config
+from rayboot.diagnostics.config_gpus import count_gpus
 from rayboot.diagnostics.machine_checks import (
     check_compiler,
     check_disk,
@@ -19,8 +20,9 @@ from rayboot.diagnostics.machine_checks import (
     check_memory,
     check_shared_memory,
 )
+from rayboot.diagnostics.ray_check import check_ray
 from rayboot.diagnostics.requirements import RunRequirements, read_requirements
-from rayboot.diagnostics.service_checks import check_mlflow, check_ray, check_storage
+from rayboot.diagnostics.service_checks import check_mlflow, check_storage
 
 __all__ = ["Check", "RunRequirements", "diagnose", "format_check", "read_requirements"]
 
@@ -40,7 +42,7 @@ def diagnose(requirements: RunRequirements, config: FrozenConfig | None = None) 
     if requirements.compilation:
         yield check_compiler()
     yield from check_environment(requirements.ray_address)
-    yield check_ray(requirements.ray_address)
+    yield check_ray(requirements.ray_address, 0.0 if config is None else count_gpus(config))
     for uri in requirements.storage_uris:
         yield check_storage(uri, written=uri in requirements.written_uris)
     yield check_mlflow(requirements.tracking_uri)

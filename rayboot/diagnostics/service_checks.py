@@ -1,105 +1,33 @@
-"""Checks of the services that a run uses: Ray, object storage, MLflow."""
+"""Checks of the services that a run uses: object storage, MLflow."""
 
 import base64
-import logging
 import os
 import sqlite3
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Literal
 from urllib.parse import urlsplit
 
-from rayboot.cluster.dashboard import AUTH_REMEDY, find_cluster_token, query_dashboard
 from rayboot.diagnostics.check import Check, last_line, run_in_subprocess
+from rayboot.errors import RequestError
+from rayboot.io.s3_access import CHECKSUM_VARIABLE
+from rayboot.io.storage import join_uri, require_writable
 
-__all__ = ["check_mlflow", "check_ray", "check_storage"]
+__all__ = ["check_mlflow", "check_storage"]
 
 _S3_SCHEMES = ("s3", "s3a")
 
 _NO_CONDITIONS = (
     "ignores conditional writes: two runs that start at the same moment may write to one output"
 )
-
-
-def check_ray(address: str | None) -> Check:
-    """Starts a local Ray, or connects to the cluster at ``address``; reports its authentication."""
-    if address is not None and urlsplit(address).scheme in ("http", "https"):
-        return _check_dashboard(address.rstrip("/"))
-    started = time.monotonic()
-    target = address or "local"
-    done = run_in_subprocess(
-        f"from rayboot.diagnostics.service_checks import _join_ray; _join_ray({target!r})",
-        timeout_s=120,
-    )
-    if done.returncode == 0:
-        duration = f"{time.monotonic() - started:.0f} s"
-        outcome = (
-            f"starts on this machine in {duration}"
-            if address is None
-            else f"joined {address} in {duration}"
-        )
-        return Check("Ray", "ok", f"{outcome}, {done.stdout.strip().splitlines()[-1]}")
-    reason = last_line(done)
-    if "uthentication" in done.stderr or "UNAUTHENTICATED" in done.stderr:
-        return Check("Ray", "FAIL", f"{target} requires a token: {reason}", AUTH_REMEDY)
-    remedy = (
-        "see the log under /tmp/ray/session_latest/logs"
-        if address is None
-        else "check RAY_ADDRESS or ray_address, and that its port can be reached from here"
-    )
-    return Check("Ray", "FAIL", f"{target}: {reason}", remedy)
-
-
-def _join_ray(address: str) -> None:
-    """Runs one task on Ray at ``address`` and prints a description; meant for a child process."""
-    import ray
-
-    options: dict[str, Any] = {}
-    if address == "local":
-        options = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    ray.get(ray.remote(num_cpus=0.1)(lambda: 1).remote())
-    resources: dict[str, float] = ray.cluster_resources()
-    cpus = resources.get("CPU", 0)
-    # A local start sets the variable to the mode that it chose.
-    mode = os.environ.get("RAY_AUTH_MODE") or "token if there is one"
-    ray.shutdown()
-    gpus = resources.get("GPU", 0)
-    scope = "" if address == "local" else f", {cpus:.0f} CPUs and {gpus:.0f} GPUs"
-    print(f"Ray {ray.__version__}{scope}, authentication: {mode}")
-
-
-def _check_dashboard(address: str) -> Check:
-    try:
-        dashboard = query_dashboard(address)
-    except OSError as error:
-        return Check(
-            "Ray",
-            "FAIL",
-            f"{address} does not answer: {error}",
-            "check the address (port 8265 by default), and that it can be reached from here",
-        )
-    if dashboard.status in (401, 403):
-        refusal = "requires a token" if find_cluster_token() is None else "refuses this token"
-        return Check("Ray", "FAIL", f"{address} {refusal}", AUTH_REMEDY)
-    if dashboard.status != 200:
-        return Check(
-            "Ray",
-            "FAIL",
-            f"{address} answers with HTTP status {dashboard.status}",
-            "check that this is the address of a Ray dashboard",
-        )
-    if not dashboard.is_open:
-        return Check("Ray", "ok", f"{address} answers and accepts the token")
-    return Check(
-        "Ray",
-        "note",
-        f"{address} answers and requires no token",
-        "anyone who can reach it can run code there; start the cluster with RAY_AUTH_MODE=token",
-    )
+_NO_CHECKSUMS = "refuses checksum headers, and so every file that a run writes"
+_STORE_REMEDIES = {
+    _NO_CONDITIONS: "start one run at a time on an output, or use a store that honours them",
+    _NO_CHECKSUMS: f"set {CHECKSUM_VARIABLE}=when_required",
+}
+"""What a store may lack, with what to do."""
 
 
 def _http_status(url: str, headers: Mapping[str, str] | None = None) -> int:
@@ -130,8 +58,9 @@ def check_storage(uri: str, written: bool = False) -> Check:
     if done.returncode == 0:
         found, *notes = done.stdout.strip().splitlines()
         if notes:
-            remedy = "start one run at a time on an output, or use a store that honours them"
-            return Check(name, "note", f"{where} answers, {found}, but {notes[0]}", remedy)
+            remedy = "; ".join(_STORE_REMEDIES[note] for note in notes)
+            status: Literal["note", "FAIL"] = "FAIL" if _NO_CHECKSUMS in notes else "note"
+            return Check(name, status, f"{where} answers, {found}, but {'; '.join(notes)}", remedy)
         return Check(name, "ok", f"{where} answers, {found}")
     return Check(name, "FAIL", f"{where}: {last_line(done)}", remedy)
 
@@ -156,15 +85,34 @@ def _store_of(uri: str) -> tuple[str, str]:
 def _access_storage(uri: str, written: bool) -> None:
     """Lists and, if ``written``, writes below ``uri``; meant for a child process."""
     from rayboot.io.lease import honours_conditions
-    from rayboot.io.storage import join_uri, require_writable
 
     is_s3 = urlsplit(uri).scheme in _S3_SCHEMES
     content, access = _look_into_s3(uri) if is_s3 else _look_into_store(uri, written)
-    print(f"can be listed{' and written' * written}{access}, {content}")
+    notes = []
     if written:
-        require_writable(uri)
+        try:
+            require_writable(uri)
+        except RequestError:
+            if not is_s3 or not _is_writable_without_checksums(uri):
+                raise
+            notes.append(_NO_CHECKSUMS)
         if not honours_conditions(join_uri(uri, ".rayboot-condition-test")):
-            print(_NO_CONDITIONS)
+            notes.append(_NO_CONDITIONS)
+    is_written = written and _NO_CHECKSUMS not in notes
+    print(f"can be listed{' and written' * is_written}{access}, {content}", *notes, sep="\n")
+
+
+def _is_writable_without_checksums(uri: str) -> bool:
+    """Tries it, and leaves checksums switched off in this process."""
+    import s3fs
+
+    os.environ[CHECKSUM_VARIABLE] = "when_required"
+    s3fs.S3FileSystem.clear_instance_cache()  # a client keeps the setting that it began with
+    try:
+        require_writable(uri)
+    except RequestError:
+        return False
+    return True
 
 
 def _look_into_s3(uri: str) -> tuple[str, str]:

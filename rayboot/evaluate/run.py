@@ -12,6 +12,7 @@ from rayboot.evaluate.nme_telemetry import report_nme
 from rayboot.evaluate.report.outputs import ReportInput, write_outputs
 from rayboot.evaluate.report.summary import summarize
 from rayboot.evaluate.results import Results
+from rayboot.io.absolute_paths import with_absolute_paths
 from rayboot.io.storage import require_writable, write_bytes
 from rayboot.logs import logged_run, new_run_id
 from rayboot.registry.resolve import resolve_model
@@ -92,7 +93,8 @@ def prepare_evaluation(config: EvaluateConfig) -> EvaluationPlan:
             "models:/NAME@ALIAS each, and an `output` folder; got "
             f"{len(config.models)} models and output {config.output}"
         )
-    for dataset in config.datasets.values():
+    # Errors name the folder that was looked into, not what the config calls it.
+    for dataset in with_absolute_paths(config).datasets.values():
         dataset.list_faces()
     resolved = {
         name: resolve_model(model, config.tracking_uri) for name, model in config.models.items()

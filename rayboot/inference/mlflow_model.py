@@ -9,9 +9,31 @@ from typing import Any
 import mlflow.models
 import numpy as np
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 __all__ = ["ServedReconstructor"]
+
+
+class _RefusedRequestError(MlflowException):
+    """A request that was wrong: HTTP 400 with one sentence.
+
+    MLflow's server prefixes the message of an error with the whole input, pixel by pixel; this
+    message stays as it is.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        self._sentence = sentence
+        super().__init__(sentence, error_code=INVALID_PARAMETER_VALUE)
+
+    @property
+    def message(self) -> str:
+        """The sentence."""
+        return self._sentence
+
+    @message.setter
+    def message(self, _text: str) -> None:
+        pass
 
 
 class ServedReconstructor(PythonModel):
@@ -47,8 +69,7 @@ class ServedReconstructor(PythonModel):
                 # Raises the first error, or returns the result of no photos.
                 return self._reconstructor.reconstruct(photos, output)
         except RaybootError as error:
-            # The request was wrong: HTTP 400 with one sentence instead of a traceback.
-            raise MlflowException.invalid_parameter_value(str(error)) from error
+            raise _RefusedRequestError(str(error)) from error
         if not errors:
             return np.stack(results) if output == "occupancy" else results
         return [

@@ -9,10 +9,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ANONYMOUS_VARIABLE", "anonymous_setting", "s3_options"]
+__all__ = ["ANONYMOUS_VARIABLE", "CHECKSUM_VARIABLE", "anonymous_setting", "s3_options"]
 
 ANONYMOUS_VARIABLE = "RAYBOOT_S3_ANONYMOUS"
 """Environment variable that decides for a process: ``1`` is without keys, ``0`` is with keys."""
+
+CHECKSUM_VARIABLE = "AWS_REQUEST_CHECKSUM_CALCULATION"
+"""Environment variable of AWS's clients: ``when_required`` sends no checksum with a file, which
+servers without S3's newer headers refuse."""
 
 _KEY_VARIABLES = (
     "AWS_ACCESS_KEY_ID",

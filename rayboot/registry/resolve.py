@@ -64,9 +64,11 @@ def resolve_model(model: str | ResolvedModel, tracking_uri: str | None = None) -
         uri, path = model, Path(model.removeprefix("file://")).expanduser()
     if not path.is_file():
         meant = f"builtin:{model}" if f"builtin:{model}" in BUILTIN else model
+        is_path = not model.startswith("builtin:") and not path.is_absolute()
+        where = f" ({path.absolute()})" if is_path else ""
         raise RequestError(
-            f"model {model}: no such file{did_you_mean(meant, BUILTIN)}; give a weights file, "
-            f"{', '.join(BUILTIN)} or models:/NAME@ALIAS"
+            f"model {model}: no such file{did_you_mean(meant, BUILTIN)}{where}; give a weights "
+            f"file, {', '.join(BUILTIN)} or models:/NAME@ALIAS"
         )
     status = path.stat()
     try:

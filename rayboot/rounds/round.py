@@ -18,7 +18,7 @@ from rayboot.errors import ConflictError, RequestError
 from rayboot.evaluate.metrics.bands import BandRow, tabulate_bands
 from rayboot.evaluate.results import FaceError
 from rayboot.evaluate.run import Evaluation, record_evaluation
-from rayboot.io.absolute_paths import absolute_model
+from rayboot.io.absolute_paths import absolute_model, with_absolute_paths
 from rayboot.io.storage import join_uri, require_writable
 from rayboot.logs import logged_run
 from rayboot.pipeline.generate import generate
@@ -115,7 +115,7 @@ def prepare_round(config: RoundConfig) -> RoundPlan:
     assert tracking_uri is not None
     require_writable(config.output)
     require_writable(config.training_uri)
-    for faces in config.evaluation.datasets.values():
+    for faces in with_absolute_paths(config.evaluation).datasets.values():
         faces.list_faces()
     state = load_state(output, _digest(config))
     model = resolve_model(state.model if state else absolute_model(config.model), tracking_uri)

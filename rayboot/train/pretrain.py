@@ -123,11 +123,13 @@ def prepare_pretrain(config: PretrainConfig, network: NetworkConfig | None = Non
             contains another run or its weights.
         UnfinishedDataError: the run that writes the data set has not finished.
     """
-    require_complete_truth(config.data)
-    require_writable(config.output)
+    # Errors name the folder that was looked into, not what the config calls it.
+    resolved = with_absolute_paths(config)
+    require_complete_truth(resolved.data)
+    require_writable(resolved.output)
     tracking_uri = absolute_tracking_uri(config.tracking_uri or default_tracking_uri())
     network = network or _NETWORKS[config.network]()
-    require_truth(config, network)
+    require_truth(resolved, network)
     if config.initial_model is not None:
         config = _with_initial_model(config, config.initial_model, network, tracking_uri)
     plan = PretrainPlan(config, network, tracking_uri)

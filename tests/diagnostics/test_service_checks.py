@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from rayboot.diagnostics.service_checks import check_mlflow, check_ray, check_storage
+from rayboot.diagnostics.ray_check import check_ray
+from rayboot.diagnostics.service_checks import check_mlflow, check_storage
 from tests.fake_dashboard import serve_dashboard
 
 CLOSED = "127.0.0.1:9"

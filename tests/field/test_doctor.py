@@ -9,10 +9,13 @@ from rayboot.cli import main
 from rayboot.config import FrozenConfig
 from rayboot.diagnostics import doctor
 from rayboot.diagnostics.config_checks import check_config
+from rayboot.diagnostics.config_gpus import count_gpus
 from rayboot.diagnostics.doctor import Check, RunRequirements
+from rayboot.diagnostics.ray_check import check_ray
 from rayboot.diagnostics.requirements import read_requirements
 from rayboot.errors import RequestError
 from rayboot.submission.tasks import load_any_config
+from tests.ray_head import start_head
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -105,3 +108,50 @@ def test_the_gpus_of_a_cluster_are_its_nodes(tmp_path: Path) -> None:
         check = next(check for check in doctor.diagnose(requirements) if check.name == "GPU")
         is_missing = address is None and not torch.cuda.is_available()
         assert (check.status == "FAIL") == is_missing
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{input: photos, output: pairs}", 0),
+        (
+            "{input: p, output: o, pools: {num_reconstruct_actors: 3, reconstruct_gpus: 0.5,"
+            " num_render_actors: 2, render_gpus: 0.25}}",
+            2,
+        ),
+        ("{data: pairs, model: 'builtin:base', use_gpu: true, num_workers: [2, 4]}", 2),
+        ("{data: pairs, model: 'builtin:base', use_gpu: false, num_workers: 3}", 0),
+    ],
+)
+def test_gpus_of_a_config(tmp_path: Path, text: str, expected: float) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    config = load_any_config(path)
+    assert config is not None
+    assert count_gpus(config) == expected
+
+
+def test_steps_of_a_round_do_not_need_their_gpus_at_the_same_time() -> None:
+    config = load_any_config(CONFIGS / "round-spot.yaml")
+    assert config is not None
+    assert count_gpus(config) == 1
+
+
+def test_a_cluster_with_too_few_gpus_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start_head(tmp_path, num_gpus=1) as head:
+        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
+            monkeypatch.setenv(name, head.environment[name])
+        monkeypatch.delenv("RAYBOOT_WAIT_FOR_NODES_S", raising=False)
+        for address in (head.driver_address, head.address):
+            enough = check_ray(address, needed_gpus=1)
+            assert (enough.status, "1 GPUs" in enough.detail) == ("ok", True), enough
+            check = check_ray(address, needed_gpus=2)
+            assert check.status == "FAIL"
+            assert check.detail == (
+                f"{address} has 1 GPUs, and the config needs 2 at the same time"
+            )
+        monkeypatch.setenv("RAYBOOT_WAIT_FOR_NODES_S", "600")
+        check = check_ray(head.address, needed_gpus=2)
+        assert check.status == "note" and "waits 600 s" in check.remedy

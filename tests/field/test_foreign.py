@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 import tifffile
@@ -122,6 +123,29 @@ def test_archives_that_are_not_read_are_named(tmp_path: Path) -> None:
     for uri in (alone, f"{alone}/b.zip"):
         with pytest.raises(RequestError, match=r"1 archive is not read .*unpack them"):
             list_photos(uri)
+
+
+def test_tables_of_arrow_and_lance_are_named(tmp_path: Path) -> None:
+    """What `save_to_disk` of Hugging Face, pandas and LanceDB write, beside photos and alone."""
+    table = pa.table({"image": [JPEG]})
+    folder = tmp_path / "photos"
+    (folder / "faces.lance/data").mkdir(parents=True)
+    for name in ("data-00000-of-00001.arrow", "b.feather"):
+        pyarrow.feather.write_feather(table, str(folder / name))
+    for name in ("data/0001.lance", "data/0002.lance", "_versions/1.manifest"):
+        (folder / "faces.lance" / name).parent.mkdir(exist_ok=True)
+        (folder / "faces.lance" / name).write_bytes(b"lance")
+    named = (
+        "3 archives are not read (b.feather, data-00000-of-00001.arrow, faces.lance); unpack them, "
+        "or store the photos in .tar or Parquet files"
+    )
+    with pytest.raises(RequestError) as caught:
+        list_photos(str(folder))
+    assert named in str(caught.value)
+    (folder / "a.jpg").write_bytes(JPEG)
+    photos = list_photos(str(folder))
+    assert photos["face_id"].to_pylist() == ["a.jpg"]
+    assert unread_note(photos) == named
 
 
 def test_rings_of_links_are_no_reason_to_stop(tmp_path: Path) -> None:

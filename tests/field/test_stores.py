@@ -100,6 +100,31 @@ def test_stores_without_conditional_writes_are_named(
     ])  # fmt: skip
 
 
+@pytest.mark.parametrize("conditions", [True, False])
+def test_stores_that_refuse_checksums_are_named(
+    store: PlainStore, conditions: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers that are older than the checksums which AWS's clients send with every put."""
+    store.checksums, store.conditions = False, conditions
+    check = check_storage("s3://runs", written=True)
+    assert check.status == "FAIL"
+    assert "refuses checksum headers" in check.detail and "and written" not in check.detail
+    assert ("ignores conditional writes" in check.detail) != conditions
+    assert "AWS_REQUEST_CHECKSUM_CALCULATION=when_required" in check.remedy
+    assert ("one run at a time" in check.remedy) != conditions
+    # The remedy is one.
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+    assert check_storage("s3://runs", written=True).status == ("ok" if conditions else "note")
+    assert store.objects == {}
+
+
+def test_a_store_that_refuses_every_write_is_told_as_that(store: PlainStore) -> None:
+    store.writable = False
+    check = check_storage("s3://runs", written=True)
+    assert check.status == "FAIL"
+    assert "cannot be written" in check.detail and "checksum" not in check.detail.lower()
+
+
 def test_a_lease_of_another_run_is_respected_without_conditions(store: PlainStore) -> None:
     store.conditions = False
     uri = "s3://runs/lock.json"

@@ -4,6 +4,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -356,3 +357,29 @@ def test_the_images_that_docs_build_are_those_of_the_manifests() -> None:
         if "/rayboot-" in container["image"]
     }
     assert built == used == {f"rayboot-{name}:{__version__}" for name in ("gpu", "cpu", "mlflow")}
+
+
+def test_an_image_of_ones_own_for_an_existing_cluster_has_what_rayboot_needs() -> None:
+    """The page's Dockerfile: this version, an extra that exists, the libraries of the renderer."""
+    text = (ROOT / "docs/guides/clusters.md").read_text("utf-8")
+    section = text.split("\n## A cluster that exists already\n")[1].split("\n## ")[0]
+    (recipe,) = re.findall(r"```dockerfile\n(.*?)```", section, re.DOTALL)
+    wheel = f"rayboot-{__version__}-py3-none-any.whl"
+    assert set(re.findall(r"rayboot-[\w.-]+whl", recipe)) == {wheel}
+    assert re.findall(r"^ *COPY (.*) /tmp/$", recipe, re.MULTILINE) == [
+        f"dist/{wheel} constraints.txt"
+    ]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    (extra,) = re.findall(r"whl\[(\w+)\]", recipe)
+    (ray,) = [p for p in project["optional-dependencies"][extra] if p.startswith("ray[")]
+    lowest, beyond = re.findall(r"\d+\.\d+", ray)
+    assert f"{lowest} or later, below {beyond}" in section
+    install = (ROOT / "infra/install.sh").read_text("utf-8")
+    (needed,) = re.findall(r"^egl_packages=\((.*)\)$", install, re.MULTILINE)
+    assert set(needed.split()) <= set(recipe.split())
+    # The places of images that the page names are those of this project's cluster.
+    (cluster,) = [m for m in render("small") if m["kind"] == "RayCluster"]
+    groups = [cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]]
+    assert all(c["image"] for g in groups for c in g["template"]["spec"]["containers"])
+    for place in ("spec.headGroupSpec.template", "spec.workerGroupSpecs"):
+        assert place in section

@@ -9,14 +9,18 @@ import mlflow.pyfunc
 import numpy as np
 import pytest
 import torch
+from fastapi.testclient import TestClient
+from mlflow.pyfunc import scoring_server
 
 import rayboot
+from rayboot.data.detector import FaceDetector
 from rayboot.models import VRN, InferenceConfig, VRNConfig, load_vrn, save_network
 from rayboot.models.predictor import Predictor
 from rayboot.registry.promotion import champion_version
 from rayboot.registry.registration import InputExamples, register_weights
 from rayboot.registry.resolve import resolve_model
 from rayboot.registry.runs import Run, open_run, set_default_store
+from tests.integration.portraits import find_portraits
 
 TINY = VRNConfig.compact().replace(
     resolution=32, slices=16, channels=16, stem_channels=8, stem_bottleneck=4
@@ -131,6 +135,41 @@ def test_a_wrong_shape_is_one_sentence(downloaded: Path, wrong: Any) -> None:
     assert len(str(caught.value)) < 120
     # The integers of a JSON request are photos.
     assert model.predict(PHOTOS.astype(np.int64)).shape == model.predict(PHOTOS).shape
+
+
+@pytest.fixture
+def client(downloaded: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    """What `mlflow models serve` answers with."""
+    # MLflow's server sets it, for the whole process.
+    monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
+    return TestClient(scoring_server.init(mlflow.pyfunc.load_model(str(downloaded))))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [PHOTOS[0], PHOTOS[..., :1], PHOTOS / 255, PHOTOS.astype(int) + 300, np.array([[1, 2]])],
+)
+def test_a_wrong_shape_is_one_sentence_over_http(client: TestClient, wrong: np.ndarray) -> None:
+    answer = client.post("/invocations", json={"inputs": wrong.tolist()})
+    assert answer.status_code == 400
+    message = answer.json()["message"]
+    assert message.startswith("photos must be uint8 RGB (B, H, W, 3), got ")
+    assert len(message) < 120 and "\n" not in message
+
+
+def test_one_photo_without_a_face_does_not_lose_the_others_over_http(
+    client: TestClient, synthetic_set: str, detector: FaceDetector
+) -> None:
+    (portrait,) = find_portraits(synthetic_set, detector, 1)
+    photos = np.stack([portrait, np.full_like(portrait, 90), portrait])
+    answer = client.post("/invocations", json={"inputs": photos.tolist()})
+    assert answer.status_code == 200
+    first, nothing, last = answer.json()["predictions"]
+    assert np.shape(first) == np.shape(last) == (16, 32, 32)
+    assert list(nothing) == ["error"] and "photo 1 of 3" in nothing["error"]
+    nobody = client.post("/invocations", json={"inputs": photos[1:2].tolist()})
+    assert nobody.status_code == 400
+    assert "photo 0 of 1" in nobody.json()["message"] and len(nobody.json()["message"]) < 250
 
 
 def test_a_version_reconstructs_with_its_own_code(downloaded: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ UNREAD_SUFFIXES = frozenset(
 
 _ARCHIVE_SUFFIXES = (
     *(".zip", ".rar", ".7z", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".arrow"),
-    *(".feather", ".lmdb", ".h5", ".hdf5", ".tfrecord", ".pq", ".parq", ".mdb"),
+    *(".feather", ".ipc", ".lance", ".lmdb", ".h5", ".hdf5", ".tfrecord", ".pq", ".parq", ".mdb"),
 )
 """Suffixes of files that may contain photos, and are not read."""
 
@@ -38,6 +38,8 @@ _PHOTO_WITH_MORE = re.compile(
 )
 """The end of names that a browser or scraper made: ``a.jpg_large``, ``a.jpg?w=640``, ``a.jpg.1``,
 ``a.jpg~``."""
+
+_LANCE_FOLDER = re.compile(r".*?\.lance(?=/)", re.IGNORECASE)
 
 _KEY = b"rayboot.unread_pictures"
 _NUM_EXAMPLES = 3
@@ -57,7 +59,9 @@ def describe_unread(names: Iterable[str], tables: Sequence[str] = ()) -> str:
 
 
 def _describe_archives(names: Sequence[str]) -> str:
-    archives = [name for name in names if name.lower().endswith(_ARCHIVE_SUFFIXES)]
+    archives = list(dict.fromkeys(map(_archive_of, names)))
+    if "" in archives:
+        archives.remove("")
     if not archives:
         return ""
     files = describe_count(len(archives), "archive", "is not read", "are not read")
@@ -65,6 +69,15 @@ def _describe_archives(names: Sequence[str]) -> str:
         f"{files} ({_examples(archives)}); unpack them, or store the photos in .tar or Parquet "
         "files"
     )
+
+
+def _archive_of(name: str) -> str:
+    """Returns the archive that a file is, or is a part of; empty for other files."""
+    if not name.lower().endswith(_ARCHIVE_SUFFIXES):
+        return ""
+    # A data set of Lance is a folder of many files.
+    folder = _LANCE_FOLDER.match(name)
+    return name if folder is None else folder[0]
 
 
 def _describe_tables(tables: Sequence[str]) -> str:
