@@ -52,7 +52,7 @@ def depth_gradient_loss(
     """Returns the mean absolute error of the slopes of the front surface.
 
     A cross-entropy over voxels is dominated by what a photo does not show, how far the whole face
-    lies along the depth axis; a lip or an eyelid of half a pixel hardly counts. Differences of
+    lies along the depth axis; a detail of half a pixel hardly counts. Differences of
     depth between columns do not depend on that. The depth of a column is its
     expected thickness, because the back of a solid is smooth.
 

@@ -113,8 +113,8 @@ class TrainingSettings(FrozenConfig):
     """Number of CPUs that each worker reserves."""
     depth_gradient: float = Field(0.0, ge=0)
     """Weight of the error of the surface's slopes, px per column, beside the cross-entropy of the
-    voxels: it keeps lips and eyelids, which are smaller than the uncertainty of where a face lies
-    in depth. Only for networks that predict volumes."""
+    voxels, which hardly sees what is smaller than the uncertainty of where a face lies in depth.
+    Only for networks that predict volumes."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """Optimizer and augmentation."""
 
