@@ -116,7 +116,7 @@ def test_photos_in_a_bucket_become_pairs(
         (tmp_path / name).write_text(config)
 
     blocks = blocks_of("docs/guides/pairs-at-scale.md")
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     run_blocks(blocks, tmp_path, monkeypatch)
     printed = capsys.readouterr().out
     assert "num_render_actors" in printed and "50 k photos" in printed
