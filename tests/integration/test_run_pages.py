@@ -124,4 +124,5 @@ def test_photos_in_a_bucket_become_pairs(
     rows = pyarrow.dataset.dataset(
         "faces/pairs", filesystem=store, partitioning="hive", exclude_invalid_files=True
     )
-    assert rows.count_rows() == len(photos)
+    # Without the listings of the manifests, which have no outcome.
+    assert rows.count_rows(filter=pyarrow.dataset.field("outcome").is_valid()) == len(photos)
