@@ -78,7 +78,7 @@ def test_a_run_is_looked_into_and_resumed(
     run_blocks(blocks, folder, monkeypatch, replacements={"/tmp/ray": f"{ray_folder}/ray"})
     printed = capsys.readouterr().out
     # By trace, from the row, and from the log of a worker.
-    assert f"{folder}/runs/pairs" in printed
+    assert f"data set  runs/pairs  reject {FACE_ID}" in printed
     assert "'outcome': 'reject', 'stage': 'read', 'reason': 'undecodable'" in printed
     assert f'"face_id": "{FACE_ID}"' in printed
     assert (folder / "rayboot-support.tar.gz").exists()
