@@ -31,7 +31,7 @@ from benchmarks.stages import time_stages
 from benchmarks.watch import watching
 from rayboot.cluster.session import connect
 from rayboot.data.images import decode_photo, encode_image
-from rayboot.models import load_vrn
+from rayboot.models import load_network
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 from rayboot.pipeline.generate import generate
@@ -69,7 +69,7 @@ def main(
     on_gpu = torch.cuda.is_available()
     with tempfile.TemporaryDirectory(prefix="rayboot-generate-") as name:
         folder = Path(name)
-        shape = (200, 192, 192) if full else (96, 96, 96)
+        shape = (200, 192, 192) if full else (112, 96, 96)
         weights = resolve_model("builtin:compact").path
         if full:
             weights = relief_vrn(folder / "vrn.safetensors")
@@ -154,7 +154,7 @@ def _floor_s(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     gpus = torch.cuda.device_count()
-    network = load_vrn(weights, device="cuda" if gpus else "cpu")
+    network = load_network(weights, device="cuda" if gpus else "cpu")
     predictor = Predictor(network, InferenceConfig(precision=precision, compile=gpus > 0), 4)
     medians = {
         stage: statistics.median(values)

@@ -1,6 +1,6 @@
 """Milliseconds per face of every stage of ``generate``, in one process and one thread.
 
-    python benchmarks/stages.py [--full] [--precision float32]
+    python -m benchmarks.stages [--full] [--precision float32]
 
 It uses the compact network or, given ``--full``, one of the released network's size.
 """
@@ -29,7 +29,7 @@ from rayboot.geometry.landmarks68 import lift_landmarks
 from rayboot.geometry.pose import estimate_pose
 from rayboot.geometry.views import view_transform
 from rayboot.geometry.volume import clipped_fraction, occupied_points, pack_occupancy
-from rayboot.models import load_vrn
+from rayboot.models import load_network
 from rayboot.models.network_config import InferenceConfig
 from rayboot.models.predictor import Predictor
 from rayboot.pipeline.generate_config import GenerateConfig
@@ -54,7 +54,7 @@ YAWS_DEG = (-60, -40, -20, 20, 40, 60)
 def main(full: bool, num_faces: int, precision: str) -> None:
     """Times each stage on synthetic faces; prints median and spread."""
     with tempfile.TemporaryDirectory(prefix="rayboot-stages-") as name:
-        size, slices = (192, 200) if full else (96, 96)
+        size, slices = (192, 200) if full else (96, 112)
         faces = str(Path(name) / "faces")
         config = SynthesisConfig(
             num_identities=num_faces,
@@ -72,7 +72,7 @@ def main(full: bool, num_faces: int, precision: str) -> None:
             weights = relief_vrn(Path(name) / "vrn.safetensors")
             relief_photos(faces, Path(name) / "photos")
             faces = str(Path(name) / "photos")
-        predictor = Predictor(load_vrn(weights), InferenceConfig(precision=precision), 4)
+        predictor = Predictor(load_network(weights), InferenceConfig(precision=precision), 4)
         spent = time_stages(faces, predictor, (slices, size, size))
     click.echo(f"{describe_machine()}, network in {precision}")
     total = 0.0
