@@ -15,6 +15,7 @@ from infra.docs.navigation import read_navigation
 from infra.docs.notebook_pages import make_notebook_page
 from infra.docs.reference import PAGES
 from rayboot.cli import main
+from tests.page_requests import requested_urls
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -126,12 +127,7 @@ def test_the_search_works_in_a_browser_without_a_server(site: Path, browser: Any
         lambda driver: driver.find_elements(By.CSS_SELECTOR, "#search-results li a")
     )
     assert any("config.html" in result.get_attribute("href") for result in results)
-    requests = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    addresses = [
-        request["params"]["request"]["url"]
-        for request in requests
-        if request["method"] == "Network.requestWillBeSent"
-    ]
+    addresses = requested_urls(browser)
     assert [address for address in addresses if address.startswith("http")] == []
 
 

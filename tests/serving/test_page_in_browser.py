@@ -1,7 +1,6 @@
 """The page of the service in a real browser: every control, errors, a phone, the keyboard."""
 
 import contextlib
-import json
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from rayboot.serving.app import EngineBackend, make_app
 from rayboot.serving.engine import ReconstructionEngine
 from rayboot.serving.serve_config import ServeConfig
 from tests.http_thread import serving_app
+from tests.page_requests import requested_urls
 
 pytestmark = pytest.mark.browser
 
@@ -75,12 +75,7 @@ def open_page(browser: Any, address: str) -> Iterator[Any]:
     browser.get_log("performance")
     browser.get(address)
     yield browser
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    urls = {
-        message["params"]["request"]["url"]
-        for message in messages
-        if message["method"] == "Network.requestWillBeSent"
-    }
+    urls = requested_urls(browser)
     assert all(url.startswith((address, "data:", "blob:", "chrome")) for url in urls), urls
     # An answer that is no mesh is in the log of every browser.
     logged = [

@@ -16,6 +16,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from rayboot.viewer import ViewedFace, make_face_page
+from tests.page_requests import requested_urls
 from tests.render.solids import SIZE, ellipsoid
 
 RED, GREEN = (200, 40, 30), (30, 160, 60)
@@ -204,11 +205,6 @@ def test_the_page_logs_no_error_and_requests_nothing(browser: Any, tmp_path: Pat
     look(page)
     errors = [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
     assert errors == []
-    messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
-    urls = {
-        message["params"]["request"]["url"]
-        for message in messages
-        if message["method"] == "Network.requestWillBeSent"
-    }
+    urls = requested_urls(page)
     assert all(url.startswith(("file:", "data:", "chrome")) for url in urls), urls
     assert sum(url.startswith("file:") for url in urls) == 1

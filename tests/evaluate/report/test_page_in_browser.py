@@ -1,6 +1,5 @@
 """The page of an evaluation in a real browser: it works, logs no errors and makes no requests."""
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,8 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from tests.page_requests import requested_urls
 
 pytestmark = pytest.mark.browser
 
@@ -187,12 +188,7 @@ def test_names_run_no_script_and_the_page_logs_and_requests_nothing(page: Any) -
     assert page.execute_script("return window.hacked") is None
     errors = [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
     assert not errors
-    messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
-    urls = {
-        message["params"]["request"]["url"]
-        for message in messages
-        if message["method"] == "Network.requestWillBeSent"
-    }
+    urls = requested_urls(page)
     # Chromium's own first tab uses chrome://.
     schemes = {url.split(":")[0] for url in urls}
     assert schemes <= {"file", "data", "blob", "chrome", "chrome-untrusted"}, urls

@@ -1,6 +1,5 @@
 """The page of a pairs data set in a real browser: it sorts, logs no errors, makes no requests."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from rayboot.pipeline.preview.page import describe_pairs, render_page
+from tests.page_requests import requested_urls
 from tests.pipeline.preview.pairs import CONFIDENCES
 
 pytestmark = pytest.mark.browser
@@ -97,12 +97,7 @@ def test_the_page_is_no_wider_than_the_screen(page: Any, width: int) -> None:
 def test_names_run_no_script_and_the_page_logs_and_requests_nothing(page: Any) -> None:
     assert page.execute_script("return window.hacked") is None
     assert page.get_log("browser") == []
-    messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
-    urls = {
-        message["params"]["request"]["url"]
-        for message in messages
-        if message["method"] == "Network.requestWillBeSent"
-    }
+    urls = requested_urls(page)
     schemes = {url.split(":")[0] for url in urls}
     # Chromium's own first tab uses chrome://.
     assert schemes <= {"file", "data", "blob", "chrome", "chrome-untrusted"}, urls
