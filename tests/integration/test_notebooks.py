@@ -9,6 +9,8 @@ import pytest
 from infra.docs.notebooks import FOLDER, execute
 
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+QUICK = ("photo-to-mesh",)
+"""Notebooks that take seconds; a round takes minutes."""
 MAX_BYTES = 1_500_000
 """Size of all notebooks together, most of which are pictures."""
 
@@ -38,12 +40,17 @@ def test_they_are_small() -> None:
     assert sum(path.stat().st_size for path in NOTEBOOKS) < MAX_BYTES
 
 
-@pytest.mark.slow
 @pytest.mark.egl
 # A kernel is another process, whose sockets its client leaves to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem not in QUICK))
+        for path in NOTEBOOKS
+    ],
+)
 def test_every_cell_runs(path: Path, tmp_path: Path) -> None:
     before = json.loads(path.read_text("utf-8"))
     after = execute(path, tmp_path)
